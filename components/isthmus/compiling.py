@@ -1,0 +1,148 @@
+"""The bridge from a component's arguments to its release: compile while the program goes on declaring resources."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+from pulumi import Output
+
+from isthmus import arguments
+from isthmus.compile import CompileRequest, check_accuracy, check_request, compile_release
+from isthmus.errors import GateError, InputError, IsthmusError, Problem, SourceError
+from isthmus.release.cache import ReleaseCache, default_cache_directory
+from isthmus.release.manifest import Release
+
+DIGEST_PREFIX = "sha256:"
+# A step that lasts longer says how long it has been at it.
+PROGRESS_INTERVAL_SECONDS = 2.0
+
+
+# Two components of one program that ask for the same release share one task; the first one's row shows its progress.
+_running: dict[CompileRequest, asyncio.Task[Release]] = {}
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """A release on its way. release: known at preview. cache_directory: where this machine keeps it."""
+
+    release: Output[Release]
+    cache_directory: str
+
+    def digest(self) -> Output[str]:
+        return self.release.apply(lambda release: release.digest)
+
+
+def request_of(args: arguments.Source, model_name: str) -> CompileRequest:
+    """What is to be compiled; relative paths are meant from the project's folder."""
+    return CompileRequest(
+        model=model_name,
+        source=args.model,
+        recipe=args.recipe,
+        version=args.version,
+        evaluation=Path(args.evaluation) if args.evaluation else None,
+        base_directory=Path.cwd(),
+    )
+
+
+def source_problems(args: arguments.Source, model_name: str, path: str) -> list[Problem]:
+    """What is wrong with the source, as far as that is seen without building it."""
+    return [] if args.model.startswith(DIGEST_PREFIX) else check_request(request_of(args, model_name), path)
+
+
+class _Progress:
+    """Shows each step on the component's own row, and how long the step has lasted while it goes on."""
+
+    def __init__(self, component: pulumi.Resource) -> None:
+        self._component = component
+        self._step, self._since = "", time.monotonic()
+        self._ticker = asyncio.ensure_future(self._tick())
+
+    def __call__(self, step: str) -> None:
+        self._step, self._since = step, time.monotonic()
+        pulumi.log.info(step, self._component, ephemeral=True)
+
+    def close(self) -> None:
+        self._ticker.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL_SECONDS)
+            if self._step:
+                seconds = time.monotonic() - self._since
+                pulumi.log.info(f"{self._step} ({seconds:.0f} s)", self._component, ephemeral=True)
+
+
+def start(
+    component: pulumi.Resource,
+    args: arguments.Source,
+    model_name: str,
+    path: str,
+    judge: Callable[[Release], str],
+) -> Compiling:
+    """Starts the compile as a task on the program's loop.
+
+    Args:
+        component: whose row shows the progress.
+        path: property path of the arguments, for messages.
+        judge: looks at the finished release, raises an IsthmusError where it breaks a promise, and returns what the
+            preview says about it.
+    """
+    directory = default_cache_directory()
+    cache = ReleaseCache(directory)
+
+    async def work() -> Release:
+        say = _Progress(component)
+        try:
+            release = await (_find(cache, args.model, path) if args.model.startswith(DIGEST_PREFIX) else _compile(say))
+            problems = check_accuracy(release, args.min_accuracy, path) if args.min_accuracy is not None else []
+            if problems:
+                raise GateError(problems)
+            pulumi.log.info(judge(release), component)
+        except IsthmusError as error:
+            # RunError is what Pulumi shows as one clean message, without a traceback.
+            raise pulumi.RunError(str(error)) from None
+        finally:
+            say.close()
+        return release
+
+    async def _compile(say: _Progress) -> Release:
+        request = request_of(args, model_name)
+        if request not in _running:
+            _running[request] = asyncio.ensure_future(compile_release(request, cache, say))
+        return await asyncio.shield(_running[request])
+
+    return Compiling(Output.from_input(asyncio.ensure_future(work())), str(directory))
+
+
+async def _find(cache: ReleaseCache, digest: str, path: str) -> Release:
+    release = await asyncio.to_thread(cache.find, digest)
+    if release is None:
+        raise SourceError(
+            [Problem(f"{path}.model", f"no release {digest} is known here", "the digest of a release in the cache", "compile it first")]
+        )
+    return release
+
+
+def describe(release: Release) -> str:
+    """The release in one line for each variant: accuracy, bytes, latency."""
+    manifest, record = release.manifest, release.record
+    timing = {"serving": record.serving, "edge": record.edge}
+    rows = [f"release {manifest.digest[:19]}…, source accuracy {_percent(manifest.source_accuracy)}"]
+    rows += [
+        f"  {variant.kind:<8}{variant.recipe:<9}{_percent(variant.accuracy):>8}{variant.size_bytes / 1000:>10.1f} kB"
+        f"{timing[variant.kind].p50_ms:>9.2f} ms p50{timing[variant.kind].p95_ms:>9.2f} ms p95"
+        for variant in manifest.variants
+    ]
+    return "\n".join(rows)
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.2%}"
+
+
+def run_error(problems: Sequence[Problem]) -> pulumi.RunError:
+    """All problems as the one message that ends the program."""
+    return pulumi.RunError(str(InputError(problems)))

@@ -1,0 +1,136 @@
+"""EdgeFleetRollout: a signed bundle brought to every device of a fleet."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Optional
+
+import pulumi
+from pulumi import Output, ResourceOptions
+
+from isthmus import arguments, compiling
+from isthmus.arguments import EdgeFleetRolloutArgs
+from isthmus.errors import InputError, Problem
+from isthmus.platforms import local
+from isthmus.platforms.local_stack import LocalStack, loopback_url
+from isthmus.resources import Rollout, SignedBundle, SigningKey
+
+
+class EdgeFleetRollout(pulumi.ComponentResource):
+    """A model on a fleet of devices.
+
+    At preview the model is compiled and measured. The bundle (TFLite file, manifest, golden vectors) is signed and put
+    into the store; every device fetches it, verifies it, tests itself, switches and confirms.
+
+    Outputs:
+        devices: device name → base URL of its REST server.
+        digest: of the release that is rolled out.
+        confirmed: names of the devices that serve it.
+        attempt: number of the rollout.
+        public_key: what devices verify bundles with (PEM).
+    """
+
+    devices: Output[dict[str, str]]
+    digest: Output[str]
+    confirmed: Output[list[str]]
+    attempt: Output[int]
+    public_key: Output[str]
+    model_name: Output[str]
+
+    # Optional[...] rather than `|`: Pulumi's component analyzer reads these annotations.
+    def __init__(self, name: str, args: EdgeFleetRolloutArgs, opts: Optional[ResourceOptions] = None, *, path: str = "") -> None:  # noqa: UP045
+        super().__init__("isthmus:index:EdgeFleetRollout", name, {}, opts)
+        path = path or f"fleets.{name}"
+        checked, fleet, problems = check(name, args, path)
+        if checked is None or fleet is None or problems:
+            raise compiling.run_error(problems)
+        model_name = checked.model_name or name
+        made = compiling.start(self, checked, model_name, path, compiling.describe)
+        child = partial(ResourceOptions, parent=self)
+
+        stack = LocalStack.of(checked.local.directory)
+        store, bucket, ready = _store(stack, checked)
+        prefix = f"{fleet.name}/"
+        key = SigningKey(f"{name}-signing-key", opts=child())
+        bundle = SignedBundle(
+            f"{name}-bundle",
+            store=store,
+            bucket=bucket,
+            prefix=prefix,
+            digest=made.digest(),
+            cache_directory=made.cache_directory,
+            private_key=key.private_key,
+            check_at_preview=checked.store is not None,
+            opts=child(depends_on=ready),
+        )
+        agents = {
+            device.name: stack.processes(
+                f"{name}-{device.name}",
+                Output.all(store, bucket, key.public_key, checked.fallback_url or "").apply(
+                    partial(_agent, f"{name}-{device.name}", device, fleet.name, checked, model_name)
+                ),
+                parent=self,
+                depends_on=ready,
+            )
+            for device in fleet.devices
+        }
+        rollout = Rollout(
+            f"{name}-rollout",
+            store=store,
+            bucket=bucket,
+            prefix=prefix,
+            fleet=fleet.name,
+            devices=[device.name for device in fleet.devices],
+            digest=bundle.digest,
+            private_key=key.private_key,
+            deadline_seconds=checked.deadline_seconds,
+            opts=child(depends_on=[bundle, *agents.values()]),
+        )
+        self.devices = Output.all(**{device: loopback_url(agent.endpoints) for device, agent in agents.items()})
+        self.digest = made.digest()
+        self.confirmed, self.attempt = rollout.confirmed, rollout.attempt
+        self.public_key = key.public_key
+        self.model_name = Output.from_input(model_name)
+        outputs = ("devices", "digest", "confirmed", "attempt", "public_key", "model_name")
+        self.register_outputs({output: getattr(self, output) for output in outputs})
+
+
+def check(name: str, args: object, path: str) -> tuple[arguments.Edge | None, arguments.Fleet | None, list[Problem]]:
+    """The checked arguments and fleet, and everything that can be seen to be wrong before anything is built."""
+    checked, problems = arguments.problems_of(arguments.Edge, args, path)
+    if checked is None:
+        return None, None, problems
+    problems = problems + compiling.source_problems(checked, checked.model_name or name, path)
+    try:
+        return checked, arguments.load_fleet(checked.fleet, Path.cwd(), f"{path}.fleet"), problems
+    except InputError as error:
+        return checked, None, [*problems, *error.problems]
+
+
+def _store(stack: LocalStack, args: arguments.Edge) -> tuple[Output[dict[str, str]], pulumi.Input[str], list[pulumi.Resource]]:
+    """Address, bucket, and what must exist first: the user's own store, or the one of the local stack."""
+    if args.store is None:
+        bucket = stack.bucket(args.bucket)
+        address, server = stack.store
+        return address, bucket.bucket, [server, bucket]
+    given: dict[str, Any] = args.store.model_dump()
+    return Output.secret(Output.from_input(given)), args.bucket, []
+
+
+def _agent(  # noqa: PLR0917  (the last one is what `apply` adds)
+    program: str, device: arguments.Device, fleet: str, args: arguments.Edge, model_name: str, known: list[Any]
+) -> local.Processes:
+    """One device's agent, once store address, bucket, public key and fallback are known."""
+    store, bucket, public_key, fallback_url = known
+    config = local.DeviceConfig(
+        device=device.name,
+        fleet=fleet,
+        model_name=model_name,
+        store=store,
+        bucket=bucket,
+        prefix=f"{fleet}/",
+        public_key=public_key,
+        fallback_url=fallback_url,
+        min_confidence=args.min_confidence,
+        fallback_timeout_ms=args.fallback_timeout_ms,
+    )
+    return local.agent(program, config, device.port)

@@ -1,0 +1,62 @@
+"""HybridDeployment: one model in the cloud role and on a fleet, from one set of arguments."""
+
+from typing import Any, Optional
+
+import pulumi
+from pulumi import Output, ResourceOptions
+
+from isthmus import arguments, cloud, compiling, edge
+from isthmus.arguments import HybridDeploymentArgs
+from isthmus.cloud import CloudModelService
+from isthmus.edge import EdgeFleetRollout
+from isthmus.errors import Problem
+
+
+class HybridDeployment(pulumi.ComponentResource):
+    """Both roles of one model, compiled once.
+
+    A device answers by itself. Where its answer is less sure than `min_confidence`, or its interpreter fails, it asks the
+    cloud role; while the cloud is away its own answer stands.
+
+    Outputs: `cloud` and `edge`, the outputs of the two components that it is made of.
+    """
+
+    cloud: Output[dict[str, Any]]
+    edge: Output[dict[str, Any]]
+
+    # Optional[...] rather than `|`: Pulumi's component analyzer reads these annotations.
+    def __init__(self, name: str, args: HybridDeploymentArgs, opts: Optional[ResourceOptions] = None) -> None:  # noqa: UP045
+        super().__init__("isthmus:index:HybridDeployment", name, {}, opts)
+        path = f"hybrids.{name}"
+        problems = check(name, args, path)
+        if problems:
+            raise compiling.run_error(problems)
+        child = ResourceOptions(parent=self)
+        service = CloudModelService(f"{name}-cloud", _part(arguments.Cloud, args, name), child, path=path)
+        edge_args: Any = {**_part(arguments.Edge, args, name), "fallback_url": service.endpoint}
+        fleet = EdgeFleetRollout(f"{name}-edge", edge_args, child, path=path)
+        self.cloud = Output.all(**{key: getattr(service, key) for key in SERVICE_OUTPUTS})
+        self.edge = Output.all(**{key: getattr(fleet, key) for key in FLEET_OUTPUTS})
+        self.register_outputs({"cloud": self.cloud, "edge": self.edge})
+
+
+SERVICE_OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name")
+FLEET_OUTPUTS = ("devices", "digest", "confirmed", "attempt", "model_name")
+
+
+def check(name: str, args: object, path: str) -> list[Problem]:
+    """Everything that can be seen to be wrong before anything is built."""
+    checked, problems = arguments.problems_of(arguments.Hybrid, args, path)
+    if checked is None:
+        return problems
+    found = [
+        *problems,
+        *cloud.check(name, _part(arguments.Cloud, args, name), path)[1],
+        *edge.check(name, {**_part(arguments.Edge, args, name), "fallback_url": "cloud"}, path)[2],
+    ]
+    return list(dict.fromkeys(found))  # both halves see the same source
+
+
+def _part(model: type[arguments.Source], args: Any, name: str) -> Any:
+    """The arguments that one half takes, served under the whole's name."""
+    return {"model_name": name, **{key: value for key, value in args.items() if key in model.model_fields}}

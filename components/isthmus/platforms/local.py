@@ -1,0 +1,140 @@
+"""The `local` platform: what runs on this machine, as values.
+
+Each function returns the inputs of one `LocalProcesses` resource. Nothing is started here.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from isthmus.platforms import gateway
+
+# A replica imports TensorFlow before it serves; on a busy 2-core machine that takes most of a minute.
+SERVER_READY_SECONDS = 180
+READY_SECONDS = 60
+AGENT_POLL_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Inputs of a `LocalProcesses`, named as there."""
+
+    program: str
+    command: Sequence[str]
+    ports: Mapping[str, int]
+    ready: Mapping[str, Any]
+    replicas: int = 1
+    files: Mapping[str, str] = field(default_factory=dict)
+    live_files: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def server(program: str, model_name: str, model_directory: str, replicas: int) -> Processes:
+    """Replicas of the embedded model server. model_directory: holds one folder for each version."""
+    return Processes(
+        program=program,
+        command=[
+            "${python}",
+            "-m",
+            "isthmus.server",
+            "--port=${port.grpc}",
+            "--rest_api_port=${port.rest}",
+            f"--model_name={model_name}",
+            f"--model_base_path={model_directory}",
+            "--monitoring_config_file=${directory}/monitoring.config",
+        ],
+        ports={"rest": 0, "grpc": 0},
+        replicas=replicas,
+        files={"monitoring.config": "prometheus_config { enable: true }\n"},
+        ready={"port": "rest", "path": f"/v1/models/{model_name}", "contains": "AVAILABLE", "timeout_seconds": SERVER_READY_SECONDS},
+    )
+
+
+def envoy(program: str, model_name: str, endpoints: Sequence[Mapping[str, int]], balancing: str, *, port: int, grpc_port: int) -> Processes:
+    """The gateway. endpoints: of the servers behind it. port, grpc_port: where it listens; 0: any free one."""
+    return Processes(
+        program=program,
+        # Without hot restart several gateways on one machine share nothing.
+        command=["envoy", "--config-path", "${directory}/envoy.json", "--disable-hot-restart", "--log-level", "warning"],
+        ports={"rest": port, "grpc": grpc_port, "admin": 0},
+        files=gateway.files(program),
+        live_files=gateway.live_files(model_name, endpoints, balancing),
+        ready={"port": "rest", "path": f"/v1/models/{model_name}", "contains": "AVAILABLE", "timeout_seconds": READY_SECONDS},
+    )
+
+
+def store(program: str, access_key: str, secret_key: str) -> Processes:
+    """SeaweedFS as the stack's own S3. Everything but S3 is off or on loopback; without the key nobody may read or write."""
+    identity = {
+        "name": "isthmus",
+        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    parts = ("s3", "master", "filer", "volume")
+    return Processes(
+        program=program,
+        command=[
+            "weed",
+            "mini",
+            "-dir=${directory}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-s3.config=${directory}/s3.json",
+            "-master.telemetry=false",
+            "-webdav=false",
+            "-admin.ui=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            *(f"-{part}.port=${{port.{part}}}" for part in parts),
+            *(f"-{part}.port.grpc=${{port.{part}_grpc}}" for part in parts),
+        ],
+        ports={name: 0 for part in parts for name in (part, f"{part}_grpc")},
+        files={"s3.json": json.dumps({"identities": [identity]})},
+        ready={"port": "s3", "path": "/healthz", "timeout_seconds": READY_SECONDS},
+    )
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """What one local device's agent is told. fallback_url: "" where it never asks anybody."""
+
+    device: str
+    fleet: str
+    model_name: str
+    store: Mapping[str, str]
+    bucket: str
+    prefix: str
+    public_key: str
+    fallback_url: str
+    min_confidence: float | None
+    fallback_timeout_ms: int
+
+
+def agent(program: str, config: DeviceConfig, port: int) -> Processes:
+    """One device's agent. port: of its REST server; 0: any free one."""
+    fallback = (
+        {"url": config.fallback_url, "min_confidence": config.min_confidence or 0.0, "timeout_ms": config.fallback_timeout_ms}
+        if config.fallback_url
+        else None
+    )
+    content = {
+        "device": config.device,
+        "fleet": config.fleet,
+        "model": config.model_name,
+        "state_directory": "${directory}/state",
+        "bind_address": "127.0.0.1",
+        "port": "${port.rest}",
+        "store": {**config.store, "bucket": config.bucket, "prefix": config.prefix},
+        "public_key": config.public_key,
+        "poll_seconds": AGENT_POLL_SECONDS,
+        "fallback": fallback,
+    }
+    text = json.dumps(content, indent=1).replace('"${port.rest}"', "${port.rest}")
+    return Processes(
+        program=program,
+        command=["${python}", "-m", "isthmus.agent", "--config", "${directory}/agent.json"],
+        ports={"rest": port},
+        files={"agent.json": text},
+        ready={"port": "rest", "path": "/healthz", "timeout_seconds": READY_SECONDS},
+    )

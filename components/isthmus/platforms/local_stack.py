@@ -1,0 +1,104 @@
+"""What the components of one stack share on the `local` platform: a supervisor, and a store with its buckets."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi import Input, Output, ResourceOptions
+
+from isthmus.platforms import local
+from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, StoreCredentials
+
+STORE_REGION = "us-east-1"
+
+
+class LocalStack:
+    """Made on first use, part by part; `of` hands out one for each directory and deployment."""
+
+    _known: dict[tuple[str, str, str], "LocalStack"] = {}  # noqa: RUF012  (a registry, shared on purpose)
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._supervisor: LocalSupervisor | None = None
+        self._store: tuple[Output[dict[str, str]], LocalProcesses] | None = None
+        self._buckets: dict[str, Bucket] = {}
+
+    @classmethod
+    def of(cls, directory: str | None) -> "LocalStack":
+        """The shared parts for `directory` (default `.isthmus/STACK` in the project's folder)."""
+        path = Path(directory or f".isthmus/{pulumi.get_stack()}").absolute()
+        key = (pulumi.get_project(), pulumi.get_stack(), str(path))
+        return cls._known.setdefault(key, cls(path))
+
+    @property
+    def _suffix(self) -> str:
+        """Empty for the default directory; the folder's name for one of the user's, so that resource names differ."""
+        return "" if self.directory.name == pulumi.get_stack() else f"-{self.directory.name}"
+
+    @property
+    def supervisor(self) -> LocalSupervisor:
+        if self._supervisor is None:
+            self._supervisor = LocalSupervisor(f"local{self._suffix}", str(self.directory))
+        return self._supervisor
+
+    @property
+    def store(self) -> tuple[Output[dict[str, str]], LocalProcesses]:
+        """The store's address (with credentials, secret) and the process that serves it."""
+        if self._store is None:
+            credentials = StoreCredentials(f"store-credentials{self._suffix}")
+            spec = Output.all(credentials.access_key, credentials.secret_key).apply(lambda keys: local.store("store", *keys))
+            server = self.processes(f"store{self._suffix}", spec, parent=None)
+            address = Output.secret(
+                Output.all(server.endpoints, credentials.access_key, credentials.secret_key).apply(
+                    lambda values: {
+                        "endpoint": f"http://127.0.0.1:{int(values[0][0]['s3'])}",
+                        "region": STORE_REGION,
+                        "access_key": values[1],
+                        "secret_key": values[2],
+                    }
+                )
+            )
+            self._store = (address, server)
+        return self._store
+
+    def bucket(self, name: str) -> Bucket:
+        """A bucket of the stack's own store, shared by the fleets that name it."""
+        if name not in self._buckets:
+            address, server = self.store
+            opts = ResourceOptions(depends_on=[server], parent=server)
+            self._buckets[name] = Bucket(f"bucket{self._suffix}-{name}", store=address, bucket=name, opts=opts)
+        return self._buckets[name]
+
+    def processes(
+        self, name: str, spec: Input[local.Processes], *, parent: pulumi.Resource | None, depends_on: list[pulumi.Resource] | None = None
+    ) -> LocalProcesses:
+        """A `LocalProcesses` under the stack's supervisor, from a value that may be known later."""
+        known = Output.from_input(spec)
+
+        def part(key: str) -> Output[Any]:
+            return known.apply(lambda value: asdict(value)[key])
+
+        return LocalProcesses(
+            name,
+            supervisor=self.supervisor.directory,
+            program=part("program"),
+            command=part("command"),
+            ports=part("ports"),
+            replicas=part("replicas"),
+            environment=part("environment"),
+            files=part("files"),
+            live_files=part("live_files"),
+            ready=part("ready"),
+            opts=ResourceOptions(parent=parent or self.supervisor, depends_on=[self.supervisor, *(depends_on or [])]),
+        )
+
+
+def loopback_url(endpoints: Output[list[dict[str, int]]], port: str = "rest") -> Output[str]:
+    """URL of the first replica's port of that name."""
+
+    def url(found: list[Mapping[str, int]]) -> str:
+        return f"http://127.0.0.1:{int(found[0][port])}"
+
+    return endpoints.apply(url)
