@@ -1,0 +1,54 @@
+"""What a stack has made, read from its state by the Pulumi CLI."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isthmus.errors import InputError, PlatformError, Problem
+
+_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class StackState:
+    """outputs: of the stack. resources: type token's last part → name → outputs (secrets stay encrypted)."""
+
+    name: str
+    outputs: Mapping[str, Any]
+    resources: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+    def services(self) -> dict[str, Mapping[str, Any]]:
+        return {name: it for name, it in dict(self.outputs.get("services", {})).items() if "endpoint" in it}
+
+    def fleets(self) -> dict[str, Mapping[str, Any]]:
+        return {name: it for name, it in dict(self.outputs.get("fleets", {})).items() if "devices" in it}
+
+
+def read_stack(name: str) -> StackState:
+    """The state of a stack of the project in the current folder.
+
+    Raises:
+        InputError: no such stack, or nothing is deployed.
+        PlatformError: there is no `pulumi`, or it failed.
+    """
+    if shutil.which("pulumi") is None:
+        raise PlatformError("no `pulumi` on PATH. Fix: `source activate` in the project's folder, or see `isthmus doctor`")
+    command = ["pulumi", "stack", "export", "--stack", name, "--non-interactive"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+    if done.returncode != 0:
+        reason = done.stderr.strip().removeprefix("error: ")
+        raise InputError([Problem("", f"cannot read stack {name!r}: {reason}", "a stack of this project", "see `pulumi stack ls`")])
+    resources: dict[str, dict[str, Mapping[str, Any]]] = {}
+    outputs: Mapping[str, Any] = {}
+    for resource in (json.loads(done.stdout).get("deployment") or {}).get("resources") or []:
+        kind = resource["type"].rsplit(":", 1)[-1]
+        found = resource.get("outputs") or {}
+        if resource["type"] == "pulumi:pulumi:Stack":
+            outputs = found
+        resources.setdefault(kind, {})[resource["urn"].rsplit("::", 1)[-1]] = found
+    if not outputs.get("services") and not outputs.get("fleets"):
+        raise InputError([Problem("", f"stack {name!r} has nothing deployed", "a stack after `pulumi up`", "run `make up`")])
+    return StackState(name, outputs, resources)
