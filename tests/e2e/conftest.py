@@ -1,0 +1,141 @@
+"""Fixtures that run the real engine. Everything that a project started is ended when its fixture ends, by its own pid."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from isthmus.platforms import local
+from isthmus.release import signing
+
+_spec = importlib.util.spec_from_file_location("isthmus_e2e_project", Path(__file__).with_name("project.py"))
+assert _spec is not None
+assert _spec.loader is not None
+project_module = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = project_module
+_spec.loader.exec_module(project_module)
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of releases that the end-to-end tests share, so that each release is compiled once."""
+    return tmp_path_factory.mktemp("releases")
+
+
+@pytest.fixture(scope="module")
+def make_project(tmp_path_factory: pytest.TempPathFactory, releases: Path) -> Iterator[Callable[..., "project_module.Project"]]:
+    """Makes projects; each is destroyed at the end of the module, and whatever is left of it is killed."""
+    if shutil.which("pulumi") is None and not (project_module.REPOSITORY / ".toolchain/bin/pulumi").exists():
+        pytest.fail("no `pulumi`: run `make test`, which prepares one")
+    made = []
+
+    def make(cache: Path | None = None) -> "project_module.Project":
+        project = project_module.Project(tmp_path_factory.mktemp("p"), cache or releases)
+        project.init()
+        made.append(project)
+        return project
+
+    yield make
+    for project in made:
+        done = project.destroy()
+        left = project_module.processes_of(project.root)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert done.code == 0, done
+        assert not left, left
+
+
+@pytest.fixture
+def project(make_project: Callable[..., "project_module.Project"]) -> "project_module.Project":
+    return make_project()
+
+
+@pytest.fixture(scope="session")
+def digits() -> Callable[..., dict]:
+    return project_module.digits
+
+
+@pytest.fixture(scope="session")
+def processes_of() -> Callable[[Path], dict[int, str]]:
+    return project_module.processes_of
+
+
+def wait_until(check: Callable[[], object], seconds: float = 30, every: float = 0.2) -> None:
+    """Polls until a check is true; fails when the deadline is over, with what the check last said."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if check():
+                return
+            last: object = "it stayed false"
+        except Exception as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {last}")
+        time.sleep(every)
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture(scope="session")
+def unsigned_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel that has no signature."""
+    folder = tmp_path_factory.mktemp("unsigned") / "model"
+    program = "import sys, tensorflow as tf; m = tf.Module(); m.v = tf.Variable(1.0); tf.saved_model.save(m, sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An S3 store of somebody else's; nobody here knows its credentials."""
+    folder = tmp_path_factory.mktemp("store")
+    spec = local.store("store", "their-key", "their-secret")
+    ports = {name: project_module.free_port() for name in spec.ports}
+
+    def filled(text: str) -> str:
+        text = text.replace("${directory}", str(folder))
+        for name, port in ports.items():
+            text = text.replace(f"${{port.{name}}}", str(port))
+        return text
+
+    for name, content in spec.files.items():
+        (folder / name).write_text(filled(content))
+    command = [str(Path(sys.prefix) / "bin" / spec.command[0]), *(filled(part) for part in spec.command[1:])]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{ports['s3']}"
+    try:
+        wait_until(lambda: requests.get(f"{url}/healthz", timeout=2).ok)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def supervisorctl() -> Callable[..., str]:
+    """The supervisor's own command, as a person would type it."""
+
+    def run(directory: Path, *words: str) -> str:
+        command = [str(Path(sys.prefix) / "bin/supervisorctl"), "-c", str(directory / "supervisord.conf"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def other_public_key() -> str:
+    """Of a key that signed nothing here."""
+    return signing.generate_key().public_pem

@@ -1,0 +1,172 @@
+"""A Pulumi project of a test's own: this repository's program, with a stack file, a state and ports that nobody else uses."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STACK = "test"
+TIMEOUT_SECONDS = 280
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def digits(**changes: Any) -> dict[str, Any]:
+    """The arguments of the embedded default, on free ports."""
+    return {
+        "model": "models/digits",
+        "recipe": "int8",
+        "min_accuracy": 0.97,
+        "requests_per_second": 20,
+        "p95_ms": 100,
+        "balancing": "least_request",
+        "platform": "local",
+        "local": {"port": free_port(), "grpc_port": free_port()},
+        "fleet": "fleets/cameras.yaml",
+        "bucket": "models",
+        "min_confidence": 0.8,
+        **changes,
+    }
+
+
+@dataclass
+class Done:
+    """What a finished `pulumi` said."""
+
+    code: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"exit code {self.code}\n{self.text}"
+
+
+@dataclass
+class Project:
+    """root: an empty folder. cache: where releases are kept; shared by tests that may share compiled models."""
+
+    root: Path
+    cache: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # /proc/self/environ of a test run may hold a user's own Pulumi settings; none of them may matter here.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "ISTHMUS_", "AWS_"))}
+        path = [str(Path(sys.prefix) / "bin"), kept.get("PATH", "")]
+        if (REPOSITORY / ".toolchain/bin/pulumi").exists():
+            path.insert(0, str(REPOSITORY / ".toolchain/bin"))
+        (self.root / "state").mkdir()
+        self.environment = {
+            **kept,
+            "PATH": ":".join(path),
+            "PULUMI_HOME": str(REPOSITORY / ".toolchain/pulumi-home"),
+            "PULUMI_BACKEND_URL": f"file://{self.root}/state",
+            "PULUMI_CONFIG_PASSPHRASE": "a test's own",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "ISTHMUS_CACHE_DIR": str(self.cache),
+            **self.environment,
+        }
+        for name in ("components", "models"):
+            (self.root / name).symlink_to(REPOSITORY / name)
+        shutil.copytree(REPOSITORY / "fleets", self.root / "fleets")
+        shutil.copy(REPOSITORY / "__main__.py", self.root)
+        program = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())
+        program["runtime"]["options"]["virtualenv"] = sys.prefix
+        program["plugins"]["providers"][0]["path"] = str(REPOSITORY / "components")
+        (self.root / "Pulumi.yaml").write_text(yaml.safe_dump(program))
+        (self.root / "stacks").mkdir()
+
+    @property
+    def stack_file(self) -> Path:
+        return self.root / "stacks" / f"Pulumi.{STACK}.yaml"
+
+    def configure(self, **sections: Mapping[str, Any]) -> None:
+        """Writes the stack file: `hybrids={"digits": {...}}` and the like. The secrets' salt of an existing one is kept."""
+        kept = yaml.safe_load(self.stack_file.read_text()) if self.stack_file.exists() else {}
+        kept["config"] = {f"isthmus:{section}": dict(content) for section, content in sections.items()}
+        self.stack_file.write_text(yaml.safe_dump(kept))
+
+    def start(self, *args: str, **environment: str) -> subprocess.Popen[str]:
+        """A `pulumi` in a session of its own, so that a signal reaches what a terminal's Ctrl-C would reach."""
+        return subprocess.Popen(
+            ["pulumi", *args, "--non-interactive", "--color", "never"],
+            cwd=self.root,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def pulumi(self, *args: str, **environment: str) -> Done:
+        """Runs `pulumi` to its end; after TIMEOUT_SECONDS it is killed with all it started."""
+        process = self.start(*args, **environment)
+        try:
+            text, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            text, _ = process.communicate()
+            raise AssertionError(f"pulumi {' '.join(args)} took longer than {TIMEOUT_SECONDS} s:\n{text}") from None
+        return Done(process.returncode, text)
+
+    def init(self) -> None:
+        done = self.pulumi("stack", "init", STACK)
+        assert done.code == 0, done
+
+    def preview(self, *args: str, **environment: str) -> Done:
+        return self.pulumi("preview", "--stack", STACK, *args, **environment)
+
+    def up(self, *args: str) -> Done:
+        return self.pulumi("up", "--yes", "--stack", STACK, *args)
+
+    def refresh(self, *args: str) -> Done:
+        return self.pulumi("refresh", "--yes", "--stack", STACK, *args)
+
+    def destroy(self) -> Done:
+        return self.pulumi("destroy", "--yes", "--stack", STACK)
+
+    def outputs(self) -> dict[str, Any]:
+        done = self.pulumi("stack", "output", "--json", "--stack", STACK)
+        assert done.code == 0, done
+        return json.loads(done.text)
+
+    def state(self) -> dict[str, Any]:
+        done = self.pulumi("stack", "export", "--stack", STACK)
+        assert done.code == 0, done
+        return json.loads(done.text)
+
+    def isthmus(self, *args: str) -> Done:
+        """Runs the `isthmus` command in the project's folder."""
+        command = [sys.executable, "-m", "isthmus.cli.main", *args]
+        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        return Done(done.returncode, done.stdout + done.stderr)
+
+
+def processes_of(root: Path) -> dict[int, str]:
+    """Pids and command lines of every process that was started from, or for, a folder."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            cwd = os.readlink(entry / "cwd")
+        except OSError:
+            continue
+        if (str(root) in command or cwd.startswith(str(root))) and int(entry.name) != os.getpid():
+            found[int(entry.name)] = command
+    return found

@@ -1,0 +1,129 @@
+"""Each mistake is one clear message at preview, with nothing started."""
+
+import socket
+from contextlib import closing
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def shared(make_project):
+    return make_project()
+
+
+@pytest.fixture
+def refused(shared, digits, processes_of):
+    """Previews the embedded default with changes, expects one message, and that nothing was started."""
+
+    def preview(*said: str, code: int = 255, **changes):
+        shared.configure(hybrids={"digits": digits(**changes)})
+        done = shared.preview()
+        assert done.code == code, done
+        for text in said:
+            assert text in done.text, done
+        assert "Traceback" not in done.text, done
+        # the message stands once, however many components share the mistake
+        assert done.text.count(said[0]) == 1, done
+        assert not processes_of(shared.root)
+        assert not (shared.root / ".isthmus").exists()
+        return done
+
+    return preview
+
+
+def test_no_such_model(refused):
+    refused("hybrids.digits.model: ", "models/nothing", model="models/nothing")
+
+
+def test_a_source_that_raises(refused, shared):
+    (shared.root / "broken.py").write_text("def build():\n    raise ValueError('the weights are on another planet')\n")
+    refused("the weights are on another planet", "hybrids.digits.model", model="broken:build", min_accuracy=None)
+
+
+def test_a_model_without_a_signature(refused, shared, unsigned_model):
+    (shared.root / "unsigned").symlink_to(unsigned_model) if not (shared.root / "unsigned").exists() else None
+    refused("serving signature", "hybrids.digits.model", model="unsigned", min_accuracy=None)
+
+
+def test_accuracy_below_the_gate(refused):
+    refused("hybrids.digits.min_accuracy: ", "0.9999", min_accuracy=0.9999)
+
+
+def test_an_unknown_platform(refused):
+    refused("hybrids.digits.platform: unknown platform 'nomad'; expected local", platform="nomad")
+
+
+def test_an_unknown_policy(refused):
+    refused(
+        "hybrids.digits.balancing: unknown balancing policy 'least_requests'", "did you mean 'least_request'?", balancing="least_requests"
+    )
+
+
+def test_a_negative_demand(refused):
+    refused("hybrids.digits.requests_per_second: found -3; expected greater than 0", requests_per_second=-3)
+
+
+def test_an_infeasible_demand(refused):
+    refused("hybrids.digits.p95_ms: a p95 of 0.001 ms cannot be met by any number of replicas", p95_ms=0.001)
+
+
+def test_a_demand_beyond_the_bound(refused):
+    refused("hybrids.digits.requests_per_second: ", "expected at most 2 (max_replicas)", requests_per_second=1e5, max_replicas=2)
+
+
+def test_two_wrong_arguments_are_both_named(refused):
+    refused("hybrids.digits.p95_ms: found -1", "hybrids.digits.version: found 0", p95_ms=-1, version=0)
+
+
+def test_mistakes_in_two_components_are_both_named(shared, digits):
+    one, two = digits(p95_ms=-1), digits(recipe="int9")
+    shared.configure(hybrids={"one": one, "two": two})
+    done = shared.preview()
+    assert "hybrids.one.p95_ms" in done.text, done
+    assert "hybrids.two.recipe" in done.text, done
+
+
+def test_a_missing_fleet_file(refused):
+    refused("hybrids.digits.fleet: cannot read fleet file 'fleets/gone.yaml'", fleet="fleets/gone.yaml")
+
+
+def test_a_port_in_use(refused):
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused(f"port {port}", "in use", local={"port": port, "grpc_port": 0})
+
+
+def test_a_store_that_cannot_be_reached(refused):
+    store = {"endpoint": "http://127.0.0.1:1", "access_key": "key", "secret_key": "hunter2"}
+    done = refused("cannot reach", "http://127.0.0.1:1", store=store)
+    assert "hunter2" not in done.text
+
+
+def test_wrong_credentials_of_a_store(refused, object_store):
+    store = {"endpoint": object_store, "access_key": "key", "secret_key": "hunter2"}
+    done = refused("credentials", object_store, store=store)
+    assert "hunter2" not in done.text
+
+
+def test_a_missing_passphrase(shared, digits):
+    shared.configure(hybrids={"digits": digits()})
+    environment = {key: value for key, value in shared.environment.items() if not key.startswith("PULUMI_CONFIG_PASSPHRASE")}
+    before, shared.environment = shared.environment, environment
+    try:
+        done = shared.preview()
+    finally:
+        shared.environment = before
+    assert done.code != 0
+    assert "PULUMI_CONFIG_PASSPHRASE" in done.text
+    assert "Traceback" not in done.text
+
+
+def test_an_empty_stack_says_what_to_declare(shared):
+    shared.configure()
+    done = shared.preview()
+    assert done.code != 0
+    assert "this stack declares nothing" in done.text

@@ -1,0 +1,263 @@
+"""The embedded default from nothing to a prediction, and back to nothing. The tests of this file run in order, on one stack."""
+
+import json
+import re
+import socket
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+import requests
+
+pytestmark = pytest.mark.e2e
+
+SEVEN = "models/digits/samples/seven.npy"
+DEVICES = ("camera-1", "camera-2", "camera-3")
+
+
+@pytest.fixture(scope="module")
+def stack(make_project, digits):
+    made = make_project()
+    made.arguments = digits()
+    made.configure(hybrids={"digits": made.arguments})
+    made.output_file = made.root / "modules.txt"
+    # The program's own process tells which modules it imported.
+    program = made.root / "__main__.py"
+    tail = f"import atexit, sys\natexit.register(lambda: open({str(made.output_file)!r}, 'w').write('\\n'.join(sys.modules)))\n"
+    program.write_text(program.read_text() + tail)
+    return made
+
+
+@pytest.fixture
+def seven():
+    return np.load(SEVEN)
+
+
+def predict(endpoint: str, image: np.ndarray) -> tuple[int, str]:
+    """The digit, and who answered."""
+    batch = image if image.ndim == 4 else image[np.newaxis]
+    reply = requests.post(f"{endpoint}/v1/models/digits:predict", json={"instances": batch.tolist()}, timeout=30)
+    assert reply.status_code == 200, reply.text
+    return int(np.argmax(reply.json()["predictions"][0])), reply.headers.get("X-Isthmus-Answered-By", "")
+
+
+def test_the_first_preview_shows_accuracy_and_the_numbers_of_the_plan_and_starts_nothing(stack, processes_of):
+    done = stack.preview()
+    assert done.code == 0, done
+    assert re.search(r"release sha256:[0-9a-f]{12}", done.text), done
+    assert re.search(r"edge +int8 +9[789]\.\d\d%", done.text), done
+    assert re.search(r"M/M/c: λ = 20/s, μ = [\d.]+/s per replica → \d+ replica", done.text), done
+    assert not processes_of(stack.root)
+    assert not (stack.root / ".isthmus").exists()
+
+
+def test_a_warm_preview_imports_no_tensorflow(stack):
+    stack.output_file.unlink()
+    done = stack.preview()
+    assert done.code == 0, done
+    modules = set(stack.output_file.read_text().split())
+    assert "isthmus.cloud" in modules
+    assert not {name for name in modules if name.split(".")[0] in ("tensorflow", "keras", "ai_edge_litert", "litert_quantizer")}
+
+
+def test_up_makes_what_the_preview_showed(stack):
+    done = stack.up()
+    assert done.code == 0, done
+    outputs = stack.outputs()
+    assert outputs["services"]["digits"]["digest"] == outputs["fleets"]["digits"]["digest"]
+    assert sorted(outputs["fleets"]["digits"]["confirmed"]) == sorted(DEVICES)
+    assert "hunter2" not in done.text
+
+
+def test_the_cloud_role_and_every_device_name_the_right_digit(stack, seven):
+    outputs = stack.outputs()
+    assert predict(outputs["services"]["digits"]["endpoint"], seven)[0] == 7
+    for device in DEVICES:
+        assert predict(outputs["fleets"]["digits"]["devices"][device], seven)[0] == 7
+
+
+def test_the_readmes_client_works_as_written(stack):
+    code = re.search(r"```python\n(import json.*?)```", (stack.root / "components/../README.md").resolve().read_text(), re.DOTALL)
+    port = stack.arguments["local"]["port"]
+    written = code.group(1).replace("localhost:8501", f"localhost:{port}").replace("print(", "answers.append(")
+    answers = []
+    exec(written, {"answers": answers})  # noqa: S102
+    assert int(np.argmax(answers[0][0])) == 7
+
+
+def test_grpc_answers_at_the_gateway(stack, seven):
+    from google.protobuf import text_format  # noqa: F401  (registers what the stubs need)
+    from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+
+    with grpc.insecure_channel(stack.outputs()["services"]["digits"]["grpc_endpoint"]) as channel:
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = "digits"
+        status = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request, timeout=20)
+    assert [it.state for it in status.model_version_status] == [get_model_status_pb2.ModelVersionStatus.AVAILABLE]
+
+
+def test_isthmus_predict_shows_who_answered_what(stack):
+    done = stack.isthmus("predict", "test", "--input", "models/digits/samples/zero.png")
+    assert done.code == 0, done
+    for role in ("cloud", *DEVICES):
+        assert re.search(rf"{role} +│ 0 +│", done.text), done
+
+
+def test_isthmus_status_shows_every_part_healthy(stack):
+    done = stack.isthmus("status", "test")
+    assert done.code == 0, done
+    for part in ("gateway", "replica 0", *DEVICES):
+        assert part in done.text
+    assert done.text.count("AVAILABLE") == 2 + len(DEVICES) + stack.outputs()["services"]["digits"]["replicas"] - 1
+
+
+def test_everything_listens_on_loopback(stack, processes_of):
+    found = 0
+    for pid in processes_of(stack.root):
+        for connection in psutil.Process(pid).net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                found += 1
+                assert connection.laddr.ip in ("127.0.0.1", "::1"), (pid, connection)
+    assert found > 5
+
+
+def test_no_secret_is_in_a_command_line_or_in_the_plain_state(stack, processes_of):
+    keys = json.loads(next((stack.root / ".isthmus").rglob("s3.json")).read_text())["identities"][0]["credentials"][0]
+    state = json.dumps(stack.state())
+    commands = " ".join(processes_of(stack.root).values())
+    for secret in keys.values():
+        assert secret not in state
+        assert secret not in commands
+    assert "PRIVATE KEY" not in state
+
+
+def test_a_second_up_changes_nothing(stack):
+    done = stack.up("--expect-no-changes")
+    assert done.code == 0, done
+
+
+def steps(done) -> dict[str, str]:
+    """Resource name → operation, of a preview in JSON."""
+    plan = json.loads(done.text[done.text.index("{") :])
+    return {step["urn"].rsplit("::", 1)[-1]: step["op"] for step in plan["steps"] if step["op"] not in ("same", "read")}
+
+
+def test_another_recipe_shows_exactly_what_depends_on_the_release(stack):
+    stack.configure(hybrids={"digits": {**stack.arguments, "recipe": "float32"}})
+    done = stack.preview("--json")
+    assert done.code == 0, done
+    changed = set(steps(done))
+    assert {"digits-cloud-model", "digits-edge-bundle", "digits-edge-rollout"} <= changed
+    assert not changed & {"local", "store", "bucket-models", "digits-edge-camera-1", "digits-edge-signing-key"}
+
+
+def test_another_demand_shows_exactly_the_servers(stack):
+    rate = float(stack.outputs()["services"]["digits"]["plan"]["service_rate_per_second"])
+    stack.configure(hybrids={"digits": {**stack.arguments, "requests_per_second": rate * 1.5}})
+    done = stack.preview("--json")
+    assert done.code == 0, done
+    assert set(steps(done)) - {"digits", "digits-cloud", "test-test", "isthmus-test"} == {"digits-cloud-server", "digits-cloud-gateway"}, (
+        done
+    )
+
+
+def pids(stack, program: str) -> list[int]:
+    return next(it["outputs"]["pids"] for it in stack.state()["deployment"]["resources"] if it["urn"].endswith(f"::{program}"))
+
+
+def test_another_policy_restarts_nothing(stack, seven):
+    before = pids(stack, "digits-cloud-gateway")
+    stack.arguments["balancing"] = "round_robin"
+    stack.configure(hybrids={"digits": stack.arguments})
+    done = stack.up()
+    assert done.code == 0, done
+    assert pids(stack, "digits-cloud-gateway") == before
+    assert predict(stack.outputs()["services"]["digits"]["endpoint"], seven)[0] == 7
+
+
+def test_more_demand_makes_more_replicas(stack, seven):
+    rate = float(stack.outputs()["services"]["digits"]["plan"]["service_rate_per_second"])
+    stack.arguments["requests_per_second"] = rate * 1.2
+    stack.arguments["max_replicas"] = 4
+    stack.configure(hybrids={"digits": stack.arguments})
+    done = stack.up()
+    assert done.code == 0, done
+    replicas = stack.outputs()["services"]["digits"]["replicas"]
+    assert replicas >= 2
+    assert len(pids(stack, "digits-cloud-server")) == replicas
+    assert predict(stack.outputs()["services"]["digits"]["endpoint"], seven)[0] == 7
+
+
+def test_a_replica_and_an_agent_removed_by_hand_are_drift_that_up_mends(stack, supervisorctl, seven):
+    directory = next((stack.root / ".isthmus").iterdir())
+    names = supervisorctl(directory, "status").split()
+    server = next(name for name in names if name.startswith("digits-cloud-server"))
+    agent = next(name for name in names if name.startswith("digits-edge-camera-2"))
+    supervisorctl(directory, "stop", server)
+    supervisorctl(directory, "stop", agent)
+    refreshed = stack.refresh()
+    assert refreshed.code == 0, refreshed
+    preview = steps(stack.preview("--json"))
+    assert {"digits-cloud-server", "digits-edge-camera-2"} <= set(preview)
+    done = stack.up()
+    assert done.code == 0, done
+    assert "running" in supervisorctl(directory, "status", agent).lower()
+    assert predict(stack.outputs()["fleets"]["digits"]["devices"]["camera-2"], seven)[0] == 7
+    assert stack.up("--expect-no-changes").code == 0
+
+
+def test_an_unsure_device_asks_the_cloud_and_stays_local_when_it_is_away(stack, supervisorctl, eventually):
+    endpoint = stack.outputs()["fleets"]["digits"]["devices"]["camera-1"]
+    unsure = np.full((8, 8, 1), 0.5, np.float32)
+    confidence = requests.post(f"{endpoint}/v1/models/digits:predict", json={"instances": [unsure.tolist()]}, timeout=30)
+    assert confidence.headers["X-Isthmus-Answered-By"] in ("device", "cloud")
+    stack.arguments["min_confidence"] = 1.0
+    stack.configure(hybrids={"digits": stack.arguments})
+    assert stack.up().code == 0
+    endpoint = stack.outputs()["fleets"]["digits"]["devices"]["camera-1"]
+    eventually(lambda: predict(endpoint, unsure)[1] == "cloud")
+    directory = next((stack.root / ".isthmus").iterdir())
+    gateway = next(name for name in supervisorctl(directory, "status").split() if name.startswith("digits-cloud-gateway"))
+    supervisorctl(directory, "stop", gateway)
+    assert predict(endpoint, unsure)[1] == "device"
+    assert stack.refresh().code == 0
+    assert stack.up().code == 0
+    eventually(lambda: predict(endpoint, unsure)[1] == "cloud")
+
+
+def test_a_device_that_refuses_the_bundle_keeps_what_it_had_and_says_why(stack, supervisorctl, seven, other_public_key):
+    directory = next((stack.root / ".isthmus").iterdir())
+    agent = next(name for name in supervisorctl(directory, "status").split() if name.startswith("digits-edge-camera-3"))
+    config = next(path for path in directory.rglob("agent.json") if "camera-3" in path.read_text())
+    good = config.read_text()
+    config.write_text(json.dumps({**json.loads(good), "public_key": other_public_key}))
+    supervisorctl(directory, "restart", agent)
+    stack.configure(hybrids={"digits": {**stack.arguments, "recipe": "float32", "deadline_seconds": 60}})
+    done = stack.up()
+    assert done.code != 0, done
+    assert re.search(r"camera-3: .*signature", done.text), done
+    assert "Traceback" not in done.text
+    endpoints = stack.outputs()["fleets"]["digits"]["devices"]
+    assert predict(endpoints["camera-3"], seven)[0] == 7
+    config.write_text(good)
+    supervisorctl(directory, "restart", agent)
+    done = stack.up()
+    assert done.code == 0, done
+    assert sorted(stack.outputs()["fleets"]["digits"]["confirmed"]) == sorted(DEVICES)
+
+
+def test_destroy_leaves_nothing_but_cache_and_state(stack, processes_of):
+    outputs = stack.outputs()
+    ports = [int(url.rsplit(":", 1)[1]) for url in outputs["fleets"]["digits"]["devices"].values()]
+    ports += [int(outputs["services"]["digits"][key].rsplit(":", 1)[1]) for key in ("endpoint", "grpc_endpoint")]
+    assert processes_of(stack.root)
+    done = stack.destroy()
+    assert done.code == 0, done
+    assert not processes_of(stack.root)
+    assert not list((stack.root / ".isthmus").rglob("*"))
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    assert not stack.state()["deployment"].get("resources")
