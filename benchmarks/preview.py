@@ -25,9 +25,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "e2e"))
 
-from project import STACK, Project, digits  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+from project import STACK, Project, digits
+from rich.console import Console
+from rich.table import Table
 
 # The compiled values, written in: what a program without Isthmus's compiler would have to state itself.
 BY_HAND = """

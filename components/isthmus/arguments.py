@@ -15,10 +15,10 @@ import yaml
 from pulumi import Input
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from isthmus.compile.recipes import RECIPES
 from isthmus.errors import InputError, Problem
 from isthmus.sizing.replicas import MOST_REPLICAS
 
-RECIPES = ("float32", "float16", "int8")
 PLATFORMS = ("local",)
 BALANCING = ("round_robin", "least_request")
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
@@ -152,7 +152,7 @@ class Store(_Checked):
 class Source(_Checked):
     model: Annotated[str, Field(min_length=1)]
     model_name: Name | None = None
-    recipe: Annotated[str, _one_of(RECIPES, "recipe")] = "int8"
+    recipe: Annotated[str, _one_of(tuple(RECIPES), "recipe")] = "int8"
     version: Annotated[int, Field(ge=1, lt=2**31)] = 1
     evaluation: str | None = None
     min_accuracy: Share | None = None

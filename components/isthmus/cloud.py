@@ -11,7 +11,7 @@ from isthmus.arguments import CloudModelServiceArgs
 from isthmus.errors import Problem
 from isthmus.platforms import local
 from isthmus.platforms.local_stack import LocalStack, loopback_url
-from isthmus.release.manifest import Release
+from isthmus.release.manifest import SERVING, Release
 from isthmus.resources import ModelFolder
 from isthmus.sizing.replicas import Demand, ReplicaPlan, plan_replicas
 
@@ -79,7 +79,7 @@ def plan_of(args: arguments.Cloud, release: Release, path: str) -> ReplicaPlan:
 
 def _judge(args: arguments.Cloud, release: Release, path: str) -> str:
     source = "profile" if args.profile.service_ms else f"measured on {release.record.machine_class}"
-    return f"{compiling.describe(release)}\n{plan_of(args, release, path).explain()}; μ: {source}"
+    return f"{compiling.describe(release, SERVING)}\n{plan_of(args, release, path).explain()}; μ: {source}"
 
 
 def _plan_output(plan: ReplicaPlan) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pulumi
@@ -13,11 +13,11 @@ from isthmus import arguments
 from isthmus.compile import CompileRequest, check_accuracy, check_request, compile_release
 from isthmus.errors import GateError, InputError, IsthmusError, Problem, SourceError
 from isthmus.release.cache import ReleaseCache, default_cache_directory
-from isthmus.release.manifest import Release
+from isthmus.release.manifest import EDGE, SERVING, Release
 
-DIGEST_PREFIX = "sha256:"
 # A step that lasts longer says how long it has been at it.
 PROGRESS_INTERVAL_SECONDS = 2.0
+DIGEST_SHOWN = len("sha256:") + 12
 
 
 # Two components of one program that ask for the same release share one task; the first one's row shows its progress.
@@ -49,7 +49,7 @@ def request_of(args: arguments.Source, model_name: str) -> CompileRequest:
 
 def source_problems(args: arguments.Source, model_name: str, path: str) -> list[Problem]:
     """What is wrong with the source, as far as that is seen without building it."""
-    return [] if args.model.startswith(DIGEST_PREFIX) else check_request(request_of(args, model_name), path)
+    return check_request(request_of(args, model_name), path)
 
 
 class _Progress:
@@ -70,8 +70,8 @@ class _Progress:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(PROGRESS_INTERVAL_SECONDS)
-            if self._step:
-                seconds = time.monotonic() - self._since
+            seconds = time.monotonic() - self._since
+            if self._step and seconds >= PROGRESS_INTERVAL_SECONDS:
                 pulumi.log.info(f"{self._step} ({seconds:.0f} s)", self._component, ephemeral=True)
 
 
@@ -96,7 +96,7 @@ def start(
     async def work() -> Release:
         say = _Progress(component)
         try:
-            release = await (_find(cache, args.model, path) if args.model.startswith(DIGEST_PREFIX) else _compile(say))
+            release = await _compile(request_of(args, model_name), cache, say, path)
             problems = check_accuracy(release, args.min_accuracy, path) if args.min_accuracy is not None else []
             if problems:
                 raise GateError(problems)
@@ -108,35 +108,29 @@ def start(
             say.close()
         return release
 
-    async def _compile(say: _Progress) -> Release:
-        request = request_of(args, model_name)
-        if request not in _running:
-            _running[request] = asyncio.ensure_future(compile_release(request, cache, say))
-        return await asyncio.shield(_running[request])
-
     return Compiling(Output.from_input(asyncio.ensure_future(work())), str(directory))
 
 
-async def _find(cache: ReleaseCache, digest: str, path: str) -> Release:
-    release = await asyncio.to_thread(cache.find, digest)
-    if release is None:
-        raise SourceError(
-            [Problem(f"{path}.model", f"no release {digest} is known here", "the digest of a release in the cache", "compile it first")]
-        )
-    return release
+async def _compile(request: CompileRequest, cache: ReleaseCache, progress: Callable[[str], None], path: str) -> Release:
+    if request not in _running:
+        _running[request] = asyncio.ensure_future(compile_release(request, cache, progress))
+    try:
+        return await _running[request]
+    except SourceError as error:
+        # The compiler knows the model's name; here is known where it stands in the program.
+        names = [(problem, problem.path.removeprefix(request.model)) for problem in error.problems]
+        raise SourceError([replace(problem, path=path + rest) for problem, rest in names]) from error
 
 
-def describe(release: Release) -> str:
-    """The release in one line for each variant: accuracy, bytes, latency."""
+def describe(release: Release, kind: str) -> str:
+    """A release's variant of one kind: accuracy beside the source's, bytes, latency."""
     manifest, record = release.manifest, release.record
-    timing = {"serving": record.serving, "edge": record.edge}
-    rows = [f"release {manifest.digest[:19]}…, source accuracy {_percent(manifest.source_accuracy)}"]
-    rows += [
-        f"  {variant.kind:<8}{variant.recipe:<9}{_percent(variant.accuracy):>8}{variant.size_bytes / 1000:>10.1f} kB"
-        f"{timing[variant.kind].p50_ms:>9.2f} ms p50{timing[variant.kind].p95_ms:>9.2f} ms p95"
-        for variant in manifest.variants
-    ]
-    return "\n".join(rows)
+    variant, timing = manifest.variant(kind), {SERVING: record.serving, EDGE: record.edge}[kind]
+    return (
+        f"release {manifest.digest[:DIGEST_SHOWN]}, {kind} variant ({variant.recipe}): accuracy {_percent(variant.accuracy)} "
+        f"(source {_percent(manifest.source_accuracy)}), {variant.size_bytes / 1000:.1f} kB, "
+        f"one request p50 {timing.p50_ms:.2f} ms, p95 {timing.p95_ms:.2f} ms on {record.machine_class}"
+    )
 
 
 def _percent(share: float | None) -> str:

@@ -12,6 +12,7 @@ from isthmus.arguments import EdgeFleetRolloutArgs
 from isthmus.errors import InputError, Problem
 from isthmus.platforms import local
 from isthmus.platforms.local_stack import LocalStack, loopback_url
+from isthmus.release.manifest import EDGE
 from isthmus.resources import Rollout, SignedBundle, SigningKey
 
 
@@ -44,7 +45,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         if checked is None or fleet is None or problems:
             raise compiling.run_error(problems)
         model_name = checked.model_name or name
-        made = compiling.start(self, checked, model_name, path, compiling.describe)
+        made = compiling.start(self, checked, model_name, path, partial(compiling.describe, kind=EDGE))
         child = partial(ResourceOptions, parent=self)
 
         stack = LocalStack.of(checked.local.directory)
@@ -62,12 +63,12 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             check_at_preview=checked.store is not None,
             opts=child(depends_on=ready),
         )
+        told = Output.all(store, bucket, key.public_key, checked.fallback_url or "")
         agents = {
             device.name: stack.processes(
                 f"{name}-{device.name}",
-                Output.all(store, bucket, key.public_key, checked.fallback_url or "").apply(
-                    partial(_agent, f"{name}-{device.name}", device, fleet.name, checked, model_name)
-                ),
+                local.agent(f"{name}-{device.name}", device.port),
+                secret_files=told.apply(partial(_agent_files, checked, fleet.name, device.name, model_name)),
                 parent=self,
                 depends_on=ready,
             )
@@ -116,13 +117,11 @@ def _store(stack: LocalStack, args: arguments.Edge) -> tuple[Output[dict[str, st
     return Output.secret(Output.from_input(given)), args.bucket, []
 
 
-def _agent(  # noqa: PLR0917  (the last one is what `apply` adds)
-    program: str, device: arguments.Device, fleet: str, args: arguments.Edge, model_name: str, known: list[Any]
-) -> local.Processes:
-    """One device's agent, once store address, bucket, public key and fallback are known."""
-    store, bucket, public_key, fallback_url = known
+def _agent_files(args: arguments.Edge, fleet: str, device: str, model_name: str, told: list[Any]) -> dict[str, str]:
+    """One device's files, once store address, bucket, public key and fallback are known."""
+    store, bucket, public_key, fallback_url = told
     config = local.DeviceConfig(
-        device=device.name,
+        device=device,
         fleet=fleet,
         model_name=model_name,
         store=store,
@@ -133,4 +132,4 @@ def _agent(  # noqa: PLR0917  (the last one is what `apply` adds)
         min_confidence=args.min_confidence,
         fallback_timeout_ms=args.fallback_timeout_ms,
     )
-    return local.agent(program, config, device.port)
+    return local.agent_files(config)

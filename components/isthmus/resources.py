@@ -57,6 +57,10 @@ class LocalProcesses(_Resource):
         configuration). A change restarts nothing.
     ready: how to see that a replica is ready: `port` (a name of `ports`), `path` (HTTP GET; left out: a TCP connect is
         enough), `contains` (text that the answer must hold), `timeout_seconds` (default 60).
+    leftovers: paths of files (absolute; replaced per replica as above) that the program leaves outside its folder, such
+        as sockets; removed once a replica has ended. The replica's own folder is kept over updates, and goes with it.
+
+    A secret in `command` is refused: argument lists are open to every user of the machine.
 
     Replicas are started, and restarted on an update, one after the other, each ready before the next is touched.
     Outputs: `endpoints`, a list with one mapping of port name → port number for each replica, and `pids`.
@@ -79,6 +83,7 @@ class LocalProcesses(_Resource):
         files: Input[Mapping[str, Input[str]]] | None = None,
         live_files: Input[Mapping[str, Input[str]]] | None = None,
         ready: Input[Mapping[str, Any]] | None = None,
+        leftovers: Input[Sequence[Input[str]]] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
         inputs = {
@@ -91,6 +96,7 @@ class LocalProcesses(_Resource):
             "files": files or {},
             "live_files": live_files or {},
             "ready": ready or {},
+            "leftovers": leftovers or [],
         }
         super().__init__(name, inputs, ["endpoints", "pids"], opts)
 

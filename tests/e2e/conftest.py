@@ -101,7 +101,7 @@ def unsigned_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An S3 store of somebody else's; nobody here knows its credentials."""
     folder = tmp_path_factory.mktemp("store")
-    spec = local.store("store", "their-key", "their-secret")
+    spec = local.store("store")
     ports = {name: project_module.free_port() for name in spec.ports}
 
     def filled(text: str) -> str:
@@ -110,7 +110,7 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             text = text.replace(f"${{port.{name}}}", str(port))
         return text
 
-    for name, content in spec.files.items():
+    for name, content in local.store_files("their-key", "their-secret").items():
         (folder / name).write_text(filled(content))
     command = [str(Path(sys.prefix) / "bin" / spec.command[0]), *(filled(part) for part in spec.command[1:])]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -96,7 +96,7 @@ class Project:
     def configure(self, **sections: Mapping[str, Any]) -> None:
         """Writes the stack file: `hybrids={"digits": {...}}` and the like. The secrets' salt of an existing one is kept."""
         kept = yaml.safe_load(self.stack_file.read_text()) if self.stack_file.exists() else {}
-        kept["config"] = {f"isthmus:{section}": dict(content) for section, content in sections.items()}
+        kept["config"] = {f"models:{section}": dict(content) for section, content in sections.items()}
         self.stack_file.write_text(yaml.safe_dump(kept))
 
     def start(self, *args: str, **environment: str) -> subprocess.Popen[str]:

@@ -46,7 +46,7 @@ def test_the_first_preview_shows_accuracy_and_the_numbers_of_the_plan_and_starts
     done = stack.preview()
     assert done.code == 0, done
     assert re.search(r"release sha256:[0-9a-f]{12}", done.text), done
-    assert re.search(r"edge +int8 +9[789]\.\d\d%", done.text), done
+    assert re.search(r"edge variant \(int8\): accuracy 9[789]\.\d\d%", done.text), done
     assert re.search(r"M/M/c: λ = 20/s, μ = [\d.]+/s per replica → \d+ replica", done.text), done
     assert not processes_of(stack.root)
     assert not (stack.root / ".isthmus").exists()
@@ -157,7 +157,7 @@ def test_another_demand_shows_exactly_the_servers(stack):
     stack.configure(hybrids={"digits": {**stack.arguments, "requests_per_second": rate * 1.5}})
     done = stack.preview("--json")
     assert done.code == 0, done
-    assert set(steps(done)) - {"digits", "digits-cloud", "test-test", "isthmus-test"} == {"digits-cloud-server", "digits-cloud-gateway"}, (
+    assert set(steps(done)) - {"digits", "digits-cloud", "test-test", "models-test"} == {"digits-cloud-server", "digits-cloud-gateway"}, (
         done
     )
 

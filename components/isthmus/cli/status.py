@@ -11,7 +11,7 @@ from rich.table import Table
 from isthmus.cli.stack_state import StackState
 
 _TIMEOUT_SECONDS = 3
-_DIGEST_SHOWN = 19  # "sha256:" and twelve digits
+_DIGITS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,16 @@ def _ask(group: str, name: str, endpoint: str, model: str, digest: str) -> Part:
 
 
 def table(parts: Iterable[Part]) -> Table:
-    found = Table("where", "part", "endpoint", "release", "version", "health")
+    """One block for each service and fleet; fits a terminal of 80 columns."""
+    found = Table("part", "endpoint", "release", "version", "health")
     last = ""
     for part in parts:
-        if last and part.group != last:
-            found.add_section()
+        if part.group != last:
+            if last:
+                found.add_section()
+            found.add_row(f"[bold]{part.group}[/bold]")
+            last = part.group
         colour = "green" if part.healthy else "red"
-        found.add_row(
-            part.group if part.group != last else "",
-            part.name,
-            part.endpoint,
-            part.digest[:_DIGEST_SHOWN],
-            part.version,
-            f"[{colour}]{part.state}[/{colour}]",
-        )
-        last = part.group
+        release = part.digest.removeprefix("sha256:")[:_DIGITS_SHOWN]
+        found.add_row(f"  {part.name}", part.endpoint, release, part.version, f"[{colour}]{part.state}[/{colour}]")
     return found

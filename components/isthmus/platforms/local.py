@@ -64,13 +64,8 @@ def envoy(program: str, model_name: str, endpoints: Sequence[Mapping[str, int]],
     )
 
 
-def store(program: str, access_key: str, secret_key: str) -> Processes:
-    """SeaweedFS as the stack's own S3. Everything but S3 is off or on loopback; without the key nobody may read or write."""
-    identity = {
-        "name": "isthmus",
-        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
+def store(program: str) -> Processes:
+    """SeaweedFS as the stack's own S3, started with `store_files`. Everything but S3 is off, and all of it on loopback."""
     parts = ("s3", "master", "filer", "volume")
     return Processes(
         program=program,
@@ -90,9 +85,18 @@ def store(program: str, access_key: str, secret_key: str) -> Processes:
             *(f"-{part}.port.grpc=${{port.{part}_grpc}}" for part in parts),
         ],
         ports={name: 0 for part in parts for name in (part, f"{part}_grpc")},
-        files={"s3.json": json.dumps({"identities": [identity]})},
         ready={"port": "s3", "path": "/healthz", "timeout_seconds": READY_SECONDS},
     )
+
+
+def store_files(access_key: str, secret_key: str) -> dict[str, str]:
+    """What `store` reads its credentials from (secret): without them nobody may read or write."""
+    identity = {
+        "name": "isthmus",
+        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    return {"s3.json": json.dumps({"identities": [identity]})}
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,18 @@ class DeviceConfig:
     fallback_timeout_ms: int
 
 
-def agent(program: str, config: DeviceConfig, port: int) -> Processes:
-    """One device's agent. port: of its REST server; 0: any free one."""
+def agent(program: str, port: int) -> Processes:
+    """One device's agent, started with `agent_files`. port: of its REST server; 0: any free one."""
+    return Processes(
+        program=program,
+        command=["${python}", "-m", "isthmus.agent", "--config", "${directory}/agent.json"],
+        ports={"rest": port},
+        ready={"port": "rest", "path": "/healthz", "timeout_seconds": READY_SECONDS},
+    )
+
+
+def agent_files(config: DeviceConfig) -> dict[str, str]:
+    """What `agent` is told (secret: it holds the store's credentials)."""
     fallback = (
         {"url": config.fallback_url, "min_confidence": config.min_confidence or 0.0, "timeout_ms": config.fallback_timeout_ms}
         if config.fallback_url
@@ -130,11 +144,4 @@ def agent(program: str, config: DeviceConfig, port: int) -> Processes:
         "poll_seconds": AGENT_POLL_SECONDS,
         "fallback": fallback,
     }
-    text = json.dumps(content, indent=1).replace('"${port.rest}"', "${port.rest}")
-    return Processes(
-        program=program,
-        command=["${python}", "-m", "isthmus.agent", "--config", "${directory}/agent.json"],
-        ports={"rest": port},
-        files={"agent.json": text},
-        ready={"port": "rest", "path": "/healthz", "timeout_seconds": READY_SECONDS},
-    )
+    return {"agent.json": json.dumps(content, indent=1).replace('"${port.rest}"', "${port.rest}")}

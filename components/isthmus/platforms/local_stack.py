@@ -1,7 +1,7 @@
 """What the components of one stack share on the `local` platform: a supervisor, and a store with its buckets."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,8 @@ class LocalStack:
         """The store's address (with credentials, secret) and the process that serves it."""
         if self._store is None:
             credentials = StoreCredentials(f"store-credentials{self._suffix}")
-            spec = Output.all(credentials.access_key, credentials.secret_key).apply(lambda keys: local.store("store", *keys))
-            server = self.processes(f"store{self._suffix}", spec, parent=None)
+            files = Output.all(credentials.access_key, credentials.secret_key).apply(lambda keys: local.store_files(*keys))
+            server = self.processes(f"store{self._suffix}", local.store("store"), secret_files=files)
             address = Output.secret(
                 Output.all(server.endpoints, credentials.access_key, credentials.secret_key).apply(
                     lambda values: {
@@ -72,27 +72,29 @@ class LocalStack:
         return self._buckets[name]
 
     def processes(
-        self, name: str, spec: Input[local.Processes], *, parent: pulumi.Resource | None, depends_on: list[pulumi.Resource] | None = None
+        self,
+        name: str,
+        spec: Input[local.Processes],
+        *,
+        secret_files: Input[Mapping[str, str]] | None = None,
+        parent: pulumi.Resource | None = None,
+        depends_on: Sequence[pulumi.Resource] = (),
     ) -> LocalProcesses:
-        """A `LocalProcesses` under the stack's supervisor, from a value that may be known later."""
+        """A `LocalProcesses` under the stack's supervisor, from a value that may be known later.
+
+        secret_files: instead of the spec's own files. They come apart from it, because all that is derived from a
+            secret is one, and a command line cannot be.
+        """
         known = Output.from_input(spec)
 
         def part(key: str) -> Output[Any]:
             return known.apply(lambda value: asdict(value)[key])
 
-        return LocalProcesses(
-            name,
-            supervisor=self.supervisor.directory,
-            program=part("program"),
-            command=part("command"),
-            ports=part("ports"),
-            replicas=part("replicas"),
-            environment=part("environment"),
-            files=part("files"),
-            live_files=part("live_files"),
-            ready=part("ready"),
-            opts=ResourceOptions(parent=parent or self.supervisor, depends_on=[self.supervisor, *(depends_on or [])]),
-        )
+        inputs = {key: part(key) for key in (field.name for field in fields(local.Processes))}
+        if secret_files is not None:
+            inputs["files"] = Output.from_input(secret_files)
+        opts = ResourceOptions(parent=parent or self.supervisor, depends_on=[self.supervisor, *depends_on])
+        return LocalProcesses(name, supervisor=self.supervisor.directory, **inputs, opts=opts)
 
 
 def loopback_url(endpoints: Output[list[dict[str, int]]], port: str = "rest") -> Output[str]:
