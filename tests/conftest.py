@@ -1,10 +1,52 @@
-"""What every test shares."""
+"""What every test shares: hypothesis's settings, and a real store."""
 
+import importlib.util
 import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import pytest
 from hypothesis import settings
+
+from isthmus.release import signing
+from isthmus.release.store import Store
 
 # A shared machine stalls now and then: a test is judged by what it finds, not by how long one example took.
 # CI tries the same examples every time.
 settings.register_profile("isthmus", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("isthmus")
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> ModuleType:
+    """`seaweedfs.py` beside this file."""
+    spec = importlib.util.spec_from_file_location("seaweedfs", Path(__file__).with_name("seaweedfs.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def store_server(seaweedfs: ModuleType) -> Iterator[Any]:
+    """A SeaweedFS of the test run's own."""
+    with seaweedfs.running() as server:
+        yield server
+
+
+@pytest.fixture
+def store(store_server: Any) -> Iterator[Store]:
+    """A bucket of the test's own."""
+    store = Store(store_server.address, f"bucket-{uuid.uuid4().hex[:12]}")
+    store.ensure_bucket()
+    yield store
+    store.delete_bucket()
+
+
+@pytest.fixture(scope="session")
+def keys() -> signing.KeyPair:
+    return signing.generate_key()

@@ -106,7 +106,7 @@ class Manifest:
     @property
     def files(self) -> tuple[FileEntry, ...]:
         """Every file that the digest covers."""
-        return tuple(file for variant in self.variants for file in variant.files) + (self.golden,)
+        return (*(file for variant in self.variants for file in variant.files), self.golden)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no spaces, UTF-8."""

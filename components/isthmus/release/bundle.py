@@ -1,0 +1,128 @@
+"""Signed edge bundles: what a device fetches, in the store and on disk.
+
+In the store, under `{prefix}bundles/{digest in hex}/`:
+
+    edge/model.tflite    the edge variant's files, at their paths in the release
+    golden.json          golden vectors
+    manifest.dsse.json   the release's manifest in a signed envelope; it goes up last and comes down first
+
+On disk the same, so that a device can verify what it holds without the store.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from isthmus.errors import IntegrityError
+from isthmus.release import signing
+from isthmus.release.hashing import file_sha256
+from isthmus.release.manifest import EDGE, FileEntry, Manifest, Release
+from isthmus.release.store import MissingObjectError, Store
+
+MANIFEST_TYPE = "application/vnd.isthmus.manifest+json"
+ENVELOPE_NAME = "manifest.dsse.json"
+MAX_ENVELOPE_BYTES = 4 << 20
+
+
+def publish(store: Store, prefix: str, release: Release, private_pem: str) -> None:
+    """Uploads a release's edge bundle. The envelope goes last: a bundle that has one is complete.
+
+    Objects that are there already in the right size are left alone: their names hold the digest of their content.
+    """
+    keys = _Keys(prefix, release.digest)
+    for file in edge_files(release.manifest):
+        if store.size_bytes(keys.of(file.path)) != file.size_bytes:
+            _check_file(release.path(file), file)
+            store.put(keys.of(file.path), release.path(file))
+    store.put(keys.of(ENVELOPE_NAME), signing.sign(MANIFEST_TYPE, release.manifest.to_bytes(), private_pem))
+
+
+def missing(store: Store, prefix: str, manifest: Manifest) -> list[str]:
+    """Keys of the bundle's objects that are missing or of the wrong size."""
+    keys = _Keys(prefix, manifest.digest)
+    lacking = [keys.of(file.path) for file in edge_files(manifest) if store.size_bytes(keys.of(file.path)) != file.size_bytes]
+    if store.size_bytes(keys.of(ENVELOPE_NAME)) is None:
+        lacking.append(keys.of(ENVELOPE_NAME))
+    return lacking
+
+
+def remove(store: Store, prefix: str, digest: str) -> None:
+    """Removes a bundle's objects, the envelope first, so that no device starts to fetch what is going away."""
+    keys = _Keys(prefix, digest)
+    store.delete([keys.of(ENVELOPE_NAME)])
+    store.delete(store.list(keys.folder))
+
+
+def fetch(store: Store, prefix: str, digest: str, public_pem: str, into: Path) -> Manifest:
+    """Downloads a bundle into a folder (made where needed) and verifies it: signature, digest, each file's size and sha256.
+
+    Every file is synced to disk; the folder's own entry is for the caller to sync. Raises IntegrityError where
+    something does not match, StoreError where the store cannot be used; then the folder's content is worthless.
+    """
+    keys = _Keys(prefix, digest)
+    try:
+        envelope = store.get(keys.of(ENVELOPE_NAME), max_bytes=MAX_ENVELOPE_BYTES)
+        manifest = _opened(envelope, digest, public_pem)
+        for file in edge_files(manifest):
+            path = into / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store.download(keys.of(file.path), path, size_bytes=file.size_bytes)
+            _check_file(path, file)
+    except MissingObjectError as error:
+        # The envelope goes up last and is removed first: no bundle is ever seen half, unless somebody broke it.
+        raise IntegrityError(f"the bundle {digest} is not whole: {error}") from error
+    with (into / ENVELOPE_NAME).open("wb") as stream:
+        stream.write(envelope)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return manifest
+
+
+def verify(directory: Path, digest: str, public_pem: str) -> Manifest:
+    """The manifest of a bundle on disk, after the same checks as in `fetch`. Raises IntegrityError."""
+    try:
+        envelope = (directory / ENVELOPE_NAME).read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{directory} holds no bundle ({type(error).__name__})") from error
+    manifest = _opened(envelope, digest, public_pem)
+    for file in edge_files(manifest):
+        _check_file(directory / file.path, file)
+    return manifest
+
+
+def edge_files(manifest: Manifest) -> tuple[FileEntry, ...]:
+    """The files of a release that go to a device. Raises IntegrityError where the release has no edge variant."""
+    return (*manifest.variant(EDGE).files, manifest.golden)
+
+
+def _opened(envelope: bytes, digest: str, public_pem: str) -> Manifest:
+    payload = signing.verify(envelope, MANIFEST_TYPE, public_pem)
+    found = "sha256:" + hashlib.sha256(payload).hexdigest()
+    if found != digest:
+        raise IntegrityError(f"wrong digest: the manifest's is {found}, wanted is {digest}")
+    return Manifest.from_bytes(payload)
+
+
+def _check_file(path: Path, file: FileEntry) -> None:
+    try:
+        size_bytes = path.stat().st_size
+        sha256 = file_sha256(path)
+    except OSError as error:
+        raise IntegrityError(f"{file.path} cannot be read ({type(error).__name__})") from error
+    if size_bytes != file.size_bytes or sha256 != file.sha256:
+        raise IntegrityError(
+            f"wrong content: {file.path} is not what the manifest names (sha256 {sha256[:12]}…, wanted {file.sha256[:12]}…)"
+        )
+
+
+class _Keys:
+    """Keys of one bundle."""
+
+    def __init__(self, prefix: str, digest: str) -> None:
+        algorithm, _, hexadecimal = digest.partition(":")
+        if algorithm != "sha256" or len(hexadecimal) != 64 or not set(hexadecimal) <= set("0123456789abcdef"):
+            raise IntegrityError(f"not a release digest: {digest!r}")
+        self.folder = f"{prefix}bundles/{hexadecimal}/"
+
+    def of(self, path: str) -> str:
+        return self.folder + path
