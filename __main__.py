@@ -1,6 +1,7 @@
 """The program: what the stack file declares, made."""
 
 import pulumi
+
 from isthmus import stack
 
 declared = stack.read(pulumi.Config())

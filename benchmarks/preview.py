@@ -25,9 +25,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "e2e"))
 
-from project import STACK, Project, digits
 from rich.console import Console
 from rich.table import Table
+
+from project import STACK, Project, digits
 
 # The compiled values, written in: what a program without Isthmus's compiler would have to state itself.
 BY_HAND = """

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from isthmus.arguments import Cloud, Edge, Hybrid, check, load_fleet, problems_of
 from isthmus.errors import InputError
 

@@ -2,9 +2,10 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from isthmus.cli.inputs import load_request
 from isthmus.errors import InputError
-from PIL import Image
 
 
 def test_a_single_example_in_npy_becomes_a_batch_of_one(tmp_path, signature):

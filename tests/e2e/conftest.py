@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import requests
-from isthmus.platforms import local
+
 from isthmus.release import signing
 
 _spec = importlib.util.spec_from_file_location("isthmus_e2e_project", Path(__file__).with_name("project.py"))
@@ -95,32 +94,6 @@ def unsigned_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return folder
-
-
-@pytest.fixture(scope="module")
-def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An S3 store of somebody else's; nobody here knows its credentials."""
-    folder = tmp_path_factory.mktemp("store")
-    spec = local.store("store")
-    ports = {name: project_module.free_port() for name in spec.ports}
-
-    def filled(text: str) -> str:
-        text = text.replace("${directory}", str(folder))
-        for name, port in ports.items():
-            text = text.replace(f"${{port.{name}}}", str(port))
-        return text
-
-    for name, content in local.store_files("their-key", "their-secret").items():
-        (folder / name).write_text(filled(content))
-    command = [str(Path(sys.prefix) / "bin" / spec.command[0]), *(filled(part) for part in spec.command[1:])]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{ports['s3']}"
-    try:
-        wait_until(lambda: requests.get(f"{url}/healthz", timeout=2).ok)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
 
 
 @pytest.fixture(scope="session")

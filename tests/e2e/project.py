@@ -43,15 +43,19 @@ def digits(**changes: Any) -> dict[str, Any]:
     }
 
 
-@dataclass
-class Done:
-    """What a finished `pulumi` said."""
+class Done(str):
+    """What a finished command said. A text, so that a failed assertion shows the whole of it."""
 
     code: int
-    text: str
 
-    def __str__(self) -> str:
-        return f"exit code {self.code}\n{self.text}"
+    def __new__(cls, code: int, text: str) -> "Done":
+        done = super().__new__(cls, f"exit code {code}\n{text}")
+        done.code = code
+        return done
+
+    @property
+    def text(self) -> str:
+        return self.partition("\n")[2]
 
 
 @dataclass

@@ -17,10 +17,10 @@ def shared(make_project):
 def refused(shared, digits, processes_of):
     """Previews the embedded default with changes, expects one message, and that nothing was started."""
 
-    def preview(*said: str, code: int = 255, **changes):
+    def preview(*said: str, **changes):
         shared.configure(hybrids={"digits": digits(**changes)})
         done = shared.preview()
-        assert done.code == code, done
+        assert done.code != 0, done
         for text in said:
             assert text in done.text, done
         assert "Traceback" not in done.text, done
@@ -103,9 +103,9 @@ def test_a_store_that_cannot_be_reached(refused):
     assert "hunter2" not in done.text
 
 
-def test_wrong_credentials_of_a_store(refused, object_store):
-    store = {"endpoint": object_store, "access_key": "key", "secret_key": "hunter2"}
-    done = refused("credentials", object_store, store=store)
+def test_wrong_credentials_of_a_store(refused, store_server):
+    store = {"endpoint": store_server.address.endpoint, "access_key": "key", "secret_key": "hunter2"}
+    done = refused("credentials", store_server.address.endpoint, store=store)
     assert "hunter2" not in done.text
 
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from isthmus.platforms import gateway
 
 ENDPOINTS = [{"rest": 9001, "grpc": 9101}, {"rest": 9002, "grpc": 9102}]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from isthmus.sizing.queueing import erlang_c, mean_response_ms, response_time_quantile_ms, response_time_tail
 
 loads = st.floats(0.01, 0.99)

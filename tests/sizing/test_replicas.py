@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from isthmus.errors import GateError
 from isthmus.sizing.queueing import response_time_quantile_ms
 from isthmus.sizing.replicas import MOST_REPLICAS, Demand, plan_replicas

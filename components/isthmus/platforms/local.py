@@ -28,6 +28,7 @@ class Processes:
     files: Mapping[str, str] = field(default_factory=dict)
     live_files: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    leftovers: Sequence[str] = ()
 
 
 def server(program: str, model_name: str, model_directory: str, replicas: int) -> Processes:
@@ -66,7 +67,9 @@ def envoy(program: str, model_name: str, endpoints: Sequence[Mapping[str, int]],
 
 def store(program: str) -> Processes:
     """SeaweedFS as the stack's own S3, started with `store_files`. Everything but S3 is off, and all of it on loopback."""
-    parts = ("s3", "master", "filer", "volume")
+    parts = ("s3", "master", "filer", "volume", "admin")
+    # weed puts these there whatever it is told, and leaves them behind.
+    sockets = [*(f"{part}-grpc-${{port.{part}_grpc}}" for part in parts), "s3-${port.s3}", "filer-${port.filer}"]
     return Processes(
         program=program,
         command=[
@@ -79,6 +82,7 @@ def store(program: str) -> Processes:
             "-master.telemetry=false",
             "-webdav=false",
             "-admin.ui=false",
+            "-s3.autoCreateBucket=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             *(f"-{part}.port=${{port.{part}}}" for part in parts),
@@ -86,6 +90,7 @@ def store(program: str) -> Processes:
         ],
         ports={name: 0 for part in parts for name in (part, f"{part}_grpc")},
         ready={"port": "s3", "path": "/healthz", "timeout_seconds": READY_SECONDS},
+        leftovers=[f"/tmp/seaweedfs-{socket}.sock" for socket in sockets],  # noqa: S108
     )
 
 
