@@ -12,7 +12,7 @@ import requests
 
 pytestmark = pytest.mark.e2e
 
-SEVEN = "models/digits/samples/seven.npy"
+SEVEN = "models/digits/samples/digit-7.npy"
 DEVICES = ("camera-1", "camera-2", "camera-3")
 
 
@@ -98,7 +98,7 @@ def test_grpc_answers_at_the_gateway(stack, seven):
 
 
 def test_isthmus_predict_shows_who_answered_what(stack):
-    done = stack.isthmus("predict", "test", "--input", "models/digits/samples/zero.png")
+    done = stack.isthmus("predict", "test", "--input", "models/digits/samples/digit-0.png")
     assert done.code == 0, done
     for role in ("cloud", *DEVICES):
         assert re.search(rf"{role} +│ 0 +│", done.text), done

@@ -1,0 +1,118 @@
+"""Golden vectors: a few inputs with the source model's own answers, by which every place that serves a release can test
+itself.
+
+They are part of the digest, though another processor rounds the last bits of an answer differently. So what is derived
+from measured numbers is rounded far above these bits.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.compile.evaluation import Evaluation
+from isthmus.compile.load import SourceModel
+
+GOLDEN_EXAMPLES = 8
+DECIMALS = 3
+"""Decimals of outputs that are at most 1; fewer for larger ones."""
+TOLERANCE_MARGIN = 4
+MIN_TOLERANCE_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Golden:
+    """inputs: by name, [examples, …]. answers: the source model's outputs by name, as they came. step: what floats
+    among them are rounded to. noise: differences up to this mean nothing, they are the arithmetic's own rounding."""
+
+    inputs: dict[str, NDArray[Any]]
+    answers: dict[str, NDArray[Any]]
+    decimals: int
+
+    @property
+    def step(self) -> float:
+        return float(f"1e{-self.decimals}")
+
+    @property
+    def noise(self) -> float:
+        return float(f"1e{-self.decimals - 2}")
+
+    @property
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """The answers, rounded."""
+        return {
+            name: np.round(values.astype(np.float64), self.decimals) + 0.0 if _is_float(values) else values  # + 0.0: no -0.0
+            for name, values in self.answers.items()
+        }
+
+
+def choose_golden(model: SourceModel, evaluation: Evaluation) -> Golden:
+    """The first GOLDEN_EXAMPLES examples of the evaluation, answered by the source model one by one."""
+    inputs = evaluation.first(GOLDEN_EXAMPLES)
+    count = len(next(iter(inputs.values())))
+    singles = [model.run({name: values[i : i + 1] for name, values in inputs.items()}) for i in range(count)]
+    answers = {name: np.concatenate([single[name] for single in singles]) for name in singles[0]}
+    finite = [float(np.abs(v[np.isfinite(v)]).max(initial=0)) for v in answers.values() if _is_float(v)]
+    largest = max(finite, default=1.0)
+    return Golden(inputs, answers, DECIMALS - math.ceil(math.log10(largest)) if largest > 1 else DECIMALS)
+
+
+def _is_float(values: NDArray[Any]) -> bool:
+    return values.dtype.kind not in "iubOSU"
+
+
+def difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
+    """Largest absolute difference; infinite where shapes, not-a-numbers or texts differ."""
+    if expected.shape != found.shape:
+        return math.inf
+    if expected.dtype.kind in "OSU":
+        return 0.0 if (expected == found).all() else math.inf
+    gap = np.abs(expected.astype(np.float64) - found.astype(np.float64))
+    both_odd = (np.isnan(expected.astype(np.float64)) & np.isnan(found.astype(np.float64))) | (expected == found)
+    return float(np.where(both_odd, 0.0, np.where(np.isnan(gap), math.inf, gap)).max(initial=0.0))
+
+
+def nice_ceiling(value: float, floor: float) -> float:
+    """The next of 1, 2, 5, 10, 20 … from value up, and at least floor: the same where value differs in its last bits."""
+    value = max(value, floor)
+    exponent = math.floor(math.log10(value))
+    for factor in (1, 2, 5, 10):
+        candidate = float(f"{factor}e{exponent}")
+        if candidate >= value * (1 - 1e-9):
+            return candidate
+    raise AssertionError(value)
+
+
+def golden_tolerance(golden: Golden, differences: Sequence[float]) -> float:
+    """What an answer may differ from a golden one: TOLERANCE_MARGIN times what the worst variant was measured to differ,
+    for other processors, and at least MIN_TOLERANCE_STEPS rounding steps, for the rounding of the vectors."""
+    return nice_ceiling(TOLERANCE_MARGIN * max(differences) + golden.step / 2, MIN_TOLERANCE_STEPS * golden.step)
+
+
+def golden_json(signature: str, golden: Golden) -> str:
+    """A predict request in column form, and its answer: {"signature": …, "inputs": {name: […]}, "outputs": {name: […]}}."""
+    content = {
+        "signature": signature,
+        "inputs": {name: plain_values(values) for name, values in sorted(golden.inputs.items())},
+        "outputs": {name: plain_values(values) for name, values in sorted(golden.outputs.items())},
+    }
+    return json.dumps(content, separators=(",", ":"), allow_nan=True) + "\n"
+
+
+def plain_values(values: NDArray[Any]) -> Any:
+    """Nested lists for JSON; bytes that are no text in TensorFlow Serving's form {"b64": …}."""
+    if values.dtype.kind in "OSU":
+        return [plain_values(item) if isinstance(item, np.ndarray) else _text(item) for item in values]
+    return values.tolist()
+
+
+def _text(value: Any) -> Any:
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value).decode()}
