@@ -1,0 +1,43 @@
+"""Bucket: an S3 bucket of a store that the stack owns."""
+
+from collections.abc import Sequence
+
+from isthmus.errors import Problem
+from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.provider.handlers.stores import BUCKET, STORE, address_problems, gone_with_its_store, open_store
+from isthmus.provider.schema import ResourceSpec
+from isthmus.provider.values import Properties
+
+
+class BucketHandler(HandlerBase):
+    spec = ResourceSpec(
+        name="Bucket",
+        description="An S3 bucket of a store that the stack owns. Deleting it deletes what is in it.",
+        inputs={"store": STORE, "bucket": BUCKET},
+    )
+
+    def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
+        return address_problems(inputs)
+
+    def preview(self, inputs: Values, state: Values | None) -> Properties:
+        return {}
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        open_store(inputs).ensure_bucket()
+        return Created(inputs["bucket"], {})
+
+    def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
+        if not inputs:
+            raise not_importable("Bucket", "its store's credentials are not part of its id")
+        with gone_with_its_store(inputs):
+            if open_store(inputs).check():
+                return Found(dict(inputs), {})
+        return None
+
+    def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
+        open_store(inputs).ensure_bucket()
+        return {}
+
+    def delete(self, id: str, state: Values, context: Context) -> None:
+        with gone_with_its_store(state):
+            open_store(state).delete_bucket()

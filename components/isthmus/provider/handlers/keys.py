@@ -1,0 +1,68 @@
+"""StoreCredentials and SigningKey: secrets that are made once, and live in the state alone."""
+
+import secrets
+import string
+from typing import Final
+
+from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.provider.schema import Property, ResourceSpec
+from isthmus.provider.values import UNKNOWN, Properties
+
+_ACCESS_KEY_LENGTH: Final = 20  # as long as AWS's own
+_SECRET_KEY_LENGTH: Final = 40
+_LETTERS: Final = string.ascii_letters + string.digits
+
+
+class _MadeOnceHandler(HandlerBase):
+    """Nothing of it exists outside the state: there is nothing to read, to update or to delete."""
+
+    def preview(self, inputs: Values, state: Values | None) -> Properties:
+        return {name: UNKNOWN if state is None else state.get(name, UNKNOWN) for name in self.spec.outputs}
+
+    def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
+        if not state:
+            raise not_importable(self.spec.name, "its secret cannot be read back")
+        return Found({}, dict(state))
+
+    def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
+        return dict(state)
+
+    def delete(self, id: str, state: Values, context: Context) -> None:
+        return
+
+
+class StoreCredentialsHandler(_MadeOnceHandler):
+    spec = ResourceSpec(
+        name="StoreCredentials",
+        description="A random S3 access key and secret key, made once and kept in the state as secrets.",
+        outputs={
+            "access_key": Property("string", "the access key", secret=True),
+            "secret_key": Property("string", "the secret key", secret=True),
+        },
+    )
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        keys = {"access_key": _random(_ACCESS_KEY_LENGTH), "secret_key": _random(_SECRET_KEY_LENGTH)}
+        return Created(f"credentials-{secrets.token_hex(4)}", keys)
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(length))
+
+
+class SigningKeyHandler(_MadeOnceHandler):
+    spec = ResourceSpec(
+        name="SigningKey",
+        description="An ed25519 key pair, made once. The private key is a secret of the state.",
+        outputs={
+            "private_key": Property("string", "the private key, PEM", secret=True),
+            "public_key": Property("string", "the public key, PEM"),
+        },
+    )
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        from isthmus.release import signing
+
+        pair = signing.generate_key()
+        outputs = {"private_key": pair.private_pem, "public_key": pair.public_pem}
+        return Created(f"ed25519-{signing.key_id(pair.public_pem)[:16]}", outputs)

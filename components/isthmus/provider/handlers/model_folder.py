@@ -1,0 +1,139 @@
+"""ModelFolder: the serving variant of a release, laid out for a model server."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from isthmus.errors import IntegrityError, PlatformError, Problem, ResourceFullError
+from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values
+from isthmus.provider.handlers.releases import digest_problems, find_release
+from isthmus.provider.local.layout import write_private
+from isthmus.provider.schema import Property, ResourceSpec
+from isthmus.provider.values import UNKNOWN, Properties, is_known
+
+if TYPE_CHECKING:
+    from isthmus.release.manifest import FileEntry, Manifest, Release
+
+# The release's manifest lies beside the versions: it says what has to be there, with or without the cache. Model servers
+# look at folders named by a number, and at nothing else.
+_MANIFEST_NAME: Final = ".release.json"
+# What `read` gives as the digest of a folder whose files are not what its manifest says. No release has it, so `up` mends it.
+DAMAGED: Final = "damaged"
+
+
+class ModelFolderHandler(HandlerBase):
+    spec = ResourceSpec(
+        name="ModelFolder",
+        description="The serving variant of a release, verified and laid out for a model server: DIRECTORY/VERSION/saved_model.pb …",
+        inputs={
+            "digest": Property("string", "the release's digest"),
+            "cache_directory": Property("string", "where this machine keeps releases", compared=False),
+            "directory": Property("string", "the folder (absolute)", replaces=True),
+        },
+        outputs={"version": Property("integer", "the version's number, the name of the folder inside")},
+    )
+
+    def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
+        directory = inputs["directory"]
+        found = [*digest_problems(inputs)]
+        if directory is not UNKNOWN and not os.path.isabs(directory):
+            found.append(Problem("directory", f"is {directory!r}", "an absolute path"))
+        return found
+
+    def preview(self, inputs: Values, state: Values | None) -> Properties:
+        if not is_known([inputs["digest"], inputs["cache_directory"]]):
+            return {"version": UNKNOWN}
+        return {"version": find_release(inputs).manifest.version}
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        return Created(inputs["directory"], self._lay_out(inputs))
+
+    def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
+        return self._lay_out(inputs)
+
+    def _lay_out(self, inputs: Values) -> Properties:
+        release, directory = find_release(inputs), Path(inputs["directory"])
+        try:
+            _lay_out(release, directory)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise ResourceFullError(f"no space left on the disk for {directory}; free some and try again") from error
+            raise PlatformError(f"cannot write {error.filename or directory}: {error.strerror}") from error
+        return {"version": release.manifest.version}
+
+    def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
+        manifest = _manifest(Path(id))
+        if manifest is None:
+            return None
+        digest = manifest.digest if all(_is_sound(Path(id), file) for file in _files(manifest)) else DAMAGED
+        return Found({**inputs, "directory": id, "digest": digest}, {"version": manifest.version})
+
+    def delete(self, id: str, state: Values, context: Context) -> None:
+        directory = Path(id)
+        manifest = _manifest(directory)
+        versions = {str(state["version"])} if "version" in state else set()
+        if manifest is not None:
+            versions.add(str(manifest.version))
+        for version in versions:
+            shutil.rmtree(directory / version, ignore_errors=True)
+        (directory / _MANIFEST_NAME).unlink(missing_ok=True)
+        # What others put there is theirs.
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+
+
+def _files(manifest: "Manifest") -> "Sequence[FileEntry]":
+    from isthmus.release.manifest import SERVING
+
+    return manifest.variant(SERVING).files
+
+
+def _inside(directory: Path, file: "FileEntry") -> Path:
+    """Where a file of the serving variant lies: its path in the release is `serving/VERSION/…`."""
+    from isthmus.release.manifest import SERVING
+
+    return directory / Path(file.path).relative_to(SERVING)
+
+
+def _lay_out(release: "Release", directory: Path) -> None:
+    """Puts the version's folder in place complete, at once, and then removes the version that was there before."""
+    before = _manifest(directory)
+    if before is None and directory.is_dir() and any(directory.iterdir()):
+        raise PlatformError(f"{directory} holds something else already; remove it, or choose another folder")
+    directory.mkdir(parents=True, exist_ok=True)
+    version = str(release.manifest.version)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=directory) as temporary:
+        for file in _files(release.manifest):
+            target = _inside(Path(temporary), file)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(release.path(file), target)
+        # Named first: after a crash in between, the folder is seen as damaged, not as somebody else's.
+        write_private(directory / _MANIFEST_NAME, release.manifest.to_bytes().decode())
+        if (directory / version).exists():
+            (directory / version).rename(Path(temporary) / "before")
+        (Path(temporary) / version).rename(directory / version)
+    if before is not None and str(before.version) != version:
+        shutil.rmtree(directory / str(before.version), ignore_errors=True)
+
+
+def _manifest(directory: Path) -> "Manifest | None":
+    from isthmus.release.manifest import Manifest
+
+    try:
+        return Manifest.from_bytes((directory / _MANIFEST_NAME).read_bytes())
+    except (OSError, IntegrityError):
+        return None
+
+
+def _is_sound(directory: Path, file: "FileEntry") -> bool:
+    from isthmus.release.hashing import file_sha256
+
+    path = _inside(directory, file)
+    try:
+        return path.stat().st_size == file.size_bytes and file_sha256(path) == file.sha256
+    except OSError:
+        return False

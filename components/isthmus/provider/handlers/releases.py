@@ -1,0 +1,33 @@
+"""Releases of this machine's cache, for the handlers that publish them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from isthmus.errors import InputError, Problem
+from isthmus.provider.values import UNKNOWN
+
+if TYPE_CHECKING:
+    from isthmus.release.manifest import Release
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def digest_problems(inputs: Mapping[str, Any]) -> Sequence[Problem]:
+    """What is wrong with `digest` as it is written."""
+    digest = inputs["digest"]
+    if digest is UNKNOWN or _DIGEST.fullmatch(digest):
+        return ()
+    return [Problem("digest", f"is {digest!r}", "sha256: and 64 hexadecimal digits")]
+
+
+def find_release(inputs: Mapping[str, Any]) -> "Release":
+    """The release that `digest` names in `cache_directory`. Raises InputError where it is not there, or damaged."""
+    from isthmus.release.cache import ReleaseCache
+
+    release = ReleaseCache(Path(inputs["cache_directory"])).find(inputs["digest"])
+    if release is None:
+        what = f"release {inputs['digest']} is not in {inputs['cache_directory']}, or is damaged there"
+        raise InputError([Problem("digest", what, "a release of this machine", "preview again: that compiles it anew")])
+    return release

@@ -1,0 +1,95 @@
+"""SignedBundle: a release's edge bundle in a bucket."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from isthmus.errors import IntegrityError, Problem
+from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.provider.handlers.releases import digest_problems, find_release
+from isthmus.provider.handlers.stores import (
+    BUCKET,
+    PREFIX,
+    STORE,
+    access_problems,
+    address_problems,
+    gone_with_its_store,
+    open_store,
+    prefix_problems,
+)
+from isthmus.provider.schema import Property, ResourceSpec
+from isthmus.provider.values import Properties, is_known
+
+
+class SignedBundleHandler(HandlerBase):
+    spec = ResourceSpec(
+        name="SignedBundle",
+        description="A release's edge bundle (TFLite file, manifest, golden vectors) in a bucket, with a signature over the manifest.",
+        inputs={
+            "store": STORE,
+            "bucket": BUCKET,
+            "prefix": PREFIX,
+            "digest": Property("string", "the release's digest", replaces=True),
+            "cache_directory": Property("string", "where this machine keeps releases", compared=False),
+            "private_key": Property("string", "the signing key, PEM", secret=True),
+            "check_at_preview": Property("boolean", "whether a preview asks the store", default=False, compared=False),
+        },
+    )
+
+    def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
+        found = [*address_problems(inputs), *prefix_problems(inputs), *digest_problems(inputs)]
+        if not found and inputs["check_at_preview"] is True:
+            found += access_problems(inputs)
+        return found
+
+    def preview(self, inputs: Values, state: Values | None) -> Properties:
+        if is_known([inputs["digest"], inputs["cache_directory"]]):
+            find_release(inputs)
+        return {}
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        self._publish(inputs, context)
+        return Created(f"{inputs['bucket']}/{inputs['prefix']}{inputs['digest']}", {})
+
+    def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
+        self._publish(inputs, context)
+        return {}
+
+    def _publish(self, inputs: Values, context: Context) -> None:
+        from isthmus.release import bundle
+
+        release, store = find_release(inputs), open_store(inputs)
+        context.progress("uploading the bundle")
+        bundle.publish(store, inputs["prefix"], release, inputs["private_key"])
+        if not _is_sound(inputs):
+            # What lay there already had the right size and the wrong content.
+            bundle.remove(store, inputs["prefix"], inputs["digest"])
+            bundle.publish(store, inputs["prefix"], release, inputs["private_key"])
+
+    def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
+        if not inputs:
+            raise not_importable("SignedBundle", "the signing key is not part of its id")
+        with gone_with_its_store(inputs):
+            # A damaged bundle counts as none: `up` uploads it again.
+            return Found(dict(inputs), {}) if _is_sound(inputs) else None
+        return None
+
+    def delete(self, id: str, state: Values, context: Context) -> None:
+        from isthmus.release import bundle
+
+        with gone_with_its_store(state):
+            bundle.remove(open_store(state), state["prefix"], state["digest"])
+
+
+def _is_sound(inputs: Values) -> bool:
+    """Whether a device could fetch the bundle: complete, every file's content right, signed by this key."""
+    from isthmus.release import bundle, signing
+    from isthmus.release.store import MissingObjectError
+
+    public_key = signing.public_key(inputs["private_key"])
+    with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
+        try:
+            bundle.fetch(open_store(inputs), inputs["prefix"], inputs["digest"], public_key, Path(folder))
+        except (IntegrityError, MissingObjectError):
+            return False
+    return True

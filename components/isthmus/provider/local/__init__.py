@@ -1,0 +1,1 @@
+"""Processes of a stack on this machine, kept by a supervisord of the stack's own."""

@@ -1,0 +1,65 @@
+"""Processes that a supervisor left behind.
+
+Every process under a supervisor carries the supervisor's folder in its environment, and hands it to its children: so they
+are found also after the supervisor was killed and they belong to nobody.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from isthmus.errors import PlatformError
+from isthmus.provider.handler import Context
+
+if TYPE_CHECKING:
+    from psutil import Process  # type: ignore[import-untyped, unused-ignore]
+
+MARK: Final = "ISTHMUS_SUPERVISOR"
+REPLICA_MARK: Final = "ISTHMUS_REPLICA"
+_TERM_SECONDS: Final = 10
+_KILL_SECONDS: Final = 5
+
+
+def find(directory: Path, replica: str | None = None) -> "Iterator[Process]":
+    """The processes of the supervisor in this folder, itself included; or of one of its replicas alone."""
+    import psutil  # type: ignore[import-untyped, unused-ignore]
+
+    for process in psutil.process_iter():
+        try:
+            if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            environment = process.environ()
+        except (psutil.Error, OSError):  # it ended meanwhile, or is not ours to look into
+            continue
+        if environment.get(MARK) == str(directory) and replica in {None, environment.get(REPLICA_MARK)}:
+            yield process
+
+
+def end(directory: Path, context: Context, replica: str | None = None) -> None:
+    """Ends them: asks first, then kills. Raises PlatformError where one does not go."""
+    import psutil  # type: ignore[import-untyped, unused-ignore]
+
+    for send, seconds in ((psutil.Process.terminate, _TERM_SECONDS), (psutil.Process.kill, _KILL_SECONDS)):
+        processes = list(find(directory, replica))
+        if not processes:
+            return
+        for process in processes:
+            try:
+                send(process)
+            except psutil.NoSuchProcess:
+                continue
+        context.wait_until(lambda: not any(find(directory, replica)), seconds, "ending processes that were left behind")
+    left = [str(process.pid) for process in find(directory, replica)]
+    if left:
+        raise PlatformError(f"processes {', '.join(left)} of {directory} do not end")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether that process exists and is no zombie."""
+    import psutil  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

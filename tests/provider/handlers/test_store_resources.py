@@ -1,0 +1,125 @@
+"""Bucket and SignedBundle against a real store."""
+
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus.release import signing
+from isthmus.release.manifest import Release
+from isthmus.release.store import Store, StoreAddress
+
+SECRETS = frozenset({("store", "access_key"), ("store", "secret_key")})
+
+
+@pytest.fixture
+def bucket() -> str:
+    return f"models-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def made(plugin: Any, store: dict[str, str], bucket: str) -> Any:
+    return plugin.create("Bucket", {"store": store, "bucket": bucket}, secrets=SECRETS)
+
+
+@pytest.fixture
+def inputs(made: Any, store: dict[str, str], bucket: str, make_release: Callable[..., Release], cache_directory: Path) -> dict[str, Any]:
+    return {
+        "store": store,
+        "bucket": bucket,
+        "prefix": "cameras/",
+        "digest": make_release().digest,
+        "cache_directory": str(cache_directory),
+        "private_key": signing.generate_key().private_pem,
+    }
+
+
+def opened(store: dict[str, str], bucket: str) -> Store:
+    return Store(StoreAddress.from_inputs(store), bucket)
+
+
+def test_a_bucket_is_made_found_and_deleted_with_what_is_in_it(plugin: Any, made: Any, store: dict[str, str], bucket: str) -> None:
+    assert made.secrets == SECRETS
+    assert plugin.read(made).outputs == made.outputs
+    opened(store, bucket).put("a/b", b"content")
+    plugin.delete(made)
+    assert not opened(store, bucket).check()
+    assert plugin.read(made) is None
+    plugin.delete(made)
+
+
+def test_what_a_dead_store_of_this_machine_held_is_gone_at_once(
+    plugin: Any, dead_store: dict[str, str], inputs: dict[str, Any], bucket: str
+) -> None:
+    start = time.monotonic()
+    for kind, properties in (("Bucket", {"store": dead_store, "bucket": bucket}), ("SignedBundle", {**inputs, "store": dead_store})):
+        checked = plugin.check(kind, properties).inputs
+        resource = type(plugin.create("StoreCredentials", {}))(kind, "it", "some-id", checked, checked)
+        assert plugin.read(resource) is None
+        plugin.delete(resource)
+    assert time.monotonic() - start < 20
+
+
+def test_a_store_elsewhere_that_does_not_answer_is_an_error(plugin: Any, dead_store: dict[str, str], bucket: str) -> None:
+    elsewhere = {**dead_store, "endpoint": "http://store.invalid:8333"}
+    checked = plugin.check("Bucket", {"store": elsewhere, "bucket": bucket}).inputs
+    resource = type(plugin.create("StoreCredentials", {}))("Bucket", "it", bucket, checked, checked)
+    for call in (plugin.read, plugin.delete):
+        with pytest.raises(Exception, match=r"cannot reach the store at http://store.invalid:8333"):
+            call(resource)
+
+
+def test_a_bundle_is_uploaded_found_and_removed(plugin: Any, inputs: dict[str, Any], store: dict[str, str], bucket: str) -> None:
+    plugin.preview("SignedBundle", inputs)
+    assert opened(store, bucket).list("") == []
+    bundle = plugin.create("SignedBundle", inputs, secrets=SECRETS)
+    assert ("private_key",) in bundle.secrets
+    assert len(opened(store, bucket).list("cameras/bundles/")) == 3
+    assert plugin.read(bundle) is not None
+    plugin.delete(bundle)
+    assert opened(store, bucket).list("") == []
+    plugin.delete(bundle)
+
+
+def test_a_missing_or_changed_object_is_drift_that_creating_again_mends(
+    plugin: Any, inputs: dict[str, Any], store: dict[str, str], bucket: str
+) -> None:
+    bundle = plugin.create("SignedBundle", inputs)
+    (model,) = [key for key in opened(store, bucket).list("") if key.endswith(".tflite")]
+    size = opened(store, bucket).size_bytes(model) or 0
+    for damage in (lambda: opened(store, bucket).delete([model]), lambda: opened(store, bucket).put(model, b"x" * size)):
+        damage()
+        assert plugin.read(bundle) is None
+        bundle = plugin.create("SignedBundle", inputs)
+        assert plugin.read(bundle) is not None
+
+
+def test_another_key_signs_the_bundle_anew(plugin: Any, inputs: dict[str, Any]) -> None:
+    bundle = plugin.create("SignedBundle", inputs)
+    other = signing.generate_key()
+    assert plugin.read(plugin.update(bundle, {**inputs, "private_key": other.private_pem})) is not None
+    assert plugin.read(bundle) is None
+
+
+def test_a_store_that_cannot_be_used_is_refused_at_preview_where_that_is_asked(
+    plugin: Any, inputs: dict[str, Any], dead_store: dict[str, str], store: dict[str, str]
+) -> None:
+    assert plugin.problems("SignedBundle", {**inputs, "check_at_preview": True}) == []
+    assert plugin.problems("SignedBundle", {**inputs, "store": dead_store}) == []
+    (problem,) = plugin.problems("SignedBundle", {**inputs, "store": dead_store, "check_at_preview": True})
+    assert problem.startswith(f"store.endpoint: cannot reach the store at {dead_store['endpoint']}")
+    wrong = {**store, "secret_key": "wrong-secret"}
+    (problem,) = plugin.problems("SignedBundle", {**inputs, "store": wrong, "check_at_preview": True}, secrets=SECRETS)
+    assert problem.startswith("store.access_key: ")
+    assert "wrong-secret" not in problem
+    (problem,) = plugin.problems("SignedBundle", {**inputs, "bucket": "no-such-bucket", "check_at_preview": True})
+    assert problem.startswith("bucket: there is no bucket")
+
+
+def test_everything_wrong_with_the_arguments_is_said_at_once(plugin: Any, inputs: dict[str, Any]) -> None:
+    wrong = {**inputs, "store": {**inputs["store"], "endpoint": "not a url"}, "prefix": "x", "digest": "latest"}
+    found = plugin.problems("SignedBundle", wrong)
+    assert [text.split(": ")[0] for text in found] == ["store.endpoint", "prefix", "digest"]

@@ -1,0 +1,97 @@
+"""The plugin's process, and the protocol apart from any resource."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import provider_pb2
+
+from isthmus.provider.values import encode
+
+COMPONENTS = Path(__file__).parents[2] / "components"
+
+
+def test_it_imports_nothing_slow_before_it_is_asked_to_do_something() -> None:
+    code = "import sys; import isthmus.provider.main; print({'boto3', 'tensorflow', 'securesystemslib', 'pydantic'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], cwd=COMPONENTS, capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "set()"
+
+
+def test_its_schema_has_every_resource(plugin: Any) -> None:
+    schema = plugin.schema()
+    assert schema["name"] == "isthmus"
+    assert "isthmus:index:Rollout" in schema["resources"]
+
+
+def test_an_unknown_resource_is_refused(plugin: Any) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        plugin.check("Nonsense", {})
+    assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+    assert "isthmus:index:Nonsense" in error.value.details()  # type: ignore[attr-defined]
+
+
+def test_a_setting_of_the_provider_is_refused_by_name(plugin: Any) -> None:
+    reply = plugin.stub.CheckConfig(provider_pb2.CheckRequest(news=encode({"version": "1.0.0", "colour": "red"})))
+    assert [failure.property for failure in reply.failures] == ["colour"]
+
+
+def test_secrets_are_asked_for_as_such_and_kept(plugin: Any) -> None:
+    assert plugin.stub.Handshake(provider_pb2.ProviderHandshakeRequest()).accept_secrets
+    assert plugin.stub.Configure(provider_pb2.ConfigureRequest()).acceptSecrets
+    key = plugin.create("SigningKey", {})
+    assert key.secrets == {("private_key",)}
+    assert "PRIVATE KEY" in key.outputs["private_key"]
+    credentials = plugin.create("StoreCredentials", {})
+    assert credentials.secrets == {("access_key",), ("secret_key",)}
+
+
+def test_keys_are_made_once_and_unknown_at_preview(plugin: Any) -> None:
+    from isthmus.provider.values import UNKNOWN
+
+    assert plugin.preview("SigningKey", {}) == {"private_key": UNKNOWN, "public_key": UNKNOWN}
+    key = plugin.create("SigningKey", {})
+    assert plugin.read(key).outputs == key.outputs
+    assert plugin.diff(key, {}).changes == provider_pb2.DiffResponse.DIFF_NONE
+    plugin.delete(key)
+
+
+def test_an_import_of_a_secret_says_why_it_cannot_be(plugin: Any) -> None:
+    with pytest.raises(grpc.RpcError, match="cannot be imported"):
+        plugin.stub.Read(provider_pb2.ReadRequest(id="some", urn=plugin.urn("SigningKey", "it")))
+
+
+def test_a_cancel_ends_a_waiting_handler_and_keeps_what_was_made(
+    new_plugin: Callable[[], Any], folder: Path, in_background: Any, eventually: Any
+) -> None:
+    with new_plugin() as plugin:
+        supervisor = plugin.create("LocalSupervisor", {"directory": str(folder / "sv")})
+        inputs = {
+            "supervisor": str(folder / "sv"),
+            "program": "slow",
+            "command": ["sleep", "60"],
+            "ports": {"http": 0},
+            "ready": {"port": "http", "timeout_seconds": 60},
+        }
+        future = in_background(lambda: plugin.create("LocalProcesses", inputs))
+        eventually(lambda: any("waiting for" in text for text in plugin.engine.texts(ephemeral=True)))
+        start = time.monotonic()
+        plugin.stub.Cancel(empty_pb2.Empty())
+        error = future.exception(5)
+        assert time.monotonic() - start < 3
+        assert error.properties["program"] == "slow"
+        assert "interrupted" in error.message
+    with new_plugin() as plugin:
+        plugin.delete(supervisor)
+
+
+def test_it_ends_when_the_engine_asks(new_plugin: Callable[[], Any]) -> None:
+    with new_plugin() as plugin:
+        plugin.process.send_signal(signal.SIGTERM)
+        assert plugin.process.wait(10) == 0
