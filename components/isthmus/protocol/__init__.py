@@ -1,0 +1,29 @@
+"""TensorFlow Serving's REST wire format: pure functions, shared by whoever serves or calls a model.
+
+A server reads a request with `parse_path` and `parse_predict`, runs the model, and answers with `render_predict`,
+`render_status` or `render_metadata`; every refusal is a `RestError`, which knows its own reply.
+"""
+
+from isthmus.protocol.description import OK, Signature, TensorInfo, VersionStatus, render_metadata, render_status
+from isthmus.protocol.errors import Reply, RestError
+from isthmus.protocol.paths import Route, parse_path
+from isthmus.protocol.request import DEFAULT_SIGNATURE, PredictRequest, find_signature, parse_predict
+from isthmus.protocol.response import render_predict
+
+__all__ = [
+    "DEFAULT_SIGNATURE",
+    "OK",
+    "PredictRequest",
+    "Reply",
+    "RestError",
+    "Route",
+    "Signature",
+    "TensorInfo",
+    "VersionStatus",
+    "find_signature",
+    "parse_path",
+    "parse_predict",
+    "render_metadata",
+    "render_predict",
+    "render_status",
+]

@@ -1,0 +1,186 @@
+"""The server as a whole: start, serve, drain, stop."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from isthmus.server.bundle import Parallelism, load_bundle
+from isthmus.server.config import ModelConfig, read_metrics_path, read_models
+from isthmus.server.errors import StartError
+from isthmus.server.flags import LOOPBACK, Options, parse_flags
+from isthmus.server.grpc_api import grpc_server
+from isthmus.server.manager import ModelManager, Watching
+from isthmus.server.metrics import Metrics
+from isthmus.server.prediction import Predictor
+from isthmus.server.rest import RestApi
+
+_BACKLOG = 1024
+_STOP_SECONDS = 10.0
+# No gRPC, no look-out for new versions, and no second try: whoever waits wants to know at once.
+_ONE_SHOT_FLAGS = ("--port=0", "--file_system_poll_wait_seconds=0", "--max_num_load_retries=0")
+_log = logging.getLogger(__name__)
+
+
+async def serve(
+    options: Options, stop: asyncio.Event, *, rest_socket: socket.socket | None = None, on_ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until stop is set; then let the calls under way finish.
+
+    A port accepts connections only when every model is available.
+
+    Args:
+        rest_socket: a bound socket for REST, instead of `options.rest_api_port`.
+        on_ready: called when the ports are open.
+
+    Raises:
+        StartError: a configuration, a model or a port is wrong.
+    """
+    configs = read_models(options)
+    metrics_path = read_metrics_path(options.monitoring_config_file)
+    manager = _manager(options)
+    metrics = Metrics()
+    predictor = Predictor(manager, metrics)
+    if rest_socket is None and options.rest_api_port:
+        rest_socket = _bind(options.bind_address, options.rest_api_port)
+    # gRPC binds and listens in one step, so its port is only held until then.
+    grpc_holder = _bind(options.bind_address, options.port) if options.port else None
+    loop = asyncio.get_running_loop()
+    executor = ThreadPoolExecutor(options.rest_api_num_threads, thread_name_prefix="predict")
+    server = None
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        manager.start(configs)
+        stack.callback(manager.stop)
+        if not await _unless_stopped(manager.wait_until_available, stop):
+            return
+        if grpc_holder is not None:
+            grpc_holder.close()
+            server = grpc_server(predictor, executor)
+            try:
+                server.add_insecure_port(f"{options.bind_address}:{options.port}")
+            except RuntimeError as error:
+                raise StartError(f"cannot listen on port {options.port}: {error}") from None
+            server.start()
+            stack.push_async_callback(loop.run_in_executor, None, lambda: server.stop(options.drain_seconds).wait())
+            _log.info("Running gRPC ModelServer at %s:%d ...", options.bind_address, options.port)
+        if rest_socket is not None:
+            api = RestApi(predictor, executor, options.rest_api_timeout_in_ms / 1000, metrics_path).http_server()
+            listener = await loop.create_server(api, sock=rest_socket, backlog=_BACKLOG)
+            stack.push_async_callback(api.shutdown, options.drain_seconds)
+            stack.callback(api.pre_shutdown)  # ends the connections that wait for a request
+            stack.callback(listener.close)
+            _log.info("Exporting HTTP/REST API at:%s:%d ...", *rest_socket.getsockname()[:2])
+        on_ready()
+        await stop.wait()
+        _log.info("stopping")
+        if server is not None:
+            server.stop(options.drain_seconds)  # at once, so that both interfaces drain side by side
+
+
+def _manager(options: Options) -> ModelManager:
+    parallelism = Parallelism(options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism)
+    watching = Watching(
+        poll_seconds=options.file_system_poll_wait_seconds,
+        load_retries=options.max_num_load_retries,
+        retry_seconds=options.load_retry_interval_micros / 1e6,
+        labels_need_available=not options.allow_version_labels_for_unavailable_models,
+    )
+    load = partial(load_bundle, parallelism=parallelism, warmup=options.enable_model_warmup)
+    return ModelManager(load, watching, _config_reader(options))
+
+
+def _config_reader(options: Options) -> Callable[[], list[ModelConfig] | None]:
+    """Reads the model configuration file again when it is time to."""
+    if not options.model_config_file or options.model_config_file_poll_wait_seconds <= 0:
+        return lambda: None
+    return partial(read_models, options)
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    """A socket that holds the port and does not listen yet, so that clients are refused until the models are there."""
+    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((address, port))
+    except OSError as error:
+        bound.close()
+        raise StartError(f"cannot listen on {address}:{port}: {error.strerror}. Fix: choose another port, or stop what uses it") from None
+    return bound
+
+
+async def _unless_stopped(work: Callable[[], None], stop: asyncio.Event) -> bool:
+    """Do work in a daemon thread; False where stop was set first. Raises what work raises."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: BaseException | None) -> None:
+        if not done.done():
+            done.set_result(None) if error is None else done.set_exception(error)
+
+    def target() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(finish, error)
+
+    threading.Thread(target=target, name="starting", daemon=True).start()
+    stopped: asyncio.Future[object] = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((done, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if done.done():
+        done.result()
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def serving(model_base_path: Path, model_name: str) -> Iterator[str]:
+    """Serve a model from this process, in a background thread, on a free loopback port.
+
+    Args:
+        model_base_path: folder with the model's numbered versions.
+
+    Yields:
+        the REST interface's base URL, such as `http://127.0.0.1:41234`; the model is available.
+
+    Raises:
+        StartError: the model cannot be loaded.
+    """
+    if not model_base_path.is_dir():
+        raise StartError(f"{model_base_path} is not a folder")
+    flags = [f"--model_name={model_name}", f"--model_base_path={model_base_path.absolute()}", *_ONE_SHOT_FLAGS]
+    options, _ = parse_flags(flags)
+    bound = _bind(LOOPBACK, 0)
+    ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        handle = (asyncio.get_running_loop(), stop)
+        await serve(options, stop, rest_socket=bound, on_ready=lambda: ready.set_result(handle))
+
+    def run() -> None:
+        try:
+            asyncio.run(work())
+        except BaseException as error:
+            if ready.done():
+                _log.exception("the server ended")
+            else:
+                ready.set_exception(error)
+
+    thread = threading.Thread(target=run, name="serving", daemon=True)
+    thread.start()
+    loop, stop = ready.result()
+    try:
+        yield f"http://{LOOPBACK}:{bound.getsockname()[1]}"
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(_STOP_SECONDS)

@@ -1,0 +1,27 @@
+import json
+
+from isthmus.protocol import Signature, TensorInfo, VersionStatus, render_metadata, render_status
+from isthmus.release.manifest import TensorSpec
+
+
+def test_status_shows_numbers_as_strings():
+    reply = json.loads(render_status([VersionStatus(2, "AVAILABLE"), VersionStatus(1, "END", "NOT_FOUND", "gone")]))
+    assert reply == {
+        "model_version_status": [
+            {"version": "2", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}},
+            {"version": "1", "state": "END", "status": {"error_code": "NOT_FOUND", "error_message": "gone"}},
+        ]
+    }
+
+
+def test_metadata_describes_a_release_as_it_describes_a_graph():
+    specs = [TensorSpec("x", "float32", (-1, 8, 8, 1))]
+    signature = Signature.from_specs(specs, [TensorSpec("y", "string", None)])
+    assert signature.inputs == {"x": TensorInfo("float32", (-1, 8, 8, 1), "x")}
+    reply = json.loads(render_metadata("digits", 3, {"serving_default": signature}))
+    assert reply["model_spec"] == {"name": "digits", "version": "3", "signature_name": ""}
+    shown = reply["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert shown["inputs"]["x"]["dtype"] == "DT_FLOAT"
+    assert [dim["size"] for dim in shown["inputs"]["x"]["tensor_shape"]["dim"]] == ["-1", "8", "8", "1"]
+    assert shown["outputs"]["y"] == {"name": "y", "dtype": "DT_STRING", "tensor_shape": {"dim": [], "unknown_rank": True}}
+    assert shown["method_name"] == "tensorflow/serving/predict"

@@ -1,0 +1,195 @@
+"""The gRPC interface."""
+
+import grpc
+import numpy as np
+import pytest
+import requests
+
+pytestmark = pytest.mark.slow
+
+TIMEOUT_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def apis():
+    from tensorflow_serving import apis
+    from tensorflow_serving.apis import (  # noqa: F401 - makes them attributes of apis
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        model_management_pb2,
+        model_service_pb2_grpc,
+        predict_pb2,
+        prediction_service_pb2_grpc,
+    )
+
+    return apis
+
+
+@pytest.fixture(scope="module")
+def prediction(server, apis):
+    with grpc.insecure_channel(server.target) as channel:
+        yield apis.prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+def model_service(server, apis):
+    with grpc.insecure_channel(server.target) as channel:
+        yield apis.model_service_pb2_grpc.ModelServiceStub(channel)
+
+
+@pytest.fixture
+def predict(prediction, apis):
+    import tensorflow as tf
+
+    def call(name="m", signature="", version=None, label=None, output_filter=(), **inputs):
+        request = apis.predict_pb2.PredictRequest(output_filter=output_filter)
+        request.model_spec.name, request.model_spec.signature_name = name, signature
+        if version is not None:
+            request.model_spec.version.value = version
+        if label is not None:
+            request.model_spec.version_label = label
+        for key, value in inputs.items():
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        response = prediction.Predict(request, timeout=TIMEOUT_SECONDS)
+        return response.model_spec, {key: tf.make_ndarray(tensor) for key, tensor in response.outputs.items()}
+
+    return call
+
+
+X = np.array([[1, 2, 3]], np.float32)
+
+
+def test_predict_answers_with_the_outputs_and_the_version_used(predict):
+    spec, outputs = predict(x=X)
+    assert (spec.name, spec.version.value, spec.signature_name) == ("m", 2, "serving_default")
+    np.testing.assert_allclose(outputs["y"], [[22.5, 27.5]])
+
+
+def test_predict_takes_a_version_or_a_label(predict):
+    assert predict(version=1, x=X)[0].version.value == 1
+    assert predict(label="stable", x=X)[0].version.value == 1
+
+
+def test_predict_keeps_strings_with_zeros_and_bytes_that_are_no_text(predict):
+    _, outputs = predict(signature="str", s=np.array([b"a\0b\0", b"\xff"], object))
+    assert outputs["out_bytes"].tolist() == [b"a\0b\0", b"\xff"]
+    assert outputs["length"].tolist() == [4, 1]
+
+
+def test_predict_returns_only_the_outputs_that_the_filter_names(predict):
+    _, outputs = predict(signature="two", output_filter=["k2"], x=X, k=np.array([7], np.int32))
+    assert {key: value.tolist() for key, value in outputs.items()} == {"k2": [14]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        ({"name": "nope", "x": X}, "NOT_FOUND", "Servable not found for request: Latest(nope)"),
+        ({"version": 9, "x": X}, "NOT_FOUND", "Servable not found for request: Specific(m, 9)"),
+        ({"label": "nope", "x": X}, "INVALID_ARGUMENT", "Unrecognized servable version label: nope"),
+        ({"signature": "nope", "x": X}, "FAILED_PRECONDITION", 'Serving signature key "nope" not found.'),
+        ({}, "INVALID_ARGUMENT", "Missing but required: {x}"),
+        ({"x": X, "z": X}, "INVALID_ARGUMENT", "Sent extra: {z}"),
+        ({"x": X, "output_filter": ["z"]}, "INVALID_ARGUMENT", "output tensor alias not found in signature: z"),
+        ({"x": X.astype(np.float64)}, "INVALID_ARGUMENT", "float"),
+        ({"x": np.zeros((1, 2), np.float32)}, "INVALID_ARGUMENT", "size-incompatible"),
+    ],
+)
+def test_predict_refuses_with_a_code_and_a_text(predict, arguments, code, text):
+    with pytest.raises(grpc.RpcError) as caught:
+        predict(**arguments)
+    assert caught.value.code().name == code
+    assert text in caught.value.details()
+
+
+def test_a_tensor_with_too_few_values_is_refused(prediction, apis):
+    request = apis.predict_pb2.PredictRequest()
+    request.model_spec.name = "m"
+    request.inputs["x"].dtype = 1
+    request.inputs["x"].tensor_shape.dim.add(size=3)
+    request.inputs["x"].tensor_content = b"123"
+    with pytest.raises(grpc.RpcError) as caught:
+        prediction.Predict(request, timeout=TIMEOUT_SECONDS)
+    assert caught.value.code().name == "INVALID_ARGUMENT"
+
+
+def test_a_call_without_a_model_is_refused(prediction, apis):
+    with pytest.raises(grpc.RpcError) as caught:
+        prediction.Predict(apis.predict_pb2.PredictRequest(), timeout=TIMEOUT_SECONDS)
+    assert caught.value.details() == "Missing ModelSpec"
+
+
+def metadata_request(apis, name, *fields):
+    request = apis.get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
+    request.model_spec.name = name
+    return request
+
+
+def test_metadata_has_every_signature(prediction, apis):
+    response = prediction.GetModelMetadata(metadata_request(apis, "m", "signature_def"), timeout=TIMEOUT_SECONDS)
+    signatures = apis.get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    assert {"serving_default", "two", "str", "scalar", "dbl"} <= set(signatures.signature_def)
+    assert [dim.size for dim in signatures.signature_def["serving_default"].inputs["x"].tensor_shape.dim] == [-1, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "code"),
+    [("m", (), "INVALID_ARGUMENT"), ("m", ("x",), "INVALID_ARGUMENT"), ("nope", ("signature_def",), "NOT_FOUND")],
+)
+def test_metadata_refuses_what_it_does_not_know(prediction, apis, name, fields, code):
+    with pytest.raises(grpc.RpcError) as caught:
+        prediction.GetModelMetadata(metadata_request(apis, name, *fields), timeout=TIMEOUT_SECONDS)
+    assert caught.value.code().name == code
+
+
+def status_request(apis, name, version=None):
+    request = apis.get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = name
+    if version is not None:
+        request.model_spec.version.value = version
+    return request
+
+
+def test_status_lists_versions_newest_first(model_service, apis):
+    response = model_service.GetModelStatus(status_request(apis, "m"), timeout=TIMEOUT_SECONDS)
+    states = apis.get_model_status_pb2.ModelVersionStatus.State
+    assert [(s.version, states.Name(s.state), s.status.error_code) for s in response.model_version_status] == [
+        (2, "AVAILABLE", 0),
+        (1, "AVAILABLE", 0),
+    ]
+
+
+@pytest.mark.parametrize(("name", "version"), [("nope", None), ("m", 9)])
+def test_status_of_what_is_not_there_is_not_found(model_service, apis, name, version):
+    with pytest.raises(grpc.RpcError) as caught:
+        model_service.GetModelStatus(status_request(apis, name, version), timeout=TIMEOUT_SECONDS)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_classify_is_unimplemented(prediction, server):
+    from tensorflow_serving.apis import classification_pb2
+
+    with pytest.raises(grpc.RpcError) as caught:
+        prediction.Classify(classification_pb2.ClassificationRequest(), timeout=TIMEOUT_SECONDS)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "Traceback" not in server.log()
+
+
+def test_metrics_count_calls_of_both_interfaces(server, predict):
+    predict(x=X)
+    requests.post(f"{server.url}/v1/models/m:predict", data='{"instances":[[1,2,3]]}', timeout=TIMEOUT_SECONDS)
+    requests.post(f"{server.url}/v1/models/m:predict", data="{}", timeout=TIMEOUT_SECONDS)
+    requests.post(f"{server.url}/v1/models/unknown_to_metrics:predict", data="{}", timeout=TIMEOUT_SECONDS)
+    reply = requests.get(f"{server.url}/monitoring/prometheus/metrics", timeout=TIMEOUT_SECONDS)
+    assert reply.headers["Content-Type"].startswith("text/plain")
+    lines = reply.text.splitlines()
+    for beginning in (
+        ':tensorflow:serving:request_count{model_name="m",status="OK"}',
+        ':tensorflow:serving:request_count{model_name="m",status="INVALID_ARGUMENT"}',
+        ':tensorflow:serving:request_latency_count{API="Predict",entrypoint="GRPC",model_name="m"}',
+        ':tensorflow:serving:request_latency_count{API="Predict",entrypoint="REST",model_name="m"}',
+        ':tensorflow:serving:runtime_latency_sum{API="Predict",',
+    ):
+        assert any(line.startswith(beginning) and float(line.split()[-1]) > 0 for line in lines), beginning
+    assert "unknown_to_metrics" not in reply.text
