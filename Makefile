@@ -1,0 +1,56 @@
+# Needs Python 3.10 to 3.13 and make, no root. Everything is written into this folder (ISTHMUS_CACHE_DIR moves the cache).
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.10; do \
+	"$$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$name" && break; done)
+PREPARE = @test -n "$(PYTHON)" || { echo "isthmus: error: no Python 3.10 to 3.13 on PATH; name one: make $@ PYTHON=/path/to/python3" >&2; exit 1; }; \
+	"$(PYTHON)" -m toolchain.prepare
+ACTIVE = @. ./activate &&
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help up preview refresh destroy doctor lint format test bench train lock
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+up:  ## make what the stack `local` describes (ARGS: more for `pulumi up`), then show it
+	$(PREPARE) stack
+	$(ACTIVE) pulumi up --yes --stack local $(ARGS) && isthmus status
+
+preview:  ## show what `make up` would change
+	$(PREPARE) stack
+	$(ACTIVE) pulumi preview --stack local $(ARGS)
+
+refresh:  ## compare the state with what really runs
+	$(PREPARE) stack
+	$(ACTIVE) pulumi refresh --yes --stack local $(ARGS)
+
+destroy:  ## remove everything that `make up` made
+	$(PREPARE) stack
+	$(ACTIVE) pulumi destroy --yes --stack local $(ARGS)
+
+doctor:  ## show which tools are used, where they come from, and what is missing
+	$(PREPARE) environment
+	$(ACTIVE) isthmus doctor
+
+lint:  ## check style, types and walls
+	$(PREPARE) developer
+	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports
+
+format:  ## write the code in the project's style
+	$(PREPARE) developer
+	$(ACTIVE) ruff check --fix . ; ruff format .
+
+test:  ## everything: style, types, walls, then all tests (ARGS: for pytest)
+	$(PREPARE) test
+	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports && pytest $(ARGS)
+
+bench:  ## how long previews take
+	$(PREPARE) stack
+	$(ACTIVE) python benchmarks/preview.py $(ARGS)
+
+train:  ## train the example model again
+	$(PREPARE) environment
+	$(ACTIVE) python models/digits/train.py
+
+lock:  ## resolve requirements*.in into the lock files
+	$(PREPARE) lock

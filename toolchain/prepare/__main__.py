@@ -1,0 +1,70 @@
+"""`python3 -m toolchain.prepare WHAT`, run in the project folder; see the table below for WHAT."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+if sys.version_info < (3, 10):  # noqa: UP036 said before anything that older Pythons cannot even read
+    sys.stderr.write("isthmus: error: Python 3.10 or newer is needed; name one, as in `make up PYTHON=python3.12`\n")
+    sys.exit(1)
+
+from toolchain.prepare import engine, environment, stack
+from toolchain.prepare.layout import Layout, load
+from toolchain.prepare.steps import PrepareError, exclusive, fail
+
+
+def _environment(layout: Layout) -> None:
+    environment.prepare(layout)
+
+
+def _developer(layout: Layout) -> None:
+    environment.prepare(layout, developer=True)
+
+
+def _engine(layout: Layout) -> None:
+    _environment(layout)  # the build uses its uv, and the language host runs in it
+    engine.prepare(layout)
+
+
+def _test(layout: Layout) -> None:
+    _developer(layout)
+    engine.prepare(layout)
+
+
+def _stack(layout: Layout) -> None:
+    _environment(layout)
+    stack.prepare(layout, engine.prepare(layout).engine)
+
+
+def _lock(layout: Layout) -> None:
+    _environment(layout)
+    environment.lock(layout)
+
+
+ACTIONS: dict[str, Callable[[Layout], None]] = {
+    "environment": _environment,  # .venv and what runs in it
+    "developer": _developer,  # the same, with the linters and the test runner
+    "engine": _engine,  # the engine
+    "test": _test,  # what the tests need
+    "stack": _stack,  # all that `pulumi up` needs
+    "lock": _lock,  # new lock files
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Prepares what the one argument names; returns the exit status."""
+    if len(arguments) != 1 or arguments[0] not in ACTIONS:
+        return fail(PrepareError(f"expected one of {', '.join(ACTIONS)}"))
+    layout = load(Path.cwd().resolve())
+    try:
+        with exclusive(layout.toolchain / "lock", "this project"):
+            ACTIONS[arguments[0]](layout)
+    except (PrepareError, OSError) as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        return fail(PrepareError("interrupted; the same command goes on from here"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

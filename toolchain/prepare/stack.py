@@ -1,0 +1,90 @@
+"""The local stack: its passphrase, its place, and that it exists and is selected."""
+
+import os
+import re
+import secrets
+import subprocess
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+from toolchain.prepare.layout import Layout
+from toolchain.prepare.steps import PrepareError, Stamp, fingerprint, replace_file, say
+
+STACK = "local"
+
+
+def has_own_passphrase(environ: Mapping[str, str]) -> bool:
+    """Whether the user set one; an empty PULUMI_CONFIG_PASSPHRASE is one too."""
+    return "PULUMI_CONFIG_PASSPHRASE" in environ or bool(environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"))
+
+
+def config_file(layout: Layout) -> Path:
+    """The stack's configuration; Pulumi.yaml may name a folder for it."""
+    project = (layout.project / "Pulumi.yaml").read_text(encoding="utf-8")
+    folder = re.search(r"^stackConfigDir:\s*[\"']?([^\"'\s#]+)", project, re.MULTILINE)
+    return layout.project / (folder[1] if folder else "") / f"Pulumi.{STACK}.yaml"
+
+
+def _project_name(layout: Layout) -> str:
+    match = re.search(r"^name:\s*[\"']?([^\"'\s#]+)", (layout.project / "Pulumi.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    if match is None:
+        raise PrepareError("Pulumi.yaml has no name")
+    return match[1]
+
+
+def _ensure_passphrase(layout: Layout, environ: MutableMapping[str, str]) -> None:
+    if has_own_passphrase(environ):
+        return
+    if not layout.passphrase.exists():
+        config = config_file(layout)
+        if config.is_file() and re.search(r"^encryptionsalt:", config.read_text(encoding="utf-8"), re.MULTILINE):
+            raise PrepareError(
+                f"{config.relative_to(layout.project)} was encrypted with a passphrase that is not here. Fix: set "
+                "PULUMI_CONFIG_PASSPHRASE to that one, or remove the line `encryptionsalt` and set the file's secrets again"
+            )
+        say("making a passphrase for the stack's secrets in .isthmus/passphrase")
+        layout.data.mkdir(mode=0o700, exist_ok=True)
+        replace_file(layout.passphrase, secrets.token_urlsafe(32).encode(), 0o600)
+    environ["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(layout.passphrase)
+
+
+def variables(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment that `activate` makes, for commands that are run from here."""
+    result = dict(environ)
+    folders = [layout.venv / "bin"]
+    if (layout.binaries / "pulumi").is_file():
+        folders.append(layout.binaries)
+        result.setdefault("PULUMI_HOME", str(layout.toolchain / "pulumi-home"))
+    result["PATH"] = os.pathsep.join([*map(str, folders), result.get("PATH", "")])
+    result["VIRTUAL_ENV"] = str(layout.venv)
+    result.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
+    if not result.get("PULUMI_BACKEND_URL"):
+        state = layout.project / ".pulumi-state"
+        state.mkdir(exist_ok=True)
+        result["PULUMI_BACKEND_URL"] = f"file://{state}"
+    return result
+
+
+def prepare(layout: Layout, engine: str) -> None:
+    """Makes sure that the stack `local` exists, and selects it once; a stack that the user selects later stays selected.
+
+    engine: path of the engine.
+
+    Raises:
+        PrepareError: the stack's secrets cannot be decrypted, or the engine refused.
+    """
+    environ = variables(layout)
+    _ensure_passphrase(layout, environ)
+    name, backend = _project_name(layout), environ["PULUMI_BACKEND_URL"]
+    stamp, done = Stamp(layout.toolchain / "stack"), fingerprint(name, backend, environ.get("PULUMI_HOME", ""))
+    exists = (
+        not backend.startswith("file://") or Path(backend.removeprefix("file://"), ".pulumi", "stacks", name, f"{STACK}.json").is_file()
+    )
+    if exists and stamp.read() == done:
+        return
+    say(f"selecting the stack {STACK}")
+    command = [engine, "stack", "select", "--create", STACK, "--non-interactive"]
+    result = subprocess.run(command, cwd=layout.project, env=environ, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise PrepareError(f"selecting the stack {STACK} failed: {' '.join(result.stderr.split())}")
+    stamp.write(done)
