@@ -15,12 +15,13 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from isthmus.compile.key import compile_key, resolve
 from isthmus.compile.request import CompileRequest
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import EDGE, FileEntry, Manifest, Record, Timing, Variant
-from rich.console import Console
-from rich.table import Table
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -10,6 +10,7 @@ from isthmus import arguments, compiling
 from isthmus.arguments import CloudModelServiceArgs
 from isthmus.errors import Problem
 from isthmus.platforms import local
+from isthmus.platforms.gateway import live_files
 from isthmus.platforms.local_stack import LocalStack, loopback_url
 from isthmus.release.manifest import SERVING, Release
 from isthmus.resources import ModelFolder
@@ -124,11 +125,8 @@ def _serve_locally(
     )
     gateway = stack.processes(
         f"{name}-gateway",
-        servers.endpoints.apply(
-            lambda endpoints: local.envoy(
-                f"{name}-gateway", model_name, endpoints, args.balancing, port=args.local.port, grpc_port=args.local.grpc_port
-            )
-        ),
+        local.envoy(f"{name}-gateway", model_name, port=args.local.port, grpc_port=args.local.grpc_port),
+        apart={"live_files": servers.endpoints.apply(lambda found: live_files(model_name, found, args.balancing))},
         parent=component,
         depends_on=[servers],
     )

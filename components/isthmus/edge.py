@@ -68,7 +68,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             device.name: stack.processes(
                 f"{name}-{device.name}",
                 local.agent(f"{name}-{device.name}", device.port),
-                secret_files=told.apply(partial(_agent_files, checked, fleet.name, device.name, model_name)),
+                apart={"files": told.apply(partial(_agent_files, checked, fleet.name, device.name, model_name))},
                 parent=self,
                 depends_on=ready,
             )

@@ -57,7 +57,6 @@ class LocalProcesses(_Resource):
         configuration). A change restarts nothing.
     ready: how to see that a replica is ready: `port` (a name of `ports`), `path` (HTTP GET; left out: a TCP connect is
         enough), `contains` (text that the answer must hold), `timeout_seconds` (default 60).
-    leftovers: absolute paths of files that the program leaves behind elsewhere; removed with the replica.
     leftovers: paths of files (absolute; replaced per replica as above) that the program leaves outside its folder, such
         as sockets; removed once a replica has ended. The replica's own folder is kept over updates, and goes with it.
 
@@ -97,7 +96,6 @@ class LocalProcesses(_Resource):
             "files": files or {},
             "live_files": live_files or {},
             "ready": ready or {},
-            "leftovers": leftovers or [],
             "leftovers": leftovers or [],
         }
         super().__init__(name, inputs, ["endpoints", "pids"], opts)

@@ -193,7 +193,7 @@ def test_an_older_target_that_is_played_back_is_ignored_also_after_a_restart(
     eventually(lambda: agent.serves(old))
 
 
-def test_a_target_that_is_not_signed_by_the_trusted_key_changes_nothing(
+def test_a_target_that_is_not_signed_by_the_trusted_key_is_refused_with_the_reason_and_what_was_served_stays(
     cameras: Any, make_agent: Make, make_release: Make, other_weights: np.ndarray, eventually: Make
 ) -> None:
     agent = make_agent().start()
@@ -203,9 +203,16 @@ def test_a_target_that_is_not_signed_by_the_trusted_key_changes_nothing(
     stranger = signing.generate_key()
     bundle.publish(cameras.store, PREFIX, other, stranger.private_pem)
     fleet.publish_target(cameras.store, PREFIX, replace(target, attempt=9, digest=other.digest), stranger.private_pem)
-    eventually(lambda: "the target is refused: wrong signature" in agent.log)
+    forged = replace(target, attempt=9, digest=other.digest)
+    refusal = eventually(lambda: (report := cameras.report()) and report.answers(forged) and report)
+    assert refusal.state == "refused"
+    assert "wrong signature" in refusal.reason
+    assert refusal.serving_digest == good.digest
     assert agent.serves(good)
-    assert cameras.report().confirms(target)
+    # What the forged target claimed is forgotten as soon as there is an honest one again, even of the same name.
+    fleet.publish_target(cameras.store, PREFIX, forged, cameras.keys.private_pem)
+    bundle.publish(cameras.store, PREFIX, other, cameras.keys.private_pem)
+    eventually(lambda: cameras.report().confirms(forged))
 
 
 def test_a_target_for_others_is_refused(cameras: Any, make_agent: Make, make_release: Make, eventually: Make) -> None:

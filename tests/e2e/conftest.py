@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.release import signing
-
 _spec = importlib.util.spec_from_file_location("isthmus_e2e_project", Path(__file__).with_name("project.py"))
 assert _spec is not None
 assert _spec.loader is not None
@@ -106,9 +104,3 @@ def supervisorctl() -> Callable[..., str]:
         return done.stdout
 
     return run
-
-
-@pytest.fixture(scope="session")
-def other_public_key() -> str:
-    """Of a key that signed nothing here."""
-    return signing.generate_key().public_pem

@@ -1,14 +1,18 @@
 """The embedded default from nothing to a prediction, and back to nothing. The tests of this file run in order, on one stack."""
 
+import ipaddress
 import json
 import re
 import socket
+import threading
 
 import grpc
 import numpy as np
 import psutil
 import pytest
 import requests
+
+from isthmus.release.store import Store, StoreAddress
 
 pytestmark = pytest.mark.e2e
 
@@ -118,7 +122,8 @@ def test_everything_listens_on_loopback(stack, processes_of):
         for connection in psutil.Process(pid).net_connections("inet"):
             if connection.status == psutil.CONN_LISTEN:
                 found += 1
-                assert connection.laddr.ip in ("127.0.0.1", "::1"), (pid, connection)
+                address = ipaddress.ip_address(connection.laddr.ip.removeprefix("::ffff:"))
+                assert address.is_loopback, (pid, connection)
     assert found > 5
 
 
@@ -226,25 +231,42 @@ def test_an_unsure_device_asks_the_cloud_and_stays_local_when_it_is_away(stack, 
     eventually(lambda: predict(endpoint, unsure)[1] == "cloud")
 
 
-def test_a_device_that_refuses_the_bundle_keeps_what_it_had_and_says_why(stack, supervisorctl, seven, other_public_key):
-    directory = next((stack.root / ".isthmus").iterdir())
-    agent = next(name for name in supervisorctl(directory, "status").split() if name.startswith("digits-edge-camera-3"))
-    config = next(path for path in directory.rglob("agent.json") if "camera-3" in path.read_text())
-    good = config.read_text()
-    config.write_text(json.dumps({**json.loads(good), "public_key": other_public_key}))
-    supervisorctl(directory, "restart", agent)
-    stack.configure(hybrids={"digits": {**stack.arguments, "recipe": "float32", "deadline_seconds": 60}})
+def tamper(store: Store, stop: threading.Event) -> None:
+    """Changes every new bundle's model as soon as the bundle is complete: before any device is told of it."""
+    known = set(store.list("cameras/bundles/"))
+    while not stop.wait(0.01):
+        new = set(store.list("cameras/bundles/")) - known
+        for envelope in (key for key in new if key.endswith("manifest.dsse.json")):
+            known |= new
+            store.put(envelope.replace("manifest.dsse.json", "edge/model.tflite"), b"something else")
+
+
+def test_devices_that_refuse_the_bundle_keep_what_they_had_and_say_why(stack, seven):
+    before = stack.outputs()["fleets"]["digits"]
+    identity = json.loads(next((stack.root / ".isthmus").rglob("s3.json")).read_text())["identities"][0]["credentials"][0]
+    ports = next(r["outputs"]["endpoints"][0] for r in stack.state()["deployment"]["resources"] if r["urn"].endswith("::store"))
+    address = StoreAddress(f"http://127.0.0.1:{int(ports['s3'])}", "us-east-1", identity["accessKey"], identity["secretKey"])
+    stack.configure(hybrids={"digits": {**stack.arguments, "recipe": "float32"}})
+    assert stack.preview().code == 0  # compiled before the race begins
+    stop = threading.Event()
+    tampering = threading.Thread(target=tamper, args=(Store(address, "models"), stop))
+    tampering.start()
     done = stack.up()
+    stop.set()
+    tampering.join()
     assert done.code != 0, done
-    assert re.search(r"camera-3: .*signature", done.text), done
+    for device in DEVICES:
+        assert re.search(rf"{device} refused: .*edge/model.tflite", done.text), done
+        assert predict(before["devices"][device], seven)[0] == 7
+        health = requests.get(f"{before['devices'][device]}/healthz", timeout=10).json()
+        assert health["digest"] == before["digest"]
     assert "Traceback" not in done.text
-    endpoints = stack.outputs()["fleets"]["digits"]["devices"]
-    assert predict(endpoints["camera-3"], seven)[0] == 7
-    config.write_text(good)
-    supervisorctl(directory, "restart", agent)
+    assert stack.refresh().code == 0
     done = stack.up()
     assert done.code == 0, done
-    assert sorted(stack.outputs()["fleets"]["digits"]["confirmed"]) == sorted(DEVICES)
+    after = stack.outputs()["fleets"]["digits"]
+    assert sorted(after["confirmed"]) == sorted(DEVICES)
+    assert after["digest"] != before["digest"]
 
 
 def test_destroy_leaves_nothing_but_cache_and_state(stack, processes_of):

@@ -40,6 +40,7 @@ class Updater:
         self._slots = Slots(config.state_directory, signing.key_id(config.public_key))
         self._report: Report | None = None  # the last word about the target; None while there is no target
         self._reported_at = float("-inf")
+        self._untrusted = False  # whether the last look at the store found a target that cannot be verified
         self._failures = 0
 
     def resume(self) -> None:
@@ -84,10 +85,16 @@ class Updater:
 
     def step(self) -> None:
         """One look at the store, and what follows from it. Raises StoreError where the store cannot be used."""
-        target = self._target()
+        try:
+            target = self._target()
+        except IntegrityError as error:
+            self._refuse_untrusted(error)
+            return
         if target is None:
             self.withdraw()
             return
+        if self._untrusted:
+            self._untrusted, self._report = False, None
         if self._report is None or not self._report.answers(target):
             self._bring(target)
         elif time.monotonic() - self._reported_at >= self._config.heartbeat_seconds:
@@ -99,13 +106,23 @@ class Updater:
             self._report = None
             fleet.remove_report(self._store, self._config.store.prefix, self._config.device)
 
-    def _target(self) -> Target | None:
-        """The target to follow: the store's, unless it is not to be trusted. None where there is none."""
-        try:
-            target = fleet.read_target(self._store, self._config.store.prefix, self._config.public_key)
-        except IntegrityError as error:
+    def _refuse_untrusted(self, error: IntegrityError) -> None:
+        """Says of a target that cannot be verified why it is not followed. What it claims to be is good for naming it only."""
+        if not self._untrusted:
             _LOG.error("the target is refused: %s", error)
-            return self._known()
+        claimed = fleet.claimed_target(self._store, self._config.store.prefix)
+        if claimed is not None and not (self._untrusted and self._report and self._report.answers(claimed)):
+            self._say(self._about(claimed, "refused", f"the target cannot be verified: {error}"))
+        elif self._report is not None and time.monotonic() - self._reported_at >= self._config.heartbeat_seconds:
+            self._say(self._report)
+        self._untrusted = True
+
+    def _target(self) -> Target | None:
+        """The target to follow: the store's, or the known one where the store's is played back. None where there is none.
+
+        Raises IntegrityError where it is not signed by the trusted key.
+        """
+        target = fleet.read_target(self._store, self._config.store.prefix, self._config.public_key)
         if target is None:
             return None
         seen = self._slots.seen

@@ -44,6 +44,7 @@ def server(program: str, model_name: str, model_directory: str, replicas: int) -
             f"--model_name={model_name}",
             f"--model_base_path={model_directory}",
             "--monitoring_config_file=${directory}/monitoring.config",
+            "--max_num_load_retries=0",  # a model that cannot be loaded is an error now, not in five minutes
         ],
         ports={"rest": 0, "grpc": 0},
         replicas=replicas,
@@ -52,15 +53,14 @@ def server(program: str, model_name: str, model_directory: str, replicas: int) -
     )
 
 
-def envoy(program: str, model_name: str, endpoints: Sequence[Mapping[str, int]], balancing: str, *, port: int, grpc_port: int) -> Processes:
-    """The gateway. endpoints: of the servers behind it. port, grpc_port: where it listens; 0: any free one."""
+def envoy(program: str, model_name: str, *, port: int, grpc_port: int) -> Processes:
+    """The gateway, started with `gateway.live_files`. port, grpc_port: where it listens; 0: any free one."""
     return Processes(
         program=program,
         # Without hot restart several gateways on one machine share nothing.
         command=["envoy", "--config-path", "${directory}/envoy.json", "--disable-hot-restart", "--log-level", "warning"],
         ports={"rest": port, "grpc": grpc_port, "admin": 0},
         files=gateway.files(program),
-        live_files=gateway.live_files(model_name, endpoints, balancing),
         ready={"port": "rest", "path": f"/v1/models/{model_name}", "contains": "AVAILABLE", "timeout_seconds": READY_SECONDS},
     )
 

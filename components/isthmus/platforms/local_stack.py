@@ -49,17 +49,9 @@ class LocalStack:
         if self._store is None:
             credentials = StoreCredentials(f"store-credentials{self._suffix}")
             files = Output.all(credentials.access_key, credentials.secret_key).apply(lambda keys: local.store_files(*keys))
-            server = self.processes(f"store{self._suffix}", local.store("store"), secret_files=files)
-            address = Output.secret(
-                Output.all(server.endpoints, credentials.access_key, credentials.secret_key).apply(
-                    lambda values: {
-                        "endpoint": f"http://127.0.0.1:{int(values[0][0]['s3'])}",
-                        "region": STORE_REGION,
-                        "access_key": values[1],
-                        "secret_key": values[2],
-                    }
-                )
-            )
+            server = self.processes(f"store{self._suffix}", local.store("store"), apart={"files": files})
+            known: Output[list[Any]] = Output.all(server.endpoints, credentials.access_key, credentials.secret_key)
+            address: Output[dict[str, str]] = Output.secret(known.apply(_store_address))
             self._store = (address, server)
         return self._store
 
@@ -76,31 +68,35 @@ class LocalStack:
         name: str,
         spec: Input[local.Processes],
         *,
-        secret_files: Input[Mapping[str, str]] | None = None,
+        apart: Mapping[str, Input[Any]] | None = None,
         parent: pulumi.Resource | None = None,
         depends_on: Sequence[pulumi.Resource] = (),
     ) -> LocalProcesses:
         """A `LocalProcesses` under the stack's supervisor, from a value that may be known later.
 
-        secret_files: instead of the spec's own files. They come apart from it, because all that is derived from a
-            secret is one, and a command line cannot be.
+        apart: inputs that replace the spec's own. They come apart from it where they are secret (all that is derived from
+            a secret is one, and a command line cannot be) or known later than the rest (an unknown program is a new one).
         """
         known = Output.from_input(spec)
 
         def part(key: str) -> Output[Any]:
             return known.apply(lambda value: asdict(value)[key])
 
-        inputs = {key: part(key) for key in (field.name for field in fields(local.Processes))}
-        if secret_files is not None:
-            inputs["files"] = Output.from_input(secret_files)
+        inputs = {**{key: part(key) for key in (field.name for field in fields(local.Processes))}, **(apart or {})}
         opts = ResourceOptions(parent=parent or self.supervisor, depends_on=[self.supervisor, *depends_on])
         return LocalProcesses(name, supervisor=self.supervisor.directory, **inputs, opts=opts)
+
+
+def _store_address(known: list[Any]) -> dict[str, str]:
+    endpoints, access_key, secret_key = known
+    endpoint = f"http://127.0.0.1:{int(endpoints[0]['s3'])}"
+    return {"endpoint": endpoint, "region": STORE_REGION, "access_key": access_key, "secret_key": secret_key}
 
 
 def loopback_url(endpoints: Output[list[dict[str, int]]], port: str = "rest") -> Output[str]:
     """URL of the first replica's port of that name."""
 
-    def url(found: list[Mapping[str, int]]) -> str:
+    def url(found: list[dict[str, int]]) -> str:
         return f"http://127.0.0.1:{int(found[0][port])}"
 
     return endpoints.apply(url)

@@ -145,6 +145,14 @@ def read_target(store: Store, prefix: str, public_pem: str) -> Target | None:
     return Target.from_bytes(signing.verify(envelope, TARGET_TYPE, public_pem))
 
 
+def claimed_target(store: Store, prefix: str) -> Target | None:
+    """What the target claims to be, nobody knows by whom; None where that cannot be read. Never to be followed."""
+    try:
+        return Target.from_bytes(signing.unverified_payload(store.get(prefix + TARGET_NAME, max_bytes=MAX_DOCUMENT_BYTES)))
+    except (MissingObjectError, IntegrityError):
+        return None
+
+
 def remove_target(store: Store, prefix: str) -> None:
     """Removes the target and all reports: the fleet is told nothing any more."""
     store.delete([prefix + TARGET_NAME, *store.list(f"{prefix}reports/")])

@@ -54,13 +54,7 @@ def verify(envelope: bytes, payload_type: str, public_pem: str) -> bytes:
     public_pem is no ed25519 public key.
     """
     key = _public_key(public_pem)
-    try:
-        parsed = Envelope.from_dict(json.loads(envelope))
-        spelled = _to_bytes(parsed)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FormatError) as error:
-        raise IntegrityError(f"not a signed envelope ({type(error).__name__})") from error
-    if spelled != envelope:
-        raise IntegrityError("the signed envelope is not in canonical form: it was changed after it was signed")
+    parsed = _envelope(envelope)
     if parsed.payload_type != payload_type:
         raise IntegrityError(f"the signed document is of type {parsed.payload_type!r}, not {payload_type!r}")
     try:
@@ -68,6 +62,22 @@ def verify(envelope: bytes, payload_type: str, public_pem: str) -> bytes:
     except VerificationError as error:
         raise IntegrityError(f"wrong signature: not signed by the trusted key {key.keyid[:12]}…, or changed afterwards") from error
     return bytes(parsed.payload)
+
+
+def unverified_payload(envelope: bytes) -> bytes:
+    """What anybody may have written: for messages about it, never to act on. Raises IntegrityError where it is no envelope."""
+    return bytes(_envelope(envelope).payload)
+
+
+def _envelope(envelope: bytes) -> Envelope:
+    try:
+        parsed = Envelope.from_dict(json.loads(envelope))
+        spelled = _to_bytes(parsed)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FormatError) as error:
+        raise IntegrityError(f"not a signed envelope ({type(error).__name__})") from error
+    if spelled != envelope:
+        raise IntegrityError("the signed envelope is not in canonical form: it was changed after it was signed")
+    return parsed
 
 
 def public_key(private_pem: str) -> str:

@@ -53,6 +53,8 @@ umask=077
 strip_ansi=false
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://{socket}
 [include]
 files=conf.d/*.conf
 """
