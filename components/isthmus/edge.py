@@ -107,14 +107,14 @@ def check(name: str, args: object, path: str) -> tuple[arguments.Edge | None, ar
         return checked, None, [*problems, *error.problems]
 
 
-def _store(stack: LocalStack, args: arguments.Edge) -> tuple[Output[dict[str, str]], pulumi.Input[str], list[pulumi.Resource]]:
+def _store(stack: LocalStack, args: arguments.Edge) -> tuple[dict[str, pulumi.Input[str]], pulumi.Input[str], list[pulumi.Resource]]:
     """Address, bucket, and what must exist first: the user's own store, or the one of the local stack."""
     if args.store is None:
         bucket = stack.bucket(args.bucket)
         address, server = stack.store
         return address, bucket.bucket, [server, bucket]
-    given: dict[str, Any] = args.store.model_dump()
-    return Output.secret(Output.from_input(given)), args.bucket, []
+    given = {key: getattr(args.store, key) for key in ("endpoint", "region", "access_key", "secret_key")}
+    return {**given, **{key: Output.secret(given[key]) for key in ("access_key", "secret_key")}}, args.bucket, []
 
 
 def _agent_files(args: arguments.Edge, fleet: str, device: str, model_name: str, told: list[Any]) -> dict[str, str]:

@@ -22,7 +22,7 @@ class LocalStack:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._supervisor: LocalSupervisor | None = None
-        self._store: tuple[Output[dict[str, str]], LocalProcesses] | None = None
+        self._store: tuple[dict[str, Input[str]], LocalProcesses] | None = None
         self._buckets: dict[str, Bucket] = {}
 
     @classmethod
@@ -44,14 +44,18 @@ class LocalStack:
         return self._supervisor
 
     @property
-    def store(self) -> tuple[Output[dict[str, str]], LocalProcesses]:
-        """The store's address (with credentials, secret) and the process that serves it."""
+    def store(self) -> tuple[dict[str, Input[str]], LocalProcesses]:
+        """The store's address (the credentials in it are secret) and the process that serves it."""
         if self._store is None:
             credentials = StoreCredentials(f"store-credentials{self._suffix}")
             files = Output.all(credentials.access_key, credentials.secret_key).apply(lambda keys: local.store_files(*keys))
             server = self.processes(f"store{self._suffix}", local.store("store"), apart={"files": files})
-            known: Output[list[Any]] = Output.all(server.endpoints, credentials.access_key, credentials.secret_key)
-            address: Output[dict[str, str]] = Output.secret(known.apply(_store_address))
+            address: dict[str, Input[str]] = {
+                "endpoint": loopback_url(server.endpoints, "s3"),
+                "region": STORE_REGION,
+                "access_key": credentials.access_key,
+                "secret_key": credentials.secret_key,
+            }
             self._store = (address, server)
         return self._store
 
@@ -85,12 +89,6 @@ class LocalStack:
         inputs = {**{key: part(key) for key in (field.name for field in fields(local.Processes))}, **(apart or {})}
         opts = ResourceOptions(parent=parent or self.supervisor, depends_on=[self.supervisor, *depends_on])
         return LocalProcesses(name, supervisor=self.supervisor.directory, **inputs, opts=opts)
-
-
-def _store_address(known: list[Any]) -> dict[str, str]:
-    endpoints, access_key, secret_key = known
-    endpoint = f"http://127.0.0.1:{int(endpoints[0]['s3'])}"
-    return {"endpoint": endpoint, "region": STORE_REGION, "access_key": access_key, "secret_key": secret_key}
 
 
 def loopback_url(endpoints: Output[list[dict[str, int]]], port: str = "rest") -> Output[str]:
