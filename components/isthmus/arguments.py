@@ -65,8 +65,8 @@ class SourceArgs(TypedDict, total=False):
     local: Input[LocalArgs]
 
 
-class CloudModelServiceArgs(SourceArgs, total=False):
-    """A model served in the cloud role: demand, objective and how requests are balanced."""
+class ServingArgs(TypedDict, total=False):
+    """Demand, objective and how requests are balanced."""
 
     requests_per_second: Input[float]
     p95_ms: Input[float]
@@ -76,33 +76,29 @@ class CloudModelServiceArgs(SourceArgs, total=False):
     profile: Input[ProfileArgs]
 
 
-class EdgeFleetRolloutArgs(SourceArgs, total=False):
-    """A model on a fleet of devices. fleet: a fleet file. Fallback: where a device asks when it is not confident."""
+class RollingArgs(TypedDict, total=False):
+    """A fleet file, where bundles go, and how sure a device must be to answer by itself."""
 
     fleet: Input[str]
     bucket: Input[str]
     store: Input[StoreArgs]
     deadline_seconds: Input[int]
+    min_confidence: Input[float]
+    fallback_timeout_ms: Input[int]
+
+
+class CloudModelServiceArgs(SourceArgs, ServingArgs, total=False):
+    """A model served in the cloud role."""
+
+
+class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
+    """A model on a fleet of devices. fallback_url: whom a device asks when it is not sure."""
+
     fallback_url: Input[str]
-    min_confidence: Input[float]
-    fallback_timeout_ms: Input[int]
 
 
-class HybridDeploymentArgs(SourceArgs, total=False):
+class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, total=False):
     """Both roles of one model. The devices' fallback is the cloud role."""
-
-    requests_per_second: Input[float]
-    p95_ms: Input[float]
-    min_replicas: Input[int]
-    max_replicas: Input[int]
-    balancing: Input[str]
-    profile: Input[ProfileArgs]
-    fleet: Input[str]
-    bucket: Input[str]
-    store: Input[StoreArgs]
-    deadline_seconds: Input[int]
-    min_confidence: Input[float]
-    fallback_timeout_ms: Input[int]
 
 
 def _one_of(values: tuple[str, ...], what: str) -> BeforeValidator:
