@@ -1,11 +1,12 @@
 """A stack file's `services`, `fleets` and `hybrids`, each a mapping of name → arguments, made into components."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pulumi
 
-from isthmus import cloud, compiling, edge, hybrid
+from isthmus import arguments, cloud, compiling, edge, hybrid
 from isthmus.errors import Problem
 
 CHECKS: dict[str, Callable[[str, object, str], list[Problem]]] = {
@@ -39,9 +40,34 @@ def read(config: pulumi.Config) -> dict[str, dict[str, Any]]:
     if not problems and not any(declared.values()):
         fix = "add one to the stack file, as in stacks/Pulumi.local.yaml"
         problems.append(Problem("config", "this stack declares nothing", "services, fleets or hybrids", fix))
-    if problems:
+    if problems := problems or _clashes(declared):
         raise compiling.run_error(problems)
     return declared
+
+
+def _clashes(declared: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+    """What two components of the stack cannot both have. The arguments are sound by themselves."""
+    taken: dict[tuple[str, object], str] = {}
+    problems = []
+    for section, components in declared.items():
+        for name, args in components.items():
+            for key, kind, value in _claims(section, name, args):
+                path = f"{section}.{name}{key}"
+                other = taken.setdefault((kind, value), path)
+                if other != path:
+                    problems.append(Problem(path, f"{kind} {value!r} is {other}'s already", f"another {kind}"))
+    return problems
+
+
+def _claims(section: str, name: str, args: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
+    """What a component needs for itself: the argument, the kind of thing, and which one."""
+    for part in {"hybrids": (f"{name}-cloud", f"{name}-edge")}.get(section, (name,)):
+        yield "", "name", part
+    for key in ("port", "grpc_port"):
+        if port := (args.get("local") or {}).get(key):
+            yield f".local.{key}", "port", int(port)
+    if "fleet" in args:
+        yield ".fleet", "fleet", arguments.load_fleet(args["fleet"], Path.cwd(), "").name
 
 
 def outputs(made: Mapping[str, Mapping[str, pulumi.ComponentResource]]) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+import json
+
+import pulumi
+import pytest
+
+from isthmus import stack
+
+SERVICE = {"model": "models/digits", "requests_per_second": 20, "p95_ms": 50}
+FLEET = {"model": "models/digits", "fleet": "fleets/cameras.yaml"}
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Reads a stack file's sections, from the repository's folder."""
+
+    def run(**sections):
+        values = {f"models:{name}": json.dumps(content) for name, content in sections.items()}
+        monkeypatch.setattr(pulumi.Config, "get_object", lambda _, key: json.loads(values.get(f"models:{key}", "null")))
+        return stack.read(pulumi.Config("models"))
+
+    return run
+
+
+def test_what_is_declared_comes_back_by_section(read):
+    found = read(services={"digits": SERVICE}, fleets={"cams": FLEET})
+    assert found == {"services": {"digits": SERVICE}, "fleets": {"cams": FLEET}, "hybrids": {}}
+
+
+def test_every_problem_of_every_component_is_in_one_message(read):
+    with pytest.raises(pulumi.RunError) as caught:
+        read(services={"a": {**SERVICE, "p95_ms": -1}}, hybrids={"b": {**SERVICE, **FLEET, "recipe": "int9"}})
+    assert "services.a.p95_ms" in str(caught.value)
+    assert "hybrids.b.recipe" in str(caught.value)
+
+
+def test_a_mistake_that_both_halves_of_a_hybrid_see_is_said_once(read):
+    with pytest.raises(pulumi.RunError) as caught:
+        read(hybrids={"b": {**SERVICE, **FLEET, "model": "models/nothing"}})
+    assert str(caught.value).count("models/nothing") == 1
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        (
+            {"services": {"a": {**SERVICE, "local": {"port": 9}}, "b": {**SERVICE, "local": {"grpc_port": 9}}}},
+            "port 9 is services.a.local.port's already",
+        ),
+        ({"fleets": {"a": FLEET, "b": FLEET}}, "fleet 'cameras' is fleets.a.fleet's already"),
+        ({"services": {"a-cloud": SERVICE}, "hybrids": {"a": {**SERVICE, **FLEET}}}, "name 'a-cloud' is services.a-cloud's already"),
+    ],
+)
+def test_what_two_components_cannot_both_have_is_named(read, sections, said):
+    with pytest.raises(pulumi.RunError) as caught:
+        read(**sections)
+    assert said in str(caught.value)
+
+
+def test_an_empty_stack_says_what_to_declare(read):
+    with pytest.raises(pulumi.RunError, match="this stack declares nothing"):
+        read()
+
+
+def test_a_section_that_is_no_mapping_is_named(read):
+    with pytest.raises(pulumi.RunError, match="services: found list"):
+        read(services=["digits"])
