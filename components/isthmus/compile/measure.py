@@ -19,7 +19,8 @@ from isthmus.compile.load import Arrays, SourceModel
 from isthmus.errors import Problem, SourceError
 from isthmus.release.manifest import TensorSpec, Timing
 
-WARM_UP_REQUESTS = 20
+# The embedded server needs about 22 short calls to find that it may run them on its event loop.
+WARM_UP_REQUESTS = 40
 MAX_REQUESTS = 300
 MAX_SECONDS = 3.0
 REQUEST_SECONDS = 60
