@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import threading
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -273,11 +274,16 @@ def test_destroy_leaves_nothing_but_cache_and_state(stack, processes_of):
     outputs = stack.outputs()
     ports = [int(url.rsplit(":", 1)[1]) for url in outputs["fleets"]["digits"]["devices"].values()]
     ports += [int(outputs["services"]["digits"][key].rsplit(":", 1)[1]) for key in ("endpoint", "grpc_endpoint")]
+    store = next(r["outputs"]["endpoints"][0] for r in stack.state()["deployment"]["resources"] if r["urn"].endswith("::store"))
+    # SeaweedFS puts sockets there, named by port.
+    sockets = [path for port in store.values() for path in Path("/tmp").glob(f"seaweedfs-*-{int(port)}.sock")]  # noqa: S108
+    assert sockets
     assert processes_of(stack.root)
     done = stack.destroy()
     assert done.code == 0, done
     assert not processes_of(stack.root)
     assert not list((stack.root / ".isthmus").rglob("*"))
+    assert not [path for path in sockets if path.exists()]
     for port in ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -13,7 +13,7 @@ from isthmus.errors import PlatformError
 from isthmus.provider.handler import Context
 
 if TYPE_CHECKING:
-    from psutil import Process  # type: ignore[import-untyped, unused-ignore]
+    from psutil import Process
 
 MARK: Final = "ISTHMUS_SUPERVISOR"
 REPLICA_MARK: Final = "ISTHMUS_REPLICA"
@@ -23,7 +23,7 @@ _KILL_SECONDS: Final = 5
 
 def find(directory: Path, replica: str | None = None) -> "Iterator[Process]":
     """The processes of the supervisor in this folder, itself included; or of one of its replicas alone."""
-    import psutil  # type: ignore[import-untyped, unused-ignore]
+    import psutil
 
     for process in psutil.process_iter():
         try:
@@ -38,7 +38,7 @@ def find(directory: Path, replica: str | None = None) -> "Iterator[Process]":
 
 def end(directory: Path, context: Context, replica: str | None = None) -> None:
     """Ends them: asks first, then kills. Raises PlatformError where one does not go."""
-    import psutil  # type: ignore[import-untyped, unused-ignore]
+    import psutil
 
     for send, seconds in ((psutil.Process.terminate, _TERM_SECONDS), (psutil.Process.kill, _KILL_SECONDS)):
         processes = list(find(directory, replica))
@@ -57,7 +57,7 @@ def end(directory: Path, context: Context, replica: str | None = None) -> None:
 
 def is_alive(pid: int) -> bool:
     """Whether that process exists and is no zombie."""
-    import psutil  # type: ignore[import-untyped, unused-ignore]
+    import psutil
 
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)

@@ -68,14 +68,14 @@ class Holder:
 
 def holder(port: int) -> Holder:
     """Who listens on a port."""
-    import psutil  # type: ignore[import-untyped, unused-ignore]
+    import psutil
 
     try:
         connections = psutil.net_connections("tcp")
     except psutil.Error:
         connections = []
     for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
             try:
                 process = psutil.Process(connection.pid)
                 description = f"{process.name()} (process {process.pid})"
