@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 
+import psutil
 import pytest
 import requests
 
@@ -73,8 +74,10 @@ def test_sigterm_lets_calls_finish_and_ends_the_process(models, start_server):
     idle.get(server.url, timeout=10)  # an open connection that waits for nothing must not hold the end up
     replies = []
     caller = threading.Thread(target=lambda: replies.append(requests.post(url, data=f'{{"inputs": {rounds}}}', timeout=60)))
+    process = psutil.Process(server.process.pid)
+    before = process.cpu_times().user
     caller.start()
-    time.sleep(0.5)  # the call takes two seconds and can only be seen from the inside
+    until(lambda: process.cpu_times().user > before + 0.3)  # nothing else shows from outside that the call is being computed
     assert not replies
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(timeout=20) == 0
