@@ -42,7 +42,7 @@ format:  ## write the code in the project's style
 
 test:  ## everything: style, types, walls, then all tests (ARGS: for pytest)
 	$(PREPARE) test
-	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports && pytest $(ARGS)
+	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports && pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 bench:  ## how long previews take
 	$(PREPARE) stack

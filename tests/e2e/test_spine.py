@@ -2,9 +2,12 @@
 
 import ipaddress
 import json
+import os
 import re
+import signal
 import socket
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -232,36 +235,54 @@ def test_an_unsure_device_asks_the_cloud_and_stays_local_when_it_is_away(stack, 
     eventually(lambda: predict(endpoint, unsure)[1] == "cloud")
 
 
-def tamper(store: Store, stop: threading.Event) -> None:
-    """Changes every new bundle's model as soon as the bundle is complete: before any device is told of it."""
-    known = set(store.list("cameras/bundles/"))
-    while not stop.wait(0.01):
-        new = set(store.list("cameras/bundles/")) - known
-        for envelope in (key for key in new if key.endswith("manifest.dsse.json")):
-            known |= new
-            store.put(envelope.replace("manifest.dsse.json", "edge/model.tflite"), b"something else")
+@contextmanager
+def paused(pids: list[int]) -> Iterator[None]:
+    """Processes that stand still."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
-def test_devices_that_refuse_the_bundle_keep_what_they_had_and_say_why(stack, seven):
-    before = stack.outputs()["fleets"]["digits"]
-    identity = json.loads(next((stack.root / ".isthmus").rglob("s3.json")).read_text())["identities"][0]["credentials"][0]
+def own_store(stack) -> Store:
+    """The bucket of the stack's own store."""
+    keys = json.loads(next((stack.root / ".isthmus").rglob("s3.json")).read_text())["identities"][0]["credentials"][0]
     ports = next(r["outputs"]["endpoints"][0] for r in stack.state()["deployment"]["resources"] if r["urn"].endswith("::store"))
-    address = StoreAddress(f"http://127.0.0.1:{int(ports['s3'])}", "us-east-1", identity["accessKey"], identity["secretKey"])
+    return Store(StoreAddress(f"http://127.0.0.1:{int(ports['s3'])}", "us-east-1", keys["accessKey"], keys["secretKey"]), "models")
+
+
+def tampered_up(stack, eventually):
+    """An `up` during which somebody changes the new bundle's model, its size kept, before a device has fetched it."""
+    store = own_store(stack)
+    known = set(store.list("cameras/bundles/"))
+    agents = [pid for device in DEVICES for pid in pids(stack, f"digits-edge-{device}")]
+    with paused(agents):
+        process = stack.start("up", "--yes", "--skip-preview", "--stack", "test")
+
+        def complete() -> list[str]:
+            return [key for key in set(store.list("cameras/bundles/")) - known if key.endswith("manifest.dsse.json")]
+
+        eventually(complete, seconds=120)
+        model = complete()[0].replace("manifest.dsse.json", "edge/model.tflite")
+        store.put(model, bytes(store.size_bytes(model)))
+    text, _ = process.communicate(timeout=200)
+    return process.returncode, text
+
+
+def test_devices_that_refuse_the_bundle_keep_what_they_had_and_say_why(stack, seven, eventually):
+    before = stack.outputs()["fleets"]["digits"]
     stack.configure(hybrids={"digits": {**stack.arguments, "recipe": "float32"}})
-    assert stack.preview().code == 0  # compiled before the race begins
-    stop = threading.Event()
-    tampering = threading.Thread(target=tamper, args=(Store(address, "models"), stop))
-    tampering.start()
-    done = stack.up()
-    stop.set()
-    tampering.join()
-    assert done.code != 0, done
+    code, text = tampered_up(stack, eventually)
+    assert code != 0, text
     for device in DEVICES:
-        assert re.search(rf"{device} refused: .*edge/model.tflite", done.text), done
+        assert re.search(rf"{device} refused: .*edge/model.tflite", text), text
         assert predict(before["devices"][device], seven)[0] == 7
         health = requests.get(f"{before['devices'][device]}/healthz", timeout=10).json()
         assert health["digest"] == before["digest"]
-    assert "Traceback" not in done.text
+    assert "Traceback" not in text
     assert stack.refresh().code == 0
     done = stack.up()
     assert done.code == 0, done

@@ -45,6 +45,16 @@ def test_missing_and_truncated_objects_are_named_and_published_again(store: Stor
     assert bundle.missing(store, PREFIX, published.manifest) == []
 
 
+def test_content_that_was_changed_with_its_size_kept_is_published_again(
+    store: Store, published: Release, keys: KeyPair, tmp_path: Path
+) -> None:
+    store.put(key_of(published, "edge/model.tflite"), bytes(len(b"an edge model")))
+    with pytest.raises(IntegrityError, match="wrong content"):
+        bundle.fetch(store, PREFIX, published.digest, keys.public_pem, tmp_path / "before")
+    bundle.publish(store, PREFIX, published, keys.private_pem)
+    bundle.fetch(store, PREFIX, published.digest, keys.public_pem, tmp_path / "after")
+
+
 def test_removing_a_bundle_leaves_its_neighbours(
     store: Store, published: Release, make_release: Callable[..., Release], keys: KeyPair
 ) -> None:

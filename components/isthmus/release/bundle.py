@@ -27,13 +27,12 @@ MAX_ENVELOPE_BYTES = 4 << 20
 def publish(store: Store, prefix: str, release: Release, private_pem: str) -> None:
     """Uploads a release's edge bundle. The envelope goes last: a bundle that has one is complete.
 
-    Objects that are there already in the right size are left alone: their names hold the digest of their content.
+    Objects that are there already are written again: what stands under a name may have been changed, its size kept.
     """
     keys = _Keys(prefix, release.digest)
     for file in edge_files(release.manifest):
-        if store.size_bytes(keys.of(file.path)) != file.size_bytes:
-            _check_file(release.path(file), file)
-            store.put(keys.of(file.path), release.path(file))
+        _check_file(release.path(file), file)
+        store.put(keys.of(file.path), release.path(file))
     store.put(keys.of(ENVELOPE_NAME), signing.sign(MANIFEST_TYPE, release.manifest.to_bytes(), private_pem))
 
 
