@@ -35,14 +35,13 @@ def test_only_what_a_device_needs_goes_up(store: Store, published: Release) -> N
     assert store.list("") == [key_of(published, path) for path in ("edge/model.tflite", "golden.json", "manifest.dsse.json")]
 
 
-def test_missing_and_truncated_objects_are_named_and_published_again(store: Store, published: Release, keys: KeyPair) -> None:
-    assert bundle.missing(store, PREFIX, published.manifest) == []
+def test_missing_and_truncated_objects_are_published_again(store: Store, published: Release, keys: KeyPair, tmp_path: Path) -> None:
     store.put(key_of(published, "edge/model.tflite"), b"short")
     store.delete([key_of(published, "manifest.dsse.json")])
-    lacking = [key_of(published, "edge/model.tflite"), key_of(published, "manifest.dsse.json")]
-    assert bundle.missing(store, PREFIX, published.manifest) == lacking
+    with pytest.raises(IntegrityError, match="not whole"):
+        bundle.fetch(store, PREFIX, published.digest, keys.public_pem, tmp_path / "before")
     bundle.publish(store, PREFIX, published, keys.private_pem)
-    assert bundle.missing(store, PREFIX, published.manifest) == []
+    bundle.fetch(store, PREFIX, published.digest, keys.public_pem, tmp_path / "after")
 
 
 def test_content_that_was_changed_with_its_size_kept_is_published_again(
@@ -56,13 +55,13 @@ def test_content_that_was_changed_with_its_size_kept_is_published_again(
 
 
 def test_removing_a_bundle_leaves_its_neighbours(
-    store: Store, published: Release, make_release: Callable[..., Release], keys: KeyPair
+    store: Store, published: Release, make_release: Callable[..., Release], keys: KeyPair, tmp_path: Path
 ) -> None:
     other = make_release(b"another model")
     bundle.publish(store, PREFIX, other, keys.private_pem)
     bundle.remove(store, PREFIX, published.digest)
     assert len(store.list("")) == 3
-    assert bundle.missing(store, PREFIX, other.manifest) == []
+    bundle.fetch(store, PREFIX, other.digest, keys.public_pem, tmp_path / "slot")
 
 
 def test_changed_content_of_the_same_size_passes_without_verification_and_is_refused_by_fetch(

@@ -36,15 +36,6 @@ def publish(store: Store, prefix: str, release: Release, private_pem: str) -> No
     store.put(keys.of(ENVELOPE_NAME), signing.sign(MANIFEST_TYPE, release.manifest.to_bytes(), private_pem))
 
 
-def missing(store: Store, prefix: str, manifest: Manifest) -> list[str]:
-    """Keys of the bundle's objects that are missing or of the wrong size."""
-    keys = _Keys(prefix, manifest.digest)
-    lacking = [keys.of(file.path) for file in edge_files(manifest) if store.size_bytes(keys.of(file.path)) != file.size_bytes]
-    if store.size_bytes(keys.of(ENVELOPE_NAME)) is None:
-        lacking.append(keys.of(ENVELOPE_NAME))
-    return lacking
-
-
 def remove(store: Store, prefix: str, digest: str) -> None:
     """Removes a bundle's objects, the envelope first, so that no device starts to fetch what is going away."""
     keys = _Keys(prefix, digest)
