@@ -64,3 +64,9 @@ def test_status_of_a_stack_without_resources_says_what_to_do(tmp_path, monkeypat
     assert done.returncode == 1
     assert "has nothing deployed" in done.stderr
     assert "make up" in done.stderr
+
+
+def test_brackets_in_a_message_are_shown_as_they_are(server, tmp_path):
+    np.save(tmp_path / "[red].npy", np.ones((3, 3)))
+    done = isthmus("predict", f"{server}/v1/models/m", "--input", str(tmp_path / "[red].npy"))
+    assert "[red].npy" in done.stderr

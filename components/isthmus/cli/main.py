@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from isthmus.errors import IsthmusError
 
@@ -61,7 +62,7 @@ def main() -> None:
     try:
         app()
     except IsthmusError as error:
-        errors.print(f"[red]error:[/red] {error}", highlight=False, markup=True)
+        errors.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)  # a message may hold [brackets] of its own
         raise SystemExit(1) from None
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import requests
+from rich.markup import escape
 from rich.table import Table
 
 from isthmus.cli.inputs import load_request
@@ -93,7 +94,7 @@ def table(answers: Iterable[Answer]) -> Table:
     found = Table("role", "answer", "confidence", "time", "answered by")
     for answer in answers:
         if answer.error:
-            found.add_row(answer.target.role, f"[red]{answer.error}[/red]", "", "", "")
+            found.add_row(answer.target.role, f"[red]{escape(answer.error)}[/red]", "", "", "")
             continue
         for prediction in answer.predictions if isinstance(answer.predictions, list) else [answer.predictions]:
             label, confidence = _read(prediction)
