@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from isthmus.cli import advise
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -54,6 +55,9 @@ def doctor() -> None:
     from isthmus.cli import doctor as check
 
     raise typer.Exit(check.run(Path.cwd()))
+
+
+app.command(name="advise")(advise.command())
 
 
 def main() -> None:
