@@ -89,7 +89,7 @@ def _input_option(name: str) -> inspect.Parameter:
         flag,
         *_ALIASES.get(name, ()),
         metavar="N",
-        help=f"{text}, in {about['unit']}.",
+        help=f"{text}.",
         rich_help_panel="Inputs",
     )
 
@@ -109,14 +109,21 @@ def situation_from(preset: str | None, file: Path | None, given: Mapping[str, An
         InputError: no such preset, a file that cannot be used, nothing given at all, or bad inputs; all at once.
     """
     values = _file_values(file) if file else {}
-    preset = preset or values.pop("preset", None)
-    values.pop("preset", None)
+    files_preset = values.pop("preset", None)
+    preset = files_preset if preset is None else preset
     if preset is None and not values and not given:
         raise InputError([Problem("", "nothing to advise on", f"--preset ({', '.join(PRESETS)}), --file, or one option for each input")])
-    if preset is not None and preset not in PRESETS:
-        raise InputError([Problem("preset", f"there is no preset {preset!r}", f"one of {', '.join(PRESETS)}")])
-    base = PRESETS[preset].values if preset else {}
-    return situation_of({**base, **values, **{name: _number(value) for name, value in given.items()}})
+    values = {**values, **{name: _number(value) for name, value in given.items()}}
+    if preset is None:
+        return situation_of(values)
+    if preset in list(PRESETS):  # a file may have anything there, also what cannot be hashed
+        return situation_of({**PRESETS[preset].values, **values})
+    problems = [Problem("preset", f"there is no preset {preset!r}", f"one of {', '.join(PRESETS)}")]
+    try:  # what else is wrong, with any preset in place of that one
+        situation_of({**next(iter(PRESETS.values())).values, **values})
+    except InputError as error:
+        problems.extend(error.problems)
+    raise InputError(problems)
 
 
 def _number(value: Any) -> Any:

@@ -59,8 +59,8 @@ def flips(situation: Situation) -> list[Flip]:
         if value is None:
             continue
 
-        def mode_at(x: float, name: str = name) -> Mode | None:
-            changed: dict[str, Any] = {name: x}
+        def mode_at(x: float, name: str = name, whole: bool = each.metadata.get("whole", False)) -> Mode | None:
+            changed: dict[str, Any] = {name: round(x) if whole else x}
             return choose(dataclasses.replace(situation, **changed))
 
         if isinstance(value, bool):
@@ -96,7 +96,7 @@ def _first_change(mode_at: Callable[[float], Mode | None], start: float, limit: 
     for candidate in _rounded_outwards(same, changed, start, limit, whole=whole):
         if mode_at(candidate) != now:
             return candidate
-    return changed
+    return round(changed) if whole else changed
 
 
 def _outwards(start: float, limit: float) -> Iterator[float]:
