@@ -194,10 +194,11 @@ def is_smallest(situation: Situation, flip: Flip) -> bool:
         return False
     if isinstance(value, bool) or value == 0:
         return True
-    unit = 10.0 ** (Decimal(value).adjusted() - DIGITS + 1)
+    shown = Decimal(repr(value))  # in decimal: 0.5055 + 0.0001 is not 0.5056 in binary
+    unit = Decimal(10) ** (shown.adjusted() - DIGITS + 1)
     if INPUTS[flip.name].metadata["whole"]:
-        unit = max(unit, 1)
-    nearer = value - unit if value > flip.now else value + unit
+        unit = max(unit, Decimal(1))
+    nearer = float(shown - unit if value > flip.now else shown + unit)
     beyond_now = (nearer - flip.now) * (value - flip.now) <= 0
     nearer = round(nearer) if INPUTS[flip.name].metadata["whole"] else nearer
     return beyond_now or choose(dataclasses.replace(situation, **{flip.name: nearer})) == now
