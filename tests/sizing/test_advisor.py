@@ -98,6 +98,28 @@ def test_the_cheapest_feasible_mode_wins_each_with_its_surcharge(situation):
         assert costs[advice.mode] == min(costs.values())
 
 
+@given(st.floats(0.2, 2))
+def test_a_fleet_is_worth_it_where_it_is_ten_percent_cheaper_than_the_cloud(ratio):
+    assume(abs(ratio * 1.1 - 1) > 1e-6)
+    both_fit = preset("traffic-counting", unsure_percent=0, price_per_gb_shipped=0)
+    of_one_device = cost_per_month(both_fit, "cloud") / both_fit.devices
+    situation = dataclasses.replace(both_fit, device_cost_per_month=ratio * of_one_device)
+    assert choose(situation) == ("edge" if ratio * 1.1 < 1 else "cloud")
+
+
+@given(st.floats(0.001, 0.999), st.floats(0, 20))
+def test_both_roles_are_worth_it_where_they_are_a_fifth_cheaper_than_the_cloud(unsure_share, device_cost):
+    situation = preset(
+        "traffic-counting",
+        unsure_percent=100 * unsure_share,
+        max_unsure_percent=0.1 * unsure_share * 100,
+        device_cost_per_month=device_cost,
+    )
+    cloud, hybrid = cost_per_month(situation, "cloud"), cost_per_month(situation, "hybrid")
+    assume(abs(hybrid * 1.2 / cloud - 1) > 1e-6)
+    assert choose(situation) == ("hybrid" if hybrid * 1.2 < cloud else "cloud")
+
+
 def test_where_nothing_costs_anything_the_simplest_mode_wins():
     free = dict.fromkeys(PRICES, 0)
     assert advise(preset("traffic-counting", **free)).mode == "cloud"

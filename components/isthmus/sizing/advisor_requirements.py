@@ -18,8 +18,8 @@ Mode = Literal["cloud", "edge", "hybrid"]
 # From the simplest to run to the least simple; a tie goes to the earlier.
 MODES: tuple[Mode, ...] = ("cloud", "edge", "hybrid")
 # What a mode's cost is multiplied by before modes are compared: a fleet has to be 10 % cheaper than the cloud alone to be worth
-# its rollouts, both roles together 20 %. A factor for each mode, not a band around the cheapest: so that a mode which drops
-# out never changes how the others compare.
+# its rollouts, both roles together 20 %. A factor for each mode, not a band around the cheapest: how two modes compare does not
+# depend on the third.
 SURCHARGE: Mapping[Mode, float] = {"cloud": 1.0, "edge": 1.1, "hybrid": 1.2}
 # Servers are planned for this utilisation, devices and uplinks for at most that one.
 SERVER_UTILISATION = 0.6
