@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from isthmus.errors import GateError, InputError
+from isthmus.errors import GateError
 from isthmus.sizing.advisor import advise, choose
 from isthmus.sizing.advisor_inputs import INPUTS, Situation, situation_of
 from isthmus.sizing.advisor_presets import PRESETS
@@ -112,7 +112,7 @@ def test_both_roles_are_worth_it_where_they_are_a_fifth_cheaper_than_the_cloud(u
     situation = preset(
         "traffic-counting",
         unsure_percent=100 * unsure_share,
-        max_unsure_percent=0.1 * unsure_share * 100,
+        max_unsure_percent=10 * unsure_share,
         device_cost_per_month=device_cost,
     )
     cloud, hybrid = cost_per_month(situation, "cloud"), cost_per_month(situation, "hybrid")
@@ -280,45 +280,3 @@ def test_a_yes_or_no_that_decides_is_named():
 def test_the_smallest_relative_change_comes_first():
     relative = [flip.relative for flip in flips(preset("traffic-counting")) if flip.relative is not None]
     assert relative == sorted(relative)
-
-
-# Bad inputs
-
-
-def test_everything_wrong_is_said_at_once():
-    with pytest.raises(InputError) as caught:
-        situation_of(
-            {"p95": 50, "devices": 1.5, "request_bytes": "many", "offline_percent": 101, "data_must_stay": 1, "model_bytes": True}, "advise"
-        )
-    said = {problem.path: problem for problem in caught.value.problems}
-    assert said["advise.p95"].fix == "write p95_ms"
-    assert "is missing" in said["advise.p95_ms"].what
-    assert "not whole" in said["advise.devices"].what
-    assert "not a number" in said["advise.request_bytes"].what
-    assert "from 0 to 100" in said["advise.offline_percent"].expected
-    assert "neither true nor false" in said["advise.data_must_stay"].what
-    assert "not a number" in said["advise.model_bytes"].what
-    assert {"advise.requests_per_second", "advise.round_trip_p95_ms", "advise.cloud_service_ms", "advise.device_p95_ms"} < said.keys()
-
-
-@pytest.mark.parametrize("name", NUMBERS)
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1, 10**400, "5", [5]])
-def test_a_number_that_is_none_is_refused_with_its_name(name, bad):
-    values = {**PRESETS["smart-security"].values, name: bad}
-    with pytest.raises(InputError) as caught:
-        situation_of(values)
-    assert [problem.path for problem in caught.value.problems] == [name]
-
-
-def test_a_situation_made_directly_is_checked_too():
-    situation = dataclasses.replace(preset("smart-security"), p95_ms=float("nan"), devices=0)
-    for ask in (advise, flips):
-        with pytest.raises(InputError) as caught:
-            ask(situation)
-        assert {problem.path for problem in caught.value.problems} == {"p95_ms", "devices"}
-
-
-@given(situations(), st.sampled_from(NUMBERS), st.booleans())
-def test_every_input_at_its_limit_gets_an_answer(situation, name, most):
-    at_limit = INPUTS[name].metadata["most" if most else "least"]
-    assert advise(dataclasses.replace(situation, **{name: at_limit})).reasons

@@ -31,7 +31,7 @@ _COLOURS: Mapping[str, str] = {"cloud": "cyan", "edge": "green", "hybrid": "mage
 _ALIASES = {"p95_ms": ("--latency-ms",)}
 _UNITS: Mapping[str, Callable[[float], str]] = {
     "ms": lambda value: f"{plain(value)} ms",
-    "percent": lambda value: f"{value:.4g} %",
+    "percent": lambda value: f"{value:.4g} %" if value < 99 else f"{value:.7g} %",
     "bytes": in_bytes,
     "servers": plain,
     "leaves": lambda value: "leaves" if value else "stays",
