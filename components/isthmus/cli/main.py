@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from isthmus.cli import advise
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -55,6 +56,9 @@ def doctor() -> None:
     from isthmus.cli import doctor as check
 
     raise typer.Exit(check.run(Path.cwd()))
+
+
+app.command(name="advise")(advise.command())
 
 
 def main() -> None:
