@@ -130,7 +130,7 @@ def number_problem(path: str, value: float, sign: Sign) -> list[Problem]:
 
 def _count(value: int | str | None, planned: int, *, up: bool) -> int:
     if isinstance(value, str):
-        hundredths = int(value.rstrip("%")) * planned
+        hundredths = int(value.rstrip("%")) * max(planned, 0)
         return -(-hundredths // 100) if up else hundredths // 100
     return value or 0
 
