@@ -22,8 +22,11 @@ from isthmus.sizing.filling import Filled, Floats, fill
 _NEAREST_TO_SATURATION = 1e-9
 # Shares are sums of fractions that people write: three times 1/3 may be 1 + 2e-16.
 _SUM_TOLERANCE = 1e-9
-# A demand this far below the largest capacity cannot be told from none.
-_NO_LOAD = 1e-200
+# Capacities differ by at least 1e-16 of themselves or not at all. A demand this far below the smallest one spreads over no
+# two of them that differ, and so cannot be told from none.
+_NO_LOAD = 1e-17
+# Each brings the reference to within rounding of where the requests end, as seen from the one before; a few suffice.
+_MOST_REFERENCES = 10
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def greatest_rate_per_second(
 
 def _greatest_rate(p: Floats, lower: Floats, upper: Floats) -> float:
     # Σ min(u·λ, p) ≥ λ must hold. For any set S: Σ_S p + λ·Σ_others u ≥ λ; the sets that bind are prefixes by p/u.
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         order = np.argsort(np.where(upper > 0, p / upper, np.inf), kind="stable")
         taken = np.concatenate(([0.0], np.cumsum(p[order])))
         missing = 1 - np.concatenate((np.cumsum(upper[order][::-1])[::-1], [0.0]))
@@ -226,23 +229,29 @@ def _optimum(p: Floats, rate: float, lower: Floats, upper: Floats) -> tuple[Fill
     scaled, load = p / largest, rate / largest
     # A ceiling of 1 never binds before Σ x = 1 does, and without ceilings half the breakpoints fall away.
     ceiling = np.where(upper >= 1, np.inf, upper)
-    if load < _NO_LOAD:
+    if load < _NO_LOAD * scaled.min():
         return _without_load(scaled, lower, upper), float(np.sqrt(largest))
     roots = np.sqrt(scaled)
-
-    def at(reference: int) -> tuple[Filled, float]:
+    reference = int(scaled.argmax())
+    for _ in range(_MOST_REFERENCES):
         # x = √p·(t + (√p − √r)/λ) with s = √r − λt: equal to (p − s√p)/λ, but it keeps its digits at light load, where
         # p − s√p is the small difference of two numbers. (p − r)/(√p + √r) does the same for nearly equal servers.
         offset = (scaled - scaled[reference]) / (roots + roots[reference]) / load
         filled = fill(roots, offset, lower, ceiling, 1.0)
-        return filled, float(roots[reference]) - load * filled.level
-
-    reference = int(scaled.argmax())
-    filled, threshold = at(reference)
-    if filled.free.any() and not filled.free[reference]:
-        # The digits are kept for servers near the reference; the fastest is held by a bound, so take one that is not.
-        filled, threshold = at(int(np.where(filled.free, scaled, -1).argmax()))
-    return filled, threshold * float(np.sqrt(largest)) if filled.free.any() else 0.0
+        if filled.free[reference]:
+            break
+        # The digits are kept for servers near the reference, and this one is held by a bound: take one that is not, or
+        # that has its bound where the requests ended.
+        if filled.free.any():
+            following = int(np.where(filled.free, scaled, -1).argmax())
+        else:
+            bounds = np.stack((lower / roots - offset, ceiling / roots - offset))
+            following = int(np.abs(bounds - filled.level).min(axis=0).argmin())
+        if following == reference:
+            break
+        reference = following
+    threshold = (float(roots[reference]) - load * filled.level) * float(np.sqrt(largest))
+    return filled, threshold if filled.free.any() else 0.0
 
 
 def _without_load(p: Floats, lower: Floats, upper: Floats) -> Filled:

@@ -20,7 +20,7 @@ MAX_WEIGHT = 1000
 # Envoy: load_balancing_weight is at least 1, and the sum within a locality must fit 32 bits.
 MAX_SUM = 4_294_967_295
 # At most so many sums, and about so many weights in all, are looked at by largest remainders; so many sums are polished.
-_MOST_SUMS = 2_000
+_MOST_SUMS = 256
 _LOOKED_AT = 100_000
 _POLISHED = 8
 # Sums whose means differ by less than this cost the same: the smaller numbers are taken.
