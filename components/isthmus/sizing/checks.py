@@ -30,17 +30,17 @@ def numbers(values: ArrayLike, path: str) -> Floats:
 
 
 def positive_numbers(values: ArrayLike, path: str, what: str, *, zero_too: bool = False) -> Floats:
-    """The values as an array of shape (M,), each positive (or zero, with `zero_too`) and between 1e-60 and 1e60.
+    """The values as an array of shape (M,), each from 1e-60 (0 with `zero_too`) to 1e60.
 
     Raises:
         InputError: naming every entry that is not.
     """
     array = numbers(values, path)
-    sensible = (array >= _SMALLEST) & (array <= _LARGEST)
-    bad = np.flatnonzero(~(sensible | (array == 0)) if zero_too else ~sensible)
+    least = 0.0 if zero_too else _SMALLEST
+    bad = np.flatnonzero(~((array >= least) & (array <= _LARGEST)))
     refuse(
         [
-            Problem(f"{path}[{i}]", f"{what} {array[i]:g}", "a finite number " + (">= 0" if zero_too else "> 0"), "correct it")
+            Problem(f"{path}[{i}]", f"{what} {array[i]:g}", f"a number from {least:g} to {_LARGEST:g}", "correct it")
             for i in bad[:MOST_NAMED]
         ],
         len(bad),
