@@ -69,6 +69,19 @@ class SharePlan:
         return text
 
 
+def optimal_shares(
+    capacities_per_second: ArrayLike,
+    requests_per_second: float,
+    *,
+    min_shares: ArrayLike | None = None,
+    max_shares: ArrayLike | None = None,
+    path: str = "servers",
+) -> Floats:
+    """The shares of `plan_shares` alone, shape (M,). Arguments and errors are the same."""
+    p, rate, lower, upper = _checked(capacities_per_second, requests_per_second, min_shares, max_shares, path)
+    return _optimum(p, rate, lower, upper)[0].amounts
+
+
 def plan_shares(
     capacities_per_second: ArrayLike,
     requests_per_second: float,
@@ -89,10 +102,7 @@ def plan_shares(
         InputError: numbers that make no sense (NaN, infinite, zero or negative capacity, a share outside [0, 1]).
         GateError: the servers cannot take the demand, or the bounds contradict each other or the capacities.
     """
-    p = positive_numbers(capacities_per_second, f"{path}.capacities_per_second", "capacity in requests per second")
-    rate = rate_of(requests_per_second, "requests_per_second")
-    lower, upper = bounds_of(min_shares, max_shares, len(p), path)
-    _check_feasible(p, rate, lower, upper, path)
+    p, rate, lower, upper = _checked(capacities_per_second, requests_per_second, min_shares, max_shares, path)
     filled, threshold = _optimum(p, rate, lower, upper)
     shares = filled.amounts
     proportional = p / p.sum()
@@ -160,10 +170,22 @@ def greatest_rate_per_second(
     return _greatest_rate(p, lower, upper)
 
 
+def _checked(
+    capacities: ArrayLike, requests_per_second: float, low: ArrayLike | None, high: ArrayLike | None, path: str
+) -> tuple[Floats, float, Floats, Floats]:
+    p = positive_numbers(capacities, f"{path}.capacities_per_second", "capacity in requests per second")
+    rate = rate_of(requests_per_second, "requests_per_second")
+    lower, upper = bounds_of(low, high, len(p), path)
+    _check_feasible(p, rate, lower, upper, path)
+    return p, rate, lower, upper
+
+
 def _greatest_rate(p: Floats, lower: Floats, upper: Floats) -> float:
+    if (lower == 0).all() and (upper >= 1).all():
+        return float(p.sum())
     # Σ min(u·λ, p) ≥ λ must hold. For any set S: Σ_S p + λ·Σ_others u ≥ λ; the sets that bind are prefixes by p/u.
     with np.errstate(divide="ignore", over="ignore"):
-        order = np.argsort(np.where(upper > 0, p / upper, np.inf), kind="stable")
+        order = np.argsort(np.where(upper > 0, p / upper, np.inf))
         taken = np.concatenate(([0.0], np.cumsum(p[order])))
         missing = 1 - np.concatenate((np.cumsum(upper[order][::-1])[::-1], [0.0]))
         by_ceiling = np.where(missing > _SUM_TOLERANCE, taken / np.maximum(missing, _SUM_TOLERANCE), np.inf)

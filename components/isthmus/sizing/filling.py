@@ -48,7 +48,7 @@ def fill(slope: Floats, offset: Floats, lower: Floats, upper: Floats, total: flo
 
 def _last_start(slope: Floats, offset: Floats, lower: Floats, starts: Floats, total: float) -> float:
     """Without ceilings: the last breakpoint at which no more than the total is given out, by prefix sums."""
-    order = np.argsort(starts, kind="stable")
+    order = np.argsort(starts)
     begun, sorted_slope = starts[order], slope[order]
     given = np.cumsum(sorted_slope) * begun + np.cumsum(sorted_slope * offset[order])
     given += lower.sum() - np.cumsum(lower[order])
