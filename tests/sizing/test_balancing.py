@@ -84,7 +84,9 @@ def test_a_server_made_faster_never_gets_less(p, load, data):
 def test_the_unit_of_time_does_not_matter(p, load, unit):
     rate = load * sum(p)
     plan, scaled = plan_shares(p, rate), plan_shares(np.array(p) * unit, rate * unit)
-    assert scaled.shares == pytest.approx(plan.shares, abs=1e-9)
+    # Scaling rounds each capacity; at a light load a share moves by that rounding over λ.
+    rounding = 4 * np.finfo(float).eps * max(p) / rate
+    assert scaled.shares == pytest.approx(plan.shares, abs=1e-9 + rounding)
     assert scaled.mean_ms * unit == pytest.approx(plan.mean_ms, rel=1e-6)
 
 
