@@ -15,13 +15,19 @@ import statistics
 import time
 from datetime import datetime, timezone
 
-import cvxpy
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from isthmus.sizing.balancing import kkt_residual, mean_response_of_shares_ms, optimal_shares, plan_shares
+
+try:
+    import cvxpy
+except ImportError:
+    raise SystemExit(
+        "this benchmark compares with cvxpy and Clarabel, which are no dependency of the project: install `cvxpy` beside it"
+    ) from None
 
 
 def clarabel(p: NDArray[np.float64], rate: float) -> tuple[NDArray[np.float64], float, float]:
