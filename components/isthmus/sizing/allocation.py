@@ -6,7 +6,6 @@ work finish together: t_i = max(0, c_i·τ − a_i), in proportion to c where no
 other split of whole units finishes earlier.
 
 Units: work in units of any kind (rows, requests, frames), capacities in units per second, times in seconds.
-Tasks that cannot be divided are in `allocation_tasks`.
 """
 
 import heapq
