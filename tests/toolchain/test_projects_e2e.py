@@ -196,9 +196,10 @@ def test_an_interrupt_while_the_program_computes_ends_it_and_its_workers(engine:
         "import os, pathlib, subprocess, sys, time\n"
         "here = pathlib.Path(__file__).parent\n"
         "if (here / 'slow').exists():\n"
-        "    code = 'import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); time.sleep(300)'\n"
+        # The worker says itself that it computes: before it has its handler, an interrupt ends it with a traceback of Python's own.
+        "    code = 'import pathlib, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_DFL); '\n"
+        "    code += 'pathlib.Path(sys.argv[1], \\'computing\\').touch(); time.sleep(300)'\n"
         "    worker = subprocess.Popen([sys.executable, '-c', code, str(here)])\n"
-        "    (here / 'computing').touch()\n"
         "    time.sleep(300)\n"
     )
     run = engine({"Pulumi.yaml": f"name: busy\nruntime: {PYTHON}\n", "__main__.py": program})
