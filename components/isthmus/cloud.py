@@ -16,6 +16,8 @@ from isthmus.release.manifest import SERVING, Release
 from isthmus.resources import ModelFolder
 from isthmus.sizing.replicas import Demand, ReplicaPlan, plan_replicas
 
+OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name")
+
 
 class CloudModelService(pulumi.ComponentResource):
     """A model in the cloud role.
@@ -54,8 +56,7 @@ class CloudModelService(pulumi.ComponentResource):
         self.replicas = plan.apply(lambda found: found.replicas)
         self.plan = plan.apply(_plan_output)
         self.model_name = Output.from_input(model_name)
-        outputs = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name")
-        self.register_outputs({key: getattr(self, key) for key in outputs})
+        self.register_outputs({key: getattr(self, key) for key in OUTPUTS})
 
 
 def check(name: str, args: object, path: str) -> tuple[arguments.Cloud | None, list[Problem]]:

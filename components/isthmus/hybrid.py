@@ -35,12 +35,12 @@ class HybridDeployment(pulumi.ComponentResource):
         service = CloudModelService(f"{name}-cloud", _part(arguments.Cloud, args, name), child, path=path)
         edge_args: Any = {**_part(arguments.Edge, args, name), "fallback_url": service.endpoint}
         fleet = EdgeFleetRollout(f"{name}-edge", edge_args, child, path=path)
-        self.cloud = Output.all(**{key: getattr(service, key) for key in SERVICE_OUTPUTS})
+        self.cloud = Output.all(**{key: getattr(service, key) for key in cloud.OUTPUTS})
         self.edge = Output.all(**{key: getattr(fleet, key) for key in FLEET_OUTPUTS})
         self.register_outputs({"cloud": self.cloud, "edge": self.edge})
 
 
-SERVICE_OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name")
+# What a stack shows of a fleet; its public key stays the component's own output.
 FLEET_OUTPUTS = ("devices", "digest", "confirmed", "attempt", "model_name")
 
 
