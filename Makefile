@@ -1,7 +1,7 @@
-# Needs Python 3.10 to 3.13 and make, no root. Everything is written into this folder (ISTHMUS_CACHE_DIR moves the cache).
-PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.10; do \
-	"$$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$name" && break; done)
-PREPARE = @test -n "$(PYTHON)" || { echo "isthmus: error: no Python 3.10 to 3.13 on PATH; name one: make $@ PYTHON=/path/to/python3" >&2; exit 1; }; \
+# Needs Python 3.11 to 3.13 and make, no root. Everything is written into this folder (ISTHMUS_CACHE_DIR moves the cache).
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$name" && break; done)
+PREPARE = @test -n "$(PYTHON)" || { echo "isthmus: error: no Python 3.11 to 3.13 on PATH; name one: make $@ PYTHON=/path/to/python3" >&2; exit 1; }; \
 	"$(PYTHON)" -m toolchain.prepare
 ACTIVE = @. ./activate &&
 ARGS ?=

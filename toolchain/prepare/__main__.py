@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-if sys.version_info < (3, 10):  # noqa: UP036 said before anything that older Pythons cannot even read
-    sys.stderr.write("isthmus: error: Python 3.10 or newer is needed; name one, as in `make up PYTHON=python3.12`\n")
+if sys.version_info < (3, 11):  # noqa: UP036 said before anything that older Pythons cannot even read
+    sys.stderr.write("isthmus: error: Python 3.11 or newer is needed; name one, as in `make up PYTHON=python3.12`\n")
     sys.exit(1)
 
 from toolchain.prepare import engine, environment, stack

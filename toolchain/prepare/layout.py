@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENGINE_VERSION: tuple[int, ...] = (3, 259, 0)  # the one that toolchain/engine/go.mod and requirements.in pin
-PYTHON_VERSIONS = ((3, 10), (3, 13))  # first and last with wheels for everything in requirements.txt
+PYTHON_VERSIONS = ((3, 11), (3, 13))  # first and last with wheels for everything in requirements.txt
 
 
 def version_text(version: tuple[int, ...]) -> str:

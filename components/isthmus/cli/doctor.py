@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 MINIMUM_ENGINE = (3, 259, 0)
-PYTHON_VERSIONS = ((3, 10), (3, 13))
+PYTHON_VERSIONS = ((3, 11), (3, 13))
 VERSION_TIMEOUT_SECONDS = 30
 
 MAKE = "run `make up`"

@@ -100,7 +100,7 @@ def test_a_project_that_was_moved_gets_a_new_environment(commands: Commands, tmp
 
 @pytest.mark.parametrize("version", [(3, 9), (3, 14), (2, 7)])
 def test_a_python_that_cannot_run_the_project_is_refused(version: tuple[int, int]) -> None:
-    environment.check_python((3, 10))
+    environment.check_python((3, 11))
     environment.check_python((3, 13))
     with pytest.raises(PrepareError, match="make up PYTHON="):
         environment.check_python(version)
