@@ -13,7 +13,7 @@ import argparse
 import math
 import statistics
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     columns = ("servers", "shares ms", "plan ms", "solver ms", "cvxpy ms", "solver ratio", "cvxpy ratio")
     checks = ("smallest gap", "largest gap", "KKT residual", "growth / M·log₂M")
-    table = Table(*columns, *checks, title=f"{datetime.now(timezone.utc).date()}, {options.runs} instances each")
+    table = Table(*columns, *checks, title=f"{datetime.now(UTC).date()}, {options.runs} instances each")
     generator, unit = np.random.default_rng(11), None
     for servers in (10, 100, 1_000, 10_000, 100_000, 1_000_000):
         times: dict[str, list[float]] = {"ours": [], "plan": [], "solver": [], "cvxpy": []}

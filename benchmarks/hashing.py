@@ -12,7 +12,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -79,7 +79,7 @@ def main() -> None:
             for name, work in measured.items():
                 found[name].append(seconds(work))
     (plain, *_) = found.values()
-    table = Table("what", "min ms", "median ms", "max ms", "ratio", title=f"{datetime.now(timezone.utc).date()}, {options.megabytes} MB")
+    table = Table("what", "min ms", "median ms", "max ms", "ratio", title=f"{datetime.now(UTC).date()}, {options.megabytes} MB")
     for name, figures in found.items():
         shown = [f"{figure * 1000:.0f}" for figure in (min(figures), statistics.median(figures), max(figures))]
         table.add_row(name, *shown, f"{statistics.median(figures) / statistics.median(plain):.2f}")

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "e2e"))
@@ -96,7 +96,7 @@ def main() -> None:
     found = measure(options.runs)
     ratio = statistics.median(found["warm preview"]) / statistics.median(found["preview by hand"])
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    table = Table("what", "runs", "min s", "median s", "max s", title=f"{datetime.now(timezone.utc).date()}, {machine}")
+    table = Table("what", "runs", "min s", "median s", "max s", title=f"{datetime.now(UTC).date()}, {machine}")
     for name, seconds in found.items():
         table.add_row(name, str(len(seconds)), *(f"{figure:.2f}" for figure in (min(seconds), statistics.median(seconds), max(seconds))))
     console = Console()

@@ -11,7 +11,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 from rich.console import Console
@@ -34,7 +34,7 @@ FREE = 5
 
 
 def accuracy(requests: int, seeds: int) -> Table:
-    title = f"predicted p95 against simulation, % (± its own error), {datetime.now(timezone.utc).date()}"
+    title = f"predicted p95 against simulation, % (± its own error), {datetime.now(UTC).date()}"
     table = Table("scv", "servers", *(f"load {load:.0%}" for load in LOADS), title=title)
     for scv, servers in itertools.product(VARIATIONS, SERVERS):
         cells = []

@@ -1,6 +1,5 @@
 """Asking the cloud role when the device's own answer is not good enough."""
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +53,7 @@ class Cloud:
                 if reply.status == 200:
                     return await reply.read()
                 _LOG.warning("the cloud role answers %d", reply.status)
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             _LOG.warning("the cloud role does not answer (%s)", type(error).__name__)
         return None
 

@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from isthmus.agent import selftest
@@ -197,7 +197,7 @@ class Updater:
                 **asdict(self._state.counters),
                 "serving_digest": self._serving_digest,
                 "endpoint": self._state.endpoint,
-                "reported_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "reported_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "heartbeat_seconds": self._config.heartbeat_seconds,
             }
         )

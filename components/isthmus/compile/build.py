@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from isthmus.compile.edge import convert
@@ -83,7 +83,7 @@ def build_release(request: CompileRequest, source: Source, directory: Path, prog
     step(5, "measure the time of one request")
     record = Record(
         machine_class=f"{platform.machine()} {_cores()} cores",
-        measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         serving=time_serving(serving.parent, request.model, golden),
         edge=time_edge(runners[EDGE], golden),
     )

@@ -56,5 +56,5 @@ class Engine:
                 _, writer = await asyncio.wait_for(asyncio.open_connection(host or "127.0.0.1", int(port)), interval_seconds)
                 writer.close()
                 misses = 0
-            except (OSError, asyncio.TimeoutError):
+            except (TimeoutError, OSError):
                 misses += 1

@@ -67,7 +67,7 @@ class RestApi:
         work = asyncio.get_running_loop().run_in_executor(self._executor, self._predictor.predict_rest, route, body)
         try:
             return await asyncio.wait_for(work, self._timeout_seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise ServingError("DEADLINE_EXCEEDED", "Timed out waiting for notification") from None
 
     def _describe(self, route: Route) -> bytes:
