@@ -5,36 +5,41 @@ as a schema, and a checked model of the same keys with every limit and default. 
 TypedDicts keep to what Pulumi's component analyzer can read: no Literal, no unions, no string annotations.
 """
 
-import difflib
-import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, TypeVar
+from typing import Annotated, Any, TypedDict
 
 import yaml
 from pulumi import Input
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from isthmus import platform_rules
+from isthmus.checking import Checked, M, Name, Percent, Port, Positive, Share, one_of, problems_of
 from isthmus.compile.recipes import RECIPES
 from isthmus.errors import InputError, Problem
+from isthmus.platform_arguments import (
+    Canary,
+    CanaryArgs,
+    CanaryGate,
+    CanaryGateArgs,
+    Docker,
+    DockerArgs,
+    Gateway,
+    GatewayArgs,
+    Images,
+    ImagesArgs,
+    Kubernetes,
+    KubernetesArgs,
+    Local,
+    LocalArgs,
+)
 from isthmus.sizing.replicas import MOST_REPLICAS
 
-PLATFORMS = ("local",)
-BALANCING = ("round_robin", "least_request")
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+PLATFORMS = ("local", "docker", "kubernetes")
+BALANCING = ("round_robin", "least_request", "weighted")
+BUCKET = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 DEFAULT_DEADLINE_SECONDS = 120
 DEFAULT_FALLBACK_TIMEOUT_MS = 500
-
-
-class LocalArgs(TypedDict, total=False):
-    """The `local` platform's own arguments.
-
-    port, grpc_port: of the gateway, on loopback; 0: any free one. directory: where run-time data is kept.
-    """
-
-    port: Input[int]
-    grpc_port: Input[int]
-    directory: Input[str]
 
 
 class ProfileArgs(TypedDict, total=False):
@@ -44,12 +49,20 @@ class ProfileArgs(TypedDict, total=False):
 
 
 class StoreArgs(TypedDict, total=False):
-    """An S3 store that the stack does not own: endpoint URL, region, and credentials (secrets)."""
+    """An S3 store that the stack does not own: endpoint URL, region, and credentials (secrets).
+
+    pull_endpoint, pull_access_key, pull_secret_key: where and as whom servers fetch releases, which only need to read; left
+    out: the same. prefix: of all keys.
+    """
 
     endpoint: Input[str]
     region: Input[str]
     access_key: Input[str]
     secret_key: Input[str]
+    pull_endpoint: Input[str]
+    pull_access_key: Input[str]
+    pull_secret_key: Input[str]
+    prefix: Input[str]
 
 
 class SourceArgs(TypedDict, total=False):
@@ -63,10 +76,16 @@ class SourceArgs(TypedDict, total=False):
     min_accuracy: Input[float]
     platform: Input[str]
     local: Input[LocalArgs]
+    bucket: Input[str]
+    store: Input[StoreArgs]
 
 
 class ServingArgs(TypedDict, total=False):
-    """Demand, objective and how requests are balanced."""
+    """Demand, objective, how requests are balanced and let through, and a canary beside the stable release.
+
+    canary_percent: of the requests that the canary gets until its gate decides; 0 takes it back at once. mirror_percent: of the
+    requests that are also sent to the canary, whose answers nobody sees.
+    """
 
     requests_per_second: Input[float]
     p95_ms: Input[float]
@@ -74,14 +93,20 @@ class ServingArgs(TypedDict, total=False):
     max_replicas: Input[int]
     balancing: Input[str]
     profile: Input[ProfileArgs]
+    docker: Input[DockerArgs]
+    kubernetes: Input[KubernetesArgs]
+    images: Input[ImagesArgs]
+    gateway: Input[GatewayArgs]
+    canary: Input[CanaryArgs]
+    canary_percent: Input[int]
+    mirror_percent: Input[int]
+    canary_gate: Input[CanaryGateArgs]
 
 
 class RollingArgs(TypedDict, total=False):
     """A fleet file, where bundles go, and how sure a device must be to answer by itself."""
 
     fleet: Input[str]
-    bucket: Input[str]
-    store: Input[StoreArgs]
     deadline_seconds: Input[int]
     min_confidence: Input[float]
     fallback_timeout_ms: Input[int]
@@ -101,74 +126,65 @@ class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, total=False):
     """Both roles of one model. The devices' fallback is the cloud role."""
 
 
-def _one_of(values: tuple[str, ...], what: str) -> BeforeValidator:
-    def check(value: object) -> object:
-        if value not in values:
-            raise ValueError(f"unknown {what} {value!r}; expected {' or '.join(values)}{_suggestion(str(value), values)}")
-        return value
-
-    return BeforeValidator(check)
-
-
-def _suggestion(value: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(value, known, n=1)
-    return f". Fix: did you mean {close[0]!r}?" if close else ""
-
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-class _Checked(BaseModel):
-    # protected_namespaces: `model_name` is TensorFlow Serving's word, and pydantic would keep `model_` for itself.
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
-
-
-class Local(_Checked):
-    port: Port = 0
-    grpc_port: Port = 0
-    directory: str | None = None
-
-
-class Profile(_Checked):
+class Profile(Checked):
     service_ms: Positive | None = None
 
 
-class Store(_Checked):
+class Store(Checked):
     """Values may be Outputs of other resources, so nothing but their presence is checked here."""
 
     endpoint: Any
     region: Any = "us-east-1"
     access_key: Any
     secret_key: Any
+    pull_endpoint: Any = None
+    pull_access_key: Any = None
+    pull_secret_key: Any = None
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+/)*$")] = ""
+
+    def problems(self, path: str) -> Sequence[Problem]:
+        if (self.pull_access_key is None) == (self.pull_secret_key is None):
+            return ()
+        return [Problem(path, "has one of pull_access_key and pull_secret_key", "both or neither", "add the other")]
 
 
-class Source(_Checked):
+class Source(Checked):
     model: Annotated[str, Field(min_length=1)]
     model_name: Name | None = None
-    recipe: Annotated[str, _one_of(tuple(RECIPES), "recipe")] = "int8"
+    recipe: Annotated[str, one_of(tuple(RECIPES), "recipe")] = "int8"
     version: Annotated[int, Field(ge=1, lt=2**31)] = 1
     evaluation: str | None = None
     min_accuracy: Share | None = None
-    platform: Annotated[str, _one_of(PLATFORMS, "platform")] = "local"
+    platform: Annotated[str, one_of(PLATFORMS, "platform")] = "local"
     local: Local = Local()
+    bucket: BUCKET = "models"
+    store: Store | None = None
 
 
-class Serving(_Checked):
+class Serving(Checked):
     requests_per_second: Positive
     p95_ms: Positive
     min_replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 1
     max_replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 100
-    balancing: Annotated[str, _one_of(BALANCING, "balancing policy")] = "least_request"
+    balancing: Annotated[str, one_of(BALANCING, "balancing policy")] = "least_request"
     profile: Profile = Profile()
+    docker: Docker = Docker()
+    kubernetes: Kubernetes = Kubernetes()
+    images: Images = Images()
+    gateway: Gateway = Gateway()
+    canary: Canary | None = None
+    canary_percent: Percent = 10
+    mirror_percent: Percent = 0
+    canary_gate: CanaryGate = CanaryGate()
+
+    def problems(self, path: str) -> Sequence[Problem]:
+        if self.min_replicas <= self.max_replicas:
+            return ()
+        return [Problem(f"{path}.min_replicas", f"{self.min_replicas} is above max_replicas ({self.max_replicas})", "min ≤ max")]
 
 
-class Rolling(_Checked):
+class Rolling(Checked):
     fleet: str
-    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = "models"
-    store: Store | None = None
     deadline_seconds: Annotated[int, Field(ge=1, le=7 * 86400)] = DEFAULT_DEADLINE_SECONDS
     min_confidence: Share | None = None
     fallback_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = DEFAULT_FALLBACK_TIMEOUT_MS
@@ -177,45 +193,57 @@ class Rolling(_Checked):
 class Cloud(Source, Serving):
     """CloudModelService, checked."""
 
+    def problems(self, path: str) -> Sequence[Problem]:
+        return [*super().problems(path), *platform_rules.problems(self, path)]
+
 
 class Edge(Source, Rolling):
     """EdgeFleetRollout, checked. fallback_url may be an Output."""
 
     fallback_url: Any = None
 
+    def problems(self, path: str) -> Sequence[Problem]:
+        found = []
+        if self.min_confidence is not None and self.fallback_url is None:
+            found.append(Problem(f"{path}.min_confidence", "there is nobody to ask", "fallback_url beside it", "add fallback_url"))
+        if self.platform != "local":
+            found.append(Problem(f"{path}.platform", f"a fleet's agents do not run on {self.platform}", "local", "remove it"))
+        return found
+
 
 class Hybrid(Source, Serving, Rolling):
     """HybridDeployment, checked."""
 
+    def problems(self, path: str) -> Sequence[Problem]:
+        if self.platform == "kubernetes" and self.kubernetes.service_type == "ClusterIP":
+            return [
+                Problem(
+                    f"{path}.kubernetes.service_type",
+                    "devices cannot reach a ClusterIP, and ask the cloud role when they are not sure",
+                    "NodePort or LoadBalancer",
+                    "set service_type",
+                )
+            ]
+        return ()
 
-class Device(_Checked):
+
+class Device(Checked):
     """One device of a fleet. port: of its REST server on loopback; 0: any free one."""
 
     name: Name
     port: Port = 0
 
 
-class Fleet(_Checked):
+class Fleet(Checked):
     name: Name
     devices: Annotated[tuple[Device, ...], Field(min_length=1, max_length=1000)]
 
-
-M = TypeVar("M", bound=_Checked)
-
-
-def problems_of(model: type[M], raw: object, path: str) -> tuple[M | None, list[Problem]]:
-    """The checked arguments, or None and everything that is wrong with them.
-
-    Args:
-        path: property path of `raw`, such as `services.digits`.
-    """
-    if not isinstance(raw, Mapping):
-        return None, [Problem(path, f"found {type(raw).__name__}", "a mapping of arguments")]
-    try:
-        checked = model.model_validate(dict(raw))
-    except ValidationError as error:
-        return None, [_problem(item, model, path) for item in error.errors(include_url=False)]
-    return checked, _across(checked, path)
+    def problems(self, path: str) -> Sequence[Problem]:
+        names = [device.name for device in self.devices]
+        return [
+            Problem(f"{path}.devices", f"two devices are named {name!r}", "different names")
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
 
 
 def check(model: type[M], raw: object, path: str) -> M:
@@ -224,54 +252,6 @@ def check(model: type[M], raw: object, path: str) -> M:
     if checked is None or problems:
         raise InputError(problems)
     return checked
-
-
-def _across(checked: _Checked, path: str) -> list[Problem]:
-    """Rules over more than one argument."""
-    problems = []
-    if isinstance(checked, Serving) and checked.min_replicas > checked.max_replicas:
-        problems.append(
-            Problem(f"{path}.min_replicas", f"{checked.min_replicas} is above max_replicas ({checked.max_replicas})", "min ≤ max")
-        )
-    if isinstance(checked, Source) and checked.local.port and checked.local.port == checked.local.grpc_port:
-        problems.append(Problem(f"{path}.local.grpc_port", f"{checked.local.port} is also `port`", "two different ports"))
-    if isinstance(checked, Edge) and checked.min_confidence is not None and checked.fallback_url is None:
-        problems.append(Problem(f"{path}.min_confidence", "there is nobody to ask", "fallback_url beside it", "add fallback_url"))
-    if isinstance(checked, Fleet):
-        names = [device.name for device in checked.devices]
-        problems += [
-            Problem(f"{path}.devices", f"two devices are named {n!r}", "different names")
-            for n in sorted({n for n in names if names.count(n) > 1})
-        ]
-    return problems
-
-
-def _problem(item: Any, model: type[BaseModel], path: str) -> Problem:
-    """One of pydantic's findings in our words. `input` is shown only for plain scalars, so no secret mapping gets out."""
-    where = ".".join([path, *(str(part) for part in item["loc"])])
-    kind, message, value = item["type"], item["msg"], item["input"]
-    if kind == "missing":
-        return Problem(where, "is missing", "a value", "add it")
-    if kind == "extra_forbidden":
-        known = tuple(model.model_fields) if len(item["loc"]) == 1 else ()
-        close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
-        return Problem(where, "no such argument", fix=f"did you mean {close[0]!r}?" if close else "remove it")
-    if kind == "value_error":
-        what, _, rest = message.removeprefix("Value error, ").partition("; expected ")
-        expected, _, fix = rest.partition(". Fix: ")
-        return Problem(where, what, expected, fix)
-    shown = f"found {value!r}" if isinstance(value, (int, float, str, bool)) else f"found {type(value).__name__}"
-    if isinstance(value, float) and not math.isfinite(value):
-        return Problem(where, shown, "a finite number")
-    return Problem(where, shown, _EXPECTED.get(kind) or message.removeprefix("Input should be "))
-
-
-# Where pydantic's own words are for programmers.
-_EXPECTED = {
-    "string_pattern_mismatch": "letters, digits, `-` and `_` (a bucket: lower case), beginning with a letter or digit, at most 63",
-    "too_short": "at least one",
-    "model_type": "a mapping",
-}
 
 
 def load_fleet(text: str, base_directory: Path, path: str) -> Fleet:

@@ -59,4 +59,5 @@ def check(name: str, args: object, path: str) -> list[Problem]:
 
 def _part(model: type[arguments.Source], args: Any, name: str) -> Any:
     """The arguments that one half takes, served under the whole's name."""
-    return {"model_name": name, **{key: value for key, value in args.items() if key in model.model_fields}}
+    part = {"model_name": name, **{key: value for key, value in args.items() if key in model.model_fields}}
+    return {**part, "platform": "local"} if model is arguments.Edge else part  # the agents run here, wherever the cloud role is

@@ -187,6 +187,39 @@ class SignedBundle(_Resource):
         super().__init__(name, inputs, [], opts)
 
 
+class PublishedRelease(_Resource):
+    """A release's serving variant (SavedModel, golden vectors, record, manifest) in a bucket, for servers to fetch by digest.
+
+    store, bucket: as for `SignedBundle`. prefix: key prefix, ends with `/`; objects lie under `{prefix}releases/{digest}/`.
+    The manifest goes up last; what is there already with the right content is not uploaded again. Read finds missing or
+    changed objects; delete removes them, the manifest first. `check_at_preview` as for `SignedBundle`.
+    """
+
+    digest: Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: Input[Mapping[str, Any]],
+        bucket: Input[str],
+        prefix: Input[str],
+        digest: Input[str],
+        cache_directory: Input[str],
+        check_at_preview: Input[bool] = False,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "store": store,
+            "bucket": bucket,
+            "prefix": prefix,
+            "digest": digest,
+            "cache_directory": cache_directory,
+            "check_at_preview": check_at_preview,
+        }
+        super().__init__(name, inputs, [], opts)
+
+
 class Rollout(_Resource):
     """Devices of a fleet brought to a release: signs the fleet's target, then waits until every device confirms it.
 
