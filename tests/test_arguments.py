@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.arguments import Cloud, Edge, Hybrid, check, load_fleet, problems_of
+from isthmus.arguments import Cloud, Edge, Hybrid, check, load_fleet
+from isthmus.checking import problems_of
 from isthmus.errors import InputError
 
 GOOD = {"model": "models/digits", "requests_per_second": 200, "p95_ms": 50}

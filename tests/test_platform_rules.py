@@ -1,6 +1,7 @@
 import pytest
 
-from isthmus.arguments import Cloud, Edge, Hybrid, check, problems_of
+from isthmus.arguments import Cloud, Edge, Hybrid, check
+from isthmus.checking import problems_of
 
 GOOD = {"model": "models/digits", "requests_per_second": 200, "p95_ms": 50}
 STORE = {"endpoint": "http://store", "access_key": "a", "secret_key": "hunter2"}

@@ -122,7 +122,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 # Where pydantic's own words are for programmers.
 _EXPECTED = {
-    "string_pattern_mismatch": "letters, digits, `-` and `_` (buckets, namespaces: lower case), beginning with a letter or digit, at most 63",
+    "string_pattern_mismatch": "letters, digits, `-`, `_` (buckets, namespaces: lower case), beginning with a letter or digit, at most 63",
     "too_short": "at least one",
     "model_type": "a mapping",
 }

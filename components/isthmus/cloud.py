@@ -1,6 +1,5 @@
 """CloudModelService: a model served behind a gateway, with as many replicas as its demand needs."""
 
-from pathlib import Path
 from typing import Any, Optional
 
 import pulumi
@@ -8,13 +7,11 @@ from pulumi import Output, ResourceOptions
 
 from isthmus import arguments, compiling
 from isthmus.arguments import CloudModelServiceArgs
+from isthmus.checking import problems_of
 from isthmus.errors import Problem
-from isthmus.platforms import local
-from isthmus.platforms.gateway import live_files
-from isthmus.platforms.local_stack import LocalStack, loopback_url
+from isthmus.planning import ServicePlan, plan_of
+from isthmus.platforms import local_stack
 from isthmus.release.manifest import SERVING, Release
-from isthmus.resources import ModelFolder
-from isthmus.sizing.replicas import Demand, ReplicaPlan, plan_replicas
 
 OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name")
 
@@ -50,33 +47,20 @@ class CloudModelService(pulumi.ComponentResource):
         model_name = checked.model_name or name
         made = compiling.start(self, checked, model_name, path, lambda release: _judge(checked, release, path))
         plan = made.release.apply(lambda release: plan_of(checked, release, path))
-        served = SERVE[checked.platform](self, name, model_name, args=checked, made=made, plan=plan)
-        self.endpoint, self.grpc_endpoint = served
+        self.endpoint, self.grpc_endpoint = SERVE[checked.platform](self, name, model_name, args=checked, made=made, plan=plan)
         self.digest = made.digest()
         self.replicas = plan.apply(lambda found: found.replicas)
-        self.plan = plan.apply(_plan_output)
+        self.plan = plan.apply(ServicePlan.output)
         self.model_name = Output.from_input(model_name)
         self.register_outputs({key: getattr(self, key) for key in OUTPUTS})
 
 
 def check(name: str, args: object, path: str) -> tuple[arguments.Cloud | None, list[Problem]]:
     """The checked arguments, and everything that can be seen to be wrong before anything is built."""
-    checked, problems = arguments.problems_of(arguments.Cloud, args, path)
+    checked, problems = problems_of(arguments.Cloud, args, path)
     if checked is not None:
         problems = problems + compiling.source_problems(checked, checked.model_name or name, path)
     return checked, problems
-
-
-def plan_of(args: arguments.Cloud, release: Release, path: str) -> ReplicaPlan:
-    """The replica plan for a release. Raises GateError where no plan keeps the objective."""
-    service_ms = args.profile.service_ms
-    return plan_replicas(
-        Demand(args.requests_per_second, args.p95_ms),
-        1000 / service_ms if service_ms else release.record.service_rate_per_second,
-        min_replicas=args.min_replicas,
-        max_replicas=args.max_replicas,
-        path=path,
-    )
 
 
 def _judge(args: arguments.Cloud, release: Release, path: str) -> str:
@@ -84,55 +68,4 @@ def _judge(args: arguments.Cloud, release: Release, path: str) -> str:
     return f"{compiling.describe(release, SERVING)}\n{plan_of(args, release, path).explain()}; μ: {source}"
 
 
-def _plan_output(plan: ReplicaPlan) -> dict[str, Any]:
-    return {
-        "formula": "M/M/c",
-        "requests_per_second": plan.requests_per_second,
-        "service_rate_per_second": round(plan.service_rate_per_second, 3),
-        "replicas": plan.replicas,
-        "utilisation": round(plan.utilisation, 4),
-        "p50_ms": round(plan.p50_ms, 3),
-        "p95_ms": round(plan.p95_ms, 3),
-        "p95_objective_ms": plan.p95_objective_ms,
-    }
-
-
-def _serve_locally(
-    component: CloudModelService,
-    name: str,
-    model_name: str,
-    *,
-    args: arguments.Cloud,
-    made: compiling.Compiling,
-    plan: Output[ReplicaPlan],
-) -> tuple[Output[str], Output[str]]:
-    """Replicas of the embedded server under the stack's supervisor, Envoy in front."""
-    stack = LocalStack.of(args.local.directory)
-    models = Path(stack.directory) / "models" / name
-    folder = ModelFolder(
-        f"{name}-model",
-        digest=made.digest(),
-        cache_directory=made.cache_directory,
-        directory=made.digest().apply(lambda digest: str(models / digest.removeprefix("sha256:")[:12])),
-        opts=ResourceOptions(parent=component, depends_on=[stack.supervisor]),
-    )
-    servers = stack.processes(
-        f"{name}-server",
-        Output.all(folder.directory, plan).apply(
-            lambda known: local.server(f"{name}-server", model_name, known[0], replicas=known[1].replicas)
-        ),
-        parent=component,
-        depends_on=[folder],
-    )
-    gateway = stack.processes(
-        f"{name}-gateway",
-        local.envoy(f"{name}-gateway", model_name, port=args.local.port, grpc_port=args.local.grpc_port),
-        apart={"live_files": servers.endpoints.apply(lambda found: live_files(model_name, found, args.balancing))},
-        parent=component,
-        depends_on=[servers],
-    )
-    grpc = gateway.endpoints.apply(lambda found: f"127.0.0.1:{int(found[0]['grpc'])}")
-    return loopback_url(gateway.endpoints), grpc
-
-
-SERVE = {"local": _serve_locally}
+SERVE = {"local": local_stack.serve}

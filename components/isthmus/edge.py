@@ -9,6 +9,7 @@ from pulumi import Output, ResourceOptions
 
 from isthmus import arguments, compiling
 from isthmus.arguments import EdgeFleetRolloutArgs
+from isthmus.checking import problems_of
 from isthmus.errors import InputError, Problem
 from isthmus.platforms import local
 from isthmus.platforms.local_stack import LocalStack, loopback_url
@@ -97,7 +98,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
 
 def check(name: str, args: object, path: str) -> tuple[arguments.Edge | None, arguments.Fleet | None, list[Problem]]:
     """The checked arguments and fleet, and everything that can be seen to be wrong before anything is built."""
-    checked, problems = arguments.problems_of(arguments.Edge, args, path)
+    checked, problems = problems_of(arguments.Edge, args, path)
     if checked is None:
         return None, None, problems
     problems = problems + compiling.source_problems(checked, checked.model_name or name, path)

@@ -7,6 +7,7 @@ from pulumi import Output, ResourceOptions
 
 from isthmus import arguments, cloud, compiling, edge
 from isthmus.arguments import HybridDeploymentArgs
+from isthmus.checking import problems_of
 from isthmus.cloud import CloudModelService
 from isthmus.edge import EdgeFleetRollout
 from isthmus.errors import Problem
@@ -46,7 +47,7 @@ FLEET_OUTPUTS = ("devices", "digest", "confirmed", "attempt", "model_name")
 
 def check(name: str, args: object, path: str) -> list[Problem]:
     """Everything that can be seen to be wrong before anything is built."""
-    checked, problems = arguments.problems_of(arguments.Hybrid, args, path)
+    checked, problems = problems_of(arguments.Hybrid, args, path)
     if checked is None:
         return problems
     found = [

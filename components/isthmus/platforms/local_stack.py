@@ -8,8 +8,11 @@ from typing import Any
 import pulumi
 from pulumi import Input, Output, ResourceOptions
 
+from isthmus import arguments, compiling
+from isthmus.planning import ServicePlan
 from isthmus.platforms import local
-from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, StoreCredentials
+from isthmus.platforms.gateway import live_files
+from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, ModelFolder, StoreCredentials
 
 STORE_REGION = "us-east-1"
 
@@ -98,3 +101,41 @@ def loopback_url(endpoints: Output[list[dict[str, int]]], port: str = "rest") ->
         return f"http://127.0.0.1:{int(found[0][port])}"
 
     return endpoints.apply(url)
+
+
+def serve(
+    component: pulumi.Resource,
+    name: str,
+    model_name: str,
+    *,
+    args: arguments.Cloud,
+    made: compiling.Compiling,
+    plan: Output[ServicePlan],
+) -> tuple[Output[str], Output[str]]:
+    """Replicas of the embedded server under the stack's supervisor, Envoy in front. Returns its REST URL and gRPC address."""
+    stack = LocalStack.of(args.local.directory)
+    models = Path(stack.directory) / "models" / name
+    folder = ModelFolder(
+        f"{name}-model",
+        digest=made.digest(),
+        cache_directory=made.cache_directory,
+        directory=made.digest().apply(lambda digest: str(models / digest.removeprefix("sha256:")[:12])),
+        opts=ResourceOptions(parent=component, depends_on=[stack.supervisor]),
+    )
+    servers = stack.processes(
+        f"{name}-server",
+        Output.all(folder.directory, plan).apply(
+            lambda known: local.server(f"{name}-server", model_name, known[0], replicas=known[1].replicas)
+        ),
+        parent=component,
+        depends_on=[folder],
+    )
+    gateway = stack.processes(
+        f"{name}-gateway",
+        local.envoy(f"{name}-gateway", model_name, port=args.local.port, grpc_port=args.local.grpc_port),
+        apart={"live_files": servers.endpoints.apply(lambda found: live_files(model_name, found, args.balancing))},
+        parent=component,
+        depends_on=[servers],
+    )
+    grpc = gateway.endpoints.apply(lambda found: f"127.0.0.1:{int(found[0]['grpc'])}")
+    return loopback_url(gateway.endpoints), grpc
