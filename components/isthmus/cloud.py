@@ -13,7 +13,7 @@ from isthmus.planning import ServicePlan, plan_of
 from isthmus.platforms import local_stack
 from isthmus.release.manifest import SERVING, Release
 
-OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name")
+OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name", "place")
 
 
 class CloudModelService(pulumi.ComponentResource):
@@ -28,6 +28,7 @@ class CloudModelService(pulumi.ComponentResource):
         digest: of the release that is served.
         replicas: planned number of replicas.
         plan: the sizing's inputs and results.
+        place: platform, and where on it the parts run.
     """
 
     endpoint: Output[str]
@@ -36,6 +37,7 @@ class CloudModelService(pulumi.ComponentResource):
     replicas: Output[int]
     plan: Output[dict[str, Any]]
     model_name: Output[str]
+    place: Output[dict[str, Any]]
 
     # Optional[...] rather than `|`: Pulumi's component analyzer reads these annotations.
     def __init__(self, name: str, args: CloudModelServiceArgs, opts: Optional[ResourceOptions] = None, *, path: str = "") -> None:  # noqa: UP045
@@ -47,7 +49,8 @@ class CloudModelService(pulumi.ComponentResource):
         model_name = checked.model_name or name
         made = compiling.start(self, checked, model_name, path, lambda release: _judge(checked, release, path))
         plan = made.release.apply(lambda release: plan_of(checked, release, path))
-        self.endpoint, self.grpc_endpoint = SERVE[checked.platform](self, name, model_name, args=checked, made=made, plan=plan)
+        served = SERVE[checked.platform](self, name, model_name, args=checked, made=made, plan=plan)
+        self.endpoint, self.grpc_endpoint, self.place = served.endpoint, served.grpc_endpoint, served.place
         self.digest = made.digest()
         self.replicas = plan.apply(lambda found: found.replicas)
         self.plan = plan.apply(ServicePlan.output)

@@ -1,5 +1,6 @@
 """The `isthmus` command."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,22 @@ def status(stack: Annotated[str, typer.Argument(help="A stack of this project.")
     console.print(parts.table(found))
     if not all(part.healthy for part in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def logs(
+    stack: Annotated[str, typer.Argument(help="A stack of this project.")] = "local",
+    service: Annotated[str | None, typer.Option(help="Of one service or fleet.")] = None,
+    tail: Annotated[int, typer.Option(help="So many of the last lines of each part.", min=0)] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
+) -> None:
+    """Show what the parts of a stack wrote: gateway, replicas, devices."""
+    from isthmus.cli import logs as parts
+    from isthmus.cli.stack_state import read_stack
+
+    sources = parts.sources_of(read_stack(stack), service)
+    with contextlib.suppress(KeyboardInterrupt):
+        parts.show(sources, tail, follow, lambda name, line: console.print(f"[cyan]{escape(name)}[/cyan] {escape(line)}", highlight=False))
 
 
 @app.command()

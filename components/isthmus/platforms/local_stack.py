@@ -12,6 +12,7 @@ from isthmus import arguments, compiling
 from isthmus.planning import ServicePlan
 from isthmus.platforms import local
 from isthmus.platforms.gateway import live_files
+from isthmus.platforms.served import Served
 from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, ModelFolder, StoreCredentials
 
 STORE_REGION = "us-east-1"
@@ -111,8 +112,8 @@ def serve(
     args: arguments.Cloud,
     made: compiling.Compiling,
     plan: Output[ServicePlan],
-) -> tuple[Output[str], Output[str]]:
-    """Replicas of the embedded server under the stack's supervisor, Envoy in front. Returns its REST URL and gRPC address."""
+) -> Served:
+    """Replicas of the embedded server under the stack's supervisor, Envoy in front."""
     stack = LocalStack.of(args.local.directory)
     models = Path(stack.directory) / "models" / name
     folder = ModelFolder(
@@ -138,4 +139,5 @@ def serve(
         depends_on=[servers],
     )
     grpc = gateway.endpoints.apply(lambda found: f"127.0.0.1:{int(found[0]['grpc'])}")
-    return loopback_url(gateway.endpoints), grpc
+    place = {"platform": "local", "directory": str(stack.directory), "programs": [f"{name}-gateway", f"{name}-server"]}
+    return Served(loopback_url(gateway.endpoints), grpc, Output.from_input(place))
