@@ -53,15 +53,54 @@ def server(program: str, model_name: str, model_directory: str, replicas: int) -
     )
 
 
-def envoy(program: str, model_name: str, *, port: int, grpc_port: int) -> Processes:
-    """The gateway, started with `gateway.live_files`. port, grpc_port: where it listens; 0: any free one."""
+def envoy(program: str, model_name: str, *, port: int, grpc_port: int, options: gateway.GatewayOptions | None = None) -> Processes:
+    """The gateway, started with `gateway_files`. port, grpc_port: where it listens; 0: any free one."""
+    known = _gateway(program, model_name, options=options)
     return Processes(
         program=program,
-        # Without hot restart several gateways on one machine share nothing.
-        command=["envoy", "--config-path", "${directory}/envoy.json", "--disable-hot-restart", "--log-level", "warning"],
-        ports={"rest": port, "grpc": grpc_port, "admin": 0},
-        files=gateway.files(program),
-        ready={"port": "rest", "path": f"/v1/models/{model_name}", "contains": "AVAILABLE", "timeout_seconds": READY_SECONDS},
+        command=gateway.command(known, "${directory}/envoy.json"),
+        ports={"rest": port, "grpc": grpc_port, "admin": 0, "status": 0},
+        files=gateway.static_files(known),
+        ready={"port": "status", "path": gateway.READY_PATH, "timeout_seconds": READY_SECONDS},
+    )
+
+
+def gateway_files(
+    program: str,
+    model_name: str,
+    endpoints: Sequence[Mapping[str, int]],
+    balancing: str,
+    options: gateway.GatewayOptions | None = None,
+) -> dict[str, str]:
+    """What `envoy` takes up while it runs (secret where the options hold API keys).
+
+    endpoints: of the servers, one mapping of `rest` and `grpc` to loopback ports each.
+    """
+    servers = tuple(gateway.Server("127.0.0.1", int(ports["rest"]), int(ports["grpc"])) for ports in endpoints)
+    known = _gateway(program, model_name, servers, balancing, options)
+    return {**gateway.live_files(known), **gateway.routes_of(known)}
+
+
+def _gateway(
+    program: str,
+    model_name: str,
+    servers: tuple[gateway.Server, ...] = (),
+    balancing: str = "least_request",
+    options: gateway.GatewayOptions | None = None,
+) -> gateway.Gateway:
+    return gateway.Gateway(
+        node=program,
+        model_name=model_name,
+        # Any version: the folder that the servers are given holds one, and an update starts them anew.
+        tracks=(gateway.Track(gateway.STABLE, 0, servers),),
+        balancing=balancing,
+        rest_port="${port.rest}",
+        grpc_port="${port.grpc}",
+        admin_port="${port.admin}",
+        status_port="${port.status}",
+        directory="${directory}",
+        traffic_directory="${directory}",
+        options=options or gateway.GatewayOptions(),
     )
 
 

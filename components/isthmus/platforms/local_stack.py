@@ -11,7 +11,6 @@ from pulumi import Input, Output, ResourceOptions
 from isthmus import arguments, compiling
 from isthmus.planning import ServicePlan
 from isthmus.platforms import local
-from isthmus.platforms.gateway import live_files
 from isthmus.platforms.served import Served
 from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, ModelFolder, StoreCredentials
 
@@ -112,6 +111,7 @@ def serve(
     args: arguments.Cloud,
     made: compiling.Compiling,
     plan: Output[ServicePlan],
+    canary: compiling.Compiling | None = None,
 ) -> Served:
     """Replicas of the embedded server under the stack's supervisor, Envoy in front."""
     stack = LocalStack.of(args.local.directory)
@@ -134,7 +134,9 @@ def serve(
     gateway = stack.processes(
         f"{name}-gateway",
         local.envoy(f"{name}-gateway", model_name, port=args.local.port, grpc_port=args.local.grpc_port),
-        apart={"live_files": servers.endpoints.apply(lambda found: live_files(model_name, found, args.balancing))},
+        apart={
+            "live_files": servers.endpoints.apply(lambda found: local.gateway_files(f"{name}-gateway", model_name, found, args.balancing))
+        },
         parent=component,
         depends_on=[servers],
     )
