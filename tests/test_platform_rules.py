@@ -41,10 +41,17 @@ def test_a_canary_is_refused_by_name_where_it_is_not_built(platform):
     assert found[0].startswith(f"services.digits.canary: the platform {platform} cannot do this")
 
 
-def test_a_secret_for_the_local_gateway_is_refused_without_showing_it():
-    found = messages(Cloud, {**GOOD, "gateway": {"api_keys": {"shop": "hunter2"}}})
+def test_tls_of_the_local_gateway_is_refused_without_showing_the_key():
+    found = messages(Cloud, {**GOOD, "gateway": {"tls_key": "hunter2", "tls_certificate": "c"}})
     assert len(found) == 1
-    assert "gateway.api_keys" in found[0]
+    assert "gateway.tls_key: the platform local cannot do this" in found[0]
+    assert "hunter2" not in found[0]
+
+
+@pytest.mark.parametrize("gateway", [{"api_keys": {"shop": "hunter2"}}, {"jwt_issuer": "me", "jwks": "hunter2"}])
+def test_keys_that_nobody_could_use_are_refused_without_showing_them(gateway):
+    found = messages(Cloud, {**GOOD, "gateway": gateway})
+    assert len(found) == 1
     assert "hunter2" not in found[0]
 
 

@@ -33,6 +33,7 @@ from isthmus.platform_arguments import (
     Local,
     LocalArgs,
 )
+from isthmus.platforms import gateway_options
 from isthmus.sizing.replicas import MOST_REPLICAS
 
 PLATFORMS = ("local", "docker", "kubernetes")
@@ -173,7 +174,7 @@ class Serving(Checked):
     images: Images = Images()
     gateway: Gateway = Gateway()
     canary: Canary | None = None
-    canary_percent: Percent = 10
+    canary_percent: Annotated[int, Field(ge=0, le=99)] = 10
     mirror_percent: Percent = 0
     canary_gate: CanaryGate = CanaryGate()
 
@@ -194,7 +195,7 @@ class Cloud(Source, Serving):
     """CloudModelService, checked."""
 
     def problems(self, path: str) -> Sequence[Problem]:
-        return [*super().problems(path), *platform_rules.problems(self, path)]
+        return [*super().problems(path), *platform_rules.problems(self, path), *gateway_options.problems(self.gateway, f"{path}.gateway")]
 
 
 class Edge(Source, Rolling):

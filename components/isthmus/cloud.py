@@ -1,5 +1,7 @@
 """CloudModelService: a model served behind a gateway, with as many replicas as its demand needs."""
 
+import importlib
+from collections.abc import Callable
 from typing import Any, Optional
 
 import pulumi
@@ -10,7 +12,7 @@ from isthmus.arguments import CloudModelServiceArgs
 from isthmus.checking import problems_of
 from isthmus.errors import Problem
 from isthmus.planning import ServicePlan, plan_of
-from isthmus.platforms import local_stack
+from isthmus.platforms.served import Served
 from isthmus.release.manifest import SERVING, Release
 
 OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name", "place")
@@ -49,7 +51,9 @@ class CloudModelService(pulumi.ComponentResource):
         model_name = checked.model_name or name
         made = compiling.start(self, checked, model_name, path, lambda release: _judge(checked, release, path))
         plan = made.release.apply(lambda release: plan_of(checked, release, path))
-        served = SERVE[checked.platform](self, name, model_name, args=checked, made=made, plan=plan)
+        served = SERVE[checked.platform](
+            self, name, model_name, args=checked, made=made, plan=plan, canary=_canary(self, checked, model_name, path)
+        )
         self.endpoint, self.grpc_endpoint, self.place = served.endpoint, served.grpc_endpoint, served.place
         self.digest = made.digest()
         self.replicas = plan.apply(lambda found: found.replicas)
@@ -71,4 +75,24 @@ def _judge(args: arguments.Cloud, release: Release, path: str) -> str:
     return f"{compiling.describe(release, SERVING)}\n{plan_of(args, release, path).explain()}; μ: {source}"
 
 
-SERVE = {"local": local_stack.serve}
+def _canary(component: pulumi.Resource, args: arguments.Cloud, model_name: str, path: str) -> compiling.Compiling | None:
+    """The canary's release, compiled beside the stable one; what it does not say is as for that."""
+    if args.canary is None:
+        return None
+    given = {key: value for key, value in args.canary.model_dump().items() if value is not None}
+    return compiling.start(
+        component, args.model_copy(update=given), model_name, f"{path}.canary", lambda it: compiling.describe(it, SERVING)
+    )
+
+
+def _serve_on(module: str) -> Callable[..., Served]:
+    """A platform's own side, loaded when a program uses it: the Kubernetes SDK alone takes most of a second."""
+
+    def serve(*args: Any, **named: Any) -> Served:
+        found: Served = importlib.import_module(f"isthmus.platforms.{module}").serve(*args, **named)
+        return found
+
+    return serve
+
+
+SERVE = {platform: _serve_on(f"{platform}_stack") for platform in arguments.PLATFORMS}

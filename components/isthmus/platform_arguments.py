@@ -16,6 +16,7 @@ from isthmus.platforms.images import Images as DefaultImages
 
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 PULL_POLICIES = ("IfNotPresent", "Always", "Never")
+ANSWERS = ("classes", "values")
 MONITORS = ("auto", "always", "never")
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
@@ -44,7 +45,8 @@ class KubernetesArgs(TypedDict, total=False):
     """The `kubernetes` platform's own arguments.
 
     namespace: an existing one; left out: one of the service's own name is made. kubeconfig: a file's path or its content; left
-    out: as kubectl finds it. context: of it. service_type, port, grpc_port, node_port: of the gateway's Service.
+    out: as kubectl finds it. context: of it. service_type, port, grpc_port, node_port: of the gateway's Service. host: where
+    clients outside of the cluster find it: a node, or a name for the load balancer.
     gateway_replicas: Envoys. cpu_millis, memory_mib: what a server asks for and may use. autoscale: whether a
     HorizontalPodAutoscaler sets the replicas between min_replicas and max_replicas. scale_down_seconds: its stabilisation.
     pools: servers of unequal speed, instead of one kind. service_monitor: auto (where the cluster knows ServiceMonitors),
@@ -58,6 +60,7 @@ class KubernetesArgs(TypedDict, total=False):
     port: Input[int]
     grpc_port: Input[int]
     node_port: Input[int]
+    host: Input[str]
     gateway_replicas: Input[int]
     cpu_millis: Input[int]
     memory_mib: Input[int]
@@ -74,13 +77,15 @@ class HostArgs(TypedDict, total=False):
     """A machine with a Docker engine.
 
     address: of the engine, unix://… or ssh://USER@HOST. ip: where the gateway reaches the host; may be another provider's
-    output. speed: in multiples of the machine that was measured. memory_mib, cpus: limits of a server there.
-    rest_port, grpc_port: the first of the two ports of each kind that servers are published on.
+    output. bind_ip: its own address to publish on, where a cloud translates ip. speed: in multiples of the machine that was
+    measured. memory_mib, cpus: limits of a server there. rest_port, grpc_port: the first of the two ports of each kind that
+    servers are published on.
     """
 
     name: Input[str]
     address: Input[str]
     ip: Input[str]
+    bind_ip: Input[str]
     speed: Input[float]
     memory_mib: Input[int]
     cpus: Input[float]
@@ -144,13 +149,18 @@ class CanaryArgs(TypedDict, total=False):
 
 
 class CanaryGateArgs(TypedDict, total=False):
-    """When a canary is promoted. min_requests: that each side must have answered. max_error_percent, max_p95_ms: of the canary.
-    max_drift_percent: of the probes, answered differently than by the stable release. deadline_seconds: no verdict by then is a
-    failure."""
+    """When a canary is promoted.
+
+    min_requests: that each side must have answered. max_error_percent, max_p95_ms: of the canary. max_p95_ratio: to the stable
+    release's p95. max_drift_percent: of the probes, answered differently than by the stable release. answers: `classes` or
+    `values`, how they are compared. deadline_seconds: no verdict by then is a failure.
+    """
 
     min_requests: Input[int]
     max_error_percent: Input[float]
     max_p95_ms: Input[float]
+    max_p95_ratio: Input[float]
+    answers: Input[str]
     max_drift_percent: Input[float]
     interval_seconds: Input[float]
     deadline_seconds: Input[int]
@@ -184,6 +194,7 @@ class Kubernetes(Checked):
     port: Annotated[int, Field(ge=1, le=65535)] = 8501
     grpc_port: Annotated[int, Field(ge=1, le=65535)] = 8500
     node_port: Annotated[int, Field(ge=30000, le=32767)] | None = None
+    host: str | None = None
     gateway_replicas: Annotated[int, Field(ge=1, le=100)] = 2
     cpu_millis: Annotated[int, Field(ge=10, le=512_000)] | None = None
     memory_mib: Annotated[int, Field(ge=64, le=4_194_304)] | None = None
@@ -208,6 +219,8 @@ class Kubernetes(Checked):
             )
         if self.node_port and self.service_type == "ClusterIP":
             found.append(Problem(f"{path}.node_port", "a ClusterIP has no node port", fix="set service_type: NodePort"))
+        if self.service_type == "NodePort" and self.host and not self.node_port:
+            found.append(Problem(f"{path}.node_port", "is missing beside host", "30000 to 32767", "add node_port"))
         return found
 
 
@@ -215,6 +228,7 @@ class Host(Checked):
     name: Name
     address: Annotated[str, Field(pattern=r"^(unix:///|ssh://).+")]
     ip: Any = "127.0.0.1"
+    bind_ip: Any = None
     speed: Positive = 1.0
     memory_mib: Annotated[int, Field(ge=64)] | None = None
     cpus: Positive | None = None
@@ -286,6 +300,8 @@ class CanaryGate(Checked):
     min_requests: Annotated[int, Field(ge=1)] = 200
     max_error_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
     max_p95_ms: Positive | None = None
+    max_p95_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.5
+    answers: Annotated[str, one_of(ANSWERS, "comparison")] = "classes"
     max_drift_percent: Annotated[float, Field(ge=0, le=100)] = 5.0
     interval_seconds: Positive = 2.0
     deadline_seconds: Seconds = 600

@@ -10,15 +10,13 @@ from typing import Any
 from isthmus.errors import Problem
 
 _CANARY = "a canary needs a gateway whose split changes while it runs and Pods that report to a gate; that is built for kubernetes"
-_KEYS = "the gateway of this platform is for this machine alone: its state would hold the secret in plain"
+_TLS = "its gateway is for this machine alone, and speaks plain HTTP on loopback"
 
 # Platform → argument → why not. An argument counts as given when the program sets it to something else than its default.
 CANNOT: Mapping[str, Mapping[str, str]] = {
     "local": {
         "canary": _CANARY,
-        "gateway.api_keys": _KEYS,
-        "gateway.jwks": _KEYS,
-        "gateway.tls_key": _KEYS,
+        "gateway.tls_key": _TLS,
     },
     "docker": {"canary": _CANARY},
     "kubernetes": {},

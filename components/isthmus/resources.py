@@ -220,6 +220,152 @@ class PublishedRelease(_Resource):
         super().__init__(name, inputs, [], opts)
 
 
+class DockerModelFolder(_Resource):
+    """A release's serving variant on a host with a Docker engine, fetched there and verified: `root`/`folder`/VERSION/saved_model.pb ….
+
+    host: `name` (for messages), `address` (unix://… or ssh://…), `ssh_options`. image: has sh, curl and sha256sum.
+    store: as the host reaches it, with credentials that may read; bucket and prefix as of the `PublishedRelease`.
+    A fetch that fails is taken up where it ended. Read verifies every file; what is damaged is mended. Delete removes the folder.
+    Outputs: `version` (int), `directory` (on the host).
+    """
+
+    directory: Output[str]
+    version: Output[int]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: Input[Mapping[str, Any]],
+        image: Input[str],
+        root: Input[str],
+        folder: Input[str],
+        digest: Input[str],
+        cache_directory: Input[str],
+        store: Input[Mapping[str, Any]],
+        bucket: Input[str],
+        prefix: Input[str],
+        deadline_seconds: Input[float],
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "host": host,
+            "image": image,
+            "root": root,
+            "folder": folder,
+            "digest": digest,
+            "cache_directory": cache_directory,
+            "store": store,
+            "bucket": bucket,
+            "prefix": prefix,
+            "deadline_seconds": deadline_seconds,
+        }
+        super().__init__(name, inputs, ["version", "directory", "content", "owner", "plan"], opts)
+
+
+class DockerServer(_Resource):
+    """A container of TensorFlow Serving on a host with a Docker engine.
+
+    directory: of the host, as from `DockerModelFolder`. ports: pairs (`rest`, `grpc`); the first free one is published, on bind_ip.
+    A new one is started beside the old one, which goes only when everything else of the update has succeeded: it is ready when it
+    has the version and answers the release's golden vectors within their tolerance. Then `drain_seconds` are given to
+    connections of the old one. Read finds a stopped container, which `up` starts again.
+    Outputs: `container` (its name), `rest_port`, `grpc_port`, `status`.
+    """
+
+    container: Output[str]
+    rest_port: Output[int]
+    grpc_port: Output[int]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: Input[Mapping[str, Any]],
+        service: Input[str],
+        image: Input[str],
+        probe_image: Input[str],
+        model_name: Input[str],
+        directory: Input[str],
+        digest: Input[str],
+        cache_directory: Input[str],
+        bind_ip: Input[str],
+        ports: Input[Sequence[Mapping[str, int]]],
+        memory_mib: Input[int | None] = None,
+        cpus: Input[float | None] = None,
+        deadline_seconds: Input[float] = 300,
+        drain_seconds: Input[float] = 30,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "host": host,
+            "service": service,
+            "image": image,
+            "probe_image": probe_image,
+            "model_name": model_name,
+            "directory": directory,
+            "digest": digest,
+            "cache_directory": cache_directory,
+            "bind_ip": bind_ip,
+            "ports": ports,
+            "memory_mib": memory_mib,
+            "cpus": cpus,
+            "deadline_seconds": deadline_seconds,
+            "drain_seconds": drain_seconds,
+        }
+        super().__init__(name, inputs, ["container", "rest_port", "grpc_port", "status"], opts)
+
+
+class DockerFiles(_Resource):
+    """Text files in `root`/`folder` of a host with a Docker engine, readable for `group`; a changed one is moved into place."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: Input[Mapping[str, Any]],
+        image: Input[str],
+        root: Input[str],
+        folder: Input[str],
+        group: Input[int],
+        files: Input[Mapping[str, Input[str]]],
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {"host": host, "image": image, "root": root, "folder": folder, "group": group, "files": files}
+        super().__init__(name, inputs, ["found"], opts)
+
+
+class DockerGate(_Resource):
+    """Passes once an Envoy on a host with a Docker engine serves with exactly these servers (cluster → ip:port), all healthy.
+
+    container: the Envoy's. admin_port: on loopback of the host. revision: of its configuration; another one is waited for again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: Input[Mapping[str, Any]],
+        image: Input[str],
+        container: Input[str],
+        admin_port: Input[int],
+        endpoints: Input[Mapping[str, Sequence[str]]],
+        revision: Input[str],
+        deadline_seconds: Input[float],
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "host": host,
+            "image": image,
+            "container": container,
+            "admin_port": admin_port,
+            "endpoints": endpoints,
+            "revision": revision,
+            "deadline_seconds": deadline_seconds,
+        }
+        super().__init__(name, inputs, [], opts)
+
+
 class Rollout(_Resource):
     """Devices of a fleet brought to a release: signs the fleet's target, then waits until every device confirms it.
 
@@ -257,3 +403,96 @@ class Rollout(_Resource):
             "deadline_seconds": deadline_seconds,
         }
         super().__init__(name, inputs, ["attempt", "confirmed"], opts)
+
+
+class GatewayTraffic(_Resource):
+    """Which share of a service's requests goes to which release: the ConfigMap SERVICE-traffic that its gateways watch.
+
+    kubeconfig: content or path, empty: what kubectl would use; context: of it, empty: its current one.
+    tracks: `stable` and, with a canary, `canary`: each with `version` and `digest`. options: `timeout_seconds`,
+        `try_timeout_seconds` of the routes.
+    A new one sends everything to `stable`. From then on the shares are the `CanaryGate`'s: an update here keeps them, and keeps
+    a canary that has requests until it has none. It waits for nothing. Read finds a ConfigMap that was changed by hand.
+    Outputs: `config_map` (its name), `intact` (false: changed by hand).
+    """
+
+    config_map: Output[str]
+    intact: Output[bool]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: Input[str],
+        service: Input[str],
+        model_name: Input[str],
+        tracks: Input[Mapping[str, Any]],
+        options: Input[Mapping[str, Any]] | None = None,
+        kubeconfig: Input[str] = "",
+        context: Input[str] = "",
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "kubeconfig": kubeconfig,
+            "context": context,
+            "namespace": namespace,
+            "service": service,
+            "model_name": model_name,
+            "tracks": tracks,
+            "options": options or {},
+        }
+        super().__init__(name, inputs, ["config_map", "intact"], opts, secret=["kubeconfig"])
+
+
+class CanaryGate(_Resource):
+    """A canary that gets `canary_percent` of the requests until they show whether it may have all of them.
+
+    Place it behind (`depends_on`) the servers of both tracks, the gateway and its `GatewayTraffic`.
+    gate: `min_requests`, `max_error_percent`, `max_p95_ms`, `max_p95_ratio`, `max_drift_percent`, `interval_seconds`,
+        `deadline_seconds`, and `answers`: `classes` or `values`, how answers to probes are compared.
+    probes: bodies of predict requests, asked of both releases before any client's request is.
+    api_key, gateway_tls: how a probe gets through the gateway where the API server may not reach the servers.
+    auto_promote: false leaves a canary that passed at its share.
+    It ends with the verdict `promoted`, or fails, with all the traffic back at the stable release first. The same canary is not
+    judged twice; another one while it is promoted is refused. canary_percent 0 takes it back at once; so does deleting it.
+    Outputs: `verdict`, `percent` (that the canary gets now), `reasons`, `requests` (track → number that the gate saw).
+    """
+
+    verdict: Output[str]
+    percent: Output[int]
+    reasons: Output[list[str]]
+    requests: Output[dict[str, int]]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: Input[str],
+        service: Input[str],
+        canary_digest: Input[str],
+        canary_percent: Input[int],
+        mirror_percent: Input[int] = 0,
+        gate: Input[Mapping[str, Any]] | None = None,
+        probes: Input[Sequence[Input[str]]] | None = None,
+        api_key: Input[str] = "",
+        gateway_tls: Input[bool] = False,
+        auto_promote: Input[bool] = True,
+        kubeconfig: Input[str] = "",
+        context: Input[str] = "",
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "kubeconfig": kubeconfig,
+            "context": context,
+            "namespace": namespace,
+            "service": service,
+            "canary_digest": canary_digest,
+            "canary_percent": canary_percent,
+            "mirror_percent": mirror_percent,
+            "gate": gate or {},
+            "probes": probes or [],
+            "api_key": api_key,
+            "gateway_tls": gateway_tls,
+            "auto_promote": auto_promote,
+        }
+        super().__init__(name, inputs, ["verdict", "percent", "reasons", "requests"], opts, secret=["kubeconfig", "api_key"])

@@ -11,6 +11,7 @@ from pulumi import Input, Output, ResourceOptions
 from isthmus import arguments, compiling
 from isthmus.planning import ServicePlan
 from isthmus.platforms import local
+from isthmus.platforms.gateway_options import access_of, options_of
 from isthmus.platforms.served import Served
 from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, ModelFolder, StoreCredentials
 
@@ -131,11 +132,14 @@ def serve(
         parent=component,
         depends_on=[folder],
     )
+    program = f"{name}-gateway"
     gateway = stack.processes(
-        f"{name}-gateway",
-        local.envoy(f"{name}-gateway", model_name, port=args.local.port, grpc_port=args.local.grpc_port),
+        program,
+        local.envoy(program, model_name, port=args.local.port, grpc_port=args.local.grpc_port, options=options_of(args.gateway)),
         apart={
-            "live_files": servers.endpoints.apply(lambda found: local.gateway_files(f"{name}-gateway", model_name, found, args.balancing))
+            "live_files": Output.all(servers.endpoints, access_of(args.gateway)).apply(
+                lambda known: local.gateway_files(program, model_name, known[0], args.balancing, options_of(args.gateway, known[1]))
+            )
         },
         parent=component,
         depends_on=[servers],

@@ -4,10 +4,17 @@ from collections.abc import Mapping
 
 from isthmus.provider.handler import Handler
 from isthmus.provider.handlers.bucket import BucketHandler
+from isthmus.provider.handlers.canary_gate import CanaryGateHandler
+from isthmus.provider.handlers.docker_files import DockerFilesHandler
+from isthmus.provider.handlers.docker_gate import DockerGateHandler
+from isthmus.provider.handlers.docker_model_folder import DockerModelFolderHandler
+from isthmus.provider.handlers.docker_server import DockerServerHandler
+from isthmus.provider.handlers.gateway_traffic import GatewayTrafficHandler
 from isthmus.provider.handlers.keys import SigningKeyHandler, StoreCredentialsHandler
 from isthmus.provider.handlers.local_processes import LocalProcessesHandler
 from isthmus.provider.handlers.local_supervisor import LocalSupervisorHandler
 from isthmus.provider.handlers.model_folder import ModelFolderHandler
+from isthmus.provider.handlers.published_release import PublishedReleaseHandler
 from isthmus.provider.handlers.rollout import RolloutHandler
 from isthmus.provider.handlers.signed_bundle import SignedBundleHandler
 
@@ -21,7 +28,14 @@ _HANDLERS: tuple[Handler, ...] = (
     SigningKeyHandler(),
     BucketHandler(),
     SignedBundleHandler(),
+    PublishedReleaseHandler(),
+    DockerModelFolderHandler(),
+    DockerServerHandler(),
+    DockerFilesHandler(),
+    DockerGateHandler(),
     RolloutHandler(),
+    GatewayTrafficHandler(),
+    CanaryGateHandler(),
 )
 
 HANDLERS: Mapping[str, Handler] = {f"{PACKAGE}:index:{handler.spec.name}": handler for handler in _HANDLERS}

@@ -26,6 +26,8 @@ def filters(gateway: Gateway) -> Iterator[Json]:
     if options.requests_per_second_per_client:
         yield _rate_limit(options)
     yield extension("envoy.filters.http.buffer", "extensions.filters.http.buffer.v3.Buffer", max_request_bytes=options.max_request_bytes)
+    # Counts a server's gRPC errors, which are HTTP 200, as errors of its cluster: a canary is judged by them too.
+    yield extension("envoy.filters.http.grpc_stats", "extensions.filters.http.grpc_stats.v3.FilterConfig", emit_filter_state=False)
     yield router()
 
 

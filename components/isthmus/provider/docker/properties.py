@@ -1,0 +1,64 @@
+"""What all resources on a Docker host have in common; importing it costs nothing."""
+
+import posixpath
+import shlex
+from collections.abc import Mapping
+from typing import Any, Final
+
+from isthmus.errors import Problem
+from isthmus.provider.schema import Property
+from isthmus.provider.values import UNKNOWN, is_known
+
+HOST: Final = Property(
+    "object",
+    "the Docker engine: name (for messages), address (unix://… or ssh://…), ssh_options",
+    fields={
+        "name": Property("string", "the host's name"),
+        "address": Property("string", "the engine's address", replaces=True),
+        "ssh_options": Property(
+            "array", "options for ssh", required=False, default=[], compared=False, items=Property("string", "an option")
+        ),
+    },
+)
+
+
+def host_problems(inputs: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with `host` as it is written."""
+    address = inputs["host"].get("address") if isinstance(inputs["host"], dict) else None
+    if not is_known([address]) or address is None or (address.startswith("unix:///") and len(address) > len("unix:///")):
+        return []
+    from isthmus.provider.docker.ssh import command
+
+    try:
+        command(address, ())
+    except ValueError as error:
+        # What stands before the @ may be a password.
+        return [Problem("host.address", f"{address.rpartition('@')[2]!r} is {error}", "unix:///path/docker.sock or ssh://user@host")]
+    return []
+
+
+ROOT: Final = Property("string", "the folder of the host (absolute) that everything of ours lies in", replaces=True)
+FOLDER: Final = Property("string", "the folder below root", replaces=True)
+
+
+def place_problems(inputs: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with `root` and `folder`."""
+    found = []
+    root, folder = inputs["root"], inputs["folder"]
+    # Docker takes a colon in a folder's name for the end of it.
+    if root is not UNKNOWN and (not root.startswith("/") or posixpath.normpath(root) != root or root == "/" or ":" in root):
+        found.append(Problem("root", f"is {root!r}", "an absolute path without . or .. or :"))
+    if folder is not UNKNOWN and (posixpath.normpath(folder) != folder or folder.startswith(("/", ".")) or ":" in folder):
+        found.append(Problem("folder", f"is {folder!r}", "a path below root, without . or .. or :"))
+    return found
+
+
+def directory_of(values: Mapping[str, Any]) -> str:
+    return f"{values['root']}/{values['folder']}"
+
+
+def removal_script(folder: str) -> str:
+    """Removes a folder below the working directory, and the folders above it as far as nothing else is in them."""
+    parts = folder.split("/")
+    above = " ".join(shlex.quote("/".join(parts[:count])) for count in range(len(parts) - 1, 0, -1))
+    return f"rm -rf {shlex.quote(folder)} || exit 1\n" + (f"rmdir {above} 2>/dev/null || :\n" if above else "")

@@ -1,0 +1,175 @@
+"""CanaryGate: a canary that gets a share of the requests, is judged by them, and then gets all of them or none."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from isthmus.errors import GateError, IsthmusError, PlatformError, Problem
+from isthmus.provider.diffs import Change, compare
+from isthmus.provider.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
+from isthmus.provider.handlers.clusters import PLACE, cluster_changes, place_problems, promoted_problems, refused_canary, traffic_map
+from isthmus.provider.kubernetes.gate import Gate, Plan, Result
+from isthmus.provider.kubernetes.gateways import Gateways
+from isthmus.provider.kubernetes.probes import Door
+from isthmus.provider.kubernetes.traffic import Traffic, TrafficMap
+from isthmus.provider.schema import Property, ResourceSpec
+from isthmus.provider.values import UNKNOWN, Properties
+from isthmus.rollout.canary import Limits
+from isthmus.rollout.drift import KINDS
+from isthmus.rollout.evidence import CANARY
+
+_DEFAULT_INTERVAL_SECONDS: Final = 2.0
+_DEFAULT_DEADLINE_SECONDS: Final = 600.0
+_SETTLED: Final = frozenset({"passed", "promoted", "rolled_back", "mirroring"})
+
+
+class CanaryGateHandler(HandlerBase):
+    spec = ResourceSpec(
+        name="CanaryGate",
+        description="A canary that gets a share of the requests, is judged by them, and is then promoted or rolled back.",
+        inputs={
+            **PLACE,
+            "canary_digest": Property("string", "the canary's release"),
+            "canary_percent": Property("integer", "of the requests until the verdict; 0: none, at once", minimum=0, maximum=99),
+            "mirror_percent": Property("integer", "of the requests that are copied to the canary", default=0, minimum=0, maximum=100),
+            "gate": Property(
+                "object",
+                "what the canary has to keep",
+                default={},
+                fields={
+                    "min_requests": Property("integer", "that each track answers before a verdict", required=False, minimum=1),
+                    "max_error_percent": Property("number", "of the canary's requests", required=False, minimum=0, maximum=100),
+                    "max_p95_ms": Property("number", "of the canary's requests", required=False, minimum=0),
+                    "max_p95_ratio": Property("number", "of the canary's p95 to the stable one's", required=False, minimum=1),
+                    "max_drift_percent": Property("number", "of the probe inputs", required=False, minimum=0, maximum=100),
+                    "answers": Property("string", "classes, or values: how answers to probes are compared", required=False),
+                    "interval_seconds": Property("number", "between two looks", required=False, compared=False, minimum=0.1),
+                    "deadline_seconds": Property("number", "until a verdict", required=False, compared=False, minimum=1),
+                },
+            ),
+            "probes": Property("array", "bodies of predict requests (JSON)", default=[], items=Property("string", "a body")),
+            "api_key": Property("string", "with which the gateway lets a probe in", required=False, secret=True, compared=False),
+            "gateway_tls": Property("boolean", "whether the gateway speaks TLS", default=False, compared=False),
+            "auto_promote": Property("boolean", "whether a canary that passes gets all requests", default=True),
+        },
+        outputs={
+            "verdict": Property("string", "promoted, passed, rolled_back or mirroring; judging: a gate was killed"),
+            "percent": Property("integer", "of the requests that the canary gets now"),
+            "reasons": Property("array", "why, with numbers", items=Property("string", "a reason")),
+            "requests": Property("object", "how many requests of each track the gate saw", items=Property("integer", "requests")),
+        },
+    )
+
+    def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
+        gate = inputs["gate"]
+        answers = gate.get("answers", KINDS[0]) if gate is not UNKNOWN else UNKNOWN
+        found = list(place_problems(inputs))
+        if answers not in (*KINDS, UNKNOWN):
+            found.append(Problem("gate.answers", f"is {answers!r}", " or ".join(KINDS)))
+        return found or promoted_problems(inputs, inputs["canary_digest"], "canary_digest", context)
+
+    def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
+        changes = [*compare(self.spec, old_inputs, inputs), *cluster_changes(old_inputs, inputs)]
+        if not changes and state.get("verdict") not in _SETTLED:
+            changes.append(Change(("verdict",), "update", is_input=False))
+        return changes
+
+    def preview(self, inputs: Values, state: Values | None) -> Properties:
+        # An update that succeeds ends with the canary in place; one that does not, ends with an error.
+        if UNKNOWN in (inputs["canary_percent"], inputs["auto_promote"], inputs["mirror_percent"]):
+            return dict.fromkeys(self.spec.outputs, UNKNOWN)
+        percent = inputs["canary_percent"]
+        verdict: str = _without_share(inputs) if percent == 0 else "promoted" if inputs["auto_promote"] else "passed"
+        percent = 100 if verdict == "promoted" else percent
+        return {"verdict": verdict, "percent": percent, "reasons": UNKNOWN, "requests": UNKNOWN}
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        id = f"{inputs['namespace']}/{inputs['service']}"
+        return Created(id, self._apply(inputs, context, id))
+
+    def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
+        return self._apply(inputs, context, id)
+
+    def _apply(self, inputs: Values, context: Context, id: str) -> Properties:
+        found = traffic_map(inputs, context)
+        traffic = found.read_or_fail()
+        if CANARY not in traffic.tracks:
+            raise PlatformError(f"the gateways of {inputs['service']} know no canary. Fix: give its GatewayTraffic a track of that name")
+        if inputs["canary_percent"] == 0:
+            return self._take_back(found, traffic, inputs, context)
+        if problems := refused_canary(traffic, inputs["canary_digest"], "canary_digest"):
+            raise GateError(problems)
+        if traffic.digest == inputs["canary_digest"] and (traffic.promoted or traffic.verdict == "passed"):
+            return self._stay(found, traffic, inputs, context)
+        try:
+            result = Gate(found, _plan(inputs), context).run()
+        except IsthmusError as error:  # the split is somebody else's now
+            current = found.read_or_fail()
+            raise PartlyMadeError([f"the canary was not judged to the end: {error}"], _outputs(Result(current, {})), id) from None
+        if result.failures:
+            raise PartlyMadeError([". ".join(result.failures)], _outputs(result), id)
+        return _outputs(result)
+
+    def _take_back(self, found: TrafficMap, traffic: Traffic, inputs: Values, context: Context) -> Properties:
+        verdict, mirror = _without_share(inputs), inputs["mirror_percent"]
+        if (traffic.canary_percent, traffic.mirror_percent, traffic.verdict) != (0, mirror, verdict):
+            reasons = ("canary_percent is 0",)
+            traffic = found.write(lambda old: old.split(0, mirror, verdict, inputs["canary_digest"], reasons))
+        Gateways(found, context).confirm(traffic, at_least_one=False)
+        return _outputs(Result(traffic, {}))
+
+    def _stay(self, found: TrafficMap, traffic: Traffic, inputs: Values, context: Context) -> Properties:
+        """The same canary has passed already: no new gate."""
+        if inputs["auto_promote"] and not traffic.promoted:
+            traffic = found.write(lambda old: old.split(100, 0, "promoted", old.digest, old.reasons), traffic.generation)
+        Gateways(found, context).confirm(traffic, at_least_one=True)
+        return _outputs(Result(traffic, {}))
+
+    def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
+        if not inputs:
+            raise not_importable("CanaryGate", "a gate is an act, not a thing")
+        traffic = traffic_map(inputs, context).read()
+        if traffic is None:
+            return None
+        about = traffic.verdict if traffic.digest == inputs["canary_digest"] else ""
+        requests = state.get("requests") or {}
+        return Found(dict(inputs), {**_outputs(Result(traffic, requests)), "verdict": about})
+
+    def delete(self, id: str, state: Values, context: Context) -> None:
+        found = traffic_map(state, context)
+        if found.read() is None:
+            return
+        traffic = found.write(Traffic.all_stable)
+        Gateways(found, context).confirm(traffic, at_least_one=False)
+
+
+def _without_share(inputs: Values) -> Literal["mirroring", "rolled_back"]:
+    return "mirroring" if inputs["mirror_percent"] else "rolled_back"
+
+
+def _plan(inputs: Values) -> Plan:
+    gate: dict[str, Any] = dict(inputs["gate"])
+    interval = float(gate.pop("interval_seconds", _DEFAULT_INTERVAL_SECONDS))
+    kind = gate.pop("answers", KINDS[0])
+    deadline = float(gate.pop("deadline_seconds", _DEFAULT_DEADLINE_SECONDS))
+    return Plan(
+        digest=inputs["canary_digest"],
+        canary_percent=inputs["canary_percent"],
+        mirror_percent=inputs["mirror_percent"],
+        limits=Limits(**gate),
+        interval_seconds=interval,
+        deadline_seconds=deadline,
+        probes=inputs["probes"],
+        kind=kind,
+        door=Door(inputs["gateway_tls"], inputs.get("api_key") or ""),
+        promotes=inputs["auto_promote"],
+    )
+
+
+def _outputs(result: Result) -> Properties:
+    traffic = result.traffic
+    return {
+        "verdict": traffic.verdict,
+        "percent": traffic.canary_percent,
+        "reasons": list(traffic.reasons),
+        "requests": dict(result.requests),
+    }

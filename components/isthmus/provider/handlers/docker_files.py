@@ -1,0 +1,120 @@
+"""DockerFiles: a folder of text files on a host with a Docker engine, for a program there that watches them."""
+
+import hashlib
+import json
+import posixpath
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from isthmus.errors import PlatformError, Problem
+from isthmus.provider.diffs import Change, compare
+from isthmus.provider.docker.properties import FOLDER, HOST, ROOT, directory_of, host_problems, place_problems, removal_script
+from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.provider.schema import Property, ResourceSpec
+from isthmus.provider.values import UNKNOWN, Properties, is_known
+
+_ROOT: Final = "/isthmus-root"
+_TIMEOUT_SECONDS: Final = 120
+
+
+class DockerFilesHandler(HandlerBase):
+    spec = ResourceSpec(
+        name="DockerFiles",
+        description="A folder of text files on a Docker host; changed files are moved into place, for a program that watches.",
+        inputs={
+            "host": HOST,
+            "image": Property("string", "the image with sh", compared=False),
+            "root": ROOT,
+            "folder": FOLDER,
+            "group": Property("integer", "the group that may read the files", minimum=0),
+            "files": Property("object", "path below the folder → content", items=Property("string", "a file's content")),
+        },
+        outputs={"found": Property("string", "a hash over what lies there")},
+    )
+
+    def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
+        found = [*host_problems(inputs), *place_problems(inputs)]
+        for name in inputs["files"] if isinstance(inputs["files"], dict) else ():
+            path = PurePosixPath(name)
+            if not name or path.is_absolute() or ".." in path.parts or str(path) != name:
+                found.append(Problem(f'files["{name}"]', "is not a file name within the folder", "a relative path without .."))
+        return found
+
+    def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
+        changes = compare(self.spec, old_inputs, inputs)
+        if not changes and is_known(inputs["files"]) and state.get("found") != _hash(inputs["files"]):
+            changes.append(Change(("found",), "update", is_input=False))
+        return changes
+
+    def preview(self, inputs: Values, state: Values | None) -> Properties:
+        return {"found": _hash(inputs["files"]) if is_known(inputs["files"]) else UNKNOWN}
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        return Created(f"{inputs['host']['name']}:{directory_of(inputs)}", self._write(inputs, context))
+
+    def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
+        return self._write(inputs, context)
+
+    def _write(self, inputs: Values, context: Context) -> Properties:
+        from isthmus.provider.docker.client import connect
+        from isthmus.provider.docker.jobs import Job, run
+
+        names = sorted(inputs["files"])
+        contents = {str(index): str(inputs["files"][name]).encode() for index, name in enumerate(names)}
+        script = _write_script(inputs["folder"], names, int(inputs["group"]))
+        job = Job(inputs["image"], script, contents, {inputs["root"]: _ROOT})
+        with connect(inputs["host"]) as client:
+            ended = run(client, job, context, timeout_seconds=_TIMEOUT_SECONDS, message="writing files")
+        if ended.status:
+            raise PlatformError(f"host {inputs['host']['name']}: cannot write {directory_of(inputs)}: {ended.message}")
+        return {"found": _hash(inputs["files"])}
+
+    def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
+        from isthmus.provider.docker.client import connect
+        from isthmus.provider.docker.jobs import Job, run
+
+        if not inputs:
+            raise not_importable("DockerFiles", "its host is not part of its id")
+        # As text that needs no more than sh: the files may be readable for nobody but root and their group.
+        names = sorted(inputs["files"])
+        sums = "\n".join(f"sha256sum <{shlex.quote(name)} 2>/dev/null || echo missing" for name in names)
+        job = Job(inputs["image"], f"cd {_ROOT}/{shlex.quote(inputs['folder'])} || exit 1\n{sums}\n", {}, {inputs["root"]: _ROOT})
+        with connect(inputs["host"]) as client:
+            ended = run(client, job, context, timeout_seconds=_TIMEOUT_SECONDS, message="reading files")
+        there = [line.split()[0] for line in ended.stdout.splitlines() if line.strip()]
+        if ended.status or set(there) <= {"missing"}:
+            return None
+        return Found(dict(inputs), {"found": _hash_of_sums(dict(zip(names, there, strict=True)))})
+
+    def delete(self, id: str, state: Values, context: Context) -> None:
+        from isthmus.provider.docker.client import connect
+        from isthmus.provider.docker.jobs import Job, run
+
+        job = Job(state["image"], f"cd {_ROOT}\n{removal_script(state['folder'])}", {}, {state["root"]: _ROOT})
+        with connect(state["host"]) as client:
+            ended = run(client, job, context, timeout_seconds=_TIMEOUT_SECONDS, message="removing files")
+        if ended.status:
+            raise PlatformError(f"host {state['host']['name']}: cannot remove {directory_of(state)}: {ended.message}")
+
+
+def _write_script(folder: str, names: Sequence[str], group: int) -> str:
+    """Every file is complete under another name before it is moved into place; in the order of their names."""
+    target = shlex.quote(f"{_ROOT}/{folder}")
+    lines = ["set -eu", f"mkdir -p {target}", f"cd {target}", "chmod 0755 .", "umask 027"]
+    for index, name in enumerate(names):
+        source, path, new, above = f"/isthmus/{index}", shlex.quote(name), shlex.quote(f"{name}.new"), posixpath.dirname(name)
+        if above:
+            lines.append(f"mkdir -p {shlex.quote(above)} && chown 0:{group} {shlex.quote(above)}")
+        write = f"cp {source} {new} && chown 0:{group} {new} && chmod 0440 {new} && mv {new} {path}"
+        lines.append(f"cmp -s {source} {path} || {{ {write}; }}")
+    return "\n".join(lines) + "\n"
+
+
+def _hash(files: Mapping[str, Any]) -> str:
+    return _hash_of_sums({name: hashlib.sha256(str(content).encode()).hexdigest() for name, content in files.items()})
+
+
+def _hash_of_sums(sums: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,93 @@
+"""DockerGate: nothing goes on until an Envoy on a host has taken up the servers it was told."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Final
+
+from isthmus.errors import PlatformError, Problem
+from isthmus.provider.docker.properties import HOST, host_problems
+from isthmus.provider.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values
+from isthmus.provider.schema import Property, ResourceSpec
+from isthmus.provider.values import Properties
+
+_HEALTHY: Final = "::health_flags::healthy"
+
+
+class DockerGateHandler(HandlerBase):
+    """There is nothing of it but the moment when it passed."""
+
+    spec = ResourceSpec(
+        name="DockerGate",
+        description="Passes once an Envoy on a host with a Docker engine serves with exactly these servers, all healthy.",
+        inputs={
+            "host": HOST,
+            "image": Property("string", "the image with sh and curl that asks", compared=False),
+            "container": Property("string", "the Envoy's container: a name or an id"),
+            "admin_port": Property("integer", "of Envoy's admin interface, on loopback of the host", minimum=1, maximum=65_535),
+            "endpoints": Property("object", "cluster → its servers as ip:port", items=Property("array", "ip:port")),
+            "revision": Property("string", "of the configuration: another one is waited for again", required=False),
+            "deadline_seconds": Property("number", "until when it must pass", default=120, compared=False, minimum=1, maximum=86_400),
+        },
+    )
+
+    def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
+        return host_problems(inputs)
+
+    def preview(self, inputs: Values, state: Values | None) -> Properties:
+        return {}
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        id = f"{inputs['host']['name']}:{inputs['admin_port']}"
+        self._wait(inputs, context, id)
+        return Created(id, {})
+
+    def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
+        self._wait(inputs, context, id)
+        return {}
+
+    def _wait(self, inputs: Values, context: Context, id: str) -> None:
+        from isthmus.provider.docker.client import connect
+        from isthmus.provider.docker.jobs import Job, last_lines, run
+
+        name, container = inputs["host"]["name"], inputs["container"]
+        with connect(inputs["host"]) as client:
+
+            def stopped() -> str:
+                state = client.inspect_container(container)["State"]
+                return "" if state["Running"] and not state["Restarting"] else f"the gateway ended (status {state['ExitCode']})"
+
+            job = Job(inputs["image"], _script(inputs), network="host")
+            try:
+                run(
+                    client,
+                    job,
+                    context,
+                    timeout_seconds=inputs["deadline_seconds"],
+                    message="waiting for the gateway to take up the servers",
+                    objection=stopped,
+                )
+            except PlatformError as error:
+                said = last_lines(client, container)
+                raise PartlyMadeError([f"host {name}: {error}{f'; the gateway said: {said}' if said else ''}"], {}, id) from error
+
+    def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
+        return Found(dict(inputs), {})
+
+    def delete(self, id: str, state: Values, context: Context) -> None:
+        return
+
+
+def _script(inputs: Values) -> str:
+    """Waits without an end, and says on each turn what is missing. Servers of before must be gone: they may leave after this."""
+    wanted = sorted(f"{cluster}::{server}{_HEALTHY}" for cluster, servers in inputs["endpoints"].items() for server in servers)
+    clusters = "|".join(sorted(inputs["endpoints"]))
+    admin = f"http://127.0.0.1:{inputs['admin_port']}"
+    return f"""wanted={shlex.quote(chr(10).join(wanted))}
+while :; do
+  ready=$(curl --silent --max-time 5 {admin}/ready) || ready="no answer"
+  found=$(curl --silent --max-time 5 {admin}/clusters | grep -E '^({clusters})::[^:]+(:[^:]+)*::health_flags::' | sort) || found=
+  [ "$ready" != LIVE ] || [ "$found" != "$wanted" ] || exit 0
+  echo "Envoy: $ready; servers: $(echo $found)"
+  sleep 0.2
+done
+"""

@@ -1,0 +1,77 @@
+"""PublishedRelease: a release's serving variant in a bucket."""
+
+from collections.abc import Sequence
+
+from isthmus.errors import Problem
+from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.provider.handlers.releases import digest_problems, find_release
+from isthmus.provider.handlers.stores import (
+    BUCKET,
+    PREFIX,
+    STORE,
+    access_problems,
+    address_problems,
+    gone_with_its_store,
+    open_store,
+    prefix_problems,
+)
+from isthmus.provider.schema import Property, ResourceSpec
+from isthmus.provider.values import Properties, is_known
+
+
+class PublishedReleaseHandler(HandlerBase):
+    spec = ResourceSpec(
+        name="PublishedRelease",
+        description="A release's serving variant (SavedModel, golden vectors, record, manifest) in a bucket, for servers to fetch.",
+        inputs={
+            "store": STORE,
+            "bucket": BUCKET,
+            "prefix": PREFIX,
+            "digest": Property("string", "the release's digest", replaces=True),
+            "cache_directory": Property("string", "where this machine keeps releases", compared=False),
+            "check_at_preview": Property("boolean", "whether a preview asks the store", default=False, compared=False),
+        },
+    )
+
+    def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
+        found = [*address_problems(inputs), *prefix_problems(inputs), *digest_problems(inputs)]
+        if not found and inputs["check_at_preview"] is True:
+            found += access_problems(inputs)
+        return found
+
+    def preview(self, inputs: Values, state: Values | None) -> Properties:
+        if is_known([inputs["digest"], inputs["cache_directory"]]):
+            find_release(inputs)
+        return {}
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        self._publish(inputs, context)
+        return Created(f"{inputs['bucket']}/{inputs['prefix']}{inputs['digest']}", {})
+
+    def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
+        self._publish(inputs, context)
+        return {}
+
+    def _publish(self, inputs: Values, context: Context) -> None:
+        from isthmus.release import published
+
+        release = find_release(inputs)
+        context.progress(f"uploading the release ({sum(file.size_bytes for file in published.serving_files(release.manifest))} bytes)")
+        published.publish(open_store(inputs), inputs["prefix"], release)
+
+    def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
+        from isthmus.release import published
+
+        if not inputs:
+            raise not_importable("PublishedRelease", "its store's credentials are not part of its id")
+        with gone_with_its_store(inputs):
+            # A damaged release counts as none: `up` uploads what is wrong in it again.
+            if published.is_sound(open_store(inputs), inputs["prefix"], inputs["digest"]):
+                return Found(dict(inputs), {})
+        return None
+
+    def delete(self, id: str, state: Values, context: Context) -> None:
+        from isthmus.release import published
+
+        with gone_with_its_store(state):
+            published.remove(open_store(state), state["prefix"], state["digest"])

@@ -1,0 +1,218 @@
+"""CanaryGate against a real API server and real Envoys, under load."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from google.protobuf import empty_pb2
+
+from isthmus.provider.kubernetes.client import Access
+from isthmus.provider.kubernetes.gateways import rollback
+
+ONLY_STABLE = {"gateway-0": {"stable"}, "gateway-1": {"stable"}}
+ONLY_CANARY = {"gateway-0": {"canary"}, "gateway-1": {"canary"}}
+
+
+@pytest.fixture
+def serving(plugin: Any, stage: Any) -> Any:
+    """A service with two gateways, both releases' servers, and clients that ask all the time."""
+    plugin.create("GatewayTraffic", stage.traffic_inputs())
+    return stage.start()
+
+
+@pytest.fixture
+def failure(plugin: Any) -> Callable[..., Any]:
+    """What creating a gate fails with."""
+
+    def create(inputs: dict[str, Any]) -> Any:
+        with pytest.raises(Exception) as error:  # noqa: PT011 - the type lives in a conftest
+            plugin.create("CanaryGate", inputs)
+        return error.value
+
+    return create
+
+
+def lines(plugin: Any) -> list[str]:
+    return [text for text in plugin.engine.texts(ephemeral=True) if text.startswith("canary ")]
+
+
+def test_a_good_canary_is_promoted_without_a_lost_request_and_never_judged_twice(plugin: Any, serving: Any) -> None:
+    inputs = serving.gate_inputs()
+    assert plugin.preview("CanaryGate", inputs)["verdict"] == "promoted"
+    gate = plugin.create("CanaryGate", inputs)
+    assert (gate.outputs["verdict"], gate.outputs["percent"]) == ("promoted", 100)
+    assert min(gate.outputs["requests"].values()) >= 40
+    assert "with 95 % confidence fewer than" in gate.outputs["reasons"][0]
+    assert "0 of 4 probe inputs answered differently" in gate.outputs["reasons"][0]
+    assert serving.shares() == ONLY_CANARY
+    assert "canary 30 %: " in lines(plugin)[-1]
+    assert "drift 0.0 %" in lines(plugin)[-1]
+    assert set(serving.answers) == {200}
+
+    again = plugin.read(gate)
+    assert again.outputs == gate.outputs
+    assert not plugin.diff(again, inputs).diffs
+    seen = len(lines(plugin))
+    changed = serving.gate_inputs(canary_percent=20)
+    assert plugin.update(gate, changed).outputs["verdict"] == "promoted"
+    assert len(lines(plugin)) == seen
+
+    plugin.delete(gate)
+    assert serving.shares() == ONLY_STABLE
+    assert set(serving.answers) == {200}
+    plugin.delete(gate)
+
+
+def test_a_canary_that_answers_errors_is_sent_back_before_the_failure_is_reported(plugin: Any, serving: Any, failure: Any) -> None:
+    serving.canary.error_every = 2
+    error = failure(serving.gate_inputs())
+    assert serving.shares() == ONLY_STABLE
+    assert "the canary failed: " in error.message
+    assert "allowed 5 %" in error.message
+    assert "the stable release has all the traffic again" in error.message
+    assert (error.properties["verdict"], error.properties["percent"]) == ("rolled_back", 0)
+    assert serving.annotation()["reasons"] == error.properties["reasons"]
+    assert set(serving.answers) == {200, 500}  # the clients that others are counted by do notice
+
+
+def test_a_canary_with_other_answers_is_refused_before_any_client_sees_it(serving: Any, failure: Any) -> None:
+    serving.canary.answers = [[float("nan"), 0.1], [0.8, 0.2], [0.7, 0.3], [0.4, 0.6]]
+    assert "answers a probe with NaN" in failure(serving.gate_inputs()).message
+    assert serving.canary.requests == 1
+    assert serving.shares() == ONLY_STABLE
+
+
+def test_a_slow_canary_is_sent_back(serving: Any, failure: Any) -> None:
+    serving.canary.delay_seconds = 0.4
+    error = failure(serving.gate_inputs(gate={"max_p95_ms": 300}))
+    assert "took longer than 300 ms" in error.message
+    assert serving.shares() == ONLY_STABLE
+
+
+def test_without_requests_there_is_no_success(plugin: Any, stage: Any, failure: Any) -> None:
+    plugin.create("GatewayTraffic", stage.traffic_inputs())
+    stage.start(load=False)
+    error = failure(stage.gate_inputs(gate={"deadline_seconds": 1}))
+    assert "inconclusive after 1 s, which counts as a failure" in error.message
+    assert "the canary answered 0 of the 40 requests" in error.message
+    assert stage.shares() == ONLY_STABLE
+
+
+def test_a_cancel_takes_the_traffic_back(new_plugin: Any, serving: Any, in_background: Any, eventually: Any) -> None:
+    with new_plugin() as plugin:
+        gate = in_background(lambda: plugin.create("CanaryGate", serving.gate_inputs(gate={"min_requests": 10**6})))
+        eventually(lambda: lines(plugin))
+        assert serving.annotation()["verdict"] == "judging"
+        plugin.stub.Cancel(empty_pb2.Empty())
+        with pytest.raises(Exception, match="interrupted") as error:
+            gate.result(60)
+        assert error.value.properties["verdict"] == "rolled_back"
+    assert serving.shares() == ONLY_STABLE
+    assert set(serving.answers) == {200}
+
+
+def test_a_killed_gate_is_seen_and_the_next_one_starts_anew(
+    plugin: Any, new_plugin: Any, serving: Any, in_background: Any, eventually: Any
+) -> None:
+    with new_plugin() as doomed:
+        gate = in_background(lambda: doomed.create("CanaryGate", serving.gate_inputs(gate={"min_requests": 10**6})))
+        eventually(lambda: lines(doomed))
+        os.kill(doomed.process.pid, signal.SIGKILL)
+        with pytest.raises(Exception):  # noqa: B017, PT011
+            gate.result(20)
+    before = serving.annotation()
+    assert (before["verdict"], before["percents"]["canary"]) == ("judging", 30)
+    assert plugin.create("CanaryGate", serving.gate_inputs()).outputs["verdict"] == "promoted"
+    assert set(serving.answers) == {200}
+
+
+def test_a_state_that_says_judging_makes_the_next_update_judge(plugin: Any, serving: Any) -> None:
+    inputs = serving.gate_inputs()
+    gate = plugin.create("CanaryGate", {**inputs, "canary_percent": 0})
+    assert gate.outputs["verdict"] == "rolled_back"
+    assert not plugin.diff(gate, {**inputs, "canary_percent": 0}).diffs
+    gate.state.fields["verdict"].string_value = "judging"
+    assert list(plugin.diff(gate, {**inputs, "canary_percent": 0}).diffs) == ["verdict"]
+
+
+def test_zero_percent_takes_a_promoted_canary_back_at_once(plugin: Any, serving: Any) -> None:
+    gate = plugin.create("CanaryGate", serving.gate_inputs())
+    assert serving.shares() == ONLY_CANARY
+    back = plugin.update(gate, serving.gate_inputs(canary_percent=0))
+    assert (back.outputs["verdict"], back.outputs["percent"]) == ("rolled_back", 0)
+    assert serving.shares() == ONLY_STABLE
+    assert set(serving.answers) == {200}
+
+
+def test_a_rollback_by_hand_ends_a_gate_that_runs_and_stays(plugin: Any, serving: Any, in_background: Any, eventually: Any) -> None:
+    inputs = serving.gate_inputs(gate={"min_requests": 10**6})
+    gate = in_background(lambda: plugin.create("CanaryGate", inputs))
+    eventually(lambda: lines(plugin))
+    rollback(Access(serving.api.kubeconfig), serving.namespace, "digits")
+    assert serving.shares() == ONLY_STABLE
+    with pytest.raises(Exception, match="somebody else changed the split") as error:
+        gate.result(60)
+    assert error.value.properties["verdict"] == "rolled_back"
+    assert serving.annotation()["reasons"] == ["rolled back by hand"]
+
+
+def test_gateways_and_the_api_server_may_come_and_go_while_it_judges(
+    plugin: Any, serving: Any, in_background: Any, eventually: Any
+) -> None:
+    gate = in_background(lambda: plugin.create("CanaryGate", serving.gate_inputs(gate={"min_requests": 400})))
+    eventually(lambda: lines(plugin))
+    serving.remove_gateway("gateway-1")
+    serving.add_gateway("gateway-2")
+    serving.api.away.set()
+    eventually(lambda: any("the API server does not answer" in text for text in plugin.engine.texts(ephemeral=True)))
+    serving.api.away.clear()
+    found = gate.result(120).outputs
+    assert found["verdict"] == "promoted"
+    assert min(found["requests"].values()) >= 400
+    assert serving.shares() == {"gateway-0": {"canary"}, "gateway-2": {"canary"}}
+
+
+def test_an_envoy_that_restarts_begins_at_zero_and_what_it_had_counted_stays(
+    plugin: Any, serving: Any, in_background: Any, eventually: Any
+) -> None:
+    gate = in_background(lambda: plugin.create("CanaryGate", serving.gate_inputs(gate={"min_requests": 400})))
+    eventually(lambda: len(lines(plugin)) > 2)
+    serving.restart_gateway("gateway-0")
+    assert gate.result(120).outputs["verdict"] == "promoted"
+
+
+def test_copies_reach_the_canary_and_change_nothing_for_clients(plugin: Any, serving: Any, eventually: Any) -> None:
+    gate = plugin.create("CanaryGate", serving.gate_inputs(canary_percent=0, mirror_percent=50, probes=[]))
+    assert (gate.outputs["verdict"], gate.outputs["percent"]) == ("mirroring", 0)
+    assert serving.shares() == ONLY_STABLE
+    eventually(lambda: serving.canary.requests > 20)
+    assert set(serving.answers) == {200}
+
+
+def test_a_canary_that_passed_may_stay_at_its_share_and_be_promoted_later(plugin: Any, serving: Any) -> None:
+    gate = plugin.create("CanaryGate", serving.gate_inputs(auto_promote=False))
+    assert (gate.outputs["verdict"], gate.outputs["percent"]) == ("passed", 30)
+    assert serving.shares() == {"gateway-0": {"stable", "canary"}, "gateway-1": {"stable", "canary"}}
+    seen = len(lines(plugin))
+    assert plugin.update(gate, serving.gate_inputs()).outputs["verdict"] == "promoted"
+    assert len(lines(plugin)) == seen
+
+
+def test_servers_that_nobody_may_reach_are_probed_through_the_gateway(plugin: Any, serving: Any, failure: Any) -> None:
+    for track in ("stable", "canary"):
+        del serving.api.pods[f"digits-{track}-0", 8501]
+    serving.canary.answers = [[0.1, 0.9]] * 4
+    assert "2 of 4 probe inputs are answered differently" in failure(serving.gate_inputs()).message
+
+
+def test_a_gate_without_its_split_says_what_to_do(stage: Any, failure: Any) -> None:
+    assert "pulumi refresh" in failure(stage.gate_inputs()).message
+
+
+def test_what_is_wrong_is_said_at_preview(plugin: Any, stage: Any) -> None:
+    wrong = {**stage.gate_inputs(gate={"answers": "colours"}), "kubeconfig": "no such file"}
+    problems = plugin.problems("CanaryGate", wrong)
+    assert [problem.partition(":")[0] for problem in problems] == ["kubeconfig", "gate.answers"]
+    assert "0 to 99" in plugin.problems("CanaryGate", stage.gate_inputs(canary_percent=100))[0]
