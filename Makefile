@@ -7,10 +7,10 @@ ACTIVE = @. ./activate &&
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview refresh destroy doctor lint format test bench train lock
+.PHONY: help up preview refresh destroy doctor cluster cluster-down lint format test bench train lock
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 up:  ## make what the stack `local` describes (ARGS: more for `pulumi up`), then show it
 	$(PREPARE) stack
@@ -32,6 +32,13 @@ doctor:  ## show which tools are used, where they come from, and what is missing
 	$(PREPARE) environment
 	$(ACTIVE) isthmus doctor
 
+cluster:  ## start a Kubernetes cluster for tests, in namespaces of its own (needs root; ARGS: --nodes 2)
+	$(PREPARE) developer
+	$(ACTIVE) python -m toolchain.cluster up $(ARGS)
+
+cluster-down:  ## end it and remove everything of it
+	$(ACTIVE) python -m toolchain.cluster down $(ARGS)
+
 lint:  ## check style, types and walls
 	$(PREPARE) developer
 	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports
@@ -40,9 +47,11 @@ format:  ## write the code in the project's style
 	$(PREPARE) developer
 	$(ACTIVE) ruff check --fix . ; ruff format .
 
-test:  ## everything: style, types, walls, then all tests (ARGS: for pytest)
+test:  ## everything: style, types, walls, then all tests (ARGS: for pytest); those on a real cluster last, one after the other
 	$(PREPARE) test
-	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports && pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports
+	$(ACTIVE) pytest -m "not alone" --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+	$(ACTIVE) pytest -m alone $(ARGS)
 
 bench:  ## how long previews take
 	$(PREPARE) stack

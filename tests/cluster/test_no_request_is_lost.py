@@ -1,0 +1,131 @@
+"""An open-loop client, and everything that happens to a service in its life: not one request may fail. One stack, in this order."""
+
+import copy
+
+import pytest
+
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+NAMESPACE = "steady"
+RATE = 25.0
+LONGEST_SECONDS = 600.0
+
+
+@pytest.fixture(scope="module")
+def arguments(place, bucket):
+    return place.arguments(bucket, kubernetes={"autoscale": False})
+
+
+@pytest.fixture(scope="module")
+def stack(make_project, arguments):
+    project = make_project()
+    project.configure(services={NAMESPACE: arguments})
+    done = project.up()
+    assert done.code == 0, done
+    return project
+
+
+@pytest.fixture
+def under_load(place, body):
+    """Runs something under load, and shows that it cost no request."""
+
+    def run(act):
+        with place.load(place.url(NAMESPACE), body, RATE, LONGEST_SECONDS) as load:
+            act()
+            found = load.stop()
+        assert found["failures"] == {}, found
+        assert found["answered"] == found["sent"] > 50, found
+        return found
+
+    return run
+
+
+def configure(stack, arguments, **changes):
+    stack.configure(services={NAMESPACE: {**copy.deepcopy(arguments), **changes}})
+
+
+def up(stack, code=0):
+    done = stack.up()
+    assert done.code == code, done
+    return done
+
+
+def test_an_update_to_another_release(stack, arguments, place, under_load):
+    configure(stack, arguments, version=2)
+    under_load(lambda: up(stack))
+    pods = place.get("pods", NAMESPACE, selector="app.kubernetes.io/component=server")
+    running = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    assert {pod["metadata"]["labels"]["isthmus.dev/version"] for pod in running} == {"2"}
+
+
+GATE = {"min_requests": 60, "deadline_seconds": 240, "max_p95_ms": 5000, "max_p95_ratio": 1000}
+
+
+def test_a_canary_that_keeps_its_promises_is_promoted(stack, arguments, under_load, place, body):
+    configure(stack, arguments, version=2, canary={"version": 3}, canary_percent=30, canary_gate=GATE)
+    found = under_load(lambda: up(stack))
+    assert found["tracks"]["canary"] >= GATE["min_requests"]
+    assert found["tracks"]["stable"] >= GATE["min_requests"]
+    assert {place.ask(place.url(NAMESPACE), body)[1]["track"] for _ in range(10)} == {"canary"}
+    assert place.ask(place.url(NAMESPACE, path="/labels/stable:predict"), body)[1]["track"] == "stable"
+
+
+def test_the_promoted_release_becomes_the_stable_one(stack, arguments, under_load, place, body):
+    configure(stack, arguments, version=3)
+    under_load(lambda: up(stack))
+    assert {place.ask(place.url(NAMESPACE), body)[1]["track"] for _ in range(10)} == {"stable"}
+    assert [it["metadata"]["name"] for it in place.get("deployments", NAMESPACE)] == ["steady-gateway", "steady-stable"]
+
+
+def test_a_canary_that_breaks_them_is_rolled_back_and_the_update_says_why(stack, arguments, under_load, place, body):
+    gate = {**GATE, "max_p95_ms": 0.01}
+    configure(stack, arguments, version=3, canary={"version": 4}, canary_percent=30, canary_gate=gate)
+    said = []
+    found = under_load(lambda: said.append(up(stack, 255)))
+    assert found["tracks"]["canary"] > 0
+    assert "p95" in said[0]
+    assert "rolled back" in said[0]
+    assert {place.ask(place.url(NAMESPACE), body)[1]["track"] for _ in range(10)} == {"stable"}
+    configure(stack, arguments, version=3)
+    up(stack)
+
+
+def ready_pods(place, component):
+    found = place.get("pods", NAMESPACE, selector=f"app.kubernetes.io/component={component}")
+    ready = [pod for pod in found if {"type": "Ready", "status": "True"}.items() <= _condition(pod).items()]
+    return [pod["metadata"]["name"] for pod in ready if "deletionTimestamp" not in pod["metadata"]]
+
+
+def _condition(pod):
+    found = [it for it in pod["status"].get("conditions", ()) if it["type"] == "Ready"]
+    return {"type": "Ready", "status": found[0]["status"]} if found else {}
+
+
+def test_a_server_that_is_killed(stack, place, under_load, eventually):
+    def kill():
+        victim = ready_pods(place, "server")[0]
+        place.kubectl("delete", "pod", victim, "-n", NAMESPACE, "--grace-period=0", "--force")
+        eventually(lambda: len(ready_pods(place, "server")) == 2 and victim not in ready_pods(place, "server"), 180)
+
+    under_load(kill)
+
+
+def test_a_gateway_that_is_deleted(stack, place, under_load, eventually):
+    def delete():
+        victim = ready_pods(place, "gateway")[0]
+        place.kubectl("delete", "pod", victim, "-n", NAMESPACE, "--timeout=110s")
+        eventually(lambda: len(ready_pods(place, "gateway")) == 2, 180)
+
+    under_load(delete)
+
+
+def test_a_node_that_is_drained(stack, place, under_load, eventually):
+    node = place.get("pods", NAMESPACE, ready_pods(place, "server")[0])["spec"]["nodeName"]
+
+    def drain():
+        place.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=240s", seconds=260)
+        eventually(lambda: len(ready_pods(place, "server")) == 2 and len(ready_pods(place, "gateway")) == 2, 180)
+
+    try:
+        under_load(drain)
+    finally:
+        place.kubectl("uncordon", node)

@@ -1,0 +1,85 @@
+"""The cluster's control groups: where its Pods are limited, and the mark by which every process of it is found again."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from toolchain.cluster.plan import Node
+from toolchain.cluster.supervise import wait_until
+from toolchain.prepare.steps import PrepareError, fingerprint
+
+MOUNT = Path("/sys/fs/cgroup")
+SYSTEM = "system"
+END_SECONDS = 30.0
+# Version 2 hands on only what the group above has enabled.
+_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids", "hugetlb")
+
+
+def name(root: Path) -> str:
+    """The group of the cluster whose folder is `root`."""
+    return f"isthmus-{fingerprint(str(root.resolve()))[:12]}"
+
+
+def _unified() -> bool:
+    return (MOUNT / "cgroup.controllers").is_file()
+
+
+def _hierarchies() -> list[Path]:
+    """Where groups are made: one place with version 2; with version 1 one for each controller, here without its aliases."""
+    if _unified():
+        return [MOUNT]
+    return [folder for folder in sorted(MOUNT.glob("*")) if not folder.is_symlink() and (folder / "cgroup.procs").is_file()]
+
+
+def _marking() -> Path:
+    """The hierarchy whose groups mark processes."""
+    return MOUNT if _unified() else MOUNT / "pids"
+
+
+def make(group: str, nodes: list[Node]) -> Path:
+    """Makes the groups of the nodes; returns the file that a process writes its id to, to be of the cluster. Raises PrepareError."""
+    marking = _marking()
+    if not (marking / "cgroup.procs").is_file():
+        raise PrepareError(f"no control groups at {MOUNT}. Fix: mount them, or run where they are")
+    try:
+        for hierarchy in _hierarchies():
+            for part in (SYSTEM, *(node.name for node in nodes)):
+                (hierarchy / group / part).mkdir(parents=True, exist_ok=True)
+            if _unified():
+                for folder in (hierarchy, hierarchy / group):
+                    _enable(folder)
+    except OSError as error:
+        raise PrepareError(f"control groups can't be made: {error}. Fix: run as root, outside of a container") from error
+    return marking / group / SYSTEM / "cgroup.procs"
+
+
+def _enable(folder: Path) -> None:
+    there = (folder / "cgroup.controllers").read_text(encoding="ascii").split()
+    (folder / "cgroup.subtree_control").write_text(" ".join(f"+{part}" for part in _CONTROLLERS if part in there), encoding="ascii")
+
+
+def members(group: str) -> list[int]:
+    """The ids of all processes of the cluster."""
+    found: list[int] = []
+    for file in (_marking() / group).glob("**/cgroup.procs"):
+        with contextlib.suppress(OSError):
+            found += map(int, file.read_text(encoding="ascii").split())
+    return found
+
+
+def remove(group: str) -> None:
+    """Kills every process of the cluster and removes its groups. Raises PrepareError if one stays."""
+
+    def gone() -> bool:
+        for pid in members(group):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for hierarchy in _hierarchies():
+            for folder, _, _ in os.walk(hierarchy / group, topdown=False):
+                with contextlib.suppress(OSError):  # a process in it is still ending
+                    os.rmdir(folder)
+        return not any((hierarchy / group).exists() for hierarchy in _hierarchies())
+
+    if not wait_until(gone, END_SECONDS):
+        raise PrepareError(f"processes {members(group)} of the cluster can't be ended. Fix: look at their state in /proc")
