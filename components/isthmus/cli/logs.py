@@ -1,28 +1,18 @@
 """`isthmus logs`: what the parts of a stack wrote, on every platform."""
 
-import os
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from isthmus.cli.parts import Source, platform_of
 from isthmus.cli.stack_state import StackState
-from isthmus.errors import InputError, Problem
+from isthmus.errors import InputError, IsthmusError, Problem
 
-_POLL_SECONDS = 0.3
-_BLOCK_BYTES = 1 << 16
-
-
-@dataclass(frozen=True)
-class Source:
-    """One part's log. lines(tail, follow): the last `tail` lines, oldest first, and with `follow` those that come."""
-
-    name: str
-    lines: Callable[[int, bool], Iterator[str]]
+LOOK_SECONDS = 2.0
+"""Between two looks for parts that are new, while logs are followed."""
+Out = Callable[[str, str], None]
 
 
 def sources_of(state: StackState, service: str | None) -> list[Source]:
@@ -30,72 +20,58 @@ def sources_of(state: StackState, service: str | None) -> list[Source]:
 
     Raises:
         InputError: no service or fleet of that name.
+        PlatformError: a platform that cannot be asked.
     """
-    found = [
-        source
-        for name, it in {**state.fleets(), **state.services()}.items()
-        if service in (None, name)
-        for source in _SOURCES[(it.get("place") or {"platform": "local"})["platform"]](name, it, state)
-    ]
-    if service is not None and not found:
-        known = ", ".join(sorted({*state.services(), *state.fleets()}))
-        raise InputError([Problem("--service", f"stack {state.name!r} has no {service!r}", f"one of {known}")])
-    return list({source.name: source for source in found}.values())
+    known: list[tuple[str, Any]] = [*state.fleets().items(), *state.services().items()]
+    if service is not None and service not in dict(known):
+        names = ", ".join(sorted(dict(known)))
+        raise InputError([Problem("--service", f"stack {state.name!r} has no {service!r}", f"one of {names}")])
+    found = [source for name, it in known if service in (None, name) for source in platform_of(it).sources(name, it, state)]
+    return list({source.key: source for source in found}.values())
 
 
-def show(sources: Iterable[Source], tail: int, follow: bool, out: Callable[[str, str], None]) -> None:
-    """Prints each source's lines; with `follow` all sources at once, until interrupted. out(name, line)."""
-    if not follow:
+def show(find: Callable[[], Iterable[Source]], tail: int, out: Out) -> bool:
+    """Prints the last lines of each source. out(name, line). Returns whether every log could be read."""
+    whole = True
+    for source in find():
+        whole = _show(source, tail, False, out, threading.Event()) and whole
+    return whole
+
+
+def follow(find: Callable[[], Iterable[Source]], tail: int, out: Out, stop: threading.Event) -> None:
+    """Prints the last lines of all sources and those that come, until stopped. A source that appears later is shown from its start."""
+    printing, known = threading.Lock(), set[str]()
+    trouble = ""
+
+    def print_one(name: str, line: str) -> None:
+        with printing:
+            out(name, line)
+
+    sources = find()
+    lines: int | None = tail
+    while True:
         for source in sources:
-            for line in source.lines(tail, False):
-                out(source.name, line)
-        return
-    printing = threading.Lock()
-
-    def run(source: Source) -> None:
-        for line in source.lines(tail, True):
-            with printing:
-                out(source.name, line)
-
-    threads = [threading.Thread(target=run, args=(source,), daemon=True) for source in sources]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        time.sleep(_POLL_SECONDS)
+            if source.key not in known:
+                known.add(source.key)
+                threading.Thread(target=partial(_show, source, lines, True, print_one, stop), daemon=True).start()
+        if stop.wait(LOOK_SECONDS):
+            return
+        try:
+            sources, lines, trouble = find(), None, ""
+        except IsthmusError as error:  # what is known goes on; who is new is seen later
+            if str(error) != trouble:
+                trouble = str(error)
+                print_one("", f"({trouble}; trying again)")
 
 
-def _local(name: str, outputs: Mapping[str, Any], state: StackState) -> Iterator[Source]:
-    """Files of the supervisor: `logs/PROGRAM-INDEX.log`."""
-    devices = outputs.get("devices") or {}
-    programs = (outputs.get("place") or {}).get("programs") or [
-        f"{prefix}-{device}" for prefix in (name, f"{name}-edge") for device in devices
-    ]
-    known = state.resources.get("LocalProcesses", {})
-    for program in programs:
-        folder = Path(str(known.get(program, {}).get("supervisor") or "")) / "logs"
-        for file in sorted(folder.glob(f"{program}-[0-9]*.log")):
-            yield Source(file.stem, partial(file_lines, file))
-
-
-def file_lines(file: Path, tail: int, follow: bool) -> Iterator[str]:
-    """The last lines of a file, and with `follow` those that are written to it; goes on when the file is rotated."""
-    stream = file.open("r", encoding="utf-8", errors="replace")
+def _show(source: Source, tail: int | None, follow: bool, out: Out, stop: threading.Event) -> bool:
     try:
-        yield from (line.rstrip("\n") for line in deque(stream, maxlen=tail))
-        rest, is_last_look = "", False
-        while follow:
-            if text := stream.read(_BLOCK_BYTES):
-                *lines, rest = (rest + text).split("\n")
-                yield from lines
-            elif is_last_look:
-                stream.close()
-                stream, is_last_look = file.open("r", encoding="utf-8", errors="replace"), False
-            elif file.exists() and file.stat().st_ino != os.fstat(stream.fileno()).st_ino:
-                is_last_look = True  # what was written before it was rotated away
-            else:
-                time.sleep(_POLL_SECONDS)
-    finally:
-        stream.close()
-
-
-_SOURCES: dict[str, Callable[[str, Mapping[str, Any], StackState], Iterator[Source]]] = {"local": _local}
+        with closing(source.lines(tail, follow)) as lines:  # type: ignore[type-var]  # generators all
+            for line in lines:
+                out(source.name, line)
+                if stop.is_set():
+                    break
+    except (IsthmusError, OSError) as error:
+        out(source.name, f"({error})")
+        return False
+    return True

@@ -1,6 +1,7 @@
 """The `isthmus` command."""
 
 import contextlib
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from isthmus.cli import advise
+from isthmus.cli.parts import Source
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -18,16 +20,25 @@ console = Console()
 errors = Console(stderr=True)
 
 
+Stack = Annotated[str, typer.Argument(help="A stack of this project.")]
+
+
 @app.command()
-def predict(
+def predict(  # noqa: PLR0917  a command's options are keywords to its users
     stack_or_url: Annotated[str, typer.Argument(help="A stack of this project, or a URL such as http://127.0.0.1:8501/v1/models/digits.")],
     input: Annotated[Path, typer.Option("--input", "-i", help=".npy, .json or an image.")],
     model: Annotated[str | None, typer.Option(help="The model's name, where there are several.")] = None,
+    track: Annotated[str, typer.Option(help="stable or canary; without it the gateway's split decides.")] = "",
+    api_key: Annotated[
+        str, typer.Option(envvar="ISTHMUS_API_KEY", help="A client's key; better in the environment, where no list of processes has it.")
+    ] = "",
+    ca: Annotated[Path | None, typer.Option(help="Certificate (PEM) of the CA that has signed the gateway's.")] = None,
 ) -> None:
     """Ask the cloud role and every device of a stack (or one URL) for a prediction."""
     from isthmus.cli import predicting
+    from isthmus.cli.reach import Client
 
-    targets = predicting.targets_of(stack_or_url, model)
+    targets = predicting.targets_of(stack_or_url, model, Client(api_key, track, ca))
     with console.status(f"asking {len(targets)} …"):
         answers = [predicting.ask(target, input) for target in targets]
     failed = predicting.all_failed(answers)
@@ -39,32 +50,55 @@ def predict(
 
 
 @app.command()
-def status(stack: Annotated[str, typer.Argument(help="A stack of this project.")] = "local") -> None:
-    """Show what a stack runs: replicas, devices, releases, versions, health."""
+def status(stack: Stack = "local") -> None:
+    """Show what a stack runs: gateways, servers, devices, releases, versions, health."""
     from isthmus.cli import status as parts
     from isthmus.cli.stack_state import read_stack
 
     with console.status("asking every part …"):
-        found = parts.parts_of(read_stack(stack))
-    console.print(parts.table(found))
-    if not all(part.healthy for part in found):
+        found = parts.blocks_of(read_stack(stack))
+    console.print(parts.rendered(found))
+    if not all(block.healthy for block in found):
         raise typer.Exit(1)
 
 
 @app.command()
 def logs(
-    stack: Annotated[str, typer.Argument(help="A stack of this project.")] = "local",
+    stack: Stack = "local",
     service: Annotated[str | None, typer.Option(help="Of one service or fleet.")] = None,
     tail: Annotated[int, typer.Option(help="So many of the last lines of each part.", min=0)] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
 ) -> None:
-    """Show what the parts of a stack wrote: gateway, replicas, devices."""
+    """Show what the parts of a stack wrote: gateways, servers, devices."""
     from isthmus.cli import logs as parts
     from isthmus.cli.stack_state import read_stack
 
-    sources = parts.sources_of(read_stack(stack), service)
+    state = read_stack(stack)
+
+    def out(name: str, line: str) -> None:
+        console.print(f"[cyan]{escape(name)}[/cyan] {escape(line)}", highlight=False, soft_wrap=True)
+
+    def find() -> list[Source]:
+        return parts.sources_of(state, service)
+
+    if not follow:
+        raise typer.Exit(0 if parts.show(find, tail, out) else 1)
     with contextlib.suppress(KeyboardInterrupt):
-        parts.show(sources, tail, follow, lambda name, line: console.print(f"[cyan]{escape(name)}[/cyan] {escape(line)}", highlight=False))
+        parts.follow(find, tail, out, threading.Event())
+
+
+@app.command()
+def rollback(
+    service: Annotated[str, typer.Argument(help="A service on Kubernetes.")],
+    stack: Annotated[str, typer.Option(help="A stack of this project; without it the selected one.")] = "",
+) -> None:
+    """Send all traffic of a service to its stable release, at once."""
+    from isthmus.cli.rolling_back import roll_back
+    from isthmus.cli.stack_state import read_stack
+
+    with console.status(f"rolling back {escape(service)} …") as shown:
+        done = roll_back(read_stack(stack), service, lambda line: shown.update(escape(line)))
+    console.print(done, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

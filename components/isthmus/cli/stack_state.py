@@ -27,8 +27,8 @@ class StackState:
         return {name: it for name, it in dict(self.outputs.get("fleets", {})).items() if "devices" in it}
 
 
-def read_stack(name: str) -> StackState:
-    """The state of a stack of the project in the current folder.
+def read_stack(name: str = "") -> StackState:
+    """The state of a stack of the project in the current folder; without a name, of the selected one.
 
     Raises:
         InputError: no such stack, or nothing is deployed.
@@ -36,19 +36,23 @@ def read_stack(name: str) -> StackState:
     """
     if shutil.which("pulumi") is None:
         raise PlatformError("no `pulumi` on PATH. Fix: `source activate` in the project's folder, or see `isthmus doctor`")
-    command = ["pulumi", "stack", "export", "--stack", name, "--non-interactive"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+    command = ["pulumi", "stack", "export", *(["--stack", name] if name else []), "--non-interactive"]
+    called = f"stack {name!r}" if name else "the selected stack"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise PlatformError(f"cannot read {called}: `pulumi` took longer than {_TIMEOUT_SECONDS} s") from None
     if done.returncode != 0:
         reason = done.stderr.strip().removeprefix("error: ")
-        raise InputError([Problem("", f"cannot read stack {name!r}: {reason}", "a stack of this project", "see `pulumi stack ls`")])
+        raise InputError([Problem("", f"cannot read {called}: {reason}", "a stack of this project", "see `pulumi stack ls`")])
     resources: dict[str, dict[str, Mapping[str, Any]]] = {}
     outputs: Mapping[str, Any] = {}
     for resource in (json.loads(done.stdout).get("deployment") or {}).get("resources") or []:
         kind = resource["type"].rsplit(":", 1)[-1]
         found = resource.get("outputs") or {}
         if resource["type"] == "pulumi:pulumi:Stack":
-            outputs = found
+            outputs, name = found, resource["urn"].split(":")[2]
         resources.setdefault(kind, {})[resource["urn"].rsplit("::", 1)[-1]] = found
     if not outputs.get("services") and not outputs.get("fleets"):
-        raise InputError([Problem("", f"stack {name!r} has nothing deployed", "a stack after `pulumi up`", "run `make up`")])
+        raise InputError([Problem("", f"{called} has nothing deployed", "a stack after `pulumi up`", "run `make up`")])
     return StackState(name, outputs, resources)

@@ -1,84 +1,76 @@
 """`isthmus status`: what a stack runs, asked of the running parts themselves."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
-import requests
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
+from isthmus.cli.parts import Block, Outputs, Part, platform_of
 from isthmus.cli.stack_state import StackState
+from isthmus.errors import IsthmusError
 
-_TIMEOUT_SECONDS = 3
-_DIGITS_SHOWN = 12
-
-
-@dataclass(frozen=True)
-class Part:
-    """One running part: a gateway, a replica or a device. state: `AVAILABLE`, or why not."""
-
-    group: str
-    name: str
-    endpoint: str
-    digest: str
-    version: str
-    state: str
-
-    @property
-    def healthy(self) -> bool:
-        return self.state == "AVAILABLE"
+DIGITS_SHOWN = 12
 
 
-def parts_of(state: StackState) -> list[Part]:
-    """Every part of the stack with what it says of itself, asked side by side."""
-    wanted = [*_services(state), *_fleets(state)]
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        return list(pool.map(lambda args: _ask(*args), wanted))
+def blocks_of(state: StackState) -> list[Block]:
+    """Every service and fleet of the stack, asked side by side."""
+    wanted = [("cloud", *it) for it in state.services().items()] + [("edge", *it) for it in state.fleets().items()]
+
+    def ask(role: str, name: str, outputs: Outputs) -> Block:
+        try:
+            found: Block = platform_of(outputs).block(name, outputs, state)
+        except IsthmusError as error:
+            return Block(f"{role} · {name}", problem=str(error))
+        return found
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(lambda args: ask(*args), wanted))
 
 
-def _services(state: StackState) -> Iterable[tuple[str, str, str, str, str]]:
-    processes = state.resources.get("LocalProcesses", {})
-    for name, service in state.services().items():
-        yield f"cloud · {name}", "gateway", service["endpoint"], service["model_name"], service["digest"]
-        for program in (f"{name}-cloud-server", f"{name}-server"):
-            for index, ports in enumerate(processes.get(program, {}).get("endpoints") or []):
-                url = f"http://127.0.0.1:{int(ports['rest'])}"
-                yield f"cloud · {name}", f"replica {index}", url, service["model_name"], service["digest"]
+def rendered(blocks: Iterable[Block]) -> RenderableType:
+    """A title, facts and a table for each; fits a terminal of 80 columns."""
+    return Group(*(_rendered(block) for block in blocks))
 
 
-def _fleets(state: StackState) -> Iterable[tuple[str, str, str, str, str]]:
-    for name, fleet in state.fleets().items():
-        for device, endpoint in fleet["devices"].items():
-            yield f"edge · {name}", device, endpoint, fleet["model_name"], ""
+def _rendered(block: Block) -> RenderableType:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for index, (label, text) in enumerate(block.facts):
+        facts.add_row("" if index and block.facts[index - 1][0] == label else label, Text(text))
+    if block.problem:
+        facts.add_row("problem", Text(block.problem, style="red"))
+    notes = [Text(f"{part.name}: {note}", style="" if part.healthy else "red") for part in block.parts if (note := _note(part))]
+    return Group(
+        Text(block.title, style="bold"),
+        *(Padding(it, (0, 0, 0, 2)) for it in (facts, *([_table(block.parts)] if block.parts else ()), *notes)),
+        "",
+    )
 
 
-def _ask(group: str, name: str, endpoint: str, model: str, digest: str) -> Part:
-    version = state = ""
-    try:
-        reply = requests.get(f"{endpoint}/v1/models/{model}", timeout=_TIMEOUT_SECONDS).json()
-        versions: list[Mapping[str, Any]] = reply.get("model_version_status") or []
-        state = str(reply.get("error", "no version"))
-        if versions:
-            version, state = str(versions[0]["version"]), str(versions[0]["state"])
-        if not digest:
-            digest = str(requests.get(f"{endpoint}/healthz", timeout=_TIMEOUT_SECONDS).json().get("digest") or "")
-    except (requests.RequestException, ValueError, KeyError, AttributeError) as error:
-        state = state or f"no answer ({type(error).__name__})"
-    return Part(group, name, endpoint, digest, version, state)
-
-
-def table(parts: Iterable[Part]) -> Table:
-    """One block for each service and fleet; fits a terminal of 80 columns."""
-    found = Table("part", "endpoint", "release", "version", "health")
-    last = ""
+def _table(parts: Iterable[Part]) -> Table:
+    """A Pod's name has some 30 characters: beside it there is room for little, and what is long goes below."""
+    found = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    for head in ("part", "name", "on", "release", "version", "health"):
+        found.add_column(head, overflow="fold", no_wrap=head in ("part", "release", "version"))
     for part in parts:
-        if part.group != last:
-            if last:
-                found.add_section()
-            found.add_row(f"[bold]{part.group}[/bold]")
-            last = part.group
-        colour = "green" if part.healthy else "red"
-        release = part.digest.removeprefix("sha256:")[:_DIGITS_SHOWN]
-        found.add_row(f"  {part.name}", part.endpoint, release, part.version, f"[{colour}]{part.state}[/{colour}]")
+        health = Text(_word(part), style="green" if part.healthy else "red")
+        release = part.release.removeprefix("sha256:")[:DIGITS_SHOWN]
+        found.add_row(*(Text(it) for it in (part.kind, part.name, part.on, release, part.version)), health)
     return found
+
+
+def _word(part: Part) -> str:
+    """The state without what explains it."""
+    return part.state.partition(":")[0].partition(" (")[0].partition(". ")[0]
+
+
+def _note(part: Part) -> str:
+    """What has no room in the table."""
+    notes = [part.state] if part.state != _word(part) else []
+    if part.restarts:
+        notes.append(f"{part.restarts} restart{'s' * (part.restarts > 1)}")
+    return ", ".join(notes)

@@ -15,7 +15,7 @@ from isthmus.provider.schema import Property, ResourceSpec
 from isthmus.provider.values import UNKNOWN, Properties
 from isthmus.rollout.canary import Limits
 from isthmus.rollout.drift import KINDS
-from isthmus.rollout.evidence import CANARY
+from isthmus.rollout.evidence import CANARY, STABLE
 
 _DEFAULT_INTERVAL_SECONDS: Final = 2.0
 _DEFAULT_DEADLINE_SECONDS: Final = 600.0
@@ -138,8 +138,9 @@ class CanaryGateHandler(HandlerBase):
         found = traffic_map(state, context)
         if found.read() is None:
             return
-        traffic = found.write(Traffic.all_stable)
-        Gateways(found, context).confirm(traffic, at_least_one=False)
+        gateways = Gateways(found, context)
+        gateways.await_servers(STABLE)
+        gateways.confirm(found.write(Traffic.all_stable), at_least_one=False)
 
 
 def _without_share(inputs: Values) -> Literal["mirroring", "rolled_back"]:

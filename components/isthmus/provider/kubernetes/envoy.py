@@ -18,6 +18,7 @@ STATS_QUERY: Final = {
     "histogram_buckets": "detailed",
     "filter": r"^cluster\.(stable|canary)-(rest|grpc)\.(upstream_rq_(completed|4xx|5xx|time)$|grpc\.)",
 }
+HEALTH_QUERY: Final = {"format": "json", "filter": r"^cluster\.(stable|canary)-(rest|grpc)\.membership_healthy$"}
 ROUTES_PATH: Final = "config_dump"
 ROUTES_QUERY: Final = {"resource": "dynamic_route_configs"}
 
@@ -68,6 +69,15 @@ def _add_times(histograms: Any, times: dict[str, dict[float, int]]) -> None:
         for part in histogram.get("totals", ()):
             edge = float(part["lower_bound"]) + max(float(part["width"]), _RESOLUTION_MS)
             found[edge] = found.get(edge, 0) + int(part["count"])
+
+
+def healthy_servers(body: bytes, track: str) -> int:
+    """How many servers of a track an Envoy would send requests to, REST and gRPC, from the reply to STATS_PATH with HEALTH_QUERY.
+
+    Raises ValueError.
+    """
+    found = {str(item["name"]): int(item["value"]) for item in json.loads(body).get("stats", ()) if "value" in item}
+    return min(found.get(f"cluster.{track}-{protocol}.membership_healthy", 0) for protocol in ("rest", "grpc"))
 
 
 def generations(body: bytes) -> frozenset[int]:

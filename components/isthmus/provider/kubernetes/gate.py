@@ -83,6 +83,7 @@ class Gate:
         if untouched.outcome == "fail":  # no client has seen it, and none will
             return untouched
         plan = self._plan
+        self._gateways.await_servers(CANARY)
         split = self._map.write(
             lambda old: old.split(plan.canary_percent, plan.mirror_percent, "judging", plan.digest), self._traffic.generation
         )

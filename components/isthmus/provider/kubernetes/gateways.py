@@ -63,6 +63,27 @@ class Gateways:
                 + "; ".join(pending)
             )
 
+    def await_servers(self, track: str, timeout_seconds: float = CONFIRM_SECONDS) -> None:
+        """Waits until every gateway Pod knows a healthy server of the track. A name that was not there a moment ago stays so in the
+        caches of name servers for a while, and each gateway asks by itself.
+
+        Raises PlatformError, naming the Pods.
+        """
+        pending: list[str] = []
+
+        def done() -> bool:
+            nonlocal pending
+            pending = [pod.name for pod in self._pods() if pod.ready and not pod.ending and not self._healthy(pod, track)]
+            return not pending
+
+        message = f"waiting for the gateways of {self._service} to find the servers of {track}"
+        if not self._context.wait_until(done, timeout_seconds, message, _POLL_SECONDS):
+            raise PlatformError(f"no healthy server of {track} is known to {', '.join(pending)} within {timeout_seconds:g} s")
+
+    def _healthy(self, pod: Pod, track: str) -> int:
+        reply = self._cluster.call_pod(self._namespace, pod.name, envoy.OBSERVE_PORT, envoy.STATS_PATH, query=envoy.HEALTH_QUERY)
+        return envoy.healthy_servers(reply.body, track) if reply is not None and reply.status == 200 else 0
+
     def _differs(self, pod: Pod, traffic: Traffic) -> str:
         """What a Pod has loaded instead; empty where it has this split, or takes no traffic."""
         if not pod.ready and not pod.ending:

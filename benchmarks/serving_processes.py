@@ -1,0 +1,99 @@
+"""The processes that benchmarks/serving.py measures: as the local platform describes them, on free loopback ports, without a supervisor."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from isthmus.platforms import gateway, local
+from isthmus.provider.local import ports, readiness
+from isthmus.provider.local.replicas import render
+
+MODEL = "digits"
+PREDICT = f"/v1/models/{MODEL}:predict"
+STOP_SECONDS = 20
+POLL_SECONDS = 0.1
+
+
+class Running:
+    """One process. ports: by name. It may not be ready yet (`wait`), and has to be ended (`close`)."""
+
+    def __init__(self, wanted: local.Processes, scratch: Path) -> None:
+        self.name = wanted.program
+        self.ports = {name: port or ports.choose([]) for name, port in wanted.ports.items()}
+        directory = scratch / self.name
+        replica = render(asdict(wanted), 0, self.ports, directory, sys.executable)
+        for name, content in {**replica.files, **replica.live_files}.items():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            (directory / name).write_text(content)
+        self._ready, self._log = wanted.ready, directory / "log"
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        with self._log.open("wb") as log:
+            # A session of its own: Ctrl-C reaches the benchmark alone, which then ends what it has started.
+            self._process = subprocess.Popen(
+                replica.command, stdout=log, stderr=log, env={**os.environ, "PATH": path}, start_new_session=True
+            )
+        self._measured = psutil.Process(self._process.pid)
+
+    def wait(self) -> None:
+        """Until it answers. Raises SystemExit where it ends before, or takes longer than the platform allows."""
+        probe = readiness.probe(self._ready, self.ports)
+        end = time.monotonic() + self._ready["timeout_seconds"]
+        while (failure := probe.failure() if probe else None) is not None:
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise SystemExit(f"{self.name} does not become ready: {failure}\n{self._log.read_text()[-4000:]}")
+            time.sleep(POLL_SECONDS)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all its threads until now, in user mode and in the kernel for it (/proc/PID/stat: steps of 10 ms)."""
+        times = self._measured.cpu_times()
+        return float(times.user + times.system)
+
+    def close(self) -> None:
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
+        self._process.kill()
+        self._process.wait()
+
+
+def server(index: int, model_directory: Path, scratch: Path) -> Running:
+    """An embedded server with the command line that the local platform gives it."""
+    return Running(local.server(f"server-{index}", MODEL, str(model_directory), 1), scratch)
+
+
+def gateway_to(servers: Sequence[Running], scratch: Path) -> Running:
+    """A gateway with the local platform's own configuration, least request over these servers."""
+    program = f"gateway-{len(servers)}"
+    endpoints = [it.ports for it in servers]
+    return _envoy(program, local.gateway_files(program, MODEL, endpoints, "least_request"), scratch)
+
+
+def answering_gateway(replies: Mapping[str, bytes], scratch: Path) -> Running:
+    """The same gateway, answering by itself: what a client can do at most. replies: by the path's query."""
+    program = "gateway-alone"
+    files = local.gateway_files(program, MODEL, [], "least_request")
+    routes: dict[str, Any] = json.loads(files["rds.json"])
+    (config,) = routes["resources"]
+    config["max_direct_response_body_size_bytes"] = max(map(len, replies.values()))
+    config["virtual_hosts"][0]["routes"] = [
+        {
+            "match": {"path": PREDICT, "query_parameters": [{"name": name, "present_match": True}]},
+            "direct_response": {"status": 200, "body": {"inline_string": body.decode()}},
+        }
+        for name, body in replies.items()
+    ]
+    return _envoy(program, {**files, "rds.json": json.dumps(routes)}, scratch, ready_path=gateway.ALIVE_PATH)
+
+
+def _envoy(program: str, live_files: Mapping[str, str], scratch: Path, ready_path: str = gateway.READY_PATH) -> Running:
+    wanted = local.envoy(program, MODEL, port=0, grpc_port=0)
+    return Running(replace(wanted, live_files=live_files, ready={**wanted.ready, "path": ready_path}), scratch)

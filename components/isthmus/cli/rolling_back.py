@@ -1,0 +1,54 @@
+"""`isthmus rollback`: all of a service's traffic to its stable release, at once."""
+
+from collections.abc import Callable, Mapping
+
+from isthmus.cli import pods
+from isthmus.cli.on_kubernetes import Place, deployed
+from isthmus.cli.parts import AVAILABLE, Outputs, one_of
+from isthmus.cli.stack_state import StackState
+from isthmus.errors import InputError, PlatformError, Problem
+from isthmus.provider.handler import Context
+from isthmus.provider.kubernetes.client import Cluster
+from isthmus.provider.kubernetes.gateways import rollback
+from isthmus.provider.kubernetes.traffic import Traffic, TrafficMap
+from isthmus.rollout.evidence import CANARY, STABLE
+
+_WHY_NOT: Mapping[str, str] = {
+    "local": "it serves one release at a time",
+    "docker": "it serves one release at a time, and an update that fails leaves the old servers as they are",
+}
+
+
+def roll_back(state: StackState, service: str, progress: Callable[[str], None]) -> str:
+    """What was done, in one line. It returns when every gateway has taken up the split.
+
+    Raises:
+        InputError: no such service, or one on a platform without canaries.
+        PlatformError: the cluster does not answer, or the stable release has no server to answer anybody.
+    """
+    outputs = one_of(state, service, "SERVICE")
+    _refuse_others(service, outputs)
+    place = Place.of(outputs)
+    api = deployed(place, state)
+    before = TrafficMap(Cluster(place.access(), Context("", progress=progress)), place.namespace, place.service).read_or_fail()
+    if CANARY not in before.tracks:
+        return f"{service} has no canary: the stable release has all the traffic already ({_release(before)})"
+    servers = [pods.part(it) for it in place.items(api, "api/v1", "pods", **{"isthmus.dev/track": STABLE})]
+    if not any(server.state == AVAILABLE for server in servers):
+        why = "no server of its stable release is ready, so nobody would get an answer"
+        raise PlatformError(f"{service} is not rolled back: {why}. Fix: see `isthmus status`")
+    traffic = rollback(place.access(), place.namespace, place.service, progress)
+    return f"the stable release of {service} has all the traffic ({_release(traffic)}); every gateway has confirmed it"
+
+
+def _refuse_others(service: str, outputs: Outputs) -> None:
+    platform = (outputs.get("place") or {"platform": "local"})["platform"]
+    if platform != "kubernetes":
+        reason = _WHY_NOT.get(platform, "it has no canaries")
+        fix = "give the former `model` or its digest and `pulumi up`: a release that was built before is there at once"
+        raise InputError([Problem("SERVICE", f"{service!r} runs on platform {platform}: {reason}", "a service on kubernetes", fix)])
+
+
+def _release(traffic: Traffic) -> str:
+    stable = traffic.tracks[STABLE]
+    return f"version {stable.version}, {stable.digest[:19]}" if stable.digest else f"version {stable.version}"
