@@ -50,6 +50,8 @@ format:  ## write the code in the project's style
 test:  ## everything: style, types, walls, then all tests (ARGS: for pytest); those on a real cluster last, one after the other
 	$(PREPARE) test
 	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports
+	$(ACTIVE) python -m toolchain.cluster build || echo "isthmus: tests that need a cluster will be skipped"
+	$(ACTIVE) python -m toolchain.images >/dev/null || echo "isthmus: tests that need images will be skipped"
 	$(ACTIVE) pytest -m "not alone" --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 	$(ACTIVE) pytest -m alone $(ARGS)
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from isthmus.release.store import Store
+
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 NAMESPACE = "digits"
 
@@ -84,10 +86,8 @@ def test_a_refresh_finds_a_deleted_service_and_a_changed_deployment_and_an_up_me
     assert place.ask(place.url(NAMESPACE), body)[0] == 200
 
 
-def test_destroy_leaves_nothing(stack, place, store_server, bucket):
+def test_destroy_leaves_nothing(stack, place, bucket):
     done = stack.destroy()
     assert done.code == 0, done
     assert place.kubectl("get", "namespace", NAMESPACE, check=False).startswith("Error from server (NotFound)")
-    from isthmus.release.store import Store
-
-    assert list(Store(store_server.address, bucket).list("")) == []
+    assert list(Store(place.store.address, bucket).list("")) == []

@@ -246,13 +246,14 @@ class ModelManager:
             return
         model.failures.pop(version, None)
         self._set(model, VersionStatus(version, "AVAILABLE"), {**model.bundles, version: bundle})
+        settle_garbage()
         _log.info("version %d of model %s is available, loaded in %.0f ms", version, name, (time.monotonic() - began) * 1000)
 
     def _unload_version(self, model: _Model, version: int) -> None:
         # Calls that are under way hold the bundle; its session ends with the last of them.
         bundles = {key: bundle for key, bundle in model.bundles.items() if key != version}
         self._set(model, VersionStatus(version, "END"), bundles)
-        gc.collect()
+        settle_garbage()
         _log.info("version %d of model %s is unloaded", version, model.config.name)
 
     def _set(self, model: _Model, status: VersionStatus, bundles: dict[int, Bundle] | None = None) -> None:
@@ -261,3 +262,14 @@ class ModelManager:
             if bundles is not None:
                 model.bundles = bundles
             self._changed.notify_all()
+
+
+def settle_garbage() -> None:
+    """Frees what is not used any more, and takes all the rest out of later collections.
+
+    TensorFlow's modules and a model are some 10⁵ objects that stay; a collection walks over all of them, which costs a
+    quarter of a second, and a request with a large JSON body is enough to start one.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
