@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 from collections import Counter
@@ -12,22 +11,19 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from toolchain import images
+from toolchain.docker_engine.hosts import BRIDGE_ADDRESS, Site, start
+from toolchain.docker_engine.images import load
+from toolchain.docker_engine.programs import objection
+from toolchain.docker_engine.ssh import SshServer, serve
+from toolchain.prepare.layout import load as load_layout
+from toolchain.prepare.steps import PrepareError
 
 from isthmus.release.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-if str(REPOSITORY) not in sys.path:
-    sys.path.insert(0, str(REPOSITORY))
 
-from toolchain import images  # noqa: E402
-from toolchain.docker_engine.hosts import BRIDGE_ADDRESS, Site, start  # noqa: E402
-from toolchain.docker_engine.images import load  # noqa: E402
-from toolchain.docker_engine.programs import objection  # noqa: E402
-from toolchain.docker_engine.ssh import SshServer, serve  # noqa: E402
-from toolchain.prepare.layout import load as load_layout  # noqa: E402
-from toolchain.prepare.steps import PrepareError  # noqa: E402
-
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.alone, pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 KEY = "a-long-enough-key"
 
@@ -117,6 +113,13 @@ def test_a_service_on_two_hosts_is_made_updated_without_a_lost_request_mended_an
     assert KEY not in shown
     assert hosts.store.address.secret_key not in shown
     assert project.preview("--expect-no-changes").code == 0
+
+    status = project.isthmus("status", "test")
+    assert "vm-a" in status, status
+    assert "vm-b" in status, status
+    logs = project.isthmus("logs", "test", "--tail", "3")
+    assert logs.code == 0, logs
+    assert "digits-vm-b" in logs or "vm-b" in logs, logs
 
     # Another release takes over while requests go on.
     answers: Counter[str] = Counter()

@@ -92,7 +92,7 @@ class _Service:
                 raise compiling.run_error(problems)
             return hosts
 
-        return Output.all(*(value for host in given.hosts for value in (host.ip, getattr(host, "bind_ip", None)))).apply(checked)
+        return Output.all(*(value for host in given.hosts for value in (host.ip, host.bind_ip))).apply(checked)
 
     def _store(self, *, pull: bool) -> dict[str, Any]:
         """The store as this machine reaches it; pull: as the hosts do, and with their credentials."""
@@ -225,10 +225,14 @@ class _Service:
         given, scheme = self.args.docker, "https" if self._tls else "http"
         # Who waits for the address waits for the gateway.
         ip = Output.all(hosts, container.id).apply(lambda it: str(it[0][self._first].ip))
-        place = Output.all(*(server.container for server in servers)).apply(
-            lambda names: {
+        place = Output.all(hosts, *(server.container for server in servers)).apply(
+            lambda known: {
                 "platform": "docker",
-                "hosts": [{**it.engine, "container": found} for it, found in zip(self.places.values(), names, strict=True)],
+                "service": self.name,
+                "hosts": [
+                    {**it.engine, "ip": str(host.ip), "container": found}
+                    for it, host, found in zip(self.places.values(), known[0], known[1:], strict=True)
+                ],
                 "gateway": {"host": list(self.places)[self._first], "container": docker.gateway_name(self.name)},
             }
         )
