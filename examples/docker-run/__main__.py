@@ -7,10 +7,14 @@ from isthmus.platforms.local_stack import LocalStack
 
 config = pulumi.Config()
 
-# The store that the release is fetched from: one of the stack's own on loopback, since the engine is on this machine.
-local = LocalStack.of(None)
-store, _ = local.store
-bucket = local.bucket("models")
+# The store that the release is fetched from: a given one, or one of the stack's own on loopback, where an engine on this machine finds it.
+store = config.get_object("store")
+if store is None:
+    local = LocalStack.of(None)
+    address, _ = local.store
+    bucket = local.bucket("models")
+    # Known once the bucket is there.
+    store = {**address, "endpoint": pulumi.Output.all(address["endpoint"], bucket.id).apply(lambda known: known[0])}
 
 service = CloudModelService(
     config.get("name") or "digits",
@@ -20,14 +24,13 @@ service = CloudModelService(
         "p95_ms": 200,
         "platform": "docker",
         "docker": {
-            "hosts": [{"name": "here", "address": config.require("address"), "ip": "127.0.0.1"}],
+            "hosts": [{"name": "here", "address": config.require("address"), "ip": config.get("ip") or "127.0.0.1"}],
             "directory": config.get("directory") or "/var/lib/isthmus",
             "port": config.get_int("port") or 8501,
             "grpc_port": config.get_int("grpc_port") or 8500,
         },
         "images": config.get_object("images") or {},
-        # Known once the bucket is there.
-        "store": {**store, "endpoint": pulumi.Output.all(store["endpoint"], bucket.id).apply(lambda known: known[0])},
+        "store": store,
         "bucket": "models",
     },
 )

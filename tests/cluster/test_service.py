@@ -1,9 +1,12 @@
 """A service on a real cluster, from the first preview to the last object: one stack, in this order."""
 
+from pathlib import Path
+
 import pytest
 
 from isthmus.release.store import Store
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 NAMESPACE = "digits"
 
@@ -11,7 +14,7 @@ NAMESPACE = "digits"
 @pytest.fixture(scope="module")
 def stack(make_project, place, bucket):
     project = make_project()
-    project.configure(services={NAMESPACE: place.arguments(bucket)})
+    project.configure(services={NAMESPACE: place.arguments(bucket, kubernetes={"service_type": "ClusterIP"})})
     return project
 
 
@@ -71,6 +74,10 @@ def test_the_command_line_shows_it(stack):
     logs = stack.isthmus("logs", "test", "--tail", "5")
     assert logs.code == 0, logs
     assert "digits-stable" in logs
+    sample = REPOSITORY / "models/digits/samples/digit-7.npy"
+    answer = stack.isthmus("predict", "test", "--input", str(sample))  # of a ClusterIP, through the API server
+    assert answer.code == 0, answer
+    assert "stable" in answer
 
 
 def test_a_refresh_finds_a_deleted_service_and_a_changed_deployment_and_an_up_mends_both(stack, place, body):

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import tempfile
 import threading
 from collections import Counter
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from toolchain import images
 from toolchain.docker_engine.hosts import BRIDGE_ADDRESS, Site, start
 from toolchain.docker_engine.images import load
@@ -156,3 +158,47 @@ def test_a_service_on_two_hosts_is_made_updated_without_a_lost_request_mended_an
     assert hosts.containers() == {"vm-a": [], "vm-b": []}
     assert list(hosts.root.iterdir()) == []
     assert hosts.store.list("") == []
+
+
+def test_the_articles_own_docker_run_is_reproduced_by_a_stack_of_one_host(
+    make_project: Callable[..., Any], hosts: Hosts, tmp_path: Path
+) -> None:
+    project, example = make_project(), REPOSITORY / "examples" / "docker-run"
+    for file in ("__main__.py", "Pulumi.yaml"):
+        text = (example / file).read_text()
+        text = text.replace("../../components", str(REPOSITORY / "components")).replace("../../.venv", sys.prefix)
+        (project.root / file).write_text(text)
+    (project.root / "stacks").rename(tmp_path / "stacks")
+    engine, address = hosts.site[0], hosts.store.address
+    config = {
+        "address": engine.host,
+        "ip": engine.address,
+        "model": str(REPOSITORY / "models/digits"),
+        "directory": str(hosts.root),
+        "port": 8601,
+        "grpc_port": 8600,
+        "images": hosts.arguments()["images"],
+        "store": {
+            "endpoint": address.endpoint,
+            "pull_endpoint": hosts.pull_endpoint,
+            "access_key": address.access_key,
+            "secret_key": address.secret_key,
+        },
+    }
+    (project.root / "Pulumi.test.yaml").write_text(
+        yaml.safe_dump({"config": {f"docker-run:{key}": value for key, value in config.items()}})
+    )
+    assert project.pulumi("stack", "init", "test").code == 0
+    done = project.up()
+    assert done.code == 0, done
+    # What the article asks for: the model bind-mounted at /models/NAME, MODEL_NAME, REST on a published port.
+    client = engine.client()
+    (server,) = [it for it in client.containers.list() if not it.name.endswith("-gateway")]
+    mount = next(it for it in server.attrs["Mounts"] if it["Destination"] == "/models/digits")
+    assert (mount["Type"], mount["RW"]) == ("bind", False)
+    assert "MODEL_NAME=digits" in server.attrs["Config"]["Env"]
+    assert "8501/tcp" in server.attrs["HostConfig"]["PortBindings"]
+    client.close()
+    assert "AVAILABLE" in hosts.get(f"http://{engine.address}:8601/v1/models/digits")
+    done = project.destroy()
+    assert done.code == 0, done
