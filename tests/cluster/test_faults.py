@@ -83,9 +83,9 @@ def test_a_release_that_was_tampered_with_starts_nowhere_and_what_serves_goes_on
     assert served(place, body) == 200  # the old release, which no new Pod has replaced
 
 
-def test_an_update_mends_the_store(stack, place, body):
-    done = stack.up("--refresh")
-    assert done.code == 0, done
+def test_an_update_mends_the_store(stack, place, body, eventually):
+    # A Pod whose fetch failed waits longer each time before it tries again; an update that finds it waiting says so, and is run again.
+    eventually(lambda: stack.up("--refresh").code == 0, 400)
     assert served(place, body) == 200
 
 

@@ -1,6 +1,7 @@
 """Requests to one API server: authentication, retries, and errors in words."""
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -135,6 +136,8 @@ class Client:
                 method, url, body=data, headers=headers, retries=False, timeout=urllib3.Timeout(connect=5, read=_TIMEOUT_SECONDS)
             )
         except urllib3.exceptions.SSLError as error:
+            if isinstance(error.args[0] if error.args else None, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+                return _in_words(error), None  # it, or a proxy before it, closed the connection: it is going or coming
             raise UnreachableError(f"the API server {api.configuration.host} is not trusted: {error}") from None
         except urllib3.exceptions.HTTPError as error:
             return _in_words(error), None

@@ -44,6 +44,7 @@ AFTER: Mapping[str, tuple[str, ...]] = {
     "service": ("gateway",),
 }
 AWAITED = ("Deployment", "Service")
+FORCE = "pulumi.com/patchForce"
 OPERATOR_GROUP = "monitoring.coreos.com"
 
 
@@ -136,7 +137,7 @@ class _Declared:
             depends_on=[*before, *self.after(key)],
             custom_timeouts=CustomTimeouts(create=seconds, update=seconds) if kind in AWAITED else None,
         )
-        self.resources[key] = _class_of(version, kind)(f"{self.name}-{key}", metadata=outline["metadata"], **content, opts=opts)
+        self.resources[key] = _class_of(version, kind)(f"{self.name}-{key}", metadata=_metadata(outline), **content, opts=opts)
 
     def after(self, key: str) -> list[pulumi.Resource]:
         """What has to be there first: always the namespace, if it is ours."""
@@ -145,6 +146,13 @@ class _Declared:
             it for other, it in self.resources.items()
             if other != key and (other == "namespace" or other in wanted or any(other.startswith(w) for w in wanted if w.endswith("-")))
         ]  # fmt: skip
+
+
+def _metadata(outline: Json) -> Json:
+    """What somebody changed by hand is taken back by the next update, and does not stop it. What we do not name (an autoscaled
+    Deployment's replicas) stays somebody else's."""
+    metadata: Json = outline["metadata"]
+    return {**metadata, "annotations": {**metadata.get("annotations", {}), FORCE: "true"}}
 
 
 def _field(objects: Mapping[str, Json], key: str, name: str) -> Any:
