@@ -92,7 +92,7 @@ def test_a_server_that_answers_wrong_is_refused_and_leaves_nothing(
 def test_a_server_that_ends_says_why_at_once(
     plugin: Any, machine: Any, server_inputs: Callable[..., Any], make_release: Callable[..., Release]
 ) -> None:
-    inputs = {**server_inputs(make_release()), "memory_mib": 16}
+    inputs = {**server_inputs(make_release()), "memory_mib": 64}
     with pytest.raises(Exception, match=r"host vm-a: the new server of times ended before it answered \((it needs more memory|status)"):
         plugin.create(KIND, inputs)
     assert machine.containers() == []

@@ -1,6 +1,7 @@
 """Commands built from a pinned Go module, and what names them in the cache."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def module(folder: Path, **commands: str) -> Path:
 def test_all_commands_of_a_module_are_built_at_once_and_only_they_are_left(layout: Layout, tmp_path: Path) -> None:
     source = module(tmp_path / "source", **{name: COMMAND.replace("{name}", name) for name in ("one", "two")})
     target = layout.cache / "small" / "bin"
+    layout.venv.symlink_to(sys.prefix)  # its uv fetches a compiler where the machine has none
     compile_module(layout, source, ["./one", "./two"], target, what="two commands", flags="-X main.version=7")
     said = [subprocess.run([target / name], capture_output=True, text=True, check=True).stderr for name in ("one", "two")]
     assert said == ["one 7\n", "two 7\n"]

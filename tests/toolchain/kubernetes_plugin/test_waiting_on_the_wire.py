@@ -67,6 +67,7 @@ def test_replicas_that_the_program_leaves_out_belong_to_the_autoscaler(
     made = creating.result()
     kubernetes.patch(f"/apis/apps/v1/namespaces/{namespace}/deployments/it/scale", {"spec": {"replicas": 3}})
     eventually(lambda: kubernetes.run_pods(namespace) == 3)
+    eventually(lambda: kubernetes.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/it")["status"].get("availableReplicas") == 3)
     read = plugin.read(made)
     assert plugin.diff(read, deployment(namespace)).changes == provider_pb2.DiffResponse.DIFF_NONE
     updating = in_background(lambda: plugin.update(read, deployment(namespace, "local/none:2")))
