@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+from toolchain import cluster as test_cluster
 
 from isthmus.release.store import Store
 
@@ -101,6 +102,32 @@ def test_a_quota_that_is_exceeded_is_named(stack, arguments, place, body):
     configure(stack, arguments, version=2)
     done = stack.up()
     assert done.code == 0, done
+
+
+def test_an_api_server_that_is_away_for_half_a_minute_delays_an_update_and_no_more(stack, arguments, place, body):
+    configure(stack, arguments, version=3, kubernetes={"deadline_seconds": 240})  # beside the half minute
+    process = stack.start("up", "--yes", "--stack", "test")
+    try:
+        before = place.kubectl("get", STABLE, "-n", NAMESPACE, "-o", "jsonpath={.metadata.generation}")
+        deadline = time.monotonic() + 120
+        while place.kubectl("get", STABLE, "-n", NAMESPACE, "-o", "jsonpath={.metadata.generation}") == before:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        test_cluster.control(place.cluster, "stop", "kube-apiserver")
+        try:
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                assert process.poll() is None, process.communicate()[0]
+                time.sleep(0.5)
+        finally:
+            test_cluster.control(place.cluster, "start", "kube-apiserver")
+        text, _ = process.communicate(timeout=240)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, text
+    assert served(place, body) == 200
 
 
 def test_an_engine_that_is_killed_in_the_middle_leaves_nothing_that_the_next_update_cannot_take_over(make_project, arguments, place):
