@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from isthmus.platforms.fetch import fetch_plan
+from isthmus.platforms.gateway import CANARY, STABLE
 from isthmus.platforms.gateway_options import options_of
 from isthmus.platforms.images import Images
+from isthmus.platforms.kubernetes.naming import dns_label
 from isthmus.platforms.kubernetes.resources import Resources, server_resources
 from isthmus.platforms.kubernetes.spec import GatewayPods, KubernetesService, Observability, Pool, Served, Store, Track
 from isthmus.release.manifest import SERVING, Release
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from isthmus.arguments import Cloud
     from isthmus.planning import ServicePlan
 
-STABLE, CANARY = "stable", "canary"
 # Of the folder for a release that is not known yet, and of the gateway, which is the same for every model.
 _UNKNOWN_MODEL_BYTES = 0
 
@@ -94,8 +95,6 @@ def autoscales(args: "Cloud") -> bool:
 
 def namespace_of(args: "Cloud", name: str) -> str:
     """The namespace: the one that is given, else the service's own."""
-    from isthmus.platforms.kubernetes.naming import dns_label
-
     return args.kubernetes.namespace or dns_label(name)
 
 

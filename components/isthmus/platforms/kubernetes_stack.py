@@ -15,11 +15,12 @@ from pulumi_kubernetes import Provider
 from isthmus import arguments, compiling
 from isthmus.errors import IsthmusError, PlatformError
 from isthmus.planning import ServicePlan
+from isthmus.platforms.gateway import CANARY, STABLE
 from isthmus.platforms.gateway_options import SECRETS
 from isthmus.platforms.kubernetes import manifests
 from isthmus.platforms.kubernetes.naming import Json, named
 from isthmus.platforms.kubernetes.spec import KubernetesService
-from isthmus.platforms.kubernetes_service import CANARY, STABLE, namespace_of, service_of
+from isthmus.platforms.kubernetes_service import namespace_of, service_of
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import GOLDEN_NAME, Release
 from isthmus.resources import CanaryGate, GatewayTraffic, PublishedRelease
