@@ -61,9 +61,9 @@ bench:  ## how long previews take
 	$(PREPARE) stack
 	$(ACTIVE) python benchmarks/preview.py $(ARGS)
 
-train:  ## train the example model again
-	$(PREPARE) environment
-	$(ACTIVE) python models/digits/train.py
+train:  ## train the example models again (ARGS: the names of some)
+	$(PREPARE) developer
+	$(ACTIVE) for name in $(or $(ARGS),digits commands lectures); do python "models/$$name/train.py" || exit 1; done
 
 lock:  ## resolve requirements*.in into the lock files
 	$(PREPARE) lock

@@ -54,6 +54,19 @@ def test_a_wrong_argument_is_named_with_what_was_expected(change, where, said):
     assert said in found[0]
 
 
+@pytest.mark.parametrize(
+    ("recipe", "text"),
+    [("prune + int8", "prune:80%+int8"), (["prune:80%", "int8"], "prune:80%+int8"), ("auto", "auto:smallest"), (("int4",), "int4")],
+)
+def test_a_recipe_is_a_text_or_a_list_of_steps_and_becomes_its_canonical_text(recipe, text):
+    assert check(Edge, {"model": "m", "fleet": "f.yaml", "recipe": recipe}, "x").recipe == text
+
+
+def test_everything_that_is_wrong_with_a_recipe_is_said_with_its_place():
+    found = messages(Cloud, {**GOOD, "recipe": ["prune:0%", "int9"], "version": 0})
+    assert [message.split(": ")[0] for message in found] == [f"services.digits.{place}" for place in ("recipe[0]", "recipe[1]", "version")]
+
+
 def test_a_missing_argument_is_named():
     assert messages(Cloud, {"model": "m", "p95_ms": 5}) == [
         "services.digits.requests_per_second: is missing; expected a value. Fix: add it"

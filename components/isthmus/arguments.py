@@ -14,8 +14,8 @@ from pulumi import Input
 from pydantic import Field
 
 from isthmus import platform_rules
-from isthmus.checking import Checked, M, Name, Percent, Port, Positive, Share, one_of, problems_of
-from isthmus.compile.recipes import RECIPES
+from isthmus.checking import Checked, M, Name, Percent, Port, Positive, RecipeText, Seconds, Share, one_of, problems_of
+from isthmus.compile.request import TRAINING_DEADLINE_SECONDS
 from isthmus.errors import InputError, Problem
 from isthmus.platform_arguments import (
     Canary,
@@ -67,14 +67,23 @@ class StoreArgs(TypedDict, total=False):
 
 
 class SourceArgs(TypedDict, total=False):
-    """What to compile, and the promise it must keep. Shared by all components."""
+    """What to compile, and the promise it must keep. Shared by all components.
+
+    recipe: a text such as "int8", "auto" or "prune:80% + int8", or a list of steps. min_accuracy: in [0, 1].
+    training_deadline_seconds: for a recipe that trains. allow_unsafe: a .keras file may carry Python code, which then runs.
+    signature: of a source with several. custom_objects: the module that registers the classes that a .keras file needs.
+    """
 
     model: Input[str]
     model_name: Input[str]
-    recipe: Input[str]
+    recipe: Input[Any]
     version: Input[int]
     evaluation: Input[str]
     min_accuracy: Input[float]
+    training_deadline_seconds: Input[int]
+    allow_unsafe: Input[bool]
+    signature: Input[str]
+    custom_objects: Input[str]
     platform: Input[str]
     local: Input[LocalArgs]
     bucket: Input[str]
@@ -152,10 +161,14 @@ class Store(Checked):
 class Source(Checked):
     model: Annotated[str, Field(min_length=1)]
     model_name: Name | None = None
-    recipe: Annotated[str, one_of(tuple(RECIPES), "recipe")] = "int8"
+    recipe: RecipeText = "int8"
     version: Annotated[int, Field(ge=1, lt=2**31)] = 1
     evaluation: str | None = None
     min_accuracy: Share | None = None
+    training_deadline_seconds: Seconds = TRAINING_DEADLINE_SECONDS
+    allow_unsafe: bool = False
+    signature: Annotated[str, Field(min_length=1)] | None = None
+    custom_objects: Annotated[str, Field(min_length=1)] | None = None
     platform: Annotated[str, one_of(PLATFORMS, "platform")] = "local"
     local: Local = Local()
     bucket: BUCKET = "models"

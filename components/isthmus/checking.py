@@ -3,10 +3,12 @@
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from isthmus.compile.recipes import parse as parse_recipe
 from isthmus.errors import Problem
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
@@ -28,6 +30,23 @@ def _suggestion(value: str, known: tuple[str, ...]) -> str:
     return f". Fix: did you mean {close[0]!r}?" if close else ""
 
 
+class _FoundError(ValueError):
+    """More than one thing that is wrong with one value, or with a place inside it. The problems' paths begin at the value."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = problems
+        super().__init__(str(problems[0]))
+
+
+def _recipe_text(value: object) -> str:
+    recipe, problems = parse_recipe(value, "")
+    if recipe is None:
+        raise _FoundError(problems)
+    return recipe.text
+
+
+RecipeText = Annotated[str, BeforeValidator(_recipe_text)]
+"""A recipe, given as a text or as a list of steps; checked, it is the canonical text."""
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -61,7 +80,7 @@ def problems_of(model: type[M], raw: object, path: str) -> tuple[M | None, list[
     try:
         checked = model.model_validate(dict(raw))
     except ValidationError as error:
-        return None, [_problem(item, model, path) for item in error.errors(include_url=False)]
+        return None, [problem for item in error.errors(include_url=False) for problem in _problems(item, model, path)]
     return checked, list(_together(checked, path))
 
 
@@ -82,6 +101,14 @@ def same_twice(items: Sequence[Any], key: Callable[[Any], object], path: str, wh
     """One problem for each value that two items share."""
     values = [key(item) for item in items]
     return [Problem(path, f"two {what} {value!r}", f"different {what}") for value in dict.fromkeys(values) if values.count(value) > 1]
+
+
+def _problems(item: Any, model: type[BaseModel], path: str) -> list[Problem]:
+    found = item.get("ctx", {}).get("error")
+    if not isinstance(found, _FoundError):
+        return [_problem(item, model, path)]
+    where = ".".join([path, *(str(part) for part in item["loc"])])
+    return [replace(problem, path=where + problem.path) for problem in found.problems]
 
 
 def _problem(item: Any, model: type[BaseModel], path: str) -> Problem:

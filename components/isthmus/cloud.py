@@ -10,7 +10,8 @@ from pulumi import Output, ResourceOptions
 from isthmus import arguments, compiling
 from isthmus.arguments import CloudModelServiceArgs
 from isthmus.checking import problems_of
-from isthmus.errors import Problem
+from isthmus.compile.source import TFLITE, no_serving_variant
+from isthmus.errors import Problem, SourceError
 from isthmus.planning import ServicePlan, plan_of
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import SERVING, Release
@@ -66,13 +67,24 @@ def check(name: str, args: object, path: str) -> tuple[arguments.Cloud | None, l
     """The checked arguments, and everything that can be seen to be wrong before anything is built."""
     checked, problems = problems_of(arguments.Cloud, args, path)
     if checked is not None:
-        problems = problems + compiling.source_problems(checked, checked.model_name or name, path)
+        model_name = checked.model_name or name
+        problems = problems + compiling.source_problems(checked, model_name, path)
+        source, _ = compiling.request_of(checked, model_name).find(path)
+        if source is not None and source.kind == TFLITE:
+            problems.append(no_serving_variant(repr(checked.model), f"{path}.model"))
     return checked, problems
 
 
 def _judge(args: arguments.Cloud, release: Release, path: str) -> str:
+    described = _describe(release, path)
     source = "profile" if args.profile.service_ms else f"measured on {release.record.machine_class}"
-    return f"{compiling.describe(release, SERVING)}\n{plan_of(args, release, path).explain()}; μ: {source}"
+    return f"{described}\n{plan_of(args, release, path).explain()}; μ: {source}"
+
+
+def _describe(release: Release, path: str) -> str:
+    if all(variant.kind != SERVING for variant in release.manifest.variants):  # one that is named by its digest, say
+        raise SourceError([no_serving_variant(f"release {release.digest}", f"{path}.model")])
+    return compiling.describe(release, SERVING)
 
 
 def _canary(component: pulumi.Resource, args: arguments.Cloud, model_name: str, path: str) -> compiling.Compiling | None:
@@ -80,9 +92,8 @@ def _canary(component: pulumi.Resource, args: arguments.Cloud, model_name: str, 
     if args.canary is None:
         return None
     given = {key: value for key, value in args.canary.model_dump().items() if value is not None}
-    return compiling.start(
-        component, args.model_copy(update=given), model_name, f"{path}.canary", lambda it: compiling.describe(it, SERVING)
-    )
+    path = f"{path}.canary"
+    return compiling.start(component, args.model_copy(update=given), model_name, path, lambda release: _describe(release, path))
 
 
 def _serve_on(module: str) -> Callable[..., Served]:

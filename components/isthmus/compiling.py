@@ -11,9 +11,10 @@ from pulumi import Output
 
 from isthmus import arguments
 from isthmus.compile import CompileRequest, check_accuracy, check_request, compile_release
-from isthmus.errors import GateError, InputError, IsthmusError, Problem, SourceError
+from isthmus.compile.recipes import AUTO
+from isthmus.errors import GateError, InputError, IsthmusError, Problem
 from isthmus.release.cache import ReleaseCache, default_cache_directory
-from isthmus.release.manifest import EDGE, SERVING, Release
+from isthmus.release.manifest import Release
 
 # A step that lasts longer says how long it has been at it.
 PROGRESS_INTERVAL_SECONDS = 2.0
@@ -44,6 +45,12 @@ def request_of(args: arguments.Source, model_name: str) -> CompileRequest:
         version=args.version,
         evaluation=Path(args.evaluation) if args.evaluation else None,
         base_directory=Path.cwd(),
+        # Only `auto` chooses by it. Two components that promise different things of one recipe share its compile.
+        min_accuracy=args.min_accuracy if args.recipe.startswith(AUTO) else None,
+        training_deadline_seconds=args.training_deadline_seconds,
+        allow_unsafe=args.allow_unsafe,
+        signature=args.signature,
+        custom_objects=args.custom_objects,
     )
 
 
@@ -101,6 +108,8 @@ def start(
             if problems:
                 raise GateError(problems)
             pulumi.log.info(judge(release), component)
+            if args.recipe.startswith(AUTO) and release.record.reason:
+                pulumi.log.info(f"recipe {args.recipe} chose {release.record.reason}", component)
         except IsthmusError as error:
             # RunError is what Pulumi shows as one clean message, without a traceback.
             raise pulumi.RunError(str(error)) from None
@@ -116,16 +125,16 @@ async def _compile(request: CompileRequest, cache: ReleaseCache, progress: Calla
         _running[request] = asyncio.ensure_future(compile_release(request, cache, progress))
     try:
         return await _running[request]
-    except SourceError as error:
+    except InputError as error:
         # The compiler knows the model's name; here is known where it stands in the program.
         names = [(problem, problem.path.removeprefix(request.model)) for problem in error.problems]
-        raise SourceError([replace(problem, path=path + rest) for problem, rest in names]) from error
+        raise type(error)([replace(problem, path=path + rest) for problem, rest in names]) from error
 
 
 def describe(release: Release, kind: str) -> str:
     """A release's variant of one kind: accuracy beside the source's, bytes, latency."""
     manifest, record = release.manifest, release.record
-    variant, timing = manifest.variant(kind), {SERVING: record.serving, EDGE: record.edge}[kind]
+    variant, timing = manifest.variant(kind), record.timing(kind)
     return (
         f"release {manifest.digest[:DIGEST_SHOWN]}, {kind} variant ({variant.recipe}): accuracy {_percent(variant.accuracy)} "
         f"(source {_percent(manifest.source_accuracy)}), {variant.size_bytes / 1000:.1f} kB, "

@@ -4,6 +4,7 @@
 operations are fixed.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,16 +57,15 @@ def build() -> Any:
     return keras.Model(image, layers.Dense(10, activation="softmax", name="probabilities")(x), name="digits")
 
 
-def train(examples: Data | None = None) -> Any:
-    """A trained Keras model. The held-out part is never looked at: neither to stop early nor to choose weights."""
+def fit(model: Any, epochs: int, callbacks: Sequence[Any] = (), examples: Data | None = None) -> None:
+    """Compiles and trains any Keras model with this input and output, on the training part alone."""
     import keras
     import tensorflow as tf
 
     keras.utils.set_random_seed(SEED)
     tf.config.experimental.enable_op_determinism()
     examples = examples or data()
-    model = build()
-    steps = EPOCHS * -(-len(examples.train_images) // BATCH_EXAMPLES)
+    steps = epochs * -(-len(examples.train_images) // BATCH_EXAMPLES)
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
     model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy", metrics=["accuracy"])
     shift = keras.layers.RandomTranslation(0.1, 0.1, fill_mode="constant", seed=SEED)
@@ -75,5 +75,14 @@ def train(examples: Data | None = None) -> Any:
         .batch(BATCH_EXAMPLES)
         .map(lambda images, labels: (shift(images, training=True), labels))
     )
-    model.fit(batches, epochs=EPOCHS, verbose=0, shuffle=False)  # the batches are shuffled already
+    model.fit(batches, epochs=epochs, callbacks=list(callbacks), verbose=0, shuffle=False)  # the batches are shuffled already
+
+
+def train(examples: Data | None = None) -> Any:
+    """A trained Keras model. The held-out part is never looked at: neither to stop early nor to choose weights."""
+    import keras
+
+    keras.utils.set_random_seed(SEED)
+    model = build()
+    fit(model, EPOCHS, examples=examples)
     return model

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from isthmus.compile import CompileRequest
-from isthmus.compile.build import build_release
 from isthmus.compile.key import resolve
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import MANIFEST_NAME, RECORD_NAME, Manifest, Record, Release
@@ -126,16 +125,64 @@ def digits_release(tmp_path_factory: pytest.TempPathFactory) -> DigitsRelease:
 
 @pytest.fixture
 def compile_here(tmp_path: Path) -> Callable[..., Release]:
-    """The worker's own work, in this process: quick, once TensorFlow is imported."""
+    """The jobs of a compile one after the other in this process: quick, once TensorFlow is imported. options: of the request."""
 
-    def run(source: str, base: Path, recipe: str = "float32", name: str = "release") -> Release:
-        request = CompileRequest("tiny", source, recipe, base_directory=base)
-        directory = tmp_path / name
-        build_release(request, resolve(request), directory, lambda _: None)
+    def run(source: str, base: Path, recipe: str = "float32", name: str = "release", **options: Any) -> Release:
+        from isthmus.compile.jobs import JOBS
+
+        request = CompileRequest("tiny", source, recipe, base_directory=base, **options)
+        work = tmp_path / name
+        work.mkdir()
+        common = json.loads(json.dumps({"request": asdict(request), "source": asdict(resolve(request)), "work": work}, default=str))
+        for index in range(len(JOBS["prepare"](common, lambda _: None)["recipes"])):
+            JOBS["candidate"]({**common, "index": index}, lambda _: None)
+        for kind in ("time", "finish"):
+            JOBS[kind](common, lambda _: None)
+        directory = work / "release"
         manifest = Manifest.from_bytes((directory / MANIFEST_NAME).read_bytes())
         return Release(directory, manifest, Record.from_bytes((directory / RECORD_NAME).read_bytes()))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def build_tflite() -> Callable[..., bytes]:
+    """Writes .tflite files of one operator, from `x` to `y`, float32 [1, 4] each, without TensorFlow."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def new(kind: str, **fields: Any) -> Any:
+        made = getattr(schema, kind + "T")()
+        for name, value in fields.items():
+            setattr(made, name, value)
+        return made
+
+    def build(operator: str, constant: "np.ndarray[Any, Any] | None" = None, *, custom: str | None = None, output: str = "y") -> bytes:
+        """constant: its second input. custom: the name of a CUSTOM operator. output: the name of `y` in the signature."""
+        code = getattr(schema.BuiltinOperator, operator)
+        tensors = [new("Tensor", name=name, shape=[1, 4], type=schema.TensorType.FLOAT32, buffer=0) for name in ("x", "y")]
+        buffers, inputs = [new("Buffer")], [0]
+        if constant is not None:
+            kind = {"float32": schema.TensorType.FLOAT32, "int8": schema.TensorType.INT8}[constant.dtype.name]
+            buffers.append(new("Buffer", data=list(constant.tobytes())))
+            tensors.append(new("Tensor", name="weights", shape=list(constant.shape), type=kind, buffer=1))
+            inputs.append(2)
+        options = {"builtinOptionsType": schema.BuiltinOptions.AddOptions, "builtinOptions": new("AddOptions")} if operator == "ADD" else {}
+        call = new("Operator", opcodeIndex=0, inputs=inputs, outputs=[1], **options)
+        maps = [new("TensorMap", name=name, tensorIndex=index) for index, name in enumerate(("x", output))]
+        model = new(
+            "Model",
+            version=3,
+            operatorCodes=[new("OperatorCode", builtinCode=code, deprecatedBuiltinCode=min(code, 127), version=1, customCode=custom)],
+            subgraphs=[new("SubGraph", tensors=tensors, inputs=[0], outputs=[1], operators=[call], name="main")],
+            buffers=buffers,
+            signatureDefs=[new("SignatureDef", signatureKey="serving_default", subgraphIndex=0, inputs=maps[:1], outputs=maps[1:])],
+        )
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from isthmus.compile.evaluation import Evaluation
-from isthmus.compile.golden import GOLDEN_EXAMPLES, choose_golden, difference, golden_json, golden_tolerance, nice_ceiling
-from isthmus.compile.load import SourceModel
-from isthmus.release.manifest import TensorSpec
+from isthmus.compile.golden import (
+    GOLDEN_EXAMPLES,
+    choose_golden,
+    difference,
+    golden_json,
+    golden_tolerance,
+    largest_difference,
+    mean_difference,
+    nice_ceiling,
+)
 
 positive = st.floats(1e-12, 1e12)
 
@@ -29,23 +36,20 @@ def test_a_nice_ceiling_forgets_the_last_bits(value: float) -> None:
     assert nice_ceiling(value, 1e-9) == nice_ceiling(math.nextafter(value, 0), 1e-9) or value in (0.5, 1.0, 2.0)
 
 
-def _models(seed: int) -> tuple[SourceModel, SourceModel, Evaluation]:
+Answers = dict[str, NDArray[np.float32]]
+
+
+def _answers(seed: int) -> tuple[Evaluation, Answers, Answers]:
     """The same model on two processors: each answer differs by up to four units of the last place of a float32."""
     generator = np.random.default_rng(seed)
-    examples = generator.random((GOLDEN_EXAMPLES, 10), dtype=np.float32)
+    examples = generator.random((GOLDEN_EXAMPLES + 3, 10), dtype=np.float32)
     noise = 1 + generator.uniform(-4, 4, examples.shape) * np.finfo(np.float32).eps
-    spec = (TensorSpec("x", "float32", (-1, 10)),)
-
-    def model(factor: NDArray[np.float64]) -> SourceModel:
-        answers = {example.tobytes(): (example * row).astype(np.float32) for example, row in zip(examples, factor, strict=True)}
-        return SourceModel(spec, spec, lambda arrays: {"x": answers[arrays["x"].tobytes()][None]})
-
-    return model(np.ones(examples.shape)), model(noise), Evaluation({"x": examples}, None)
+    return Evaluation({"x": examples}, None), {"x": examples}, {"x": (examples * noise).astype(np.float32)}
 
 
 def test_golden_vectors_are_the_same_on_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     def share() -> float:
-        texts = [[golden_json("s", choose_golden(model, data)) for model in (here, there)] for here, there, data in map(_models, range(60))]
+        texts = [[golden_json("s", choose_golden(data, found)) for found in both] for data, *both in map(_answers, range(60))]
         return float(np.mean([here == there for here, there in texts]))
 
     assert share() >= 0.9
@@ -54,18 +58,24 @@ def test_golden_vectors_are_the_same_on_another_processor(monkeypatch: pytest.Mo
 
 
 def test_the_tolerance_has_a_margin_over_the_worst_variant() -> None:
-    here, _, data = _models(1)
-    golden = choose_golden(here, data)
-    assert golden_tolerance(golden, [0.0, 0.03]) == 0.2
-    assert golden_tolerance(golden, [0.0]) == 0.002
+    data, here, _ = _answers(1)
+    decimals = choose_golden(data, here).decimals
+    assert golden_tolerance(decimals, [0.0, 0.03]) == 0.2
+    assert golden_tolerance(decimals, [0.0]) == 0.002
+
+
+def test_golden_vectors_are_the_first_examples_with_their_own_answers() -> None:
+    data, here, _ = _answers(2)
+    golden = choose_golden(data, here)
+    assert len(golden.inputs["x"]) == len(golden.answers["x"]) == GOLDEN_EXAMPLES
+    assert (golden.inputs["x"] == golden.answers["x"]).all()
 
 
 def test_large_answers_are_rounded_to_fewer_decimals() -> None:
-    spec = (TensorSpec("x", "float32", (-1, 1)),)
-    model = SourceModel(spec, spec, lambda arrays: {"x": arrays["x"]})
-    golden = choose_golden(model, Evaluation({"x": np.array([[1234.5678], [np.inf], [np.nan]], np.float32)}, None))
+    values = np.array([[1234.5678], [np.inf], [np.nan]], np.float32)
+    golden = choose_golden(Evaluation({"x": values}, None), {"x": values})
     assert golden.outputs["x"][0, 0] == 1230.0
-    assert golden.step == 10.0
+    assert golden.decimals == -1
 
 
 def test_what_is_not_comparable_differs_infinitely() -> None:
@@ -74,3 +84,12 @@ def test_what_is_not_comparable_differs_infinitely() -> None:
     assert difference(np.array([1.0]), np.array([np.nan])) == math.inf
     assert difference(np.array(["a"]), np.array(["b"])) == math.inf
     assert difference(np.array([1, 5]), np.array([1, 3])) == 2
+
+
+def test_differences_of_several_outputs_are_taken_together() -> None:
+    expected = {"a": np.array([[1.0, np.inf], [2.0, np.nan]]), "text": np.array([["t"], ["t"]])}
+    found = {"a": np.array([[1.5, np.inf], [2.0, np.nan]]), "text": np.array([["t"], ["t"]])}
+    assert largest_difference(expected, found) == 0.5
+    assert mean_difference(expected, found) == 0.125
+    assert largest_difference(expected, {"a": found["a"]}) == math.inf
+    assert largest_difference({"a": expected["a"][:1]}, {"a": np.vstack([expected["a"], [[9.0, 9.0]]])}) == 0  # the first examples alone

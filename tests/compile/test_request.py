@@ -1,32 +1,18 @@
 """What is wrong with a request is said before anything runs: all of it at once, each with its property path."""
 
-import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from isthmus.compile import RECIPES, CompileRequest, check_request
-from isthmus.compile.key import compile_key, resolve
+from isthmus.compile.key import resolve
 from isthmus.compile.source import KERAS_NAME
 from isthmus.errors import SourceError
 
 
 def _request(source: str, base: Path, **changes: object) -> CompileRequest:
     return CompileRequest(**{"model": "digits", "source": source, "recipe": "int8", "base_directory": base, **changes})
-
-
-def _key(request: CompileRequest) -> str:
-    return compile_key(request, resolve(request))
-
-
-def _keras_file(path: Path, *, weights: bytes = b"weights", saved_at: str = "Monday", compression: int = zipfile.ZIP_STORED) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr("metadata.json", saved_at)
-        archive.writestr("config.json", "{}")
-        archive.writestr("model.weights.h5", weights)
-    return path
 
 
 @pytest.mark.parametrize("source", ["models/digits", "models/digits/model.keras", "models.digits.model:build"])
@@ -43,7 +29,8 @@ def test_good_sources_have_no_problems(project: Path, source: str) -> None:
         ("versions", "holds versions, not a model"),
         ("broken.keras", "cannot be read (File is not a zip file)"),
         ("partial.keras", "lacks model.weights.h5"),
-        ("model.tflite", "is not a kind of model that can be compiled"),
+        ("model.tflite", "'model.tflite' cannot be read"),
+        ("model.h5", "is not a kind of model that can be compiled"),
         ("nowhere.models:build", "there is no module 'nowhere.models'"),
         ("code:build", "code.py has no function 'build'"),
         ("mistake:build", "mistake.py:1: SyntaxError"),
@@ -57,6 +44,7 @@ def test_a_bad_source_is_named_with_its_path(tmp_path: Path, source: str, said: 
     with zipfile.ZipFile(tmp_path / "partial.keras", "w") as archive:
         archive.writestr("config.json", "{}")
     (tmp_path / "model.tflite").write_bytes(b"")
+    (tmp_path / "model.h5").write_bytes(b"")
     (tmp_path / "code.py").write_text("def other():\n    raise RuntimeError('never run')\n")
     (tmp_path / "mistake.py").write_text("def build(:\n")
     (problem,) = check_request(_request(source, tmp_path), "digits")
@@ -67,8 +55,15 @@ def test_a_bad_source_is_named_with_its_path(tmp_path: Path, source: str, said: 
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
-    request = _request("none", tmp_path, model="two words", recipe="int3", version=0, evaluation=Path("none.npz"))
-    assert [problem.path for problem in check_request(request, "a")] == ["a", "a.recipe", "a.version", "a.model", "a.evaluation"]
+    request = _request("none", tmp_path, model="two words", recipe="int3+prune:0%", version=0, evaluation=Path("none.npz"))
+    assert [problem.path for problem in check_request(request, "a")] == [
+        "a",
+        "a.recipe",
+        "a.recipe",
+        "a.version",
+        "a.model",
+        "a.evaluation",
+    ]
     assert "one of " + ", ".join(RECIPES) in str(check_request(request, "a")[1])
 
 
@@ -86,52 +81,71 @@ def test_checking_runs_none_of_the_users_code(tmp_path: Path) -> None:
     assert check_request(_request("mine.models:build", tmp_path), "digits") == []
 
 
-def test_the_key_is_of_the_content_not_of_place_or_time(tmp_path: Path) -> None:
-    one = _request("one.keras", tmp_path)
-    _keras_file(tmp_path / "one.keras")
-    _keras_file(tmp_path / "elsewhere" / "one.keras", saved_at="Tuesday")
-    assert _key(one) == _key(_request("one.keras", tmp_path / "elsewhere"))
-    _keras_file(tmp_path / "elsewhere" / "one.keras", weights=b"other weights")
-    assert _key(one) != _key(_request("one.keras", tmp_path / "elsewhere"))
+FIT = "def fit(model, epochs, callbacks=()): ...\ndef student(): ...\n"
 
 
-def test_the_key_covers_everything_that_the_release_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = _keras_file(tmp_path / "digits" / KERAS_NAME).parent
-    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
-        archive.writestr("y.npy", b"other")
-    request = _request("digits", tmp_path)
-    keys = [_key(request)]
-    keys += [_key(_request("digits", tmp_path, **change)) for change in ({"recipe": "float16"}, {"version": 2}, {"model": "figures"})]
-    keys.append(_key(_request("digits", tmp_path, evaluation=Path("other.npz"))))
-    with zipfile.ZipFile(folder / "evaluation.npz", "w") as archive:
-        archive.writestr("y.npy", b"labels")
-    keys.append(_key(request))
-    monkeypatch.setattr("isthmus.compile.key.tool_versions", lambda: (("keras", "99"),))
-    keys.append(_key(request))
-    monkeypatch.setattr("isthmus.compile.key._own_code", lambda: "other code")
-    keys.append(_key(request))
-    assert len(set(keys)) == len(keys)
-    assert keys[-1] == _key(request)
+def _folder(base: Path, *, training: str | None = FIT, evaluation: bool = True, calibration: bool = False) -> Path:
+    """A model folder, as far as it is looked at before anything runs."""
+    folder = base / "digits"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / KERAS_NAME, "w") as archive:
+        archive.writestr("config.json", '{"class_name": "Functional"}')
+        archive.writestr("model.weights.h5", "weights")
+    if training is not None:
+        (folder / "model.py").write_text(training)
+    for name, member, wanted in (("evaluation.npz", "y.npy", evaluation), ("calibration.npz", "x.npy", calibration)):
+        if wanted:
+            with zipfile.ZipFile(folder / name, "w") as archive:
+                archive.writestr(member, "")
+    return folder
 
 
-def test_the_key_of_a_function_covers_its_package_and_what_it_imports(tmp_path: Path) -> None:
-    package = tmp_path / "zoo"
-    package.mkdir()
-    (package / "model.py").write_text("import shared\nfrom zoo import layers\ndef build(): ...\n")
-    (package / "layers.py").write_text("A = 1\n")
-    (package / "weights.h5").write_bytes(b"1")
-    (tmp_path / "shared.py").write_text("import deeper\n")
-    (tmp_path / "deeper.py").write_text("B = 1\n")
-    (tmp_path / "unrelated.py").write_text("C = 1\n")
-    request = _request("zoo.model:build", tmp_path)
-    keys = [_key(request)]
-    for file in ("zoo/model.py", "zoo/layers.py", "zoo/weights.h5", "shared.py", "deeper.py"):
-        (tmp_path / file).write_text((tmp_path / file).read_text() + "# changed\n")
-        keys.append(_key(request))
-    assert len(set(keys)) == 6
-    (tmp_path / "unrelated.py").write_text("C = 2\n")
-    (package / "__pycache__").mkdir()
-    (package / "__pycache__" / "model.pyc").write_bytes(b"")
-    assert _key(request) == keys[-1]
-    shutil.copytree(tmp_path, tmp_path.with_name("copy"))
-    assert _key(_request("zoo.model:build", tmp_path.with_name("copy"))) == keys[-1]
+@pytest.mark.parametrize(
+    "recipe", ["int4", "auto", "auto:fastest", "prune:80% + int8", "distil:student+slim", "int8-static", "slim:rank=90%"]
+)
+def test_a_folder_that_has_what_the_recipe_needs_has_no_problems(tmp_path: Path, recipe: str) -> None:
+    _folder(tmp_path, calibration=True)
+    assert check_request(_request("digits", tmp_path, recipe=recipe), "a") == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("prune:80%+int8", "a.recipe: prune:80% trains, and 'digits' has no training function; expected a model.py beside model.keras"),
+        ("distil+slim:width=50%", "a.recipe: distil:50%, slim:width=50% trains"),
+        ("int8-static", "a.recipe: int8-static measures the activations' ranges on calibration data, and 'digits' has none"),
+        ("auto", "a.recipe: auto chooses by accuracy, and 'digits' has no evaluation data"),
+    ],
+)
+def test_what_a_recipe_needs_and_the_source_lacks_is_said_before_anything_runs(tmp_path: Path, recipe: str, said: str) -> None:
+    _folder(tmp_path, training=None, evaluation=False)
+    (problem,) = check_request(_request("digits", tmp_path, recipe=recipe), "a")
+    assert str(problem).startswith(said)
+
+
+def test_a_recipe_without_needs_is_right_for_a_bare_folder(tmp_path: Path) -> None:
+    _folder(tmp_path, training=None, evaluation=False)
+    assert check_request(_request("digits", tmp_path, recipe="slim:rank=90%+int4"), "a") == []
+
+
+def test_a_student_that_the_module_does_not_define_is_named(tmp_path: Path) -> None:
+    _folder(tmp_path, training="raise RuntimeError('never run')\n" + FIT)
+    assert check_request(_request("digits", tmp_path, recipe="distil:student"), "a") == []
+    (problem,) = check_request(_request("digits", tmp_path, recipe="distil:pupil"), "a")
+    assert str(problem) == "a.recipe: model.py has no function 'pupil'; expected one that builds the student. Fix: correct the name"
+
+
+def test_structure_steps_need_the_layers_of_a_keras_model(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"")
+    (problem,) = check_request(_request("saved", tmp_path, recipe="slim+prune:80%+int8"), "")
+    assert "'saved' is no Keras model, and slim, prune:80% needs its layers" in str(problem)
+    assert problem.path == "recipe"
+    assert problem.fix == "name the Keras model, or write int8"
+
+
+def test_every_unmet_need_is_said_at_once(tmp_path: Path) -> None:
+    _folder(tmp_path, training=None)
+    request = _request("digits", tmp_path, recipe="prune+int8-static", min_accuracy=97.0, training_deadline_seconds=0)
+    paths = [problem.path for problem in check_request(request, "a")]
+    assert paths == ["a.min_accuracy", "a.training_deadline_seconds", "a.recipe", "a.recipe"]

@@ -14,13 +14,15 @@ import psutil
 import pytest
 
 from isthmus.compile import CompileRequest, check_accuracy, compile_release
-from isthmus.compile.run import worker_environment
+from isthmus.compile.process import worker_environment
 from isthmus.errors import IsthmusError, PlatformError, ResourceFullError, SourceError
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import EDGE, SERVING
 
 pytestmark = pytest.mark.slow
-WARM_FORBIDDEN = ("tensorflow", "keras", "numpy", "pulumi", "ai_edge_litert", "litert_quantizer")
+# What a warm preview must not load: it costs more than all that it does.
+WARM_FORBIDDEN = ("tensorflow", "keras", "numpy", "pulumi", "ai_edge_litert", "litert_quantizer", "boto3", "botocore")
+LAST_STEP = "choose, and write the release"
 
 
 def _request(project: Path, source: str = "models/digits", recipe: str = "int8", model: str = "digits") -> CompileRequest:
@@ -64,7 +66,7 @@ def test_the_golden_vectors_name_the_right_digits(digits_release: Any) -> None:
 def test_two_processes_at_once_compile_once(digits_release: Any) -> None:
     first, second = digits_release.results
     assert first["digest"] == second["digest"]
-    compiled = [any(line.startswith("step 6") for line in got["progress"]) for got in (first, second)]
+    compiled = [LAST_STEP in got["progress"] for got in (first, second)]
     assert sorted(compiled) == [False, True]
     waited = first if compiled[1] else second
     assert waited["progress"] == ["another process compiles digits: waiting for it"]
@@ -84,7 +86,7 @@ def test_a_damaged_entry_is_compiled_again_and_from_elsewhere_to_the_same_digest
     model.write_bytes(sound[: len(sound) // 2])
 
     again = preview.result(preview.start(tmp_path / "somewhere", "else", cache.directory))
-    assert again["progress"][-1].startswith("step 6 of 6")
+    assert again["progress"][-1] == LAST_STEP
     assert again["digest"] == digits_release.release.digest
     assert model.read_bytes() == sound
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
@@ -144,11 +146,31 @@ async def test_a_worker_that_dies_is_reported_with_its_log(sources: Path, tmp_pa
     assert _left_over(cache) == []
 
 
+async def test_a_model_that_needs_more_memory_than_there_is_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "models.py").write_text("def build():\n    return bytearray(1 << 48)\n")
+    cache = ReleaseCache(tmp_path / "cache")
+    with pytest.raises(ResourceFullError, match="the memory is not enough to compile digits"):
+        await compile_release(_request(tmp_path, "zoo.models:build"), cache, lambda _: None)
+    assert _left_over(cache) == []
+
+
+async def test_a_training_that_never_ends_is_ended_by_its_deadline(sources: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(sources / "single", folder)
+    (folder / "model.py").write_text("EPOCHS = 2\n\n\ndef fit(model, epochs, callbacks=()):\n    while True:\n        pass\n")
+    cache = ReleaseCache(tmp_path / "cache")
+    request = CompileRequest("digits", "model", "prune:80%+int8", base_directory=tmp_path, training_deadline_seconds=1)
+    with pytest.raises(SourceError, match="training_deadline_seconds"):
+        await compile_release(request, cache, lambda _: None)
+    assert _left_over(cache) == []
+
+
 async def _until_slow(cache: ReleaseCache) -> int:
     """The process id of a worker that runs the `slow` function."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        for partial in cache.directory.glob("work/*/tmp/partial"):
+        for partial in cache.directory.glob("work/*/tmp-*/partial"):
             if text := partial.read_text():
                 return int(text)
         await asyncio.sleep(0.1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from isthmus.compile.edge import convert, tensor_types
+from isthmus.compile.contents import read_contents
 from isthmus.compile.golden import difference
 from isthmus.errors import SourceError
 from isthmus.release.manifest import EDGE, Release
@@ -85,16 +85,43 @@ def test_a_function_of_a_module_is_called(compile_here: Compile, sources: Path) 
 def test_a_recipe_shows_in_the_types_of_the_tensors(compile_here: Compile, sources: Path, recipe: str, wanted: str | None) -> None:
     release = compile_here("two_inputs.keras", sources, recipe)
     assert release.manifest.variant(EDGE).recipe == recipe
-    types = tensor_types((release.directory / "edge" / "model.tflite").read_bytes())
-    assert (types.get("int8", 0) > 0, types.get("float16", 0) > 0) == (wanted == "int8", wanted == "float16")
+    contents = read_contents((release.directory / "edge" / "model.tflite").read_bytes())
+    assert (contents.share("INT8") > 0, contents.share("FLOAT16") > 0) == (wanted == "int8", wanted == "float16")
     _both_meet_the_golden_vectors(release)
 
 
-def test_a_quantiser_that_does_nothing_is_noticed(compile_here: Compile, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    serving = compile_here("two_inputs.keras", sources).directory / "serving" / "1"
-    monkeypatch.setitem(convert.__globals__["_COMPRESS"], "int8", lambda plain, saved_model, where: plain)
-    with pytest.raises(SourceError, match="recipe int8 did not take on this model"):
-        convert(serving, "int8", "digits.model")
+@pytest.mark.parametrize("recipe", ["float32", "int8"])
+def test_a_ready_tflite_file_becomes_a_release_for_devices_alone(compile_here: Compile, sources: Path, tmp_path: Path, recipe: str) -> None:
+    made = (compile_here("two_inputs.keras", sources, name="made").directory / "edge" / "model.tflite").read_bytes()
+    (tmp_path / "ready.tflite").write_bytes(made)
+    release = compile_here("ready.tflite", tmp_path, recipe)
+    assert [variant.kind for variant in release.manifest.variants] == [EDGE]
+    assert release.record.serving is None
+    assert ((release.directory / "edge" / "model.tflite").read_bytes() == made) == (recipe == "float32")
+    golden = json.loads((release.directory / "golden.json").read_text())
+    for name, answers in golden["outputs"].items():
+        assert difference(np.array(answers), _edge_answer(release, golden["inputs"])[name]) <= release.manifest.golden_tolerance
+
+
+def test_a_chosen_signature_is_what_a_release_answers(compile_here: Compile, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weights = tf.Variable(np.eye(4, 2, dtype=np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, "x")])
+    def score(x: object) -> dict[str, object]:
+        return {"scores": tf.matmul(x, module.weights)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, "x")])
+    def largest(x: object) -> dict[str, object]:
+        return {"largest": tf.reduce_max(tf.matmul(x, module.weights), axis=1, keepdims=True)}
+
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": score, "largest": largest})
+    release = compile_here("saved", tmp_path, signature="largest")
+    assert release.manifest.signature == "serving_default"
+    assert [spec.name for spec in release.manifest.outputs] == ["largest"]
+    _both_meet_the_golden_vectors(release)
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,24 @@ def test_work_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(cache
     assert list((cache.directory / "work").iterdir()) == []
 
 
+def test_a_folder_whose_removal_was_cut_short_is_swept(cache: ReleaseCache) -> None:
+    left = cache.directory / "work" / "left"
+    left.mkdir(parents=True)
+    (left / "half.pb").write_bytes(b"half")
+    with cache.work_directory() as work:
+        assert [path for path in work.parent.iterdir() if path.is_dir()] == [work]
+
+
+def test_a_cache_that_may_only_be_read_gives_its_releases(cache: ReleaseCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = _fill(cache)
+
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert cache.get(KEY) == published
+
+
 def test_only_one_holds_the_lock_of_a_key(cache: ReleaseCache) -> None:
     with cache.lock(KEY), ThreadPoolExecutor(1) as pool:
 

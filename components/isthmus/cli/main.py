@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from isthmus.cli import advise
+from isthmus.cli import advise, cache
+from isthmus.cli.compile import command as compile_command
 from isthmus.cli.parts import Source
 from isthmus.errors import IsthmusError
 
@@ -110,6 +111,8 @@ def doctor() -> None:
 
 
 app.command(name="advise")(advise.command())
+app.add_typer(cache.app, name="cache")
+app.command(name="compile")(compile_command)
 
 
 def main() -> None:

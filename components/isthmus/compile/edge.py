@@ -1,33 +1,37 @@
-"""The edge variant: TFLite, compressed by a recipe. Runs in the worker."""
+"""The edge variant: TFLite, its weights stored as a recipe says. Runs in the worker."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from isthmus.compile.export import SIGNATURE
 from isthmus.errors import Problem, SourceError
+from isthmus.release.manifest import Layer
 
-QUANTISABLE_BYTES = 1 << 16
-"""Files smaller than this are mostly structure: their size says nothing about whether weights were quantised."""
-MAX_INT8_SHARE = 0.5
-MAX_FLOAT16_SHARE = 0.8
-
-
-def convert(saved_model: Path, recipe: str, where: str) -> bytes:
-    """The .tflite file of a SavedModel's serving_default signature. Raises SourceError."""
-    plain = _from_saved_model(saved_model, where)
-    converted = _COMPRESS[recipe](plain, saved_model, where)
-    _check_compressed(plain, converted, recipe, where)
-    return converted
+MAX_FLOAT_SHARE = 0.5
+"""Of the weights' bytes that may stay float32: quantisers skip what they do not know without a word."""
 
 
-def _from_saved_model(saved_model: Path, where: str, types: tuple[Any, ...] = ()) -> bytes:
+@dataclass(frozen=True)
+class Compressed:
+    """data: a .tflite file. layers: its quantised weights, read back from it; empty for float32 and float16."""
+
+    data: bytes
+    layers: tuple[Layer, ...] = ()
+
+
+def float_model(saved_model: Path, where: str) -> bytes:
+    """The .tflite file of a SavedModel's serving_default signature, weights as they are.
+
+    Raises:
+        SourceError: TFLite has no operators for it.
+    """
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE])
-    if types:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = list(types)
     try:
         return bytes(converter.convert())
     except (tf.errors.ResourceExhaustedError, OSError):
@@ -43,63 +47,60 @@ def _not_convertible(text: str, where: str) -> Problem:
     return Problem(where, f"the model cannot be converted for the edge: {what}", "operations that TFLite has", "replace these layers")
 
 
-def _float32(plain: bytes, _: Path, __: str) -> bytes:
-    return plain
+def compress(
+    plain: bytes, saved_model: Path | None, storage: str, calibration: Mapping[str, NDArray[Any]] | None, where: str
+) -> Compressed:
+    """A float .tflite file with its weights stored as `storage` says.
+
+    The result depends on the arguments alone, to the byte.
+
+    Args:
+        plain: the float file. saved_model: unused today; what it was converted from, if anything.
+        calibration: for int8-static: inputs by name, [examples, …] each.
+
+    Raises:
+        SourceError: a damaged file, one that is quantised already, weights that are not finite, calibration data that does not fit,
+            or a model on which the storage did not take.
+    """
+    del saved_model
+    if storage == "float32":
+        return Compressed(plain)
+    from isthmus.compile.quantise import compact, litert, optimal
+    from isthmus.compile.quantise.flatbuffer import read, write
+
+    original, prepared = read(plain, where), read(plain, where)
+    _check_float(original, where)
+    names = compact.prepare(prepared)
+    optimal.check_finite(prepared, names, where)
+    quantised = read(litert.quantise(write(prepared), storage, calibration, where), where)
+    _check_taken(*optimal.unquantised(quantised, prepared), storage, where)
+    found = optimal.weights(quantised, prepared, names)
+    if storage != "float16":
+        if not found:
+            raise SourceError([Problem(where, f"{storage} found no weights in this model", "layers with weights", "use recipe float32")])
+        optimal.optimise(quantised, prepared, found)
+    compact.finish(quantised, original)
+    data = write(quantised)
+    written = read(data, where)
+    places = {id(tensor): index for graph in quantised.subgraphs for index, tensor in enumerate(graph.tensors)}
+    layers = [
+        optimal.layer(written, written.subgraphs[weight.graph].tensors[places[id(weight.tensor)]], weight.name, weight.values)
+        for weight in found
+    ]
+    return Compressed(data, tuple(layers))
 
 
-def _float16(_: bytes, saved_model: Path, where: str) -> bytes:
-    import tensorflow as tf
-
-    return _from_saved_model(saved_model, where, (tf.float16,))
-
-
-def _int8(plain: bytes, _: Path, where: str) -> bytes:
-    """litert-quantizer rather than TFLiteConverter's own dynamic quantisation: on the digits model 3.66× smaller against
-    3.53×, the same accuracy (0.9911), as it also takes tensors of fewer than 1024 weights, all of them one scale per
-    channel."""
-    from litert_quantizer import Quantizer, recipe
-
-    quantizer = Quantizer(plain)
-    quantizer.load_quantization_recipe(recipe.dynamic_wi8_afp32())
-    try:
-        return bytes(quantizer.quantize().quantized_model)
-    except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+def _check_float(model: Any, where: str) -> None:
+    scaled = (t for graph in model.subgraphs for t in graph.tensors if t.quantization is not None and t.quantization.scale is not None)
+    if next(scaled, None) is not None:
         raise SourceError(
-            [Problem(where, f"the model cannot be quantised: {str(error).strip()[:300]}", fix="use recipe float16")]
-        ) from error
-
-
-_COMPRESS: dict[str, Callable[[bytes, Path, str], bytes]] = {"float32": _float32, "float16": _float16, "int8": _int8}
-_CHECKS = {"int8": ("int8", MAX_INT8_SHARE), "float16": ("float16", MAX_FLOAT16_SHARE)}
-
-
-def tensor_types(model: bytes) -> dict[str, int]:
-    """How many tensors of each type a .tflite file has, by numpy's name."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    counts: dict[str, int] = {}
-    for tensor in Interpreter(model_content=model).get_tensor_details():
-        name = tensor["dtype"].__name__
-        counts[name] = counts.get(name, 0) + 1
-    return counts
-
-
-def _check_compressed(plain: bytes, converted: bytes, recipe: str, where: str) -> None:
-    """Quantisers skip what they do not know without a word: the result itself must show what the recipe promises."""
-    if recipe not in _CHECKS:
-        return
-    wanted, share = _CHECKS[recipe]
-    has_type = tensor_types(converted).get(wanted, 0) > tensor_types(plain).get(wanted, 0)
-    small = len(plain) < QUANTISABLE_BYTES or len(converted) <= share * len(plain)
-    if not (has_type and small):
-        raise SourceError(
-            [
-                Problem(
-                    where,
-                    f"recipe {recipe} did not take on this model: {len(plain)} bytes became {len(converted)}, "
-                    f"{'with' if has_type else 'without'} {wanted} tensors",
-                    f"at most {share:.0%} of the size",
-                    "use recipe float32",
-                )
-            ]
+            [Problem(where, "the .tflite file is quantised already", "one with float32 weights", "use recipe float32 to ship it as it is")]
         )
+
+
+def _check_taken(total: int, left: int, operators: list[str], storage: str, where: str) -> None:
+    if left > MAX_FLOAT_SHARE * total:
+        what = (
+            f"{storage} did not take on this model: {left / total:.0%} of its weights stayed float32 ({', '.join(operators[:3])} weights)"
+        )
+        raise SourceError([Problem(where, what, f"at most {MAX_FLOAT_SHARE:.0%}", "use recipe float32")])

@@ -13,8 +13,9 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from isthmus.compile.load import SERVING_SIGNATURE, KerasModel
-from isthmus.compile.source import Source
+from isthmus.compile.load import KerasModel, tensor_spec
+from isthmus.compile.saved_model import choose_signature, read_graph, signature_of
+from isthmus.compile.source import SERVING_SIGNATURE, Source
 from isthmus.errors import Problem, SourceError
 
 SIGNATURE = SERVING_SIGNATURE
@@ -23,11 +24,20 @@ _FUNCTION_NAME = re.compile(r"(__(?:inference|forward|backward)_.*)_(\d+)")
 
 
 def copy_saved_model(source: Source, directory: Path) -> None:
-    """The user's own SavedModel, file by file."""
+    """The user's own SavedModel, file by file; only where another signature than serving_default is chosen is that one renamed.
+
+    Raises SourceError.
+    """
     for name, path in source.files:
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+    saved = read_graph(directory, source.name, "")
+    signature = signature_of(saved, source, "")
+    if signature != SIGNATURE:
+        choose_signature(saved, signature)
+        (directory / "saved_model.pb").write_bytes(saved.SerializeToString(deterministic=True))
+        (directory / "fingerprint.pb").unlink(missing_ok=True)  # of the file as it was
 
 
 def export_keras(source: KerasModel, directory: Path, where: str) -> None:
@@ -35,7 +45,7 @@ def export_keras(source: KerasModel, directory: Path, where: str) -> None:
     import tensorflow as tf
 
     model: Any = source.model
-    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for tensor in model.inputs]
+    specs = [tensor_spec(spec) for spec in source.described.inputs]
     module = tf.Module()
     try:
         function = tf.function(source.called, input_signature=specs, autograph=False).get_concrete_function()

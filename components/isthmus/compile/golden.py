@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.compile.evaluation import Evaluation
-from isthmus.compile.load import SourceModel
+from isthmus.compile.evaluation import Arrays, Evaluation
 
 GOLDEN_EXAMPLES = 8
 DECIMALS = 3
@@ -27,20 +26,12 @@ MIN_TOLERANCE_STEPS = 2
 
 @dataclass(frozen=True)
 class Golden:
-    """inputs: by name, [examples, …]. answers: the source model's outputs by name, as they came. step: what floats
-    among them are rounded to. noise: differences up to this mean nothing, they are the arithmetic's own rounding."""
+    """inputs: by name, [examples, …]. answers: the source model's outputs by name, as they came. decimals: that floats among them
+    are rounded to; negative for large ones."""
 
     inputs: dict[str, NDArray[Any]]
     answers: dict[str, NDArray[Any]]
     decimals: int
-
-    @property
-    def step(self) -> float:
-        return float(f"1e{-self.decimals}")
-
-    @property
-    def noise(self) -> float:
-        return float(f"1e{-self.decimals - 2}")
 
     @property
     def outputs(self) -> dict[str, NDArray[Any]]:
@@ -51,12 +42,10 @@ class Golden:
         }
 
 
-def choose_golden(model: SourceModel, evaluation: Evaluation) -> Golden:
-    """The first GOLDEN_EXAMPLES examples of the evaluation, answered by the source model one by one."""
-    inputs = evaluation.first(GOLDEN_EXAMPLES)
-    count = len(next(iter(inputs.values())))
-    singles = [model.run({name: values[i : i + 1] for name, values in inputs.items()}) for i in range(count)]
-    answers = {name: np.concatenate([single[name] for single in singles]) for name in singles[0]}
+def choose_golden(evaluation: Evaluation, answers: Arrays) -> Golden:
+    """The first GOLDEN_EXAMPLES examples of the evaluation. answers: the source model's to all of them, each asked alone."""
+    inputs = {name: values[:GOLDEN_EXAMPLES] for name, values in evaluation.inputs.items()}
+    answers = {name: values[:GOLDEN_EXAMPLES] for name, values in answers.items()}
     finite = [float(np.abs(v[np.isfinite(v)]).max(initial=0)) for v in answers.values() if _is_float(v)]
     largest = max(finite, default=1.0)
     return Golden(inputs, answers, DECIMALS - math.ceil(math.log10(largest)) if largest > 1 else DECIMALS)
@@ -72,9 +61,27 @@ def difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
         return math.inf
     if expected.dtype.kind in "OSU":
         return 0.0 if (expected == found).all() else math.inf
-    gap = np.abs(expected.astype(np.float64) - found.astype(np.float64))
-    both_odd = (np.isnan(expected.astype(np.float64)) & np.isnan(found.astype(np.float64))) | (expected == found)
-    return float(np.where(both_odd, 0.0, np.where(np.isnan(gap), math.inf, gap)).max(initial=0.0))
+    return float(_gap(expected, found).max(initial=0.0))
+
+
+def _gap(expected: NDArray[Any], found: NDArray[Any]) -> NDArray[np.float64]:
+    """Absolute differences of numbers; infinite where one of the two is not a number."""
+    wide, other = expected.astype(np.float64), found.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(wide - other)
+    both_odd = (np.isnan(wide) & np.isnan(other)) | (wide == other)
+    return np.where(both_odd, 0.0, np.where(np.isnan(gap), math.inf, gap))
+
+
+def largest_difference(expected: Arrays, found: Arrays) -> float:
+    """Over all outputs, by name. Infinite where one is missing or odd. Examples beyond the expected ones do not count."""
+    return max(difference(values, found[name][: len(values)]) if name in found else math.inf for name, values in expected.items())
+
+
+def mean_difference(expected: Arrays, found: Arrays) -> float:
+    """The mean absolute difference of all numbers of all outputs, by name; those that are equal or odd in both count as 0."""
+    gaps = [_gap(values, found[name]).ravel() for name, values in expected.items() if values.dtype.kind not in "OSU"]
+    return float(np.concatenate(gaps).mean()) if any(gap.size for gap in gaps) else 0.0
 
 
 def nice_ceiling(value: float, floor: float) -> float:
@@ -88,10 +95,16 @@ def nice_ceiling(value: float, floor: float) -> float:
     raise AssertionError(value)
 
 
-def golden_tolerance(golden: Golden, differences: Sequence[float]) -> float:
+def golden_noise(decimals: int) -> float:
+    """Differences up to this mean nothing: they are the arithmetic's own rounding."""
+    return float(f"1e{-decimals - 2}")
+
+
+def golden_tolerance(decimals: int, differences: Sequence[float]) -> float:
     """What an answer may differ from a golden one: TOLERANCE_MARGIN times what the worst variant was measured to differ,
     for other processors, and at least MIN_TOLERANCE_STEPS rounding steps, for the rounding of the vectors."""
-    return nice_ceiling(TOLERANCE_MARGIN * max(differences) + golden.step / 2, MIN_TOLERANCE_STEPS * golden.step)
+    step = float(f"1e{-decimals}")
+    return nice_ceiling(TOLERANCE_MARGIN * max(differences) + step / 2, MIN_TOLERANCE_STEPS * step)
 
 
 def golden_json(signature: str, golden: Golden) -> str:

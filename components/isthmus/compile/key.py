@@ -1,20 +1,24 @@
-"""The cache key of a compile: a hash over everything that its result depends on.
+"""The cache key of a compile: a hash over everything that its result depends on, and over nothing else.
 
-The source's content (not where it lies, nor when it was saved), the evaluation data, the request, the tools' versions,
-the machine's kind, and this package's own code.
+The source's content (not where it lies, nor when it was saved), the evaluation data, the recipe's canonical text, the tools'
+versions, the machine's kind, and this package's own code. Only where a recipe that may be tried needs it: the training function
+with the modules and packages that it imports, and calibration data. Only where it is `auto` that chooses: min_accuracy and the deadline.
 """
 
+import ast
 import functools
 import hashlib
 import json
 import platform
 import sys
 import zipfile
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+from isthmus.compile.recipes import candidates, parse
 from isthmus.compile.request import CompileRequest
-from isthmus.compile.source import KERAS, Source, find_source, keras_content
+from isthmus.compile.source import FUNCTION, KERAS, SAVED_MODEL, TFLITE, Source, keras_content
 from isthmus.errors import Problem, SourceError
 from isthmus.release.hashing import FileRange, tree_hashes
 
@@ -28,7 +32,8 @@ _TOOLS = {
     "flatbuffers": ("flatbuffers",),
     "protobuf": ("protobuf",),
 }
-_OWN_CODE = ("compile/*.py", "release/manifest.py", "release/hashing.py")
+_OWN_CODE = ("compile/**/*.py", "release/manifest.py", "release/hashing.py")
+_NOT_IN_A_RELEASE = ("compile/report/",)
 
 
 @functools.cache
@@ -47,40 +52,88 @@ def _version(distribution: str) -> str | None:
         return None
 
 
+def own_files() -> list[Path]:
+    """This package's own code that a release depends on."""
+    package = Path(__file__).parents[1]
+    kept = (path for pattern in _OWN_CODE for path in package.glob(pattern))
+    return sorted(path for path in kept if not path.relative_to(package).as_posix().startswith(_NOT_IN_A_RELEASE))
+
+
 @functools.cache
 def _own_code() -> str:
-    package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in _OWN_CODE for path in package.glob(pattern)):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in own_files():
+        name = path.relative_to(Path(__file__).parents[1]).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
 def resolve(request: CompileRequest) -> Source:
     """The request's source. Raises SourceError with all that is wrong with it."""
-    source, problems = find_source(request.source, request.evaluation, request.base_directory, request.model)
+    source, problems = request.find(request.model)
     if source is None:
         raise SourceError(problems)
     return source
 
 
 def compile_key(request: CompileRequest, source: Source) -> str:
-    """The key, as hex. Raises SourceError where a file of the source cannot be read."""
+    """The key, as hex. Raises SourceError where the recipe is wrong or a file of the source cannot be read."""
+    recipe, problems = parse(request.recipe, f"{request.model}.recipe")
+    if recipe is None:
+        raise SourceError(problems)
+    tried = candidates(
+        recipe,
+        is_keras=source.kind in (KERAS, FUNCTION),
+        has_training=source.training is not None,
+        has_calibration=source.calibration is not None,
+    )
+    training = source.training_files if any(one.needs_training for one in tried) else ()
     try:
         parts = keras_content(source.path) if source.kind == KERAS else [(n, FileRange.whole(p)) for n, p in source.files]
         if source.evaluation is not None:
             parts.append(("evaluation", FileRange.whole(source.evaluation)))
+        parts += [(f"custom:{name}", FileRange.whole(path)) for name, path in source.custom_files]
+        parts += [(f"training:{name}", FileRange.whole(path)) for name, path in training]
+        if source.calibration is not None and any(one.needs_calibration for one in tried):
+            parts.append(("calibration", FileRange.whole(source.calibration)))
+        packages = _imported_packages(path for _, path in training)
         hashes = tree_hashes([part for _, part in parts])
     except (OSError, zipfile.BadZipFile) as error:
         raise SourceError([Problem(f"{request.model}.model", f"{source.name!r} cannot be read ({error})")]) from error
     content = {
         "source": [source.kind, sorted(zip((name for name, _ in parts), hashes, strict=True))],
-        "function": request.source.partition(":")[2] if source.kind == "function" else "",
+        "function": request.source.partition(":")[2] if source.kind == FUNCTION else "",
+        "signature": source.signature if source.kind in (SAVED_MODEL, TFLITE) else None,
+        # What was refused must not come out of the cache because somebody else allowed it.
+        "unsafe": source.allow_unsafe and source.kind in (KERAS, SAVED_MODEL),
         "model": request.model,
-        "recipe": request.recipe,
+        "recipe": recipe.text,
+        "gate": [request.min_accuracy, request.training_deadline_seconds if training else 0] if recipe.is_auto else [],
         "version": request.version,
+        "packages": packages,
         "tools": tool_versions(),
         "machine": platform.machine(),
         "code": _own_code(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _imported_packages(files: Iterable[Path]) -> list[tuple[str, str]]:
+    """Names and versions of the installed packages that modules import: training data comes out of one, as a rule."""
+    imported: set[str] = set()
+    for path in files:
+        if path.suffix != ".py":
+            continue
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):
+            continue  # the training will say so, with the line
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                imported.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                imported.add(node.module.partition(".")[0])
+    if not imported:
+        return []
+    known = metadata.packages_distributions()
+    return sorted((name, metadata.version(name)) for name in {name for module in imported for name in known.get(module, ())})

@@ -1,4 +1,4 @@
-"""Running the variants: what they answer, and how long one request takes. Runs in the worker."""
+"""Running the variants: what they answer, and how long one request takes. Runs in a worker."""
 
 import http.client
 import json
@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.compile.evaluation import Evaluation, right_answers
+from isthmus.compile.evaluation import Arrays
 from isthmus.compile.export import SIGNATURE
-from isthmus.compile.golden import Golden, difference, plain_values
-from isthmus.compile.load import Arrays, SourceModel
+from isthmus.compile.golden import plain_values
 from isthmus.errors import Problem, SourceError
 from isthmus.release.manifest import TensorSpec, Timing
 
@@ -26,22 +25,12 @@ MAX_SECONDS = 3.0
 REQUEST_SECONDS = 60
 
 
-class Runner(Protocol):
-    """Something that answers: inputs by name, one example each → outputs by name."""
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]: ...
-
-    def run(self, inputs: Arrays, /) -> dict[str, NDArray[Any]]: ...
-
-
 class ServingRunner:
     """The serving variant, through TensorFlow as a server runs it. directory: with saved_model.pb."""
 
-    def __init__(self, directory: Path, outputs: tuple[TensorSpec, ...]) -> None:
+    def __init__(self, directory: Path) -> None:
         import tensorflow as tf
 
-        self.outputs = outputs
         self._tf = tf
         self._loaded = tf.saved_model.load(str(directory))
         self._function = self._loaded.signatures[SIGNATURE]
@@ -52,12 +41,15 @@ class ServingRunner:
 
 
 class EdgeRunner:
-    """The edge variant, through the interpreter that devices have, on one thread."""
+    """The edge variant, through the interpreter that devices have, on one thread.
 
-    def __init__(self, file: Path, model: SourceModel, where: str) -> None:
+    Raises:
+        SourceError: the interpreter cannot load the file, or the file lacks one of these inputs and outputs.
+    """
+
+    def __init__(self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], where: str) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self.outputs = model.outputs
         try:
             self._interpreter = Interpreter(model_content=file.read_bytes(), num_threads=1)
             self._interpreter.allocate_tensors()
@@ -65,38 +57,15 @@ class EdgeRunner:
         except (ValueError, RuntimeError) as error:
             raise SourceError([Problem(where, f"the edge interpreter cannot run the model: {str(error).strip()[:300]}")]) from error
         # A model that takes the same as another's output may lose an input in the conversion.
-        missing = {spec.name for spec in model.inputs} - set(self._runner.get_input_details())
-        if missing:
-            raise SourceError([Problem(where, f"the converted model lost its inputs {', '.join(sorted(missing))}", "inputs that are used")])
+        sides = (("inputs", inputs, self._runner.get_input_details()), ("outputs", outputs, self._runner.get_output_details()))
+        for side, wanted, found in sides:
+            if missing := {spec.name for spec in wanted} - set(found):
+                raise SourceError(
+                    [Problem(where, f"the converted model lost its {side} {', '.join(sorted(missing))}", f"{side} that are used")]
+                )
 
     def run(self, inputs: Arrays, /) -> dict[str, NDArray[Any]]:
         return {name: np.asarray(value) for name, value in self._runner(**inputs).items()}
-
-
-def accuracy(evaluation: Evaluation, runner: Runner) -> float | None:
-    """Share of the evaluation's examples that the runner answers right, one by one; None without evaluation data."""
-    if evaluation.labels is None:
-        return None
-    name = runner.outputs[0].name
-    right = sum(
-        right_answers(runner.run(inputs), name, evaluation.labels[index : index + 1]) for index, inputs in enumerate(evaluation.batches(1))
-    )
-    return right / evaluation.examples
-
-
-def _examples(golden: Golden) -> list[dict[str, NDArray[Any]]]:
-    count = len(next(iter(golden.inputs.values())))
-    return [{name: values[i : i + 1] for name, values in golden.inputs.items()} for i in range(count)]
-
-
-def largest_difference(golden: Golden, runner: Runner) -> float:
-    """The largest difference to the source model's answers on the golden inputs. Infinite where an output is missing or odd."""
-    answers = [runner.run(inputs) for inputs in _examples(golden)]
-    return max(
-        difference(values[index : index + 1], answer[name]) if name in answer else np.inf
-        for name, values in golden.answers.items()
-        for index, answer in enumerate(answers)
-    )
 
 
 def _time(requests: Sequence[Callable[[], Any]]) -> Timing:
@@ -109,22 +78,24 @@ def _time(requests: Sequence[Callable[[], Any]]) -> Timing:
         requests[len(times_ms) % len(requests)]()
         times_ms.append((time.perf_counter() - start) * 1000)
     p50, p95 = np.percentile(times_ms, [50, 95])
-    return Timing(round(float(np.mean(times_ms)), 4), round(float(p50), 4), round(float(p95), 4), len(times_ms))
+    mean = float(np.mean(times_ms))
+    scv = float(np.var(times_ms)) / mean**2
+    return Timing(round(mean, 4), round(float(p50), 4), round(float(p95), 4), len(times_ms), round(scv, 4))
 
 
-def time_edge(runner: Runner, golden: Golden) -> Timing:
+def time_edge(runner: EdgeRunner, examples: Sequence[Arrays]) -> Timing:
     """Runs of the interpreter with one example each."""
-    return _time([partial(runner.run, inputs) for inputs in _examples(golden)])
+    return _time([partial(runner.run, inputs) for inputs in examples])
 
 
-def time_serving(directory: Path, model: str, golden: Golden) -> Timing:
+def time_serving(directory: Path, model: str, examples: Sequence[Arrays]) -> Timing:
     """REST predict calls with one example each, one after the other, to the embedded server. directory: with VERSION/.
 
     The client is in the same process and its share is in the times, so they are a little too long rather than too short.
     """
     from isthmus.server.app import serving
 
-    bodies = [json.dumps({"inputs": {name: plain_values(v) for name, v in example.items()}}) for example in _examples(golden)]
+    bodies = [json.dumps({"inputs": {name: plain_values(v) for name, v in example.items()}}) for example in examples]
     with serving(directory, model) as url:
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=REQUEST_SECONDS)
         connection.connect()

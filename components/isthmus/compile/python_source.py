@@ -1,4 +1,5 @@
-"""Finding `module:function`, and the files that it is made of, without importing anything.
+"""Finding the user's own modules (`module:function`, custom objects, training), and the files that they are made of, without
+importing anything.
 
 The files are those whose change may change the model: the module, what it imports from the project, and everything
 that lies in its package (a function that loads weights has them beside it, as a rule).
@@ -6,16 +7,19 @@ that lies in its package (a function that loads weights has them beside it, as a
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 from isthmus.errors import Problem
 
 _EXPECTED = "module:function, the function without arguments, returning a Keras model"
+_EXPECTED_OBJECTS = "a module of the project that registers them with keras.saving.register_keras_serializable"
+TRAINING_FUNCTION = "fit"
+Files = tuple[tuple[str, Path], ...]
 
 
-def find_module_function(name: str, base: Path, where: str) -> tuple[tuple[tuple[str, Path], ...], list[Problem]]:
+def find_module_function(name: str, base: Path, where: str) -> tuple[Files, list[Problem]]:
     """The files of a `module:function` (the module's own first) by module or package-relative name, and what is wrong.
 
     Args:
@@ -23,16 +27,23 @@ def find_module_function(name: str, base: Path, where: str) -> tuple[tuple[tuple
         where: property path for the problems.
     """
     module, function = name.split(":")
+    return _find(module, base, where, _EXPECTED, function)
+
+
+def find_custom_objects(module: str, base: Path, where: str) -> tuple[Files, list[Problem]]:
+    """The files of a module that registers custom objects when it is imported (its own first), and what is wrong."""
+    return _find(module, base, where, _EXPECTED_OBJECTS)
+
+
+def _find(module: str, base: Path, where: str, expected: str, function: str = "") -> tuple[Files, list[Problem]]:
     file = _find_module(module, [str(base), *sys.path])
     if file is None:
-        return (), [Problem(where, f"there is no module {module!r} in {base}", _EXPECTED, "correct the name")]
-    try:
-        tree = ast.parse(file.read_bytes(), str(file))
-    except SyntaxError as error:
-        return (), [Problem(where, f"{_shown(file, base)}:{error.lineno}: SyntaxError: {error.msg}", _EXPECTED)]
-    names = set(_names(tree.body))
-    if function not in names and not names & {"*", "__getattr__"}:
-        return (), [Problem(where, f"{_shown(file, base)} has no function {function!r}", _EXPECTED, "correct the name")]
+        return (), [Problem(where, f"there is no module {module!r} in {base}", expected, "correct the name")]
+    names, problem = _defined(file, base, where, expected)
+    if problem:
+        return (), [problem]
+    if function and function not in names and not names & {"*", "__getattr__"}:
+        return (), [Problem(where, f"{_shown(file, base)} has no function {function!r}", expected, "correct the name")]
 
     found = {file: module}
     package = _package_folder(file, module)
@@ -41,9 +52,37 @@ def find_module_function(name: str, base: Path, where: str) -> tuple[tuple[tuple
             parts = path.relative_to(package).parts
             if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in parts):
                 found.setdefault(path, f"{package.name}/{path.relative_to(package).as_posix()}")
-    _follow_imports(found, file, module, base)
+    _follow_imports(found, file, module, [str(base)])
     rest = sorted((shown, path) for path, shown in found.items() if path != file)
     return ((module, file), *rest), []
+
+
+def find_training(file: Path, base: Path, where: str, beside: Sequence[Path] = ()) -> tuple[Files, list[Problem]]:
+    """The files that training depends on (the module's own first): none where the module does not define `fit`.
+
+    Args:
+        file: the module, such as models/digits/model.py; it need not exist.
+        beside: files of its folder that it may read, its data as a rule.
+    """
+    if not file.is_file():
+        return (), []
+    names, problem = _defined(file, base, where, f"a module that defines {TRAINING_FUNCTION}(model, epochs, callbacks)")
+    if problem or TRAINING_FUNCTION not in names:
+        return (), [problem] if problem else []
+    found = {file: file.stem}
+    _follow_imports(found, file, file.stem, [str(file.parent), str(base)])
+    for path in beside:
+        found.setdefault(path, path.name)
+    return ((file.stem, file), *sorted((shown, path) for path, shown in found.items() if path != file)), []
+
+
+def _defined(file: Path, base: Path, where: str, expected: str) -> tuple[set[str], Problem | None]:
+    try:
+        return set(_names(ast.parse(file.read_bytes(), str(file)).body)), None
+    except SyntaxError as error:
+        return set(), Problem(where, f"{_shown(file, base)}:{error.lineno}: SyntaxError: {error.msg}", expected)
+    except (ValueError, RecursionError) as error:  # a null byte, say
+        return set(), Problem(where, f"{_shown(file, base)} cannot be read: {error}", expected)
 
 
 def _shown(file: Path, base: Path) -> str:
@@ -88,12 +127,12 @@ def _names(body: list[ast.stmt]) -> Iterator[str]:
                 yield from _names(handler.body)
 
 
-def _follow_imports(found: dict[Path, str], file: Path, module: str, base: Path) -> None:
+def _follow_imports(found: dict[Path, str], file: Path, module: str, search: list[str]) -> None:
     """Adds the modules of the project (not of the environment) that the module imports, directly or not."""
     waiting, seen = [(file, module)], {file}
     while waiting:
         for imported in _imports(*waiting.pop()):
-            path = _find_module(imported, [str(base)])
+            path = _find_module(imported, search)
             if path is not None and path not in seen:
                 seen.add(path)
                 found.setdefault(path, imported)
@@ -103,7 +142,7 @@ def _follow_imports(found: dict[Path, str], file: Path, module: str, base: Path)
 def _imports(file: Path, module: str) -> Iterator[str]:
     try:
         tree = ast.parse(file.read_bytes())
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError):
         return  # the compile will say so, with the line
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(tree):

@@ -1,13 +1,15 @@
 """What is to be compiled, and what can be seen to be wrong with it before anything runs."""
 
+import ast
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from isthmus.compile.recipes import RECIPES
-from isthmus.compile.source import find_source
+from isthmus.compile.recipes import AUTO, Recipe, parse
+from isthmus.compile.source import FUNCTION, KERAS, Source, find_source
 from isthmus.errors import Problem
 
+TRAINING_DEADLINE_SECONDS = 900
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -19,10 +21,15 @@ class CompileRequest:
     model: the name that the model is served under.
     source: a model folder (model.keras, evaluation.npz), a `.keras` file, a SavedModel folder, a Python
         `module:function` that returns a Keras model, or `sha256:…`: a release that is in the cache, never compiled here.
-    recipe: a name of `RECIPES`.
+    recipe: in the language of `recipes`, as one text.
     version: the number of the folder that the serving variant lies in.
     evaluation: an `.npz` file of held-out examples, used instead of the model folder's own.
     base_directory: what a relative source and evaluation are relative to, and where modules are looked for.
+    min_accuracy: what recipe `auto` has to keep, in [0, 1]; None: at most one point less than the source.
+    training_deadline_seconds: the longest that the training of one recipe may take.
+    allow_unsafe: whether a `.keras` file may carry Python code (Lambda layers), which then runs.
+    signature: of a SavedModel or `.tflite` source with several; None: its usual one.
+    custom_objects: a module of the project that registers the classes that a `.keras` file needs.
     """
 
     model: str
@@ -31,11 +38,28 @@ class CompileRequest:
     version: int = 1
     evaluation: Path | None = None
     base_directory: Path = field(default_factory=Path.cwd)
+    min_accuracy: float | None = None
+    training_deadline_seconds: int = TRAINING_DEADLINE_SECONDS
+    allow_unsafe: bool = False
+    signature: str | None = None
+    custom_objects: str | None = None
 
     @property
     def names_digest(self) -> bool:
         """Whether the source is a release by digest."""
         return self.source.startswith("sha256:")
+
+    def find(self, path: str) -> tuple[Source | None, list[Problem]]:
+        """The source, and all that is wrong with it; None only where there are problems. path: of the component, may be empty."""
+        return find_source(
+            self.source,
+            self.evaluation,
+            self.base_directory,
+            path,
+            signature=self.signature,
+            custom_objects=self.custom_objects,
+            allow_unsafe=self.allow_unsafe,
+        )
 
 
 def check_request(request: CompileRequest, path: str) -> list[Problem]:
@@ -54,11 +78,53 @@ def check_request(request: CompileRequest, path: str) -> list[Problem]:
         if not _DIGEST.fullmatch(request.source):
             problems.append(Problem(f"{prefix}model", f"{request.source!r} is not a digest", "sha256: and 64 hexadecimal digits"))
         return problems
-    if request.recipe not in RECIPES:
-        problems.append(
-            Problem(f"{prefix}recipe", f"there is no recipe {request.recipe!r}", "one of " + ", ".join(RECIPES), "name one of them")
-        )
+    recipe, wrong = parse(request.recipe, f"{prefix}recipe")
+    problems += wrong
     if isinstance(request.version, bool) or not isinstance(request.version, int) or request.version < 1:
         problems.append(Problem(f"{prefix}version", f"{request.version!r} is not a version", "a whole number from 1 on"))
-    problems += find_source(request.source, request.evaluation, request.base_directory, path)[1]
+    if request.min_accuracy is not None and not 0 <= request.min_accuracy <= 1:
+        problems.append(Problem(f"{prefix}min_accuracy", f"{request.min_accuracy!r} is not a share", "a number from 0 to 1"))
+    if request.training_deadline_seconds < 1:
+        problems.append(Problem(f"{prefix}training_deadline_seconds", f"found {request.training_deadline_seconds}", "at least 1"))
+    source, wrong = request.find(path)
+    problems += wrong
+    if recipe is not None and source is not None:
+        problems += _unmet_needs(recipe, source, prefix)
     return problems
+
+
+def _unmet_needs(recipe: Recipe, source: Source, prefix: str) -> list[Problem]:
+    """What the recipe needs and the source does not have."""
+    where, name = f"{prefix}recipe", repr(source.name)
+    changed = ", ".join(step.text for step in recipe.structure)
+    problems = []
+    if recipe.structure and source.kind not in (KERAS, FUNCTION):
+        what = f"{name} is no Keras model, and {changed} needs its layers"
+        return [Problem(where, what, "a recipe without structure steps", f"name the Keras model, or write {recipe.storage}")]
+    if recipe.needs_training and source.training is None:
+        trained = ", ".join(step.text for step in recipe.structure if step.needs_training)
+        expected = "a model.py beside model.keras that defines fit(model, epochs, callbacks)"
+        problems.append(Problem(where, f"{trained} trains, and {name} has no training function", expected, "add it, or leave the step out"))
+    elif source.training is not None:
+        problems += [
+            Problem(where, f"{source.training.name} has no function {step.function!r}", "one that builds the student", "correct the name")
+            for step in recipe.structure
+            if step.function and step.function not in _names(source.training)
+        ]
+    if recipe.needs_calibration and source.calibration is None:
+        what = f"{recipe.storage} measures the activations' ranges on calibration data, and {name} has none"
+        problems.append(Problem(where, what, "a calibration.npz in the model folder: inputs as in evaluation.npz", "add it, or write int8"))
+    if recipe.is_auto and source.evaluation is None:
+        what = f"{AUTO} chooses by accuracy, and {name} has no evaluation data"
+        problems.append(
+            Problem(where, what, "an evaluation.npz in the model folder, or the evaluation argument", "add it, or name a recipe")
+        )
+    return problems
+
+
+def _names(module: Path) -> set[str]:
+    """What a module may define: a name that is nowhere in it is not defined there."""
+    nodes = list(ast.walk(ast.parse(module.read_bytes())))
+    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return defined | assigned | {alias.asname or alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}

@@ -1,79 +1,68 @@
-"""Compiling without TensorFlow in this process: out of the cache, or by a worker process."""
+"""Compiling without TensorFlow in this process: out of the cache, out of the shared cache, or by worker processes.
+
+A compile is four kinds of jobs (see `isthmus.compile.jobs`): prepare; a candidate for each recipe to try, side by side; time, alone on
+the machine; finish. Several compiles of one program share its workers.
+"""
 
 import asyncio
 import contextlib
 import errno
-import json
-import os
-import signal
-import sys
-import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
-
 from isthmus.compile.key import compile_key, resolve
+from isthmus.compile.recipes import Recipe
 from isthmus.compile.request import CompileRequest
-from isthmus.compile.source import Source
-from isthmus.errors import IsthmusError, PlatformError, Problem, ResourceFullError, SourceError
+from isthmus.compile.source import FUNCTION, Source
+from isthmus.errors import PlatformError, Problem, SourceError
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import Release
 
-LOCK_POLL_SECONDS = 0.2
-LOG_TAIL_BYTES = 4000
-MESSAGE_BYTES = 1 << 20
-# A worker takes about a core and 1 GB: more of them than cores are no faster.
-MAX_WORKERS = os.cpu_count() or 1
-# What a worker may know of this process's environment: a compile must not depend on the rest, and credentials stay here.
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
-_FIXED = {
-    "PYTHONHASHSEED": "0",
-    "PYTHONDONTWRITEBYTECODE": "1",  # nothing is written into the user's folders
-    "PYTHONUNBUFFERED": "1",
-    "TF_ENABLE_ONEDNN_OPTS": "0",  # its kernels round differently from one run to the next
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_DETERMINISTIC_OPS": "1",
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "KERAS_BACKEND": "tensorflow",
-}
+# What a candidate may take beside its training until it counts as hung: conversion, and the proof on the evaluation data.
+CANDIDATE_SECONDS = 600
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_slots: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = weakref.WeakKeyDictionary()
 _T = TypeVar("_T")
+Say = Callable[[str], None]
 
 
-async def compile_release(request: CompileRequest, cache: ReleaseCache, progress: Callable[[str], None]) -> Release:
-    """The release of a request: the cached one, or one that a worker process compiles now.
+async def compile_release(request: CompileRequest, cache: ReleaseCache, progress: Say, *, warn: Say | None = None) -> Release:
+    """The release of a request: the cached one, one that another machine put into the shared cache, or one compiled now.
 
-    Nothing is written outside the cache. Two callers with the same content, in whatever processes, compile once. A
-    cancelled call ends its worker and removes what it had written.
+    Nothing is written outside the caches. Two callers with the same content, in whatever processes, compile once. A
+    cancelled call ends its workers and removes what it had written.
 
     Args:
-        progress: called on this loop with a line for the user, such as "step 2 of 6: convert the edge variant (int8)".
+        cache: with its `shared` cache, if it has one.
+        progress: called on this loop with a line for the user, such as "int8: run on 450 held-out examples".
+        warn: called with what the user should know though it stops nothing, such as a shared cache that cannot be reached;
+            `progress` unless given.
 
     Raises:
         SourceError: the source cannot be read, built or compiled.
+        GateError: no recipe that `auto` tried keeps the accuracy.
         ResourceFullError: the disk or the memory is full.
         PlatformError: the cache's folder cannot be written, or what compiling needs is not installed.
-        IsthmusError: the worker failed; its log's path is in the message.
+        IsthmusError: a worker failed; its log's path is in the message.
     """
     if request.names_digest:
-        return await _find_by_digest(request, cache)
+        return await _find_by_digest(request, cache, warn or progress)
     source = await asyncio.to_thread(resolve, request)
     key = await asyncio.to_thread(compile_key, request, source)
     release = await asyncio.to_thread(cache.get, key)
     if release is not None:
         return release
-    with _explained_errors(cache.directory):
-        async with _held(cache.lock(key), progress, request.model):
-            release = await asyncio.to_thread(cache.get, key)
-            return release or await _compile(request, source, key, cache, progress)
+    return await _Compile(request, source, key, cache, progress, warn or progress).run()
 
 
-async def _find_by_digest(request: CompileRequest, cache: ReleaseCache) -> Release:
+async def _find_by_digest(request: CompileRequest, cache: ReleaseCache, warn: Say) -> Release:
     release = await asyncio.to_thread(cache.find, request.source)
+    if release is None and cache.shared is not None:
+        from isthmus.compile.sharing import Sharing
+
+        with _explained_errors(cache.directory), cache.work_directory() as work:
+            release = await Sharing(cache, cache.shared, warn).fetch_digest(request.source, work)
     if release is None:
         problem = Problem(
             f"{request.model}.model",
@@ -85,43 +74,116 @@ async def _find_by_digest(request: CompileRequest, cache: ReleaseCache) -> Relea
     return release
 
 
-async def _compile(request: CompileRequest, source: Source, key: str, cache: ReleaseCache, progress: Callable[[str], None]) -> Release:
-    slot = _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_WORKERS))
-    async with slot:
-        with cache.work_directory() as work:
-            await _run_worker(request, source, work, cache.directory / "logs" / f"{key}.log", progress)
-            if await asyncio.to_thread(compile_key, request, source) != key:
-                problem = Problem(f"{request.model}.model", f"{request.source!r} changed while it was compiled", fix="run again")
-                raise SourceError([problem])
-            return await _finished(asyncio.to_thread(cache.publish, work / "release", key))
+@dataclass(frozen=True)
+class _Compile:
+    """One compile that was not found in the cache."""
 
+    request: CompileRequest
+    source: Source
+    key: str
+    cache: ReleaseCache
+    progress: Say
+    warn: Say
 
-async def _finished(work: Awaitable[_T]) -> _T:
-    """Awaits to the end also when cancelled: a thread cannot be stopped, and its folder must not be removed under it."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
+    async def run(self) -> Release:
+        # Imported by those who compile: a warm preview does without.
+        from isthmus.compile.pool import held
+        from isthmus.release.cache_size import evict, limit_bytes
 
+        limit = limit_bytes()
+        waiting = f"another process compiles {self.request.model}: waiting for it"
+        with _explained_errors(self.cache.directory):
+            async with held(self.cache.lock(self.key), lambda: self.progress(waiting)):
+                release = await asyncio.to_thread(self.cache.get, self.key)
+                if release is None:
+                    with self.cache.work_directory() as work:
+                        release = await self._fetch_or_compile(work)
+            if limit is not None:
+                await asyncio.to_thread(evict, self.cache, limit)
+            return release
 
-@contextlib.asynccontextmanager
-async def _held(lock: FileLock, progress: Callable[[str], None], model: str) -> AsyncIterator[None]:
-    said = False
-    while True:
+    async def _fetch_or_compile(self, work: Path) -> Release:
+        from isthmus.compile.pool import finished
+        from isthmus.compile.sharing import Sharing
+
+        sharing = Sharing(self.cache, self.cache.shared, self.warn) if self.cache.shared is not None else None
+        release = await sharing.fetch(self.key, work, self.progress) if sharing else None
+        if release is not None:
+            return release
+        await self._compile(work)
+        if await asyncio.to_thread(compile_key, self.request, self.source) != self.key:
+            problem = Problem(f"{self.request.model}.model", f"{self.request.source!r} changed while it was compiled", fix="run again")
+            raise SourceError([problem])
+        if sharing:
+            await sharing.offer(self.key, work / "release", self.progress)
+        return await finished(asyncio.to_thread(self.cache.publish, work / "release", self.key))
+
+    async def _compile(self, work: Path) -> None:
+        """Writes the release to WORK/release."""
+        common = {"request": asdict(self.request), "source": asdict(self.source), "work": str(work)}
+        recipe = Recipe.of(self.request.recipe)
+        own, several = self._runs_user_code, recipe.is_auto or recipe.needs_training or self._runs_user_code
+        prepared = await self._do("prepare", common, work, f"load {self.source.name}", fresh=own, ahead=several)
+        recipes = [Recipe.of(text) for text in prepared["recipes"]]
+        lost = await self._candidates(recipes, common, work)
+        await self._do("time", common, work, "measure times", alone=True, turn=self.cache.lock("timing"))
+        await self._do("finish", {**common, "lost": lost}, work, "write the release")
+
+    async def _candidates(self, recipes: Sequence[Recipe], common: Mapping[str, Any], work: Path) -> dict[str, str]:
+        """Makes and proves every candidate. Returns why candidates were lost, by index, where there are others to choose from."""
+        from isthmus.compile.failures import OutOfMemoryError
+
+        async def make(index: int, recipe: Recipe) -> str:
+            try:
+                await self._do(
+                    "candidate",
+                    {**common, "index": index},
+                    work,
+                    recipe.text,
+                    fresh=recipe.needs_training or (self._runs_user_code and bool(recipe.structure)),
+                    deadline_seconds=self._deadline_seconds(recipe),
+                )
+            except (SourceError, OutOfMemoryError) as error:
+                if len(recipes) == 1:
+                    raise
+                return str(error)
+            return ""
+
+        reasons = await _side_by_side([make(index, recipe) for index, recipe in enumerate(recipes)])
+        return {str(index): reason for index, reason in enumerate(reasons) if reason}
+
+    @property
+    def _runs_user_code(self) -> bool:
+        """What the user's code leaves in a process would be there for the next model: such jobs get a worker of their own."""
+        return self.source.kind == FUNCTION or bool(self.request.custom_objects) or self.request.allow_unsafe
+
+    def _deadline_seconds(self, recipe: Recipe) -> float | None:
+        """The worker itself watches over the training; this is for code that does not let it."""
+        return self.request.training_deadline_seconds + CANDIDATE_SECONDS if recipe.needs_training else None
+
+    async def _do(self, kind: str, job: Mapping[str, Any], work: Path, doing: str, **options: Any) -> dict[str, Any]:
+        from isthmus.compile.failures import FAILURES, explained
+        from isthmus.compile.pool import pool_of_this_loop
+
         try:
-            lock.acquire(blocking=False)
-            break
-        except Timeout:
-            if not said:
-                progress(f"another process compiles {model}: waiting for it")
-                said = True
-            await asyncio.sleep(LOCK_POLL_SECONDS)
+            return await pool_of_this_loop().run(kind, job, work, self.progress, **options)
+        except FAILURES as error:
+            log = self.cache.directory / "logs" / f"{self.key}.log"
+            raise explained(error, self.request, doing, log, self.cache.directory) from error
+
+
+async def _side_by_side(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """All results; the first error ends the others, and is raised once they have ended."""
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
-        yield
-    finally:
-        lock.release()
+        return await asyncio.gather(*tasks)
+    except GeneratorExit:  # the loop was closed in the middle of this: nothing can be awaited any more
+        raise
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 @contextlib.contextmanager
@@ -130,92 +192,10 @@ def _explained_errors(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
+            from isthmus.compile.failures import disk_full
+
             raise disk_full(directory) from error
         raise PlatformError(
             f"the cache folder {directory} cannot be used: {error.strerror or error}. "
             "Fix: make it writable, or let ISTHMUS_CACHE_DIR name another"
         ) from error
-
-
-def disk_full(directory: Path) -> ResourceFullError:
-    """The error for a full disk under the cache."""
-    return ResourceFullError(
-        f"the disk is full: nothing more can be written to {directory}. "
-        "Fix: free some space, remove old releases there, or let ISTHMUS_CACHE_DIR name a folder on another disk"
-    )
-
-
-def worker_environment(environment: dict[str, str], temporary: Path) -> dict[str, str]:
-    """The worker's environment: what it needs of ours, fixed settings, and temporary files inside the cache."""
-    package_root = str(Path(__file__).parents[2])
-    passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
-    path = os.pathsep.join([package_root, *filter(None, [passed_on.get("PYTHONPATH")])])
-    folders = {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP", "KERAS_HOME")}
-    return {**passed_on, **_FIXED, **folders, "PYTHONPATH": path}
-
-
-async def _run_worker(request: CompileRequest, source: Source, work: Path, log: Path, progress: Callable[[str], None]) -> None:
-    temporary = work / "tmp"
-    temporary.mkdir()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "isthmus.compile.worker",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=temporary,
-        env=worker_environment(dict(os.environ), temporary),
-        limit=MESSAGE_BYTES,
-        start_new_session=True,  # so that the user's code's own children end with it
-    )
-    assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - they are pipes
-    tail = asyncio.ensure_future(_tail(process.stderr))
-    last: dict[str, Any] = {}
-    try:
-        with contextlib.suppress(ConnectionError):
-            process.stdin.write(
-                json.dumps({"source": asdict(source), "request": asdict(request), "work": work}, default=str).encode() + b"\n"
-            )
-            await process.stdin.drain()
-        # Its standard input stays open until it has ended: that is how a worker notices that this process died.
-        async for line in process.stdout:
-            message = json.loads(line)
-            if message["event"] == "progress":
-                progress(message["text"])
-            else:
-                last = message
-        code = await process.wait()
-        output = await tail
-    finally:
-        tail.cancel()
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await _finished(process.wait())
-    if last.get("event") != "done" or code != 0:
-        raise _worker_error(request, last, code, log=log, output=output, cache_directory=work.parents[1])
-
-
-async def _tail(stream: asyncio.StreamReader) -> bytes:
-    output = b""
-    while block := await stream.read(65536):
-        output = (output + block)[-LOG_TAIL_BYTES:]
-    return output
-
-
-def _worker_error(
-    request: CompileRequest, last: dict[str, Any], code: int, *, log: Path, output: bytes, cache_directory: Path
-) -> IsthmusError:
-    if last.get("event") == "source":
-        return SourceError([Problem(**problem) for problem in last["problems"]])
-    if last.get("event") == "full":
-        return disk_full(cache_directory)
-    if last.get("event") == "absent":
-        return PlatformError(f"compiling {request.model} needs what is not installed: {last['text']}. Fix: pip install 'isthmus[compile]'")
-    if code == -signal.SIGKILL:
-        return ResourceFullError(f"the system killed the process that compiled {request.model}, as a rule because memory ran out")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(output + str(last.get("text", "")).encode() + b"\n")
-    reason = last.get("summary", f"it ended with code {code}")
-    return IsthmusError(f"the process that compiled {request.model} failed: {reason}. Its log: {log}")

@@ -3,26 +3,35 @@
 Nothing here runs or imports the user's code.
 """
 
+import mmap
 import re
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from isthmus.compile.python_source import find_module_function
+from isthmus.compile.keras_file import check_keras_file, check_zip
+from isthmus.compile.python_source import Files, find_custom_objects, find_module_function, find_training
+from isthmus.compile.tflite_verify import DamagedFileError, verify
 from isthmus.errors import Problem
 from isthmus.release.hashing import FileRange
 
 KERAS = "keras"
 SAVED_MODEL = "saved_model"
 FUNCTION = "function"
+TFLITE = "tflite"
 EVALUATION_NAME = "evaluation.npz"
+CALIBRATION_NAME = "calibration.npz"
 KERAS_NAME = "model.keras"
 SAVED_MODEL_NAME = "saved_model.pb"
+TFLITE_NAME = "model.tflite"
+TRAINING_NAME = "model.py"
+SERVING_SIGNATURE = "serving_default"
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_KINDS = "a folder with model.keras or saved_model.pb, a .keras file, or module:function"
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_KINDS = f"a folder with {KERAS_NAME}, {SAVED_MODEL_NAME} or {TFLITE_NAME}, a .keras or .tflite file, or module:function"
 _UNSUPPORTED = {
-    ".tflite": "a .tflite file has no serving variant; give the Keras model or SavedModel that it was made from",
     ".h5": "load it with Keras and save it again as .keras",
     ".hdf5": "load it with Keras and save it again as .keras",
     ".onnx": "convert it to a SavedModel first",
@@ -35,100 +44,209 @@ _UNSUPPORTED = {
 class Source:
     """A source that was found.
 
-    kind: KERAS, SAVED_MODEL or FUNCTION.
-    path: the .keras file, the SavedModel's folder, or the file of the module.
+    kind: KERAS, SAVED_MODEL, FUNCTION or TFLITE.
+    path: the .keras or .tflite file, the SavedModel's folder, or the file of the module.
     name: as the user wrote it.
     files: what the compiled model depends on, by a name that does not depend on where the source lies.
+    signature: the one to compile, of a SavedModel or .tflite file; None for serving_default.
+    custom_objects: a module to import before the model is loaded; custom_files: what it is made of.
+    allow_unsafe: whether code that the model carries may run.
+    training: the module that defines `fit`, beside model.keras, or the module of the function itself; training_files: what
+        training depends on.
+    calibration: calibration.npz of the model's folder, inputs that show the range of activations.
     """
 
     kind: str
     path: Path
     name: str
-    files: tuple[tuple[str, Path], ...]
+    files: Files
     evaluation: Path | None
     base_directory: Path
+    signature: str | None = None
+    custom_objects: str | None = None
+    custom_files: Files = ()
+    allow_unsafe: bool = False
+    training: Path | None = None
+    training_files: Files = ()
+    calibration: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For a job file; `from_json` reads it."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()} | {
+            name: [(shown, str(path)) for shown, path in getattr(self, name)] for name in _FILES
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Source":
+        paths = {name: Path(raw[name]) if raw[name] else None for name in _PATHS}
+        files = {name: tuple((shown, Path(path)) for shown, path in raw[name]) for name in _FILES}
+        return cls(**{**raw, **paths, **files})
 
 
-def find_source(name: str, evaluation: Path | None, base_directory: Path, path: str) -> tuple[Source | None, list[Problem]]:
+_PATHS = ("path", "evaluation", "base_directory", "training", "calibration")
+_FILES = ("files", "custom_files", "training_files")
+
+
+def find_source(
+    name: str,
+    evaluation: Path | None,
+    base_directory: Path,
+    path: str,
+    *,
+    signature: str | None = None,
+    custom_objects: str | None = None,
+    allow_unsafe: bool = False,
+) -> tuple[Source | None, list[Problem]]:
     """The source, and all that is wrong with it; the source is None only where there are problems.
 
     Args:
         path: property path for the problems.
+        signature, custom_objects, allow_unsafe: as in `Source`.
     """
     prefix = f"{path}." if path else ""
-    where = f"{prefix}model"
     base = base_directory.absolute()
-    location = base / name
-    problems: list[Problem] = []
-    source = None
-    own_evaluation = None
-    if not name:
-        problems.append(Problem(where, "no model is named", _KINDS))
-    elif not location.exists() and _FUNCTION.fullmatch(name):
-        files, found = find_module_function(name, base, where)
-        problems += found
-        source = Source(FUNCTION, files[0][1], name, files, None, base) if files else None
-    elif not location.exists():
-        problems.append(Problem(where, f"there is no model {name!r} in {base}", _KINDS, "correct the path"))
-    elif location.is_dir() and (location / SAVED_MODEL_NAME).is_file():
-        own_evaluation = location / EVALUATION_NAME
-        source = Source(SAVED_MODEL, location, name, _saved_model_files(location), None, base)
-    elif location.is_dir() and (location / KERAS_NAME).is_file():
-        own_evaluation = location / EVALUATION_NAME
-        source, found = _keras(location / KERAS_NAME, name, base, where)
-        problems += found
-    elif location.is_dir():
-        problems.append(_odd_folder(location, name, where))
-    elif location.suffix == ".keras":
-        source, found = _keras(location, name, base, where)
-        problems += found
-    else:
-        fix = _UNSUPPORTED.get(location.suffix.lower(), "")
-        problems.append(Problem(where, f"{name!r} is not a kind of model that can be compiled", _KINDS, fix))
+    blank = Source("", base / name, name, (), None, base, signature, custom_objects, (), allow_unsafe)
+    source, problems = _find(blank, f"{prefix}model") if name else (None, [Problem(f"{prefix}model", "no model is named", _KINDS)])
+    if custom_objects is not None:
+        custom_files, found = _find_custom_objects(custom_objects, base, f"{prefix}custom_objects")
+        source, problems = source and replace(source, custom_files=custom_files), problems + found
+    if source is not None and signature not in (None, SERVING_SIGNATURE) and source.kind in (KERAS, FUNCTION):
+        what = f"{name!r} is a Keras model: it has one signature, {SERVING_SIGNATURE}"
+        problems.append(Problem(f"{prefix}signature", what, fix="leave signature out"))
 
-    if evaluation is not None:
-        own_evaluation = base / evaluation
-        problems += _check_evaluation(own_evaluation, str(evaluation), f"{prefix}evaluation")
-    elif own_evaluation is not None and own_evaluation.exists():
-        problems += _check_evaluation(own_evaluation, f"{name}/{EVALUATION_NAME}", where)
-    else:
-        own_evaluation = None
-    if problems or source is None:
+    if source is None:
         return None, problems
-    return Source(source.kind, source.path, source.name, source.files, own_evaluation, base), []
+    folder = blank.path if source.kind != FUNCTION and blank.path.is_dir() else None
+    held_out, own = folder and folder / EVALUATION_NAME, folder and folder / CALIBRATION_NAME
+    if evaluation is not None:
+        held_out = base / evaluation
+        problems = problems + _check_arrays(held_out, str(evaluation), f"{prefix}evaluation", ["y.npy"])
+    elif held_out is not None and held_out.exists():
+        problems = problems + _check_arrays(held_out, f"{name}/{EVALUATION_NAME}", f"{prefix}model", ["y.npy"])
+    else:
+        held_out = None
+    if own is not None and own.exists():
+        problems = problems + _check_arrays(own, f"{name}/{CALIBRATION_NAME}", f"{prefix}model", [])
+    else:
+        own = None
+    return (None, problems) if problems else (replace(source, evaluation=held_out, calibration=own), [])
+
+
+Found = tuple[Source | None, list[Problem]]
+
+
+def _find(source: Source, where: str) -> Found:
+    location, name = source.path, source.name
+    if not location.exists():
+        if _FUNCTION.fullmatch(name):
+            return _function(source, where)
+        return None, [Problem(where, f"there is no model {name!r} in {source.base_directory}", _KINDS, "correct the path")]
+    if location.is_dir():
+        for member, find in _MEMBERS.items():
+            if (location / member).is_file():
+                return find(replace(source, path=location / member), where)
+        return None, [_odd_folder(location, name, where)]
+    if location.suffix in _SUFFIXES:
+        return _SUFFIXES[location.suffix](source, where)
+    fix = _UNSUPPORTED.get(location.suffix.lower(), "")
+    return None, [Problem(where, f"{name!r} is not a kind of model that can be compiled", _KINDS, fix)]
+
+
+def _function(source: Source, where: str) -> Found:
+    files, problems = find_module_function(source.name, source.base_directory, where)
+    if not files:
+        return None, problems
+    training, _ = find_training(files[0][1], source.base_directory, where, [path for _, path in files[1:]])
+    return replace(
+        source, kind=FUNCTION, path=files[0][1], files=files, training=files[0][1] if training else None, training_files=training
+    ), problems
+
+
+def _saved_model(source: Source, where: str) -> Found:
+    folder = source.path.parent
+    found = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path not in (folder / EVALUATION_NAME, folder / CALIBRATION_NAME)
+    )
+    return replace(source, kind=SAVED_MODEL, path=folder, files=tuple((path.relative_to(folder).as_posix(), path) for path in found)), []
+
+
+def _keras(source: Source, where: str) -> Found:
+    file = source.path
+    problems = check_keras_file(file, source.name, where, allow_unsafe=source.allow_unsafe)
+    training, found = find_training(file.parent / TRAINING_NAME, source.base_directory, where, _beside(file))
+    return replace(
+        source, kind=KERAS, files=((file.name, file),), training=training[0][1] if training else None, training_files=training
+    ), problems + found
+
+
+def _beside(file: Path) -> list[Path]:
+    """Files of a model's folder that its training may read: not the model, nor what only measures or describes it."""
+    unread = {file.name, EVALUATION_NAME, CALIBRATION_NAME}
+    return [
+        path for path in file.parent.iterdir() if path.is_file() and path.name not in unread and path.suffix not in (".py", ".md", ".keras")
+    ]
+
+
+def _tflite(source: Source, where: str) -> Found:
+    problems = check_tflite(source.path, source.name, where, source.signature)
+    return replace(source, kind=TFLITE, files=((source.path.name, source.path),)), problems
+
+
+_MEMBERS: dict[str, Callable[[Source, str], Found]] = {SAVED_MODEL_NAME: _saved_model, KERAS_NAME: _keras, TFLITE_NAME: _tflite}
+_SUFFIXES: dict[str, Callable[[Source, str], Found]] = {".keras": _keras, ".tflite": _tflite}
+
+
+def check_tflite(file: Path, shown: str, where: str, signature: str | None) -> list[Problem]:
+    """What is wrong with a .tflite file: its structure is followed to the end, and the interpreter is not asked."""
+    expected = "a whole .tflite file"
+    try:
+        with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
+            contents = verify(data)
+    except DamagedFileError as error:
+        return [Problem(where, f"{shown!r} is not a sound .tflite file: {error}", expected, "convert or copy it again")]
+    except (OSError, ValueError) as error:  # an empty file cannot be mapped
+        return [Problem(where, f"{shown!r} cannot be read ({error})", expected, "convert or copy it again")]
+    return signature_problems(signature, contents.signatures, shown, where, needed=bool(contents.signatures))
+
+
+def no_serving_variant(shown: str, where: str) -> Problem:
+    """What to say where servers are asked to serve a file for devices, or a release of one."""
+    fix = "name the model that the file was converted from, or bring the file to devices with EdgeFleetRollout"
+    return Problem(
+        where, f"{shown} has an edge variant (.tflite) alone, and servers need a SavedModel", "a Keras model or a SavedModel", fix
+    )
+
+
+def signature_problems(signature: str | None, known: tuple[str, ...], shown: str, where: str, *, needed: bool = True) -> list[Problem]:
+    """What is wrong with the choice of a signature. needed: whether there has to be one at all."""
+    wanted = signature or SERVING_SIGNATURE
+    if wanted in known or (signature is None and (len(known) == 1 or not needed)):
+        return []
+    found = ", ".join(sorted(known)) or "none"
+    fix = f"set signature to one of these: {found}" if known else "export it with model.export(), or tf.saved_model.save(…, signatures=…)"
+    place = where if signature is None else where.removesuffix("model") + "signature"
+    return [Problem(place, f"{shown!r} has no signature {wanted} (it has: {found})", "the name of a signature", fix)]
+
+
+def _find_custom_objects(module: str, base: Path, where: str) -> tuple[Files, list[Problem]]:
+    if not _MODULE.fullmatch(module):
+        return (), [Problem(where, f"{module!r} is not a module's name", "such as models.layers", "correct the name")]
+    return find_custom_objects(module, base, where)
 
 
 def _odd_folder(location: Path, name: str, where: str) -> Problem:
     versions = sorted(child.name for child in location.iterdir() if (child / SAVED_MODEL_NAME).is_file())
     if versions:
         return Problem(where, f"folder {name!r} holds versions, not a model", _KINDS, f"name one of them, such as {name}/{versions[-1]}")
-    return Problem(where, f"folder {name!r} has neither {KERAS_NAME} nor {SAVED_MODEL_NAME}", _KINDS, "save the trained model there")
+    what = f"folder {name!r} has neither {KERAS_NAME} nor {SAVED_MODEL_NAME} nor {TFLITE_NAME}"
+    return Problem(where, what, _KINDS, "save the trained model there")
 
 
-def _saved_model_files(folder: Path) -> tuple[tuple[str, Path], ...]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return tuple((path.relative_to(folder).as_posix(), path) for path in found if path != folder / EVALUATION_NAME)
-
-
-def _keras(file: Path, name: str, base: Path, where: str) -> tuple[Source | None, list[Problem]]:
-    problem = _check_zip(file, name, where, ["config.json", "model.weights.h5"], "a file that Keras 3 saved with model.save()")
-    return (None, [problem]) if problem else (Source(KERAS, file, name, ((file.name, file),), None, base), [])
-
-
-def _check_evaluation(file: Path, shown: str, where: str) -> list[Problem]:
+def _check_arrays(file: Path, shown: str, where: str, members: list[str]) -> list[Problem]:
     if not file.is_file():
         return [Problem(where, f"there is no evaluation data {shown!r}", "an .npz file with inputs and labels y", "correct the path")]
-    problem = _check_zip(file, shown, where, ["y.npy"], "an .npz file with the labels y, and x or the inputs by name")
+    problem = check_zip(file, shown, where, members, "an .npz file with the inputs by name, or x, and for evaluation the labels y")
     return [problem] if problem else []
-
-
-def _check_zip(file: Path, shown: str, where: str, members: Sequence[str], expected: str) -> Problem | None:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            missing = [member for member in members if member not in archive.namelist()]
-    except (zipfile.BadZipFile, OSError) as error:
-        return Problem(where, f"{shown!r} cannot be read ({error})", expected, "save or copy it again")
-    return Problem(where, f"{shown!r} lacks {', '.join(missing)}", expected, "save it again") if missing else None
 
 
 def keras_content(file: Path) -> list[tuple[str, FileRange]]:

@@ -7,18 +7,24 @@
 
 An entry is made in work/, flushed to disk, and renamed: it is there completely or not at all. Whatever fails the check
 when it is read counts as absent, and the next compile replaces it.
+
+A process that was given a release holds its entry until it ends (a shared lock on the folder), and no eviction takes it away
+(see `cache_size`). The time at which the folder was changed says when it was last used.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -26,9 +32,16 @@ from isthmus.errors import IntegrityError
 from isthmus.release.hashing import FileRange, file_sha256, tree_hashes
 from isthmus.release.manifest import MANIFEST_NAME, RECORD_NAME, Manifest, Record, Release
 
+if TYPE_CHECKING:
+    from isthmus.release.shared_cache import SharedCache
+
 CACHE_VARIABLE = "ISTHMUS_CACHE_DIR"
 CHECKSUMS_NAME = "checksums.json"
+SHARED_CACHE_VARIABLE = "ISTHMUS_SHARED_CACHE"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+# Entries that this process holds: the folder's descriptor, with the lock on it.
+_holds: dict[Path, int] = {}
+_holds_lock = threading.Lock()
 
 
 def default_cache_directory() -> Path:
@@ -41,10 +54,21 @@ class ReleaseCache:
 
     Args:
         directory: made when something is first written; `default_cache_directory()` for a project's own.
+        shared: a store that several machines share, asked before anything is compiled; None: what the environment names, if it does.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, shared: "SharedCache | None" = None) -> None:
         self.directory = directory
+        self._shared = shared
+
+    @property
+    def shared(self) -> "SharedCache | None":
+        """The shared cache. Raises InputError where the environment's setting is wrong."""
+        if self._shared is None and os.environ.get(SHARED_CACHE_VARIABLE):
+            from isthmus.release.shared_cache import SharedCache  # a warm preview does without
+
+            self._shared = SharedCache.from_environment(os.environ)
+        return self._shared
 
     def get(self, key: str) -> Release | None:
         """The release that this compile key led to; None where there is none, or it is damaged."""
@@ -57,7 +81,7 @@ class ReleaseCache:
     def find(self, digest: str) -> Release | None:
         """The release of that digest, every file's size and content checked; None where there is none, or it is damaged."""
         match = _DIGEST.fullmatch(digest)
-        return _read_entry(self.directory / "entries" / match[1], digest) if match else None
+        return _find_entry(self.directory / "entries" / match[1], digest) if match else None
 
     def lock(self, key: str) -> FileLock:
         """A lock (not yet taken) that whoever compiles for this key holds. It is free again when its holder's process ends."""
@@ -109,6 +133,7 @@ class ReleaseCache:
                     entry.rename(directory.with_name("damaged"))
                 directory.rename(entry)
                 _flush(entry.parent)
+            _hold(entry)  # as long as the lock is held: nobody evicts what nobody holds yet
         if key is not None:
             self._point(key, manifest.digest)
         release = self.find(manifest.digest)
@@ -143,6 +168,36 @@ def _sweep(work: Path) -> None:
         with suppress(Timeout, OSError), lock.acquire(blocking=False):
             shutil.rmtree(path.with_suffix(""), ignore_errors=True)
             path.unlink(missing_ok=True)
+    for path in work.iterdir():
+        if path.is_dir() and not path.with_suffix(".lock").exists():  # its owner was removing it
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _hold(entry: Path) -> bool:
+    """Holds an entry for as long as this process lives. False where there is none."""
+    with _holds_lock:
+        while True:  # it may be evicted, or replaced, before the lock is granted
+            try:
+                there = os.stat(entry)
+                if (held := _holds.get(entry)) is not None:
+                    if os.path.samestat(os.fstat(held), there):
+                        return True
+                    os.close(_holds.pop(entry))
+                descriptor = os.open(entry, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError:
+                return False
+            with suppress(OSError):  # a file system without locks: eviction gets none there either, and removes nothing
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+            _holds[entry] = descriptor
+
+
+def _find_entry(entry: Path, digest: str) -> Release | None:
+    """The release in an entry, held and marked as used."""
+    release = _read_entry(entry, digest) if _hold(entry) else None
+    if release is not None:
+        with suppress(OSError):  # a cache that may only be read
+            os.utime(entry)
+    return release
 
 
 def _read_entry(entry: Path, digest: str) -> Release | None:

@@ -8,7 +8,7 @@ manifest and outside the digest.
 A release lies in one directory:
 
     manifest.json   canonical JSON; its sha256 is the release's digest
-    record.json     measured times and the machine's class
+    record.json     measured times, the machine's class, and every recipe that was tried
     golden.json     golden vectors: a predict request and the source model's answer
     serving/VERSION/saved_model.pb …   the `serving` variant
     edge/model.tflite                  the `edge` variant
@@ -16,7 +16,7 @@ A release lies in one directory:
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -52,6 +52,12 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int, ...] | None
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "TensorSpec":
+        """The inverse of `asdict`, through JSON. Raises KeyError, TypeError."""
+        shape = raw["shape"]
+        return cls(raw["name"], raw["dtype"], None if shape is None else tuple(shape))
 
 
 @dataclass(frozen=True)
@@ -126,8 +132,8 @@ class Manifest:
             return cls(
                 **{
                     **raw,
-                    "inputs": tuple(_tensor(spec) for spec in raw["inputs"]),
-                    "outputs": tuple(_tensor(spec) for spec in raw["outputs"]),
+                    "inputs": tuple(TensorSpec.from_json(spec) for spec in raw["inputs"]),
+                    "outputs": tuple(TensorSpec.from_json(spec) for spec in raw["outputs"]),
                     "variants": tuple(Variant(**{**v, "files": tuple(FileEntry(**f) for f in v["files"])}) for v in raw["variants"]),
                     "golden": FileEntry(**raw["golden"]),
                     "tools": tuple((name, version) for name, version in raw["tools"]),
@@ -137,51 +143,128 @@ class Manifest:
             raise IntegrityError(f"not a release manifest: {error}") from error
 
 
-def _tensor(raw: Mapping[str, Any]) -> TensorSpec:
-    shape = raw["shape"]
-    return TensorSpec(raw["name"], raw["dtype"], None if shape is None else tuple(shape))
-
-
 @dataclass(frozen=True)
 class Timing:
-    """Time of one request with one example, in milliseconds."""
+    """Time of one request with one example, in milliseconds.
+
+    scv: squared coefficient of variation, (standard deviation / mean)²: 0 for a constant time, 1 for an exponential one,
+    which is what queueing formulas suppose where nothing was measured.
+    """
 
     mean_ms: float
     p50_ms: float
     p95_ms: float
     requests: int
+    scv: float = 1.0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One weight tensor as it was read back from the written file.
+
+    bits: of each weight. squared_error: Σ(w − ŵ)² to the float weights. min_max_error: the same for a scale per channel that
+    merely covers the largest weight, with the same codes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bits: int
+    squared_error: float
+    min_max_error: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One recipe that was tried, and what its edge file was measured to do in the interpreter that devices have.
+
+    shipped_bytes: the file deflated at level 9. accuracy: the record's metric, None without evaluation data.
+    max_difference, mean_difference: absolute, to the source's outputs on the evaluation inputs. p50_ms, p95_ms: of one run with
+    one example on one thread. peak_memory_bytes: what loading and running it adds to a fresh process; 0 where that is unknown.
+    operators: names of what the file calls, sorted. confusion: examples by [right class][answered class]; empty where there
+    are no classes or too many. training_seconds: spent on pruning and distilling. problem: why it is out; empty where it is
+    sound, and then the figures hold.
+    """
+
+    recipe: str
+    size_bytes: int = 0
+    shipped_bytes: int = 0
+    accuracy: float | None = None
+    max_difference: float = 0.0
+    mean_difference: float = 0.0
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
+    peak_memory_bytes: int = 0
+    operators: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    training_seconds: float = 0.0
+    problem: str = ""
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Candidate":
+        """The inverse of `asdict`, through JSON. Raises KeyError, TypeError."""
+        layers = tuple(Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in raw.get("layers", ()))
+        return cls(
+            **{**raw, "operators": tuple(raw.get("operators", ())), "layers": layers, "confusion": _matrix(raw.get("confusion", ()))}
+        )
 
 
 @dataclass(frozen=True)
 class Record:
-    """Times measured once, when the release was made. They travel with it and are not part of the digest.
+    """What was measured once, when the release was made. It travels with the release and is not part of the digest.
 
     machine_class: such as "x86_64 2 cores".
-    serving: one REST predict call through the embedded server, one at a time: what M/M/c calls the service time.
+    serving: one REST predict call through the embedded server, one at a time: what M/M/c calls the service time. None where
+        the release has no serving variant.
     edge: one run of the interpreter.
+    candidates: every recipe that was tried. reason: why the release's one was chosen.
+    metric: what the accuracies are. source_confusion: as a candidate's, of the source.
     """
 
     machine_class: str
     measured_at: str
-    serving: Timing
+    serving: Timing | None
     edge: Timing
+    candidates: tuple[Candidate, ...] = ()
+    reason: str = ""
+    metric: str = "accuracy"
+    source_confusion: tuple[tuple[int, ...], ...] = ()
+
+    def timing(self, kind: str) -> Timing:
+        """Of the variant of that kind, SERVING or EDGE. Raises IntegrityError where the release has none."""
+        timing = {SERVING: self.serving, EDGE: self.edge}[kind]
+        if timing is None:
+            raise IntegrityError(f"the release has no {kind} variant: its source is a file for devices")
+        return timing
 
     @property
     def service_rate_per_second(self) -> float:
         """μ of one server: requests per second that it can answer one after the other."""
-        return 1000.0 / self.serving.mean_ms
+        return 1000.0 / self.timing(SERVING).mean_ms
 
     def to_bytes(self) -> bytes:
-        return json.dumps(asdict(self), sort_keys=True, indent=1).encode()
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Record":
-        """Raises IntegrityError where data is not a record."""
+        """Reads records of earlier versions too. Raises IntegrityError where data is not a record."""
         try:
             raw = json.loads(data)
-            return cls(**{**raw, "serving": Timing(**raw["serving"]), "edge": Timing(**raw["edge"])})
-        except (ValueError, KeyError, TypeError) as error:
+            return cls(
+                **{
+                    **raw,
+                    "serving": None if raw["serving"] is None else Timing(**raw["serving"]),
+                    "edge": Timing(**raw["edge"]),
+                    "candidates": tuple(Candidate.from_json(found) for found in raw.get("candidates", ())),
+                    "source_confusion": _matrix(raw.get("source_confusion", ())),
+                }
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"not a release record: {error}") from error
+
+
+def _matrix(rows: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row) for row in rows)
 
 
 @dataclass(frozen=True)
