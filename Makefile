@@ -5,6 +5,7 @@ PREPARE = @test -n "$(PYTHON)" || { echo "isthmus: error: no Python 3.11 to 3.13
 	"$(PYTHON)" -m toolchain.prepare
 ACTIVE = @. ./activate &&
 ARGS ?=
+BENCH ?= preview hashing serving
 # Tests that ARGS picks may all be in one of the two runs: pytest ends with 5 where there is none.
 NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
 
@@ -57,9 +58,9 @@ test:  ## everything: style, types, walls, then all tests (ARGS: for pytest); th
 	$(ACTIVE) pytest -m "not alone" --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS) $(NONE_IS_FINE)
 	$(ACTIVE) pytest -m alone $(ARGS) $(NONE_IS_FINE)
 
-bench:  ## how long previews take
+bench:  ## measure previews, hashing and serving, on a machine that does nothing else (BENCH=serving: one of benchmarks/, ARGS for it)
 	$(PREPARE) stack
-	$(ACTIVE) python benchmarks/preview.py $(ARGS)
+	$(ACTIVE) for name in $(BENCH); do python "benchmarks/$$name.py" $(ARGS) || exit; done
 
 train:  ## train the example models again (ARGS: the names of some)
 	$(PREPARE) developer

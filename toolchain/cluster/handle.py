@@ -15,7 +15,7 @@ from toolchain.cluster.supervise import Process
 from toolchain.prepare import debian
 from toolchain.prepare.steps import PrepareError
 
-RELAY = Path(__file__).with_name("relay.py")
+RELAY = Path(__file__).resolve().parents[1] / "relay.py"
 OUTER = "/proc/self/ns/net"
 
 

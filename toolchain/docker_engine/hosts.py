@@ -1,6 +1,5 @@
 """Starts engines, joins them by a bridge, and takes all of it away again."""
 
-import os
 import select
 import shutil
 import subprocess
@@ -28,7 +27,8 @@ START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 _LOG_LINES = 5
 _SCRIPT = Path(__file__).with_name("engine.sh")
-_HERE = Path("/proc/self/ns/net")
+_RELAY = Path(__file__).resolve().parents[1] / "relay.py"
+_HERE = Path("/proc/self/ns/net")  # as the relay sees it
 
 Process = subprocess.Popen[bytes]
 
@@ -81,19 +81,18 @@ class Site(Sequence[Engine]):
 
     def forward(self, host: str, port: int) -> int:
         """A port of 127.0.0.1 that leads to an address inside the tests' namespace, until the site is stopped."""
-        return self._forward(_HERE, "127.0.0.1", self.namespace, host, port)
+        return self._relay(_HERE, "127.0.0.1", self.namespace, f"{host}:{port}")
 
     def expose(self, port: int) -> int:
         """A port of BRIDGE_ADDRESS, inside, that leads to a port of the machine's own 127.0.0.1: so containers reach a test's store."""
-        return self._forward(self.namespace, BRIDGE_ADDRESS, _HERE, "127.0.0.1", port)
+        return self._relay(self.namespace, BRIDGE_ADDRESS, _HERE, f"127.0.0.1:{port}")
 
-    def _forward(self, listen_namespace: Path, listen_host: str, namespace: Path, host: str, port: int) -> int:
-        places = [str(_real(listen_namespace)), listen_host, str(_real(namespace)), host, str(port)]
-        root = str(Path(__file__).resolve().parents[2])
-        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))}
-        process = _open_process([sys.executable, "-m", "toolchain.docker_engine.forward", *places], variables)
+    def _relay(self, listen_namespace: Path, listen_host: str, namespace: Path, connect: str) -> int:
+        # It ends with the bridge's process, so it can't outlive this one.
+        command = [str(_RELAY), str(listen_namespace), f"{listen_host}:0", str(namespace), connect, str(self.bridge.pid)]
+        process = _open_process([sys.executable, "-IS", *command])
         self._others.append(process)
-        return int(_line(process, f"the forwarder to {host}:{port}"))
+        return int(_line(process, f"the relay to {connect}"))
 
     def add(self, programs: Programs, folder: Path, name: str) -> Engine:
         """Starts one more engine; returns once it answers. Raises PrepareError."""
@@ -248,8 +247,3 @@ def _last_words(log: Path) -> str:
         return " / ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:])
     except OSError:
         return "it wrote nothing"
-
-
-def _real(namespace: Path) -> Path:
-    """/proc/self means somebody else in another process."""
-    return Path(f"/proc/{os.getpid()}/ns/net") if namespace == _HERE else namespace

@@ -9,9 +9,9 @@ from typing import Any, Final
 import docker
 import docker.errors
 import requests
-from toolchain.docker_plugin.ssh import SshAdapter, reach_command
 
 from isthmus.errors import PlatformError
+from isthmus.provider.docker.ssh import SshAdapter, reach_command
 
 DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
 # For one answer, not for a whole operation; a stop waits for its own grace period on top.
@@ -107,7 +107,7 @@ class Connection:
         return client
 
     def _unreachable(self, error: Exception) -> str:
-        reason = (self._ssh.complaint() if self._ssh else "") or _innermost(error)
+        reason = (self._ssh.said() if self._ssh else "") or _innermost(error)
         ssh = self.host.startswith("ssh://")
         test = reach_command(self.host, self.settings.ssh_options) if ssh else f"docker -H {self.host} version"
         return f"Docker at {self.host} can't be reached: {reason}. Test it with: {test}"

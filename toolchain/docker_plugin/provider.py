@@ -8,13 +8,13 @@ from toolchain.docker_plugin.connection import DEFAULT_HOST, Connection, Setting
 from toolchain.docker_plugin.container import Container
 from toolchain.docker_plugin.image import RemoteImage
 from toolchain.docker_plugin.network import Network
-from toolchain.docker_plugin.ssh import command
 from toolchain.docker_plugin.volume import Volume
 from toolchain.plugin.bag import Bag
 from toolchain.plugin.handler import Checked, Difference, Handler
 
 from isthmus.errors import Problem
 from isthmus.provider.diffs import Change
+from isthmus.provider.docker.ssh import command
 from isthmus.provider.values import UNKNOWN, is_known
 
 _COVERED: Final = frozenset({"host", "sshOpts", "registryAuth", "disableDockerDaemonCheck"})
@@ -68,7 +68,7 @@ def _problems(values: Mapping[str, Any]) -> Iterator[Problem]:
         try:
             command(host, ())
         except ValueError as error:
-            yield Problem("docker:host", str(error))
+            yield Problem("docker:host", f"{host.rpartition('@')[2]!r} is {error}", "unix:///path/of/docker.sock or ssh://user@host:port")
     elif host.startswith("tcp://"):
         fix = "use ssh://user@host, or the official plugin with TLS"
         yield Problem("docker:host", "tcp:// without TLS gives anyone who reaches the port the whole host, and TLS is not covered", fix=fix)

@@ -8,27 +8,24 @@ import asyncio
 import json
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
-from google.protobuf import any_pb2, empty_pb2, struct_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from google.protobuf import empty_pb2, struct_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from toolchain.plugin.bag import Bag
 from toolchain.plugin.handler import Call as CallContext
 from toolchain.plugin.handler import Difference, HalfMadeError, Handler, NotCoveredError, Provider
 
 from isthmus.errors import InputError, IsthmusError
-from isthmus.provider.diffs import Change
 from isthmus.provider.engine import Engine
 from isthmus.provider.handler import StoppedWaitingError, describe
+from isthmus.provider.replies import THREADS, half_made, property_diff, token_and_name
 from isthmus.provider.values import property_path, redact
 
 T = TypeVar("T")
-
-# The engine never runs more operations at once than its --parallel says; beyond this many, the rest wait here.
-_THREADS: Final = 64
 
 # Which gRPC status an error becomes, the first match counts. None of them is Internal, DataLoss or Unknown: those would tell the
 # engine that nobody knows whether the resource exists.
@@ -40,15 +37,6 @@ _CODES: Final[tuple[tuple[type[Exception], grpc.StatusCode], ...]] = (
     (OSError, grpc.StatusCode.FAILED_PRECONDITION),
 )
 
-_KINDS: Final[Mapping[tuple[str, bool], "provider_pb2.PropertyDiff.Kind.ValueType"]] = {
-    ("add", False): provider_pb2.PropertyDiff.ADD,
-    ("add", True): provider_pb2.PropertyDiff.ADD_REPLACE,
-    ("delete", False): provider_pb2.PropertyDiff.DELETE,
-    ("delete", True): provider_pb2.PropertyDiff.DELETE_REPLACE,
-    ("update", False): provider_pb2.PropertyDiff.UPDATE,
-    ("update", True): provider_pb2.PropertyDiff.UPDATE_REPLACE,
-}
-
 
 class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     """Serves one provider."""
@@ -57,7 +45,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         self._provider = provider
         self._engine = engine
         self._cancelled = threading.Event()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="handler")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
 
     def cancel(self) -> None:
         """Ends every waiting handler; each reports what exists by then."""
@@ -147,7 +135,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def _call_of(self, request: Any) -> CallContext:
         call = CallContext(request.urn, self._cancelled, getattr(request, "timeout", 0.0) or None)
-        call.token, call.name = _token_and_name(request.urn)
+        call.token, call.name = token_and_name(request.urn)
         call.progress = lambda message: self._engine.log("info", redact(message, call.secrets), request.urn, ephemeral=True)
         for field in ("olds", "news", "old_inputs", "properties", "inputs"):
             struct = getattr(request, field, None)
@@ -221,13 +209,9 @@ def _diff_response(difference: Difference, ignored: frozenset[str]) -> provider_
         replaces=replaces,
         diffs=sorted({str(change.path[0]) for change in changes}),
         deleteBeforeReplace=bool(replaces) and difference.deletes_before_replace,
-        detailedDiff={property_path(change.path): _property_diff(change) for change in changes},
+        detailedDiff={property_path(change.path): property_diff(change) for change in changes},
         hasDetailedDiff=True,
     )
-
-
-def _property_diff(change: Change) -> provider_pb2.PropertyDiff:
-    return provider_pb2.PropertyDiff(kind=_KINDS[change.kind, change.replaces], inputDiff=change.is_input)
 
 
 def _create(handler: Handler, request: Any, call: CallContext) -> provider_pb2.CreateResponse:
@@ -266,19 +250,5 @@ def _old_inputs(request: Any, state: Bag) -> Bag:
 
 
 def _partial_failure(error: HalfMadeError, id: str, secrets: frozenset[str]) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
-    """Code, message and trailing metadata that make the engine keep a half-made resource in its state."""
     reasons = [redact(reason, secrets) for reason in error.reasons]
-    detail = provider_pb2.ErrorResourceInitFailed(
-        id=error.id or id, properties=error.state.to_struct(), reasons=reasons, inputs=error.inputs.to_struct()
-    )
-    packed = any_pb2.Any()
-    packed.Pack(detail)
-    code = grpc.StatusCode.UNKNOWN
-    status = status_pb2.Status(code=code.value[0], message="\n".join(reasons), details=[packed])
-    return code, "\n".join(reasons), (("grpc-status-details-bin", status.SerializeToString()),)
-
-
-def _token_and_name(urn: str) -> tuple[str, str]:
-    """Type token and name of a URN: `urn:pulumi:STACK::PROJECT::PARENT$TYPE::NAME`."""
-    parts = urn.split("::", 3)
-    return (parts[2].rpartition("$")[2], parts[3]) if len(parts) > 3 else ("", "")
+    return half_made(error.id or id, error.state.to_struct(), error.inputs.to_struct(), reasons)

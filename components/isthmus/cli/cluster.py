@@ -9,7 +9,7 @@ import urllib3
 
 from isthmus.cli.reach import CONNECT_SECONDS, NoWayError, Reply, cause
 from isthmus.errors import PlatformError
-from isthmus.provider.kubernetes.client import Access, ApiError, Object, UnreachableApiError, _client
+from isthmus.provider.kubernetes.client import Access, ApiError, Object, UnreachableApiError, api_client
 
 _ANSWER_SECONDS = 30
 _SILENCE_SECONDS = 120
@@ -22,7 +22,7 @@ class Api:
 
     def __init__(self, access: Access) -> None:
         try:
-            self._client = _client(access)
+            self._client = api_client(access)
             self.context = access.context or _current_context(access)
         except PlatformError as error:
             fix = "set KUBECONFIG to the kubeconfig of the stack's cluster; `kubectl config get-contexts` lists what is in it"

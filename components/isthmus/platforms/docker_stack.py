@@ -14,6 +14,7 @@ from isthmus.planning import ServicePlan
 from isthmus.platforms import docker
 from isthmus.platforms.gateway import Gateway, Server
 from isthmus.platforms.gateway_options import SECRETS, options_of
+from isthmus.platforms.publishing import key_prefix, publish, store_of
 from isthmus.platforms.served import Served
 from isthmus.resources import DockerFiles, DockerGate, DockerModelFolder, DockerServer, PublishedRelease
 
@@ -48,7 +49,8 @@ class _Service:
     def serve(self) -> Served:
         given = self.args.docker
         self.places = {host.name: _Place(self, host.name, host.address) for host in given.hosts}
-        hosts, published = self._hosts(), self._publish()
+        hosts = self._hosts()
+        published = publish(self.component, self.args, self.made, resource=f"{self.name}-release", prefix=self._prefix)
         servers = [self._server(place, hosts.apply(itemgetter(index)), published) for index, place in enumerate(self.places.values())]
         ports = Output.all(*(Output.all(server.rest_port, server.grpc_port) for server in servers))
         known = Output.all(hosts=hosts, release=self.made.release, plan=self.plan, ports=ports)
@@ -65,6 +67,10 @@ class _Service:
     @property
     def _tls(self) -> bool:
         return self.args.gateway.tls_certificate is not None
+
+    @property
+    def _prefix(self) -> str:
+        return key_prefix(self.args, self.name)
 
     def options(self, *after: pulumi.Resource, **more: Any) -> ResourceOptions:
         return ResourceOptions(parent=self.component, depends_on=list(after), **more)
@@ -94,35 +100,6 @@ class _Service:
 
         return Output.all(*(value for host in given.hosts for value in (host.ip, host.bind_ip))).apply(checked)
 
-    def _store(self, *, pull: bool) -> dict[str, Any]:
-        """The store as this machine reaches it; pull: as the hosts do, and with their credentials."""
-        store = self.args.store
-        assert store is not None  # noqa: S101  platform_rules has seen to it
-        prefix = "pull_" if pull else ""
-
-        def of(key: str) -> Any:
-            return getattr(store, f"{prefix}{key}") or getattr(store, key)
-
-        secrets = {key: Output.secret(of(key)) for key in ("access_key", "secret_key")}
-        return {"endpoint": of("endpoint"), "region": store.region, **secrets}
-
-    @property
-    def _prefix(self) -> str:
-        """Of the service's keys: no other service's, so that removing one takes nothing away from another."""
-        return f"{self.args.store.prefix if self.args.store else ''}{pulumi.get_project()}/{pulumi.get_stack()}/{self.name}/"
-
-    def _publish(self) -> PublishedRelease:
-        return PublishedRelease(
-            f"{self.name}-release",
-            store=self._store(pull=False),
-            bucket=self.args.bucket,
-            prefix=self._prefix,
-            digest=self.made.digest(),
-            cache_directory=self.made.cache_directory,
-            check_at_preview=True,
-            opts=self.options(),
-        )
-
     def _server(self, place: "_Place", host: Output[docker.Host], published: PublishedRelease) -> DockerServer:
         given, digest = self.args.docker, self.made.digest()
         folder = DockerModelFolder(
@@ -133,7 +110,7 @@ class _Service:
             folder=digest.apply(lambda known: docker.model_folder(self.name, known)),
             digest=digest,
             cache_directory=self.made.cache_directory,
-            store=self._store(pull=True),
+            store=store_of(self.args, pull=True),
             bucket=self.args.bucket,
             prefix=self._prefix,
             deadline_seconds=given.deadline_seconds,

@@ -21,9 +21,10 @@ from isthmus.platforms.kubernetes import manifests
 from isthmus.platforms.kubernetes.naming import Json, named
 from isthmus.platforms.kubernetes.spec import KubernetesService
 from isthmus.platforms.kubernetes_service import namespace_of, service_of
+from isthmus.platforms.publishing import key_prefix, publish, store_of
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import GOLDEN_NAME, Release
-from isthmus.resources import CanaryGate, GatewayTraffic, PublishedRelease
+from isthmus.resources import CanaryGate, GatewayTraffic
 from isthmus.rollout.drift import probe_body
 
 # kind → the fields beside apiVersion, kind and metadata.
@@ -60,15 +61,18 @@ def serve(
     canary: compiling.Compiling | None = None,
 ) -> Served:
     """Servers of one or two releases, a gateway in front, and what belongs to them."""
-    describe = partial(service_of, args, name, model_name, operator=_has_operator(args), prefix=_prefix(args, name))
+    prefix = key_prefix(args, name)
+    describe = partial(service_of, args, name, model_name, operator=_has_operator(args), prefix=prefix)
     found = _Declared(component, args, name, named(describe()), _Cluster.of(component, name, args))
     compiled = {STABLE: made, **({CANARY: canary} if canary else {})}
-    published = [_publish(found, track, it) for track, it in compiled.items()]
+    published = [
+        publish(component, args, it, resource=f"{name}-release-{track}", prefix=f"{prefix}{track}/") for track, it in compiled.items()
+    ]
     known = Output.all(
         releases=Output.all(**{track: it.release for track, it in compiled.items()}),
         plan=plan,
-        pull_endpoint=_store(args)["pull_endpoint"],
-        region=_store(args)["region"],
+        pull_endpoint=store_of(args, pull=True)["endpoint"],
+        region=store_of(args)["region"],
     )
     secrets: Output[dict[str, Any]] = Output.secret(Output.all(**_secrets(args)))
     plain = known.apply(lambda it: manifests.objects(_checked(describe(**it), f"services.{name}")))
@@ -181,43 +185,10 @@ def _checked(service: KubernetesService, path: str) -> KubernetesService:
     return service
 
 
-def _store(args: arguments.Cloud) -> dict[str, Any]:
-    store = args.store
-    assert store is not None  # noqa: S101  platform_rules has seen to it
-    return {
-        "endpoint": store.endpoint,
-        "region": store.region,
-        "access_key": Output.secret(store.access_key),
-        "secret_key": Output.secret(store.secret_key),
-        "pull_endpoint": store.pull_endpoint or store.endpoint,
-        "pull_access_key": Output.secret(store.pull_access_key or store.access_key),
-        "pull_secret_key": Output.secret(store.pull_secret_key or store.secret_key),
-    }
-
-
-def _prefix(args: arguments.Cloud, name: str) -> str:
-    """Of the service's keys: no other service's, so that removing one takes nothing away from another."""
-    return f"{args.store.prefix if args.store else ''}{pulumi.get_project()}/{pulumi.get_stack()}/{name}/"
-
-
 def _secrets(args: arguments.Cloud) -> dict[str, Any]:
-    store = _store(args)
-    own = {"access_key": store["pull_access_key"], "secret_key": store["pull_secret_key"]}
+    store = store_of(args, pull=True)
+    own = {key: store[key] for key in ("access_key", "secret_key")}
     return {**own, **{name: getattr(args.gateway, name) for name in SECRETS}}
-
-
-def _publish(found: _Declared, track: str, made: compiling.Compiling) -> PublishedRelease:
-    store = _store(found.args)
-    return PublishedRelease(
-        f"{found.name}-release-{track}",
-        store={key: store[key] for key in ("endpoint", "region", "access_key", "secret_key")},
-        bucket=found.args.bucket,
-        prefix=f"{_prefix(found.args, found.name)}{track}/",
-        digest=made.digest(),
-        cache_directory=made.cache_directory,
-        check_at_preview=True,
-        opts=ResourceOptions(parent=found.component),
-    )
 
 
 def _traffic(found: _Declared, model_name: str, compiled: Mapping[str, compiling.Compiling]) -> GatewayTraffic:

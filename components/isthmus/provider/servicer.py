@@ -15,14 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import grpc
-from google.protobuf import any_pb2, empty_pb2, struct_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from google.protobuf import empty_pb2, struct_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from isthmus.errors import GateError, InputError, IsthmusError, Problem, ResourceFullError, StoreError
 from isthmus.provider import schema
-from isthmus.provider.diffs import Change
 from isthmus.provider.engine import Engine
 from isthmus.provider.handler import Context, Handler, PartlyMadeError, StoppedWaitingError, describe
+from isthmus.provider.replies import THREADS, half_made, property_diff, token_and_name
 from isthmus.provider.values import Path, Properties, decode, encode, property_path, redact, secret_strings
 
 logger = logging.getLogger(__name__)
@@ -35,9 +35,6 @@ _NO_SETTINGS: Final = (
     "name the project in Pulumi.yaml something else than isthmus"
 )
 
-# The engine never runs more operations at once than its --parallel says; beyond this many, the rest wait here.
-_THREADS: Final = 64
-
 # Which gRPC status an error of ours becomes, the first match counts. None of them is Internal, DataLoss or Unknown: those
 # would tell the engine that nobody knows whether the resource exists.
 _CODES: Final[tuple[tuple[type[Exception], grpc.StatusCode], ...]] = (
@@ -48,15 +45,6 @@ _CODES: Final[tuple[tuple[type[Exception], grpc.StatusCode], ...]] = (
     (ResourceFullError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (IsthmusError, grpc.StatusCode.FAILED_PRECONDITION),
 )
-
-_KINDS: Final[Mapping[tuple[str, bool], "provider_pb2.PropertyDiff.Kind.ValueType"]] = {
-    ("add", False): provider_pb2.PropertyDiff.ADD,
-    ("add", True): provider_pb2.PropertyDiff.ADD_REPLACE,
-    ("delete", False): provider_pb2.PropertyDiff.DELETE,
-    ("delete", True): provider_pb2.PropertyDiff.DELETE_REPLACE,
-    ("update", False): provider_pb2.PropertyDiff.UPDATE,
-    ("update", True): provider_pb2.PropertyDiff.UPDATE_REPLACE,
-}
 
 
 class Servicer(provider_pb2_grpc.ResourceProviderServicer):
@@ -71,7 +59,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         self._handlers = handlers
         self._engine = engine
         self._cancelled = threading.Event()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="handler")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
 
     def cancel(self) -> None:
         """Ends every waiting handler; each reports what exists by then."""
@@ -132,7 +120,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     async def _call(self, context: Any, request: Any, method: Callable[["_Call"], T]) -> T:
         """Runs one method of a handler in a thread, and aborts the call with one clear message where it fails."""
-        token = _token(request.urn)
+        token, _ = token_and_name(request.urn)
         if token not in self._handlers:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{token} is not a resource of the {self._package} plugin {self._version}")
         call = _Call(self._handlers[token], request, self._engine, self._cancelled)
@@ -202,7 +190,7 @@ class _Call:
             replaces=replaces,
             diffs=sorted({str(change.path[0]) for change in changes}),
             deleteBeforeReplace=bool(replaces) and self._handler.deletes_before_replace(state, new),
-            detailedDiff={property_path(change.path): _property_diff(change) for change in changes},
+            detailedDiff={property_path(change.path): property_diff(change) for change in changes},
             hasDetailedDiff=True,
         )
 
@@ -235,26 +223,6 @@ class _Call:
         return empty_pb2.Empty()
 
     def partial_failure(self, error: PartlyMadeError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
-        """Code, message and trailing metadata that make the engine keep a half-made resource in its state."""
         reasons = [redact(reason, self.context.secrets) for reason in error.reasons]
-        detail = provider_pb2.ErrorResourceInitFailed(
-            id=error.id or getattr(self._request, "id", ""),
-            properties=self._encoded(self._last, error.outputs),
-            reasons=reasons,
-            inputs=self._encoded(self._last),
-        )
-        packed = any_pb2.Any()
-        packed.Pack(detail)
-        code = grpc.StatusCode.UNKNOWN
-        status = status_pb2.Status(code=code.value[0], message="\n".join(reasons), details=[packed])
-        return code, "\n".join(reasons), (("grpc-status-details-bin", status.SerializeToString()),)
-
-
-def _token(urn: str) -> str:
-    """The type token of a URN: `urn:pulumi:STACK::PROJECT::PARENT$TYPE::NAME`."""
-    parts = urn.split("::")
-    return parts[2].rpartition("$")[2] if len(parts) > 3 else ""
-
-
-def _property_diff(change: Change) -> provider_pb2.PropertyDiff:
-    return provider_pb2.PropertyDiff(kind=_KINDS[change.kind, change.replaces], inputDiff=change.is_input)
+        id = error.id or getattr(self._request, "id", "")
+        return half_made(id, self._encoded(self._last, error.outputs), self._encoded(self._last), reasons)

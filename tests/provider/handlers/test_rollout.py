@@ -19,6 +19,7 @@ class Devices:
     def __init__(self, store: Store, prefix: str, public_key: str) -> None:
         self.answers: dict[str, str] = {}
         self._store, self._prefix, self._public_key = store, prefix, public_key
+        self._one_at_a_time = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -26,10 +27,17 @@ class Devices:
     def _run(self) -> None:
         while not self._stop.wait(0.1):
             target = fleet.read_target(self._store, self._prefix, self._public_key)
-            for device, answer in list(self.answers.items()) if target else ():
-                self.report(device, answer, target)
+            with self._one_at_a_time:
+                for device, answer in list(self.answers.items()) if target else ():
+                    self._report(device, answer, target)
 
-    def report(self, device: str, answer: str, target: Any) -> None:
+    def change(self, device: str, answer: str, target: fleet.Target) -> None:
+        """From now on the device answers so, and has done it once: no earlier answer comes after it."""
+        with self._one_at_a_time:
+            self.answers[device] = answer
+            self._report(device, answer, target)
+
+    def _report(self, device: str, answer: str, target: fleet.Target) -> None:
         serving = target.digest if answer == "serving" else ""
         reason = "wrong digest" if answer == "refused" else ""
         report = fleet.Report(device, target.fleet, target.digest, target.attempt, answer, reason, serving)  # type: ignore[arg-type]
@@ -98,8 +106,7 @@ def test_it_fails_with_the_reason_of_each_device_and_tries_again_under_a_new_num
 def test_a_device_that_lost_the_release_is_drift(plugin: Any, inputs: dict[str, Any], devices: Devices) -> None:
     devices.answers.update(a="serving", b="serving")
     rollout = plugin.create("Rollout", inputs)
-    devices.answers.update(b="starting")
-    devices.report("b", "starting", fleet.Target("cameras", 1, inputs["digest"], "digits"))
+    devices.change("b", "starting", fleet.Target("cameras", 1, inputs["digest"], "digits"))
     found = plugin.read(rollout)
     assert found.outputs["confirmed"] == ["a"]
     assert dict(plugin.diff(found, inputs).detailedDiff).keys() == {"confirmed"}

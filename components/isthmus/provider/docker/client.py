@@ -9,7 +9,7 @@ import docker.errors
 import requests
 
 from isthmus.errors import PlatformError
-from isthmus.provider.docker.ssh import SshAdapter, command
+from isthmus.provider.docker.ssh import SshAdapter, reach_command
 
 TIMEOUT_SECONDS: Final = 60
 # Nobody connects to it: the adapter that is mounted there does not look at it.
@@ -41,7 +41,7 @@ def connect(host: Mapping[str, Any]) -> Iterator[docker.APIClient]:
         raise PlatformError(f"host {name}: Docker refuses: {error.explanation or error}") from error
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         said = adapter.said() if adapter else ""
-        fix = f" (try: {' '.join(command(address, host.get('ssh_options') or ())[:-3])} docker version)" if adapter else ""
+        fix = f" (try: {reach_command(address, host.get('ssh_options') or ())})" if adapter else ""
         raise PlatformError(f"host {name}: cannot reach Docker at {_shown(address)}: {said or _reason(error)}{fix}") from error
     finally:
         if adapter:

@@ -4,6 +4,7 @@ The SDK's own way needs paramiko and takes no options; this one uses the machine
 the docker command and the official Pulumi provider do.
 """
 
+import os
 import socket
 import subprocess
 import tempfile
@@ -28,6 +29,11 @@ def command(address: str, options: Sequence[str]) -> list[str]:
     port = ["-p", str(parts.port)] if parts.port else []
     ours = ["-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}", "-o", "ServerAliveInterval=15"]
     return ["ssh", *options, *ours, *user, *port, "--", parts.hostname, "docker", "system", "dial-stdio"]
+
+
+def reach_command(address: str, options: Sequence[str]) -> str:
+    """What a user types to see whether the host can be reached. Raises ValueError."""
+    return " ".join([*command(address, options)[:-3], "docker", "version"]).replace(os.path.expanduser("~"), "~")
 
 
 class SshAdapter(UnixHTTPAdapter):  # type: ignore[misc]

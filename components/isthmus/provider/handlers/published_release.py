@@ -4,16 +4,13 @@ from collections.abc import Sequence
 
 from isthmus.errors import Problem
 from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values, not_importable
-from isthmus.provider.handlers.releases import digest_problems, find_release
+from isthmus.provider.handlers.releases import find_release, publishing_problems
 from isthmus.provider.handlers.stores import (
     BUCKET,
     PREFIX,
     STORE,
-    access_problems,
-    address_problems,
     gone_with_its_store,
     open_store,
-    prefix_problems,
 )
 from isthmus.provider.schema import Property, ResourceSpec
 from isthmus.provider.values import Properties, is_known
@@ -34,10 +31,7 @@ class PublishedReleaseHandler(HandlerBase):
     )
 
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
-        found = [*address_problems(inputs), *prefix_problems(inputs), *digest_problems(inputs)]
-        if not found and inputs["check_at_preview"] is True:
-            found += access_problems(inputs)
-        return found
+        return publishing_problems(inputs)
 
     def preview(self, inputs: Values, state: Values | None) -> Properties:
         if is_known([inputs["digest"], inputs["cache_directory"]]):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.errors import InputError, Problem
+from isthmus.provider.handlers.stores import access_problems, address_problems, prefix_problems
 from isthmus.provider.values import UNKNOWN
 
 if TYPE_CHECKING:
@@ -20,6 +21,14 @@ def digest_problems(inputs: Mapping[str, Any]) -> Sequence[Problem]:
     if digest is UNKNOWN or _DIGEST.fullmatch(digest):
         return ()
     return [Problem("digest", f"is {digest!r}", "sha256: and 64 hexadecimal digits")]
+
+
+def publishing_problems(inputs: Mapping[str, Any]) -> Sequence[Problem]:
+    """What is wrong with the inputs of a resource that brings a release to a store; with `check_at_preview` the store is asked, too."""
+    found = [*address_problems(inputs), *prefix_problems(inputs), *digest_problems(inputs)]
+    if not found and inputs["check_at_preview"] is True:
+        found += access_problems(inputs)
+    return found
 
 
 def find_release(inputs: Mapping[str, Any]) -> "Release":

@@ -115,7 +115,7 @@ class Cluster:
 
     def __init__(self, access: Access, context: Context, patience_seconds: float = AWAY_SECONDS) -> None:
         self._context = context
-        self._client = _client(access)
+        self._client = api_client(access)
         self._patience_seconds = patience_seconds
 
     def within(self, context: Context) -> "Cluster":
@@ -241,7 +241,8 @@ class Cluster:
 
 # Reading a kubeconfig writes its keys to files and may start a program that gets a token: once for each is enough.
 @functools.lru_cache(maxsize=16)
-def _client(access: Access) -> Any:
+def api_client(access: Access) -> Any:
+    """The official client for a cluster. Raises PlatformError where the kubeconfig cannot be used."""
     from kubernetes import client, config
     from kubernetes.config.config_exception import ConfigException
 

@@ -1,0 +1,32 @@
+"""The custom resources that Isthmus's own plugin serves, as a program sees them.
+
+The other half of each is the handler of the same name in `isthmus/provider/`. Property names are the same on the wire.
+Nothing here does anything: what a resource means is said in its docstring, once.
+"""
+
+from isthmus.resources.base import PACKAGE, token
+from isthmus.resources.docker import DockerFiles, DockerGate, DockerModelFolder, DockerServer
+from isthmus.resources.fleets import Rollout
+from isthmus.resources.kubernetes import CanaryGate, GatewayTraffic
+from isthmus.resources.local import LocalProcesses, LocalSupervisor, ModelFolder
+from isthmus.resources.stores import Bucket, PublishedRelease, SignedBundle, SigningKey, StoreCredentials
+
+__all__ = [
+    "PACKAGE",
+    "Bucket",
+    "CanaryGate",
+    "DockerFiles",
+    "DockerGate",
+    "DockerModelFolder",
+    "DockerServer",
+    "GatewayTraffic",
+    "LocalProcesses",
+    "LocalSupervisor",
+    "ModelFolder",
+    "PublishedRelease",
+    "Rollout",
+    "SignedBundle",
+    "SigningKey",
+    "StoreCredentials",
+    "token",
+]

@@ -1,0 +1,22 @@
+"""What the custom resources share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pulumi import ResourceOptions
+
+PACKAGE = "isthmus"
+
+
+def token(name: str) -> str:
+    """The type token of a custom resource, such as `isthmus:index:LocalProcesses`."""
+    return f"{PACKAGE}:index:{name}"
+
+
+class Resource(pulumi.CustomResource):
+    def __init__(
+        self, name: str, inputs: Mapping[str, Any], outputs: Sequence[str], opts: ResourceOptions | None, secret: Sequence[str] = ()
+    ) -> None:
+        options = ResourceOptions.merge(opts, ResourceOptions(additional_secret_outputs=list(secret)))
+        super().__init__(token(type(self).__name__), name, {**dict.fromkeys(outputs), **inputs}, options)

@@ -1,0 +1,101 @@
+"""The platform `kubernetes`'s own: traffic between two releases, and the gate that judges them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pulumi import Input, Output, ResourceOptions
+
+from isthmus.resources.base import Resource
+
+
+class GatewayTraffic(Resource):
+    """Which share of a service's requests goes to which release: the ConfigMap SERVICE-traffic that its gateways watch.
+
+    kubeconfig: content or path, empty: what kubectl would use; context: of it, empty: its current one.
+    tracks: `stable` and, with a canary, `canary`: each with `version` and `digest`. options: `timeout_seconds`,
+        `try_timeout_seconds` of the routes.
+    A new one sends everything to `stable`. From then on the shares are the `CanaryGate`'s: an update here keeps them, and keeps
+    a canary that has requests until it has none. It waits for nothing. Read finds a ConfigMap that was changed by hand.
+    Outputs: `config_map` (its name), `intact` (false: changed by hand).
+    """
+
+    config_map: Output[str]
+    intact: Output[bool]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: Input[str],
+        service: Input[str],
+        model_name: Input[str],
+        tracks: Input[Mapping[str, Any]],
+        options: Input[Mapping[str, Any]] | None = None,
+        kubeconfig: Input[str] = "",
+        context: Input[str] = "",
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "kubeconfig": kubeconfig,
+            "context": context,
+            "namespace": namespace,
+            "service": service,
+            "model_name": model_name,
+            "tracks": tracks,
+            "options": options or {},
+        }
+        super().__init__(name, inputs, ["config_map", "intact"], opts, secret=["kubeconfig"])
+
+
+class CanaryGate(Resource):
+    """A canary that gets `canary_percent` of the requests until they show whether it may have all of them.
+
+    Place it behind (`depends_on`) the servers of both tracks, the gateway and its `GatewayTraffic`.
+    gate: `min_requests`, `max_error_percent`, `max_p95_ms`, `max_p95_ratio`, `max_drift_percent`, `interval_seconds`,
+        `deadline_seconds`, and `answers`: `classes` or `values`, how answers to probes are compared.
+    probes: bodies of predict requests, asked of both releases before any client's request is.
+    api_key, gateway_tls: how a probe gets through the gateway where the API server may not reach the servers.
+    auto_promote: false leaves a canary that passed at its share.
+    It ends with the verdict `promoted`, or fails, with all the traffic back at the stable release first. The same canary is not
+    judged twice; another one while it is promoted is refused. canary_percent 0 takes it back at once; so does deleting it.
+    Outputs: `verdict`, `percent` (that the canary gets now), `reasons`, `requests` (track → number that the gate saw).
+    """
+
+    verdict: Output[str]
+    percent: Output[int]
+    reasons: Output[list[str]]
+    requests: Output[dict[str, int]]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: Input[str],
+        service: Input[str],
+        canary_digest: Input[str],
+        canary_percent: Input[int],
+        mirror_percent: Input[int] = 0,
+        gate: Input[Mapping[str, Any]] | None = None,
+        probes: Input[Sequence[Input[str]]] | None = None,
+        api_key: Input[str] = "",
+        gateway_tls: Input[bool] = False,
+        auto_promote: Input[bool] = True,
+        kubeconfig: Input[str] = "",
+        context: Input[str] = "",
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "kubeconfig": kubeconfig,
+            "context": context,
+            "namespace": namespace,
+            "service": service,
+            "canary_digest": canary_digest,
+            "canary_percent": canary_percent,
+            "mirror_percent": mirror_percent,
+            "gate": gate or {},
+            "probes": probes or [],
+            "api_key": api_key,
+            "gateway_tls": gateway_tls,
+            "auto_promote": auto_promote,
+        }
+        super().__init__(name, inputs, ["verdict", "percent", "reasons", "requests"], opts, secret=["kubeconfig", "api_key"])

@@ -1,0 +1,101 @@
+"""The processes of the platform `local`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pulumi import Input, Output, ResourceOptions
+
+from isthmus.resources.base import Resource
+
+
+class LocalSupervisor(Resource):
+    """A supervisord of a stack's own, in `directory` (absolute). Deleting it ends every process under it and removes the directory.
+
+    Outputs: `pid`.
+    """
+
+    directory: Output[str]
+    pid: Output[int]
+
+    def __init__(self, name: str, directory: Input[str], opts: ResourceOptions | None = None) -> None:
+        super().__init__(name, {"directory": directory}, ["pid"], opts)
+
+
+class LocalProcesses(Resource):
+    """`replicas` processes of one program under a `LocalSupervisor`.
+
+    supervisor: directory of the `LocalSupervisor`.
+    program: its name there: letters, digits, `-`, `_`; unique under the supervisor.
+    command: argument list. In each argument, in `environment`, `files` and `live_files` these are replaced per replica:
+        `${port.NAME}` (a port of `ports`), `${directory}` (the replica's own folder, made 0700), `${index}` (0, 1, …).
+        `${python}` as the first word is the plugin's own interpreter. A first word without a `/` is looked for beside
+        that interpreter, then on PATH.
+    ports: port names and the port wanted on loopback; 0: any free one, kept over updates. A fixed port that another
+        program holds is refused at preview. A fixed port needs replicas == 1.
+    replicas: how many; default 1.
+    environment: added to the processes' environment; may hold secrets.
+    files: file name → content, written (0600) into each replica's folder. A change restarts the replica.
+    live_files: the same, but replaced atomically (rename) while the process runs on; it watches them itself (Envoy's
+        configuration). A change restarts nothing.
+    ready: how to see that a replica is ready: `port` (a name of `ports`), `path` (HTTP GET; left out: a TCP connect is
+        enough), `contains` (text that the answer must hold), `timeout_seconds` (default 60).
+    leftovers: paths of files (absolute; replaced per replica as above) that the program leaves outside its folder, such
+        as sockets; removed once a replica has ended. The replica's own folder is kept over updates, and goes with it.
+
+    A secret in `command` is refused: argument lists are open to every user of the machine.
+
+    Replicas are started, and restarted on an update, one after the other, each ready before the next is touched.
+    Outputs: `endpoints`, a list with one mapping of port name → port number for each replica, and `pids`.
+    """
+
+    endpoints: Output[list[dict[str, int]]]
+    pids: Output[list[int]]
+    replicas: Output[int]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        supervisor: Input[str],
+        program: Input[str],
+        command: Input[Sequence[Input[str]]],
+        ports: Input[Mapping[str, Input[int]]],
+        replicas: Input[int] = 1,
+        environment: Input[Mapping[str, Input[str]]] | None = None,
+        files: Input[Mapping[str, Input[str]]] | None = None,
+        live_files: Input[Mapping[str, Input[str]]] | None = None,
+        ready: Input[Mapping[str, Any]] | None = None,
+        leftovers: Input[Sequence[Input[str]]] | None = None,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "supervisor": supervisor,
+            "program": program,
+            "command": command,
+            "ports": ports,
+            "replicas": replicas,
+            "environment": environment or {},
+            "files": files or {},
+            "live_files": live_files or {},
+            "ready": ready or {},
+            "leftovers": leftovers or [],
+        }
+        super().__init__(name, inputs, ["endpoints", "pids"], opts)
+
+
+class ModelFolder(Resource):
+    """The `serving` variant of a release, verified and laid out for a model server: `directory`/VERSION/saved_model.pb ….
+
+    digest: of the release. cache_directory: where this machine keeps releases (not part of the diff).
+    directory: absolute; changing it or the digest replaces the folder (new one first). Read finds missing or changed files.
+    Outputs: `version` (int).
+    """
+
+    directory: Output[str]
+    digest: Output[str]
+    version: Output[int]
+
+    def __init__(
+        self, name: str, *, digest: Input[str], cache_directory: Input[str], directory: Input[str], opts: ResourceOptions | None = None
+    ) -> None:
+        super().__init__(name, {"digest": digest, "cache_directory": cache_directory, "directory": directory}, ["version"], opts)

@@ -1,0 +1,109 @@
+"""What lies in a store: buckets, releases, signed bundles, and the keys for them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pulumi import Input, Output, ResourceOptions
+
+from isthmus.resources.base import Resource
+
+
+class StoreCredentials(Resource):
+    """A random S3 access key and secret key, made once and kept in the state as secrets. Outputs: `access_key`, `secret_key`."""
+
+    access_key: Output[str]
+    secret_key: Output[str]
+
+    def __init__(self, name: str, opts: ResourceOptions | None = None) -> None:
+        super().__init__(name, {}, ["access_key", "secret_key"], opts, secret=["access_key", "secret_key"])
+
+
+class SigningKey(Resource):
+    """An ed25519 key pair, made once; the private key is a secret of the state. Outputs: `private_key`, `public_key` (PEM)."""
+
+    private_key: Output[str]
+    public_key: Output[str]
+
+    def __init__(self, name: str, opts: ResourceOptions | None = None) -> None:
+        super().__init__(name, {}, ["private_key", "public_key"], opts, secret=["private_key"])
+
+
+class Bucket(Resource):
+    """An S3 bucket of a store that the stack owns. Deleting it deletes what is in it.
+
+    store: `endpoint` (URL), `region`, `access_key`, `secret_key`.
+    """
+
+    bucket: Output[str]
+
+    def __init__(self, name: str, *, store: Input[Mapping[str, Any]], bucket: Input[str], opts: ResourceOptions | None = None) -> None:
+        super().__init__(name, {"store": store, "bucket": bucket}, [], opts)
+
+
+class SignedBundle(Resource):
+    """A release's edge bundle (TFLite file, manifest, golden vectors) in a bucket, with a signature over the manifest.
+
+    store: as for `Bucket`. prefix: key prefix, ends with `/`. private_key: PEM, secret.
+    The content goes up before the envelope that names it. Read finds missing or changed objects; delete removes them.
+    A store that cannot be reached, or that refuses the credentials, is an error at preview when `store` is known and
+    `check_at_preview` is true.
+    """
+
+    digest: Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: Input[Mapping[str, Any]],
+        bucket: Input[str],
+        prefix: Input[str],
+        digest: Input[str],
+        cache_directory: Input[str],
+        private_key: Input[str],
+        check_at_preview: Input[bool] = False,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "store": store,
+            "bucket": bucket,
+            "prefix": prefix,
+            "digest": digest,
+            "cache_directory": cache_directory,
+            "private_key": private_key,
+            "check_at_preview": check_at_preview,
+        }
+        super().__init__(name, inputs, [], opts)
+
+
+class PublishedRelease(Resource):
+    """A release's serving variant (SavedModel, golden vectors, record, manifest) in a bucket, for servers to fetch by digest.
+
+    store, bucket: as for `SignedBundle`. prefix: key prefix, ends with `/`; objects lie under `{prefix}releases/{digest}/`.
+    The manifest goes up last; what is there already with the right content is not uploaded again. Read finds missing or
+    changed objects; delete removes them, the manifest first. `check_at_preview` as for `SignedBundle`.
+    """
+
+    digest: Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: Input[Mapping[str, Any]],
+        bucket: Input[str],
+        prefix: Input[str],
+        digest: Input[str],
+        cache_directory: Input[str],
+        check_at_preview: Input[bool] = False,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "store": store,
+            "bucket": bucket,
+            "prefix": prefix,
+            "digest": digest,
+            "cache_directory": cache_directory,
+            "check_at_preview": check_at_preview,
+        }
+        super().__init__(name, inputs, [], opts)
