@@ -103,7 +103,7 @@ def start(
     async def work() -> Release:
         say = _Progress(component)
         try:
-            release = await _compile(request_of(args, model_name), cache, say, path)
+            release = await _compile(request_of(args, model_name), cache, say, path, lambda line: pulumi.log.warn(line, component))
             problems = check_accuracy(release, args.min_accuracy, path) if args.min_accuracy is not None else []
             if problems:
                 raise GateError(problems)
@@ -120,15 +120,21 @@ def start(
     return Compiling(Output.from_input(asyncio.ensure_future(work())), str(directory))
 
 
-async def _compile(request: CompileRequest, cache: ReleaseCache, progress: Callable[[str], None], path: str) -> Release:
+async def _compile(
+    request: CompileRequest, cache: ReleaseCache, progress: Callable[[str], None], path: str, warn: Callable[[str], None]
+) -> Release:
     if request not in _running:
-        _running[request] = asyncio.ensure_future(compile_release(request, cache, progress))
+        _running[request] = asyncio.ensure_future(compile_release(request, cache, progress, warn=warn))
     try:
         return await _running[request]
     except InputError as error:
         # The compiler knows the model's name; here is known where it stands in the program.
-        names = [(problem, problem.path.removeprefix(request.model)) for problem in error.problems]
-        raise type(error)([replace(problem, path=path + rest) for problem, rest in names]) from error
+        raise type(error)([replace(problem, path=_placed(problem.path, request.model, path)) for problem in error.problems]) from error
+
+
+def _placed(where: str, model: str, path: str) -> str:
+    """A problem's place in the program. What is not about the model, as a setting of the environment, keeps its own."""
+    return path + where.removeprefix(model) if where == model or where.startswith((f"{model}.", f"{model}[")) else where
 
 
 def describe(release: Release, kind: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypedDict
 from pulumi import Input
 from pydantic import Field
 
-from isthmus.checking import Checked, Name, Port, Positive, Seconds, one_of, same_twice
+from isthmus.checking import Checked, Name, Port, Positive, RecipeText, Seconds, one_of, same_twice
 from isthmus.errors import Problem
 from isthmus.platforms.images import Images as DefaultImages
 
@@ -142,7 +142,7 @@ class CanaryArgs(TypedDict, total=False):
     """Another release, served beside the stable one. Its version must be another one; what is left out is as for the stable one."""
 
     model: Input[str]
-    recipe: Input[str]
+    recipe: Input[Any]
     version: Input[int]
     evaluation: Input[str]
     min_accuracy: Input[float]
@@ -290,7 +290,7 @@ class Canary(Checked):
     """model and recipe None: as for the stable release."""
 
     model: Annotated[str, Field(min_length=1)] | None = None
-    recipe: str | None = None
+    recipe: RecipeText | None = None
     version: Annotated[int, Field(ge=1, lt=2**31)]
     evaluation: str | None = None
     min_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -114,9 +114,8 @@ def find_source(
         what = f"{name!r} is a Keras model: it has one signature, {SERVING_SIGNATURE}"
         problems.append(Problem(f"{prefix}signature", what, fix="leave signature out"))
 
-    if source is None:
-        return None, problems
-    folder = blank.path if source.kind != FUNCTION and blank.path.is_dir() else None
+    # The data beside the model is looked at even where the model is at fault: all problems are told at once.
+    folder = blank.path if (source or blank).kind != FUNCTION and blank.path.is_dir() else None
     held_out, own = folder and folder / EVALUATION_NAME, folder and folder / CALIBRATION_NAME
     if evaluation is not None:
         held_out = base / evaluation
@@ -129,7 +128,9 @@ def find_source(
         problems = problems + _check_arrays(own, f"{name}/{CALIBRATION_NAME}", f"{prefix}model", [])
     else:
         own = None
-    return (None, problems) if problems else (replace(source, evaluation=held_out, calibration=own), [])
+    if source is None or problems:
+        return None, problems
+    return replace(source, evaluation=held_out, calibration=own), []
 
 
 Found = tuple[Source | None, list[Problem]]

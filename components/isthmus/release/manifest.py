@@ -26,6 +26,8 @@ from isthmus.errors import IntegrityError
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 RECORD_NAME = "record.json"
+# Of a large network and many recipes: every layer of every candidate is in it.
+MAX_RECORD_BYTES = 16 << 20
 GOLDEN_NAME = "golden.json"
 SERVING = "serving"
 EDGE = "edge"

@@ -17,11 +17,10 @@ from pathlib import Path
 
 from isthmus.errors import IntegrityError
 from isthmus.release.hashing import file_sha256
-from isthmus.release.manifest import MANIFEST_NAME, RECORD_NAME, SERVING, FileEntry, Manifest, Record, Release
+from isthmus.release.manifest import MANIFEST_NAME, MAX_RECORD_BYTES, RECORD_NAME, SERVING, FileEntry, Manifest, Record, Release
 from isthmus.release.store import MissingObjectError, Store
 
 MAX_MANIFEST_BYTES = 4 << 20
-MAX_RECORD_BYTES = 1 << 20
 
 
 def publish(store: Store, prefix: str, release: Release) -> tuple[str, ...]:

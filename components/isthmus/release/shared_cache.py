@@ -24,12 +24,11 @@ from urllib.parse import urlsplit
 from isthmus.errors import InputError, IntegrityError, Problem
 from isthmus.release.cache import SHARED_CACHE_VARIABLE
 from isthmus.release.hashing import file_sha256
-from isthmus.release.manifest import MANIFEST_NAME, RECORD_NAME, Manifest, Record
+from isthmus.release.manifest import MANIFEST_NAME, MAX_RECORD_BYTES, RECORD_NAME, Manifest, Record
 from isthmus.release.store import MissingObjectError, Store, StoreAddress, endpoint_problems
 
 MAX_POINTER_BYTES = 4 << 10
 MAX_MANIFEST_BYTES = 4 << 20
-MAX_RECORD_BYTES = 16 << 20
 # Where the credentials come from: the first that is set. The address never holds them, since addresses are shown.
 _ACCESS_KEYS = ("ISTHMUS_SHARED_CACHE_ACCESS_KEY", "AWS_ACCESS_KEY_ID")
 _SECRET_KEYS = ("ISTHMUS_SHARED_CACHE_SECRET_KEY", "AWS_SECRET_ACCESS_KEY")
