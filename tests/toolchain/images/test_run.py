@@ -40,6 +40,9 @@ def test_a_version_is_ready_only_when_it_is_available(run_image, models: Path, t
     os.rename(shutil.copytree(models / "m" / "2", tmp_path / "2"), base / "m" / "2")
     (ready,) = container.ask(("GET", f"{REST}/versions/2/metadata", ""))
     assert set(ready["refused"]) <= {404}
+    server = Path(f"/proc/{container.main_process()}")
+    container.end()
+    assert not server.exists()
 
 
 # A gateway's smallest configuration: one listener that answers by itself.
