@@ -14,6 +14,13 @@ import sys
 
 CLONE_NEWNET = 0x40000000
 CHUNK_BYTES = 1 << 18
+# The namespace of whoever starts the relay.
+OWN_NAMESPACE = "/proc/self/ns/net"
+
+
+def command(listen_namespace: str, listen: str, connect_namespace: str, connect: str, pid: int) -> list[str]:
+    """The command line of a relay, see above. listen: its port may be 0."""
+    return [sys.executable, "-IS", os.path.abspath(__file__), listen_namespace, listen, connect_namespace, connect, str(pid)]
 
 
 def enter(namespace: int) -> None:

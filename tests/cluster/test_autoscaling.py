@@ -70,6 +70,21 @@ def steady_replicas(place, for_seconds=40.0, deadline_seconds=420.0):
     return found
 
 
+def replicas_that_the_planner_names(place, target, deadline_seconds=420.0):
+    """The number at which the replicas rest, once it is the planner's for the CPU that the demand costs: ceil(used / target), with the
+    autoscaler's own tolerance. What a request costs drifts on a busy machine and the autoscaler follows: both are read again until they
+    agree."""
+    deadline = time.monotonic() + deadline_seconds
+    seen = []
+    while time.monotonic() < deadline:
+        found = steady_replicas(place)
+        used = settled_cpu(place)
+        seen.append((found, round(used / target, 2)))
+        if found in {math.ceil(used / target * (1 + side * TOLERANCE)) for side in (-1, 1)}:
+            return found
+    raise AssertionError(f"replicas, and CPU used by targets of one replica: {seen}")
+
+
 @pytest.fixture(scope="module")
 def service_ms(stack, arguments, place, body):
     """What one request costs a server here, measured on one replica: the profile that the plan is made with."""
@@ -97,18 +112,14 @@ def test_replicas_grow_to_what_was_planned_and_an_update_leaves_them(stack, plac
     rate = TIMES_ONE_REPLICA * target / (service_ms / 1000)
     with place.load(place.url(NAMESPACE), body, rate, 900) as load:
         eventually(lambda: replicas(place) >= 2, 240)
-        found = steady_replicas(place)
-        used = settled_cpu(place)
+        found = replicas_that_the_planner_names(place, target)
         done = stack.up("--expect-no-changes")
         assert done.code == 0, done
-        # Not set back to the stack file's own number. The autoscaler may have added one: the engine worked beside the servers.
-        assert replicas(place) >= found > 1
+        # Not set back to the stack file's own number, which is one. The engine worked beside the servers, so it may not be `found`.
+        assert place.get("deployment", NAMESPACE, f"{NAMESPACE}-stable")["spec"]["replicas"] > 1
         seen = load.stop()
     assert seen["failures"] == {}
-    # What the planner says of this demand with what a request turned out to cost. At other rates a request costs a little more or
-    # less than it did when it was profiled, so the number may be another than for the profile, by one.
-    planned = {math.ceil(used / target * (1 + side * TOLERANCE)) for side in (-1, 1)}
-    assert found in planned
+    # At other rates a request costs a little more or less than it did when it was profiled, so the number may be another, by one.
     assert abs(found - math.ceil(TIMES_ONE_REPLICA)) <= 1
 
 

@@ -3,20 +3,17 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain import relay
 from toolchain.cluster import cgroups, credentials, sandbox, supervise
 from toolchain.cluster.api import Api
 from toolchain.cluster.plan import MAIN, Folders, Node
 from toolchain.cluster.supervise import Process
 from toolchain.prepare import debian
 from toolchain.prepare.steps import PrepareError
-
-RELAY = Path(__file__).resolve().parents[1] / "relay.py"
-OUTER = "/proc/self/ns/net"
 
 
 @dataclass(frozen=True)
@@ -134,12 +131,12 @@ def load_image(cluster: Cluster, archive: Path) -> None:
 
 def forward(cluster: Cluster, host: str, port: int) -> int:
     """Makes `host:port` of the cluster's network reachable on this machine's loopback; returns the port there. Ends with the cluster."""
-    return _relay(cluster, OUTER, "127.0.0.1:0", _namespace(cluster), f"{host}:{port}")
+    return _relay(cluster, relay.OWN_NAMESPACE, "127.0.0.1:0", _namespace(cluster), f"{host}:{port}")
 
 
 def expose(cluster: Cluster, port: int) -> tuple[str, int]:
     """Makes a port of this machine's loopback reachable in the cluster's network, also to Pods; returns the address and port there."""
-    return MAIN.address, _relay(cluster, _namespace(cluster), f"{MAIN.address}:0", OUTER, f"127.0.0.1:{port}")
+    return MAIN.address, _relay(cluster, _namespace(cluster), f"{MAIN.address}:0", relay.OWN_NAMESPACE, f"127.0.0.1:{port}")
 
 
 def control(cluster: Cluster, action: str, program: str) -> None:
@@ -157,7 +154,7 @@ def _namespace(cluster: Cluster) -> str:
 
 
 def _relay(cluster: Cluster, listen_network: str, listen: str, connect_network: str, connect: str) -> int:
-    command = [sys.executable, "-IS", str(RELAY), listen_network, listen, connect_network, connect, str(cluster.init.pid)]
+    command = relay.command(listen_network, listen, connect_network, connect, cluster.init.pid)
     with (Folders(cluster.folder).logs / "relays.log").open("ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True, cwd="/")
     process_file = cgroups.make(cgroups.name(cluster.folder), [])

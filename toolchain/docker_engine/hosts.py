@@ -3,7 +3,6 @@
 import select
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import IO, Self, overload
 import docker
 import docker.errors
 import requests
+from toolchain import relay
 from toolchain.docker_engine.programs import Programs, programs
 from toolchain.prepare.layout import Layout
 from toolchain.prepare.steps import PrepareError
@@ -27,8 +27,6 @@ START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 _LOG_LINES = 5
 _SCRIPT = Path(__file__).with_name("engine.sh")
-_RELAY = Path(__file__).resolve().parents[1] / "relay.py"
-_HERE = Path("/proc/self/ns/net")  # as the relay sees it
 
 Process = subprocess.Popen[bytes]
 
@@ -81,16 +79,15 @@ class Site(Sequence[Engine]):
 
     def forward(self, host: str, port: int) -> int:
         """A port of 127.0.0.1 that leads to an address inside the tests' namespace, until the site is stopped."""
-        return self._relay(_HERE, "127.0.0.1", self.namespace, f"{host}:{port}")
+        return self._relay(relay.OWN_NAMESPACE, "127.0.0.1", str(self.namespace), f"{host}:{port}")
 
     def expose(self, port: int) -> int:
         """A port of BRIDGE_ADDRESS, inside, that leads to a port of the machine's own 127.0.0.1: so containers reach a test's store."""
-        return self._relay(self.namespace, BRIDGE_ADDRESS, _HERE, f"127.0.0.1:{port}")
+        return self._relay(str(self.namespace), BRIDGE_ADDRESS, relay.OWN_NAMESPACE, f"127.0.0.1:{port}")
 
-    def _relay(self, listen_namespace: Path, listen_host: str, namespace: Path, connect: str) -> int:
+    def _relay(self, listen_namespace: str, listen_host: str, namespace: str, connect: str) -> int:
         # It ends with the bridge's process, so it can't outlive this one.
-        command = [str(_RELAY), str(listen_namespace), f"{listen_host}:0", str(namespace), connect, str(self.bridge.pid)]
-        process = _open_process([sys.executable, "-IS", *command])
+        process = _open_process(relay.command(listen_namespace, f"{listen_host}:0", namespace, connect, self.bridge.pid))
         self._others.append(process)
         return int(_line(process, f"the relay to {connect}"))
 

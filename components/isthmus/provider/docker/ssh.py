@@ -18,6 +18,7 @@ from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixH
 _CONNECT_SECONDS: Final = 15
 _ENDING_SECONDS: Final = 5
 _SAID_BYTES: Final = 4096
+_REMOTE: Final = ("docker", "system", "dial-stdio")
 
 
 def command(address: str, options: Sequence[str]) -> list[str]:
@@ -28,12 +29,12 @@ def command(address: str, options: Sequence[str]) -> list[str]:
     user = ["-l", parts.username] if parts.username else []
     port = ["-p", str(parts.port)] if parts.port else []
     ours = ["-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}", "-o", "ServerAliveInterval=15"]
-    return ["ssh", *options, *ours, *user, *port, "--", parts.hostname, "docker", "system", "dial-stdio"]
+    return ["ssh", *options, *ours, *user, *port, "--", parts.hostname, *_REMOTE]
 
 
 def reach_command(address: str, options: Sequence[str]) -> str:
     """What a user types to see whether the host can be reached. Raises ValueError."""
-    return " ".join([*command(address, options)[:-3], "docker", "version"]).replace(os.path.expanduser("~"), "~")
+    return " ".join([*command(address, options)[: -len(_REMOTE)], "docker", "version"]).replace(os.path.expanduser("~"), "~")
 
 
 class SshAdapter(UnixHTTPAdapter):  # type: ignore[misc]
