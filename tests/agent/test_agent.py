@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -77,9 +78,10 @@ def test_a_new_target_is_switched_to_without_a_failed_request(
 
 
 def _damaged_file(store: Store, release: Release) -> None:
-    content = bytearray(store.get(key_of(release, "edge/model.tflite"), max_bytes=1 << 20))
+    key = key_of(release, "edge/model.tflite.zlib")
+    content = bytearray(zlib.decompress(store.get(key, max_bytes=1 << 20)))
     content[100] ^= 1
-    store.put(key_of(release, "edge/model.tflite"), bytes(content))
+    store.put(key, zlib.compress(bytes(content)))
 
 
 def _stranger_s_signature(store: Store, release: Release) -> None:
@@ -88,7 +90,7 @@ def _stranger_s_signature(store: Store, release: Release) -> None:
 
 
 def _missing_file(store: Store, release: Release) -> None:
-    store.delete([key_of(release, "golden.json")])
+    store.delete([key_of(release, "golden.json.zlib")])
 
 
 TAMPERED = {

@@ -266,7 +266,7 @@ def tampered_up(stack, eventually):
             return [key for key in set(store.list("cameras/bundles/")) - known if key.endswith("manifest.dsse.json")]
 
         eventually(complete, seconds=120)
-        model = complete()[0].replace("manifest.dsse.json", "edge/model.tflite")
+        model = complete()[0].replace("manifest.dsse.json", "edge/model.tflite.zlib")
         store.put(model, bytes(store.size_bytes(model)))
     text, _ = process.communicate(timeout=200)
     return process.returncode, text

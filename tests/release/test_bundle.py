@@ -1,4 +1,5 @@
 import hashlib
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.errors import IntegrityError
-from isthmus.release import bundle, signing
+from isthmus.release import bundle, deflate, signing
 from isthmus.release.manifest import SERVING, Release
 from isthmus.release.signing import KeyPair
 from isthmus.release.store import Store
@@ -32,11 +33,11 @@ def test_a_published_bundle_is_fetched_and_verified(store: Store, published: Rel
 
 
 def test_only_what_a_device_needs_goes_up(store: Store, published: Release) -> None:
-    assert store.list("") == [key_of(published, path) for path in ("edge/model.tflite", "golden.json", "manifest.dsse.json")]
+    assert store.list("") == [key_of(published, path) for path in ("edge/model.tflite.zlib", "golden.json.zlib", "manifest.dsse.json")]
 
 
 def test_missing_and_truncated_objects_are_published_again(store: Store, published: Release, keys: KeyPair, tmp_path: Path) -> None:
-    store.put(key_of(published, "edge/model.tflite"), b"short")
+    store.put(key_of(published, "edge/model.tflite.zlib"), b"short")
     store.delete([key_of(published, "manifest.dsse.json")])
     with pytest.raises(IntegrityError, match="not whole"):
         bundle.fetch(store, PREFIX, published.digest, keys.public_pem, tmp_path / "before")
@@ -47,7 +48,7 @@ def test_missing_and_truncated_objects_are_published_again(store: Store, publish
 def test_content_that_was_changed_with_its_size_kept_is_published_again(
     store: Store, published: Release, keys: KeyPair, tmp_path: Path
 ) -> None:
-    store.put(key_of(published, "edge/model.tflite"), bytes(len(b"an edge model")))
+    store.put(key_of(published, "edge/model.tflite.zlib"), zlib.compress(bytes(len(b"an edge model"))))
     with pytest.raises(IntegrityError, match="wrong content"):
         bundle.fetch(store, PREFIX, published.digest, keys.public_pem, tmp_path / "before")
     bundle.publish(store, PREFIX, published, keys.private_pem)
@@ -68,12 +69,36 @@ def test_changed_content_of_the_same_size_passes_without_verification_and_is_ref
     store: Store, published: Release, keys: KeyPair, tmp_path: Path
 ) -> None:
     forged = b"an EVIL model"
-    store.put(key_of(published, "edge/model.tflite"), forged)
+    key = key_of(published, "edge/model.tflite.zlib")
+    store.put(key, zlib.compress(forged))
     entry = next(file for file in bundle.edge_files(published.manifest) if file.path == "edge/model.tflite")
-    store.download(key_of(published, "edge/model.tflite"), tmp_path / "unverified", size_bytes=entry.size_bytes)
+    store.download(key, tmp_path / "packed", size_bytes=len(zlib.compress(forged)))
+    deflate.unpack(tmp_path / "packed", tmp_path / "unverified", size_bytes=entry.size_bytes, name=entry.path)
     assert (tmp_path / "unverified").read_bytes() == forged
     with pytest.raises(IntegrityError, match=r"wrong content: edge/model\.tflite"):
         bundle.fetch(store, PREFIX, published.digest, keys.public_pem, tmp_path / "slot")
+
+
+@pytest.mark.parametrize(
+    ("packed", "reason"),
+    [
+        (zlib.compress(bytes(1 << 24)), "the manifest names at most"),  # of 16 MB, larger than 13 bytes may become
+        (zlib.compress(bytes(64)), "longer than 13 bytes"),
+        (zlib.compress(b"an edge mode"), "1 of 13 bytes are missing"),
+        (zlib.compress(b"an edge model")[:-6], "ends early"),
+        (b"no deflated data", "cannot be unpacked"),
+        (b"", "ends early"),
+    ],
+)
+def test_what_unpacks_to_something_else_is_refused_and_leaves_no_more_than_was_promised(
+    store: Store, published: Release, keys: KeyPair, tmp_path: Path, packed: bytes, reason: str
+) -> None:  # noqa: PLR0917
+    store.put(key_of(published, "edge/model.tflite.zlib"), packed)
+    with pytest.raises(IntegrityError, match=reason) as caught:
+        bundle.fetch(store, PREFIX, published.digest, keys.public_pem, tmp_path / "slot")
+    assert "edge/model.tflite" in str(caught.value)
+    left = tmp_path / "slot/edge/model.tflite"
+    assert not left.exists() or left.stat().st_size <= len(b"an edge model")
 
 
 def test_a_bundle_signed_by_another_key_is_refused(store: Store, published: Release, keys: KeyPair, tmp_path: Path) -> None:
@@ -93,7 +118,7 @@ def test_an_honestly_signed_bundle_under_another_digest_is_refused(
         bundle.fetch(store, PREFIX, published.digest, keys.public_pem, tmp_path / "slot")
 
 
-@pytest.mark.parametrize("path", ["edge/model.tflite", "manifest.dsse.json"])
+@pytest.mark.parametrize("path", ["edge/model.tflite.zlib", "manifest.dsse.json"])
 def test_a_bundle_that_is_not_whole_is_refused(store: Store, published: Release, keys: KeyPair, tmp_path: Path, path: str) -> None:
     store.delete([key_of(published, path)])
     with pytest.raises(IntegrityError, match="not whole"):

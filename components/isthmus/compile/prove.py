@@ -1,7 +1,6 @@
 """Proof of a candidate: what its file is, and what it answers in the interpreter that devices have. Runs in a worker."""
 
 import math
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,8 @@ from isthmus.compile.golden import GOLDEN_EXAMPLES, largest_difference, mean_dif
 from isthmus.compile.measure import EdgeRunner
 from isthmus.compile.workplace import Proof
 from isthmus.errors import Problem, SourceError
+from isthmus.release import deflate
 from isthmus.release.manifest import Candidate, TensorSpec
-
-SHIPPED_LEVEL = 9
-_RAW_DEFLATE = -15
 
 # Types that a storage step's weights have in the file, by the step. int4 leaves in 8 bits what has no 4-bit kernel.
 _STORED_AS = {
@@ -66,7 +63,7 @@ def prove(
     candidate = Candidate(
         recipe="",
         size_bytes=len(data),
-        shipped_bytes=shipped_bytes(data),
+        shipped_bytes=deflate.packed_bytes(data),
         accuracy=evaluation.score(found),
         max_difference=largest_difference(answers, found),
         mean_difference=mean_difference(answers, found),
@@ -76,12 +73,6 @@ def prove(
     )
     golden = {name: values[:GOLDEN_EXAMPLES] for name, values in answers.items()}
     return Proof(candidate, largest_difference(golden, found))
-
-
-def shipped_bytes(data: bytes) -> int:
-    """Size of the file deflated at level 9: what a device downloads from a store that compresses."""
-    packer = zlib.compressobj(SHIPPED_LEVEL, zlib.DEFLATED, _RAW_DEFLATE)
-    return len(packer.compress(data)) + len(packer.flush())
 
 
 def check_stored(contents: Contents, storage: str, where: str) -> None:

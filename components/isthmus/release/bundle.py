@@ -2,19 +2,20 @@
 
 In the store, under `{prefix}bundles/{digest in hex}/`:
 
-    edge/model.tflite    the edge variant's files, at their paths in the release
-    golden.json          golden vectors
-    manifest.dsse.json   the release's manifest in a signed envelope; it goes up last and comes down first
+    edge/model.tflite.zlib   the edge variant's files, at their paths in the release, deflated
+    golden.json.zlib         golden vectors, deflated
+    manifest.dsse.json       the release's manifest in a signed envelope; it goes up last and comes down first
 
-On disk the same, so that a device can verify what it holds without the store.
+On disk the same, inflated, so that a device can verify what it holds without the store.
 """
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 from isthmus.errors import IntegrityError
-from isthmus.release import signing
+from isthmus.release import deflate, signing
 from isthmus.release.hashing import file_sha256
 from isthmus.release.manifest import EDGE, FileEntry, Manifest, Release
 from isthmus.release.store import MissingObjectError, Store
@@ -30,9 +31,12 @@ def publish(store: Store, prefix: str, release: Release, private_pem: str) -> No
     Objects that are there already are written again: what stands under a name may have been changed, its size kept.
     """
     keys = _Keys(prefix, release.digest)
-    for file in edge_files(release.manifest):
-        _check_file(release.path(file), file)
-        store.put(keys.of(file.path), release.path(file))
+    with tempfile.TemporaryDirectory() as folder:
+        packed = Path(folder) / "packed"
+        for file in edge_files(release.manifest):
+            _check_file(release.path(file), file)
+            deflate.pack(release.path(file), packed)
+            store.put(keys.of_file(file), packed)
     store.put(keys.of(ENVELOPE_NAME), signing.sign(MANIFEST_TYPE, release.manifest.to_bytes(), private_pem))
 
 
@@ -56,7 +60,10 @@ def fetch(store: Store, prefix: str, digest: str, public_pem: str, into: Path) -
         for file in edge_files(manifest):
             path = into / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            store.download(keys.of(file.path), path, size_bytes=file.size_bytes)
+            packed = path.with_name(path.name + deflate.SUFFIX)
+            store.download(keys.of_file(file), packed, size_bytes=deflate.largest_packed_bytes(file.size_bytes), at_most=True)
+            deflate.unpack(packed, path, size_bytes=file.size_bytes, name=file.path)
+            packed.unlink()
             _check_file(path, file)
     except MissingObjectError as error:
         # The envelope goes up last and is removed first: no bundle is ever seen half, unless somebody broke it.
@@ -114,5 +121,8 @@ class _Keys:
             raise IntegrityError(f"not a release digest: {digest!r}")
         self.folder = f"{prefix}bundles/{hexadecimal}/"
 
-    def of(self, path: str) -> str:
-        return self.folder + path
+    def of(self, name: str) -> str:
+        return self.folder + name
+
+    def of_file(self, file: FileEntry) -> str:
+        return self.of(file.path + deflate.SUFFIX)

@@ -265,10 +265,10 @@ class Store:
         """The content of an object; errors as for `read`."""
         return self.read(key, max_bytes=max_bytes).data
 
-    def download(self, key: str, path: Path, *, size_bytes: int) -> None:
+    def download(self, key: str, path: Path, *, size_bytes: int, at_most: bool = False) -> None:
         """An object's content into a new file, synced to disk. A connection that breaks is taken up where it ended.
 
-        Raises IntegrityError where the object is not size_bytes long, StoreError where it comes too slowly,
+        Raises IntegrityError where the object is not size_bytes long (at_most: is longer), StoreError where it comes too slowly,
         ResourceFullError where the disk is full. What a failed download left is removed.
         """
         deadline = _deadline(size_bytes)
@@ -276,7 +276,7 @@ class Store:
             with path.open("wb") as file:
                 for attempt in range(1, ATTEMPTS + 1):
                     try:
-                        self._append(key, file, size_bytes, deadline)
+                        self._append(key, file, range(0 if at_most else size_bytes, size_bytes + 1), deadline)
                         break
                     except UnreachableStoreError:
                         if attempt == ATTEMPTS:
@@ -292,13 +292,14 @@ class Store:
             path.unlink(missing_ok=True)
             raise
 
-    def _append(self, key: str, file: Any, size_bytes: int, deadline: float) -> None:
+    def _append(self, key: str, file: Any, sizes_bytes: range, deadline: float) -> None:
         done = file.tell()
         answer, chunks = self._open(key, done, deadline)
         found = done + answer["ContentLength"]
-        if found != size_bytes:
+        if found not in sizes_bytes:
             answer["Body"].close()
-            raise IntegrityError(f"{key!r} has {found} bytes, the manifest names {size_bytes}")
+            expected = f"{sizes_bytes[-1]}" if len(sizes_bytes) == 1 else f"at most {sizes_bytes[-1]}"
+            raise IntegrityError(f"{key!r} has {found} bytes, the manifest names {expected}")
         for chunk in chunks:
             file.write(chunk)
 
