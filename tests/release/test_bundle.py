@@ -90,9 +90,9 @@ def test_changed_content_of_the_same_size_passes_without_verification_and_is_ref
         (b"", "ends early"),
     ],
 )
-def test_what_unpacks_to_something_else_is_refused_and_leaves_no_more_than_was_promised(
+def test_what_unpacks_to_something_else_is_refused_and_leaves_no_more_than_was_promised(  # noqa: PLR0917
     store: Store, published: Release, keys: KeyPair, tmp_path: Path, packed: bytes, reason: str
-) -> None:  # noqa: PLR0917
+) -> None:
     store.put(key_of(published, "edge/model.tflite.zlib"), packed)
     with pytest.raises(IntegrityError, match=reason) as caught:
         bundle.fetch(store, PREFIX, published.digest, keys.public_pem, tmp_path / "slot")

@@ -32,7 +32,7 @@ _TOOLS = {
     "flatbuffers": ("flatbuffers",),
     "protobuf": ("protobuf",),
 }
-_OWN_CODE = ("compile/**/*.py", "release/manifest.py", "release/hashing.py")
+_OWN_CODE = ("compile/**/*.py", "release/manifest.py", "release/hashing.py", "release/deflate.py")
 _NOT_IN_A_RELEASE = ("compile/report/",)
 
 
