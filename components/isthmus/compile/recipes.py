@@ -179,7 +179,7 @@ _SEARCHED: dict[str, tuple[str, ...]] = {
         "int8-weights",
         "int4-weights",
         "prune:80%+int8",
-        "prune-filters:50%+int8",
+        "prune-filters:50%+prune:70%+int8",
         "distil:50%+int8",
         "float16",
     ),
