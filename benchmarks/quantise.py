@@ -1,8 +1,8 @@
 """The quantiser against litert-quantizer and TFLiteConverter: `python benchmarks/quantise.py [--weights N] [--model FILE.tflite …]`.
 
-Three tables: the solver's time on N weights of several distributions, on one core; the squared error of the weights in digits
-and in every other float file named, against litert-quantizer's algorithms with the same codes and against a dense search
-over scales that shares nothing with the solver; and size, error, accuracy and time of whole files of digits.
+Three tables: the solver's time on N weights of several distributions, on one core; the squared error of the weights in the
+models of models/ and in every other float file named, against litert-quantizer's algorithms with the same codes and against a
+dense search over scales that shares nothing with the solver; and size, error, accuracy and time of whole files of each model.
 
 Algorithms that turn the weights before they quantise (HADAMARD) write operators that the interpreter aborts on: they are
 not run. GPTQ and OSCAR look at activations too, and weigh errors by them; the table has their plain error.
@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from isthmus.compile.edge import compress, float_model
-from isthmus.compile.export import SIGNATURE
+from isthmus.compile.edge import Compressed, compress, float_model
+from isthmus.compile.evaluation import Evaluation, load_evaluation
+from isthmus.compile.export import SIGNATURE, export_keras
+from isthmus.compile.load import describe_keras
 from isthmus.compile.quantise import flatbuffer
 from isthmus.compile.quantise.optimal import squared_error
 from isthmus.compile.quantise.scales import best_scales, min_max_scales
+from isthmus.errors import IsthmusError
 
-DIGITS = Path(__file__).parents[1] / "models" / "digits"
+MODELS = Path(__file__).parents[1] / "models"
+NAMES = ("digits", "commands", "lectures")
+CALIBRATION_EXAMPLES = 256
 CHANNEL_WEIGHTS = 4000
 BITS = (8, 4)
 ALGORITHMS = ("min_max_uniform_quantize", "OCTAV", "MSE", "GPTQ", "OSCAR")
@@ -138,29 +144,52 @@ def _algorithm(plain: bytes, bits: int, algorithm: str, calibration: dict[str, N
         return None
 
 
-def files(saved_model: Path, plain: bytes, data: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    """Whole files of digits: ours, litert-quantizer's recipes, TFLiteConverter's Optimize.DEFAULT."""
+@dataclass(frozen=True)
+class Subject:
+    """A model of models/. plain: its float .tflite file."""
+
+    name: str
+    saved_model: Path
+    plain: bytes
+    evaluation: Evaluation
+
+    @property
+    def calibration(self) -> list[dict[str, NDArray[Any]]]:
+        """Inputs one by one. Of the evaluation data, which is fair here: nobody is judged by it who was not calibrated on it."""
+        return list(self.evaluation.singles())[:CALIBRATION_EXAMPLES]
+
+
+def subject(name: str, scratch: Path) -> Subject:
+    import keras
+
+    folder, saved_model = MODELS / name, scratch / name
+    model = describe_keras(keras.models.load_model(folder / "model.keras"), name, name)
+    export_keras(model, saved_model, name)
+    evaluation = load_evaluation(folder / "evaluation.npz", model.described.inputs, model.described.outputs, name)
+    return Subject(name, saved_model, float_model(saved_model, name), evaluation)
+
+
+def files(it: Subject) -> list[dict[str, Any]]:
+    """Whole files: ours, litert-quantizer's recipes, TFLiteConverter's Optimize.DEFAULT."""
     import tensorflow as tf
     from litert_quantizer import Quantizer, recipe
 
     def converter(full: bool) -> bytes:
-        made = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE])
+        made = tf.lite.TFLiteConverter.from_saved_model(str(it.saved_model), signature_keys=[SIGNATURE])
         made.optimizations = [tf.lite.Optimize.DEFAULT]
         if full:
-            made.representative_dataset = lambda: ((SIGNATURE, {"image": image[None]}) for image in data["x"][:256])
+            made.representative_dataset = lambda: ((SIGNATURE, inputs) for inputs in it.calibration)
         return bytes(made.convert())
 
     def theirs(made: Any) -> bytes:
-        quantizer = Quantizer(plain, made)
-        ranges = None
-        if quantizer.need_calibration:
-            ranges = quantizer.calibrate({SIGNATURE: [{"image": image[None]} for image in data["x"][:256]]}, num_threads=1)
+        quantizer = Quantizer(it.plain, made)
+        ranges = quantizer.calibrate({SIGNATURE: it.calibration}, num_threads=1) if quantizer.need_calibration else None
         return bytes(quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
 
-    ways: dict[str, Callable[[], bytes]] = {
-        "float32": lambda: plain,
+    ways: dict[str, Callable[[], bytes | Compressed]] = {
+        "float32": lambda: it.plain,
         **{
-            f"isthmus {storage}": lambda storage=storage: compress(plain, None, storage, {"image": data["x"]}, "digits").data
+            f"isthmus {storage}": lambda storage=storage: compress(it.plain, None, storage, it.evaluation.inputs, it.name)
             for storage in ("float16", "int8", "int8-weights", "int8-static", "int4", "int4-weights")
         },
         "litert dynamic_wi8_afp32": lambda: theirs(recipe.dynamic_wi8_afp32()),
@@ -171,42 +200,79 @@ def files(saved_model: Path, plain: bytes, data: dict[str, NDArray[Any]]) -> lis
         "TFLiteConverter DEFAULT": lambda: converter(False),
         "TFLiteConverter DEFAULT, calibrated": lambda: converter(True),
     }
+    wanted, _ = _answers(it.plain, it)
     rows = []
     for name, make in ways.items():
+        row: dict[str, Any] = {"model": it.name, "file": name}
         start = time.perf_counter()
-        made = make()
-        seconds = time.perf_counter() - start
-        right, difference, median_ms = _proof(made, plain, data)
-        row = {"file": name, "bytes": len(made), "smaller": len(plain) / len(made), "accuracy": right, "largest difference": difference}
+        try:
+            made = make()
+            seconds = time.perf_counter() - start
+            file = made.data if isinstance(made, Compressed) else made
+            row.update({"bytes": len(file), "smaller": len(it.plain) / len(file), "weight error / min-max": _weight_error(it.plain, made)})
+            found, median_ms = _answers(file, it)
+        except (ValueError, RuntimeError, KeyError, TypeError, IsthmusError) as error:
+            row.update({"file": f"{name}: {str(error).strip().splitlines()[0][:40]}"})
+            rows.append(row)
+            continue
+        difference = max(float(np.abs(found[output] - wanted[output]).max()) for output in wanted)
+        row.update({it.evaluation.metric: it.evaluation.score(found), "largest difference": difference})
         rows.append({**row, "p50 ms": median_ms, "seconds to make": seconds})
     return rows
 
 
-def _proof(file: bytes, plain: bytes, data: dict[str, NDArray[Any]]) -> tuple[float, float, float]:
+def _weight_error(plain: bytes, made: bytes | Compressed) -> float | None:
+    """Σ(w − ŵ)² of the weights in 8 or 4 bits, as a share of what scales that just cover the largest leave; None where there are none."""
+    if isinstance(made, Compressed):
+        return sum(it.squared_error for it in made.layers) / sum(it.min_max_error for it in made.layers) if made.layers else None
+    model, held = flatbuffer.read(plain, "plain"), flatbuffer.read(made, "made")
+    floats = {tensor.name: tensor for tensor in model.subgraphs[0].tensors if tensor.type == flatbuffer.FLOAT32}
+    error = least = 0.0
+    for tensor in held.subgraphs[0].tensors:
+        original, bits = floats.get(tensor.name), flatbuffer.BITS.get(tensor.type)
+        if original is None or bits is None or not flatbuffer.constant(model, original):
+            continue
+        axis, levels = flatbuffer.scale_axis(tensor), flatbuffer.LEVELS[bits]
+        weights, codes = (
+            flatbuffer.by_channel(values, axis) for values in (flatbuffer.floats(model, original), flatbuffer.codes(held, tensor))
+        )
+        error += squared_error(weights, np.asarray(tensor.quantization.scale), levels, codes)
+        least += squared_error(weights, min_max_scales(weights, levels), levels)
+    return error / least if least else None
+
+
+def _answers(file: bytes, it: Subject) -> tuple[dict[str, NDArray[Any]], float]:
+    """Outputs by name as floats, and the median time of a run in ms."""
     from ai_edge_litert.interpreter import Interpreter
 
-    answers, times = [], []
-    for content in (plain, file):
-        runner = Interpreter(model_content=content, num_threads=1).get_signature_runner(SIGNATURE)
-        detail = next(iter(runner.get_input_details().values()))
-        scale, zero = detail["quantization"]
-        given = data["x"] if detail["dtype"] == np.float32 else np.clip(np.rint(data["x"] / scale) + zero, -128, 127).astype(np.int8)
-        answer = np.concatenate([next(iter(runner(image=image[None]).values())) for image in given])
-        out_scale, out_zero = next(iter(runner.get_output_details().values()))["quantization"]
-        answers.append(answer if answer.dtype == np.float32 else (answer.astype(np.float32) - out_zero) * out_scale)
-        times = []
-        for index in range(RUNS):
-            start = time.perf_counter()
-            runner(image=given[index : index + 1])
-            times.append(time.perf_counter() - start)
-    right = float((answers[1].argmax(axis=1) == data["y"]).mean())
-    return right, float(np.abs(answers[1] - answers[0]).max()), float(np.median(times)) * 1000
+    runner = Interpreter(model_content=file, num_threads=1).get_signature_runner(SIGNATURE)
+    takes, gives = runner.get_input_details(), runner.get_output_details()
+
+    def given(name: str, values: NDArray[Any]) -> NDArray[Any]:
+        scale, zero = takes[name]["quantization"]
+        integer = takes[name]["dtype"] == np.int8 and values.dtype != np.int8
+        return np.clip(np.rint(values / scale) + zero, -128, 127).astype(np.int8) if integer else values
+
+    def taken(name: str, values: NDArray[Any]) -> NDArray[Any]:
+        scale, zero = gives[name]["quantization"]
+        return (values.astype(np.float32) - zero) * scale if values.dtype == np.int8 else values
+
+    examples = [{name: given(name, values) for name, values in inputs.items()} for inputs in it.evaluation.singles()]
+    found = it.evaluation.answers(
+        lambda inputs: {n: taken(n, v) for n, v in runner(**{m: given(m, w) for m, w in inputs.items()}).items()}, it.name
+    )
+    times = []
+    for index in range(RUNS):
+        start = time.perf_counter()
+        runner(**examples[index % len(examples)])
+        times.append(time.perf_counter() - start)
+    return found, float(np.median(times)) * 1000
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> None:
     table = Table(*rows[0], title=title)
     for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(*("–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
     Console(width=150).print(table)
 
 
@@ -219,20 +285,17 @@ def main() -> None:
     found = {"solver": solver(options.weights)}
     show("The solver on one core", found["solver"])
 
-    import keras
-
-    with np.load(DIGITS / "evaluation.npz") as archive:
-        data = {"x": archive["x"], "y": archive["y"]}
     with tempfile.TemporaryDirectory() as scratch:
-        saved_model = Path(scratch) / "digits"
-        keras.models.load_model(DIGITS / "model.keras").export(str(saved_model), verbose=False)
-        plain = float_model(saved_model, "digits")
-        found["weights"] = algorithms("digits", plain, {"image": data["x"]})
+        subjects = [subject(name, Path(scratch)) for name in NAMES]
+        found["weights"] = [row for it in subjects for row in algorithms(it.name, it.plain, it.evaluation.inputs)]
         for file in options.model:
             found["weights"] += algorithms(file.stem, file.read_bytes(), None)
         show("Squared error of the weights", found["weights"])
-        found["files"] = files(saved_model, plain, data)
-    show("Files of digits", found["files"])
+        found["files"] = []
+        for it in subjects:
+            rows = files(it)
+            show(f"Files of {it.name}", rows)
+            found["files"] += rows
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
 
