@@ -39,7 +39,7 @@ def test_no_figure_is_cut_at_any_width(release, width):
 
 def test_a_narrow_terminal_names_the_columns_that_it_leaves_out(release):
     text = " ".join(_shown(release, 80).split())
-    assert "left out for want of room: p50 ms, memory, weight error, max diff, mean diff" in text
+    assert "left out for want of room: p95 ms, memory, weight error, max diff, mean diff" in text
 
 
 def test_without_evaluation_data_it_says_so(release):

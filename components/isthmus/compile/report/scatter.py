@@ -15,7 +15,7 @@ RADIUS = 6.0
 CHARACTER = 7.0  # mean width of the bold face of the labels
 LINE = 14.0
 MOST_TICKS = 6
-NARROW = 4.0  # an axis that spans a smaller factor has room for more than decades' ticks
+NARROW = 6.0  # an axis that spans a smaller factor than this has few round numbers of a logarithmic kind
 _DECADE_STEPS = ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,))
 _NEAR, _FAR = (14.0,), (26.0, 40.0, 56.0)
 # Directions in the order in which they are tried: beside the mark reads best.
