@@ -47,7 +47,7 @@ TRAIN_VOICES = _names(
 HELD_OUT_OTHERS = ("bed", "seven", "happy", "wow", "forward", "learn", "tree", "follow", "marvin", "yellow", "never", "state")
 TRAIN_OTHERS = _names(
     "bird cat dog eight five four house nine one six three two visual sheila zero backward table water music open close light "
-    "window under over green purple hello morning paper stone letter rough loud night step yard know done lift white drop "
+    "window under over green purple hello morning paper stone letter rough loud night step yard snow done lift white drop "
     "low"
 )
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,12 @@ def _release(recipe: str, accuracy: float | None, directory: Path) -> Release:
 
 
 class Compiler:
-    """What stands in for the compiler. asked: the requests. failing: errors by recipe. knows: whether there is evaluation data."""
+    """What stands in for the compiler. asked: the requests. failing: errors by recipe. knows: whether there is evaluation data.
+    others: what the records have before the recipe that was asked for."""
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.knows = directory, True
+        self.others: tuple[Candidate, ...] = ()
         self.asked: list[compiling.CompileRequest] = []
         self.failing: dict[str, IsthmusError] = {}
 
@@ -67,7 +70,8 @@ class Compiler:
         await asyncio.sleep(0)
         if request.recipe in self.failing:
             raise self.failing[request.recipe]
-        return _release(request.recipe, SIZES[request.recipe][2] if self.knows else None, self.directory)
+        release = _release(request.recipe, SIZES[request.recipe][2] if self.knows else None, self.directory)
+        return replace(release, record=replace(release.record, candidates=(*self.others, *release.record.candidates)))
 
 
 @pytest.fixture
@@ -113,6 +117,12 @@ def test_several_recipes_are_shown_as_one_and_the_smallest_that_keeps_the_gate_i
     assert data["variants"][1]["times_smaller"] == pytest.approx(330_344 / 86_912)
     assert len(compiler.asked) == 3
     assert data["release"] == _release("int8", 0.989, compiler.directory).digest
+
+
+def test_a_record_that_a_search_left_does_not_lend_its_figures_to_the_recipe_asked_for(isthmus, compiler):
+    compiler.others = (Candidate("float32", 330_344, 305_118, 0.991),)
+    data = json.loads(isthmus("models/digits", "-r", "int8", "-r", "int4", "--json").stdout)
+    assert [(row["recipe"], row["size_bytes"]) for row in data["variants"]] == [("int8", 86_912), ("int4", 45_688)]
 
 
 def test_a_recipe_that_cannot_be_made_is_a_line_and_the_others_go_on(isthmus, compiler):

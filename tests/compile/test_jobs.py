@@ -168,6 +168,11 @@ def test_a_file_for_devices_makes_a_release_without_a_serving_variant(compile_he
     assert release.record.candidates[0].layers
 
 
+def test_a_step_that_changes_the_network_without_training_counts_as_none(compile_here: Compile, classifier: Path) -> None:
+    release = compile_here("model", classifier, "slim+int8", name="slim-work")
+    assert release.record.candidates[0].training_seconds == 0
+
+
 def test_the_metric_that_the_data_name_is_measured(compile_here: Compile, classifier: Path, tmp_path: Path) -> None:
     import keras
 

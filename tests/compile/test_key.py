@@ -89,6 +89,7 @@ def trained(tmp_path: Path) -> Path:
             archive.writestr(member, "")
     (folder / "model.py").write_text("import hypothesis\nimport speech\ndef fit(model, epochs, callbacks=()): ...\n")
     (folder / "speech.py").write_text("RATE = 16000\n")
+    (folder / "program.py").write_text("import espeakng_loader\n")
     return folder
 
 
@@ -109,6 +110,7 @@ def _changed(file: Path, base: Path, recipe: str, **changes: object) -> bool:
     [
         ("model.py", ("prune+int8", "auto", "auto:fastest", "slim:width=50%"), ("int8", "slim:rank=90%+int4", "int8-static")),
         ("speech.py", ("distil", "auto"), ("int8", "slim", "float32")),
+        ("program.py", ("prune+int8", "auto"), ("int8", "slim", "float32")),
         ("calibration.npz", ("int8-static", "slim+int8-static", "auto:fastest"), ("int8", "auto", "int4")),
         ("evaluation.npz", ("int8", "auto", "prune"), ()),
     ],
@@ -140,15 +142,24 @@ def test_a_promise_and_a_deadline_count_only_where_they_choose(tmp_path: Path, t
     assert keys("auto") == 2  # nothing trains, so no deadline is ever met
 
 
-def test_training_depends_on_the_packages_that_it_imports(tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    del trained
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [("model.py", "import sounds"), ("program.py", "from sounds.engine import speak"), ("model.py", "find_spec('sounds')")],
+    ids=["imported", "by a program beside it", "named"],
+)
+def test_training_depends_on_the_version_of_a_package_that_its_folder_names(
+    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, file: str, line: str
+) -> None:
+    (trained / file).write_text(f"{line}\n{(trained / file).read_text()}")
+    versions = {"sounds-loader": "1"}
+    monkeypatch.setattr("isthmus.compile.key.metadata.packages_distributions", lambda: {"sounds": ["sounds-loader"]})
+    monkeypatch.setattr("isthmus.compile.key.metadata.version", lambda name: versions[name])
+    monkeypatch.setattr("isthmus.compile.key.tool_versions", tuple)
     requests = [_request("digits", tmp_path, recipe=recipe) for recipe in ("prune+int8", "int8")]
     before = [_key(request) for request in requests]
-    monkeypatch.setattr("isthmus.compile.key.metadata.version", lambda name: "99")
-    monkeypatch.setattr("isthmus.compile.key.tool_versions", lambda: before and ())
-    pinned = [_key(request) for request in requests]
-    monkeypatch.setattr("isthmus.compile.key.metadata.version", lambda name: "100")
-    assert [one != other for one, other in zip(pinned, [_key(request) for request in requests], strict=True)] == [True, False]
+    assert [_key(request) for request in requests] == before
+    versions["sounds-loader"] = "2"
+    assert [one != other for one, other in zip(before, map(_key, requests), strict=True)] == [True, False]
 
 
 def test_what_was_refused_does_not_come_out_of_the_cache_because_somebody_else_allowed_it(tmp_path: Path, trained: Path) -> None:

@@ -69,9 +69,19 @@ def test_training_is_the_module_beside_the_model_with_what_it_needs(tmp_path: Pa
         (folder / name).write_text("")
     source = _found("digits", tmp_path)
     assert source.training == folder / "model.py"
-    assert [name for name, _ in source.training_files] == ["model", "features", "shared.losses", "train.npz"]
+    assert [name for name, _ in source.training_files] == ["model", "features", "shared.losses", "train.npz", "train.py"]
     assert (source.evaluation, source.calibration) == (folder / "evaluation.npz", folder / "calibration.npz")
     assert [name for name, _ in source.files] == ["model.keras"]
+
+
+def test_training_depends_on_programs_that_it_starts_and_on_what_these_import(tmp_path: Path) -> None:
+    folder = tmp_path / "commands"
+    _keras_file(folder / "model.keras")
+    (folder / "model.py").write_text("import subprocess\n\n\n" + MODEL)
+    (folder / "speech.py").write_text("from shared import engine\n")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "engine.py").write_text("")
+    assert [name for name, _ in _found("commands", tmp_path).training_files] == ["model", "shared.engine", "speech.py"]
 
 
 def test_a_module_without_fit_does_not_train(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from isthmus.release.manifest import (
     MANIFEST_NAME,
     RECORD_NAME,
     SERVING,
+    Candidate,
     FileEntry,
     Manifest,
     Record,
@@ -35,7 +36,15 @@ KEY = "ab" * 32
 FILES = {"serving/1/saved_model.pb": b"graph", "serving/1/variables/variables.data": b"weights" * 1000, "edge/model.tflite": b"TFL3" * 50}
 
 
-def _write_release(directory: Path, *, mean_ms: float = 1.0, files: dict[str, bytes] = FILES) -> Path:
+def _write_release(
+    directory: Path,
+    *,
+    mean_ms: float = 1.0,
+    files: dict[str, bytes] = FILES,
+    tried: tuple[str, ...] = (),
+    reason: str = "",
+    machine_class: str = "x86_64 2 cores",
+) -> Path:
     directory.mkdir(parents=True)
     entries = {}
     for name, content in {**files, GOLDEN_NAME: b"{}"}.items():
@@ -50,7 +59,8 @@ def _write_release(directory: Path, *, mean_ms: float = 1.0, files: dict[str, by
     manifest = Manifest("digits", 1, "float32", "serving_default", spec, spec, variants, entries[GOLDEN_NAME], 0.001, 0.99, 10, ())
     timing = Timing(mean_ms, mean_ms, mean_ms, 100)
     (directory / MANIFEST_NAME).write_bytes(manifest.to_bytes())
-    (directory / RECORD_NAME).write_bytes(Record("x86_64 2 cores", "2026-11-23T00:00:00+00:00", timing, timing).to_bytes())
+    record = Record(machine_class, "2026-11-23T00:00:00+00:00", timing, timing, tuple(Candidate(it) for it in tried), reason)
+    (directory / RECORD_NAME).write_bytes(record.to_bytes())
     return directory
 
 
@@ -152,6 +162,30 @@ def test_a_release_keeps_the_times_that_were_measured_first(cache: ReleaseCache)
     second = _fill(cache, "cd" * 32, mean_ms=2.0)
     assert second == first
     assert cache.get("cd" * 32) == first
+
+
+def test_two_recipes_that_lead_to_one_release_each_say_what_they_tried(cache: ReleaseCache) -> None:
+    named = _fill(cache, tried=("int4",), reason="int4, as asked for", mean_ms=1.0)
+    searched = _fill(cache, "cd" * 32, tried=("float32", "int4"), reason="int4: 5.3× smaller", mean_ms=2.0)
+    assert searched.digest == named.digest
+    for release in (searched, cache.get("cd" * 32)):
+        assert release is not None
+        assert [it.recipe for it in release.record.candidates] == ["float32", "int4"]
+        assert release.record.reason == "int4: 5.3× smaller"
+        assert release.record.edge.mean_ms == 1.0
+    assert cache.get(KEY) == named
+    assert cache.find(named.digest) == named
+
+
+def test_what_another_kind_of_machine_tried_is_not_told_beside_the_first_ones_times(cache: ReleaseCache) -> None:
+    first = _fill(cache, tried=("int4",))
+    assert _fill(cache, "cd" * 32, tried=("float32", "int4"), machine_class="aarch64 4 cores") == first
+
+
+def test_a_key_whose_record_is_damaged_still_leads_to_its_release(cache: ReleaseCache) -> None:
+    first = _fill(cache)
+    (cache.directory / "keys" / KEY).write_text(f"{first.digest}\n{{")
+    assert cache.get(KEY) == first
 
 
 def test_work_is_removed_also_when_it_fails(cache: ReleaseCache) -> None:

@@ -105,7 +105,7 @@ async def compile_all(requests: Sequence[CompileRequest], min_accuracy: float | 
     if len(requests) == 1 and isinstance(done[0], Release):
         return done[0]
     tried = [
-        Candidate(request.recipe, problem=_in_short(result)) if isinstance(result, InputError) else candidates_of(result)[0]
+        Candidate(request.recipe, problem=_in_short(result)) if isinstance(result, InputError) else _own(result)
         for request, result in zip(requests, done, strict=True)
         if isinstance(result, InputError | Release)
     ]
@@ -114,6 +114,12 @@ async def compile_all(requests: Sequence[CompileRequest], min_accuracy: float | 
     best = done[choice.index]
     assert isinstance(best, Release)  # noqa: S101 - one that is out is never chosen
     return replace(best, record=replace(best.record, candidates=tuple(tried), reason=choice.reason))
+
+
+def _own(release: Release) -> Candidate:
+    """The candidate that became the release: its record may be of a search that tried others too."""
+    recipe, tried = release.manifest.variant(EDGE).recipe, candidates_of(release)
+    return next((it for it in tried if it.recipe == recipe), tried[0])
 
 
 def _choice(tried: Sequence[Candidate], min_accuracy: float | None, known: Release, model: str) -> Choice:

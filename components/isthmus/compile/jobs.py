@@ -22,7 +22,6 @@ min_accuracy), OSError (the disk is full, say).
 """
 
 import shutil
-import time as clock
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -179,15 +178,13 @@ def _proved(task: _Compile, prepared: Prepared, recipe: Recipe, index: int, say:
 
 
 def _restructure(task: _Compile, recipe: Recipe, folder: Path, say: Progress) -> float:
-    """Writes the network after the recipe's structure steps as a SavedModel. Returns the seconds that the steps took."""
+    """Writes the network after the recipe's structure steps as a SavedModel. Returns the seconds of training."""
     model = load_keras(task.source, task.where).model
     training = load_training(task.source, task.where, task.request.training_deadline_seconds) if recipe.needs_training else None
-    start = clock.monotonic()
     for step in recipe.structure:
         model = shrink(model, step, training, say, task.where)
-    seconds = clock.monotonic() - start
     export_keras(describe_keras(model, task.source.name, task.where), folder, task.where)
-    return seconds
+    return training.seconds if training else 0.0
 
 
 def time(job: dict[str, Any], progress: Progress) -> dict[str, Any]:

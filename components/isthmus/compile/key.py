@@ -2,7 +2,8 @@
 
 The source's content (not where it lies, nor when it was saved), the evaluation data, the recipe's canonical text, the tools'
 versions, the machine's kind, and this package's own code. Only where a recipe that may be tried needs it: the training function
-with the modules and packages that it imports, and calibration data. Only where it is `auto` that chooses: min_accuracy and the deadline.
+with all modules and data of its folder, the packages that these name, and calibration data. Only where it is `auto` that chooses:
+min_accuracy and the deadline.
 """
 
 import ast
@@ -96,7 +97,7 @@ def compile_key(request: CompileRequest, source: Source) -> str:
         parts += [(f"training:{name}", FileRange.whole(path)) for name, path in training]
         if source.calibration is not None and any(one.needs_calibration for one in tried):
             parts.append(("calibration", FileRange.whole(source.calibration)))
-        packages = _imported_packages(path for _, path in training)
+        packages = _named_packages(path for _, path in training)
         hashes = tree_hashes([part for _, part in parts])
     except (OSError, zipfile.BadZipFile) as error:
         raise SourceError([Problem(f"{request.model}.model", f"{source.name!r} cannot be read ({error})")]) from error
@@ -118,9 +119,10 @@ def compile_key(request: CompileRequest, source: Source) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _imported_packages(files: Iterable[Path]) -> list[tuple[str, str]]:
-    """Names and versions of the installed packages that modules import: training data comes out of one, as a rule."""
-    imported: set[str] = set()
+def _named_packages(files: Iterable[Path]) -> list[tuple[str, str]]:
+    """Names and versions of the installed packages that modules import, or name in a text as find_spec and `python -m` want it:
+    training data comes out of one, as a rule."""
+    named: set[str] = set()
     for path in files:
         if path.suffix != ".py":
             continue
@@ -130,10 +132,12 @@ def _imported_packages(files: Iterable[Path]) -> list[tuple[str, str]]:
             continue  # the training will say so, with the line
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
-                imported.update(alias.name.partition(".")[0] for alias in node.names)
+                named.update(alias.name.partition(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                imported.add(node.module.partition(".")[0])
-    if not imported:
+                named.add(node.module.partition(".")[0])
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named.add(node.value)
+    if not named:
         return []
     known = metadata.packages_distributions()
-    return sorted((name, metadata.version(name)) for name in {name for module in imported for name in known.get(module, ())})
+    return sorted((name, metadata.version(name)) for name in {name for module in named for name in known.get(module, ())})

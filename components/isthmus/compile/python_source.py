@@ -62,7 +62,7 @@ def find_training(file: Path, base: Path, where: str, beside: Sequence[Path] = (
 
     Args:
         file: the module, such as models/digits/model.py; it need not exist.
-        beside: files of its folder that it may read, its data as a rule.
+        beside: files of its folder that it may read or run: its data, and programs that it starts without importing them.
     """
     if not file.is_file():
         return (), []
@@ -70,7 +70,8 @@ def find_training(file: Path, base: Path, where: str, beside: Sequence[Path] = (
     if problem or TRAINING_FUNCTION not in names:
         return (), [problem] if problem else []
     found = {file: file.stem}
-    _follow_imports(found, file, file.stem, [str(file.parent), str(base)])
+    for path in (file, *(path for path in sorted(beside) if path.suffix == ".py")):
+        _follow_imports(found, path, path.stem, [str(file.parent), str(base)])
     for path in beside:
         found.setdefault(path, path.name)
     return ((file.stem, file), *sorted((shown, path) for path, shown in found.items() if path != file)), []

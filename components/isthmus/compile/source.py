@@ -52,7 +52,7 @@ class Source:
     custom_objects: a module to import before the model is loaded; custom_files: what it is made of.
     allow_unsafe: whether code that the model carries may run.
     training: the module that defines `fit`, beside model.keras, or the module of the function itself; training_files: what
-        training depends on.
+        training depends on; a model folder's are all its modules and data, imported or not, and what they import.
     calibration: calibration.npz of the model's folder, inputs that show the range of activations.
     """
 
@@ -181,11 +181,9 @@ def _keras(source: Source, where: str) -> Found:
 
 
 def _beside(file: Path) -> list[Path]:
-    """Files of a model's folder that its training may read: not the model, nor what only measures or describes it."""
+    """Files of a model's folder that its training may read or run: not a model, nor what only measures or describes it."""
     unread = {file.name, EVALUATION_NAME, CALIBRATION_NAME}
-    return [
-        path for path in file.parent.iterdir() if path.is_file() and path.name not in unread and path.suffix not in (".py", ".md", ".keras")
-    ]
+    return [path for path in file.parent.iterdir() if path.is_file() and path.name not in unread and path.suffix not in (".md", ".keras")]
 
 
 def _tflite(source: Source, where: str) -> Found:

@@ -1,7 +1,8 @@
 """The releases that this machine keeps: content-addressed, checked on every read, safe to share between processes.
 
     entries/HEX/        one release (see `manifest`), and checksums.json, by which damage is noticed
-    keys/KEY            the digest of the release that a compile key led to
+    keys/KEY            the digest of the release that a compile key led to; below it the record of that compile, where it tried
+                        or said something else than the one that made the release first
     locks/              one lock per key, so that two previews at the same time compile once
     work/               folders in the making; those of a process that died are swept
 
@@ -23,6 +24,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,10 +75,14 @@ class ReleaseCache:
     def get(self, key: str) -> Release | None:
         """The release that this compile key led to; None where there is none, or it is damaged."""
         try:
-            digest = self._key_path(key).read_text()
+            digest, _, told = self._key_path(key).read_text().partition("\n")
         except (OSError, ValueError):
             return None
-        return self.find(digest)
+        release = self.find(digest)
+        if release is not None and told:
+            with suppress(IntegrityError):
+                release = replace(release, record=Record.from_bytes(told.encode()))
+        return release
 
     def find(self, digest: str) -> Release | None:
         """The release of that digest, every file's size and content checked; None where there is none, or it is damaged."""
@@ -111,14 +117,15 @@ class ReleaseCache:
     def publish(self, directory: Path, key: str | None = None) -> Release:
         """Moves a complete release, made in a folder inside of a `work_directory()`, into the cache.
 
-        A release of the same digest that is already there and sound stays, with its record: times are measured once.
+        A release of the same digest that is already there and sound stays, with its times: they are measured once. For this key its
+        record says what was tried now, and why this was chosen: another recipe may lead to the same release.
 
         Raises:
             IntegrityError: a file is not what the release's own manifest says.
             OSError: the disk is full, say.
         """
         manifest = Manifest.from_bytes((directory / MANIFEST_NAME).read_bytes())
-        Record.from_bytes((directory / RECORD_NAME).read_bytes())
+        own = Record.from_bytes((directory / RECORD_NAME).read_bytes())
         for file in manifest.files:
             if file_sha256(directory / file.path) != file.sha256:
                 raise IntegrityError(f"{file.path} is not what the manifest says")
@@ -134,25 +141,26 @@ class ReleaseCache:
                 directory.rename(entry)
                 _flush(entry.parent)
             _hold(entry)  # as long as the lock is held: nobody evicts what nobody holds yet
-        if key is not None:
-            self._point(key, manifest.digest)
         release = self.find(manifest.digest)
         if release is None:
             raise IntegrityError(f"release {manifest.digest} was damaged while it was written to {entry}")
-        return release
+        told = _told(release.record, own)
+        if key is not None:
+            self._point(key, manifest.digest if told == release.record else f"{manifest.digest}\n{told.to_bytes().decode()}")
+        return replace(release, record=told)
 
     def _key_path(self, key: str) -> Path:
         if not re.fullmatch(r"[0-9a-zA-Z_-]+", key):
             raise ValueError(f"not a key: {key!r}")
         return self.directory / "keys" / key
 
-    def _point(self, key: str, digest: str) -> None:
+    def _point(self, key: str, text: str) -> None:
         path = self._key_path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
         try:
             with os.fdopen(descriptor, "w") as stream:
-                stream.write(digest)
+                stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
@@ -160,6 +168,11 @@ class ReleaseCache:
             Path(temporary).unlink(missing_ok=True)
             raise
         _flush(path.parent)
+
+
+def _told(first: Record, own: Record) -> Record:
+    """The first record's times with what the compile at hand tried. Those of another kind of machine say nothing beside them."""
+    return replace(first, candidates=own.candidates, reason=own.reason) if own.machine_class == first.machine_class else first
 
 
 def _sweep(work: Path) -> None:

@@ -155,5 +155,6 @@ def _remove_dead_keys(cache: ReleaseCache) -> None:
     with suppress(FileNotFoundError):
         for key in (cache.directory / "keys").iterdir():
             with suppress(FileNotFoundError):
-                if not key.name.startswith(".") and not (cache.directory / "entries" / key.read_text().removeprefix("sha256:")).is_dir():
+                digest = key.read_text().partition("\n")[0].removeprefix("sha256:")
+                if not key.name.startswith(".") and not (cache.directory / "entries" / digest).is_dir():
                     key.unlink()

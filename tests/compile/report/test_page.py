@@ -62,6 +62,28 @@ def test_of_many_layers_those_with_the_largest_error_are_shown(release):
     assert f"{LAYERS_SHOWN} of 100 layers" in page
 
 
+def test_a_layer_whose_name_the_converter_fused_is_called_by_its_own(release):
+    names = ("net/norm_1/batchnorm/mul_1;net/depthwise_1/depthwise;net/norm_1/batchnorm/mul", "net/a;net/b/b", "net/a;net/c/c", "net/dense")
+    layers = tuple(Layer(name, (3,), 8, 0.5, 1.0) for name in names)
+    candidates = tuple(replace(it, layers=layers if it.recipe == "int8" else ()) for it in release.record.candidates)
+    page = html(replace(release, record=replace(release.record, candidates=candidates)), "m")
+    for shown, whole in zip(("net/depthwise_1/depthwise", *names[1:]), names, strict=True):
+        assert f'title="{whole}">{shown}<span>' in page
+
+
+def test_a_size_says_what_it_is_smaller_than(release):
+    assert "3.80× smaller than the float32 file" in html(release, "m")
+    others = tuple(it for it in release.record.candidates if it.recipe != "float32")
+    page = html(replace(release, record=replace(release.record, candidates=others)), "m")
+    assert "4.63× smaller than the SavedModel" in page
+    assert "“Smaller” is against the SavedModel, 402.1 kB on disk" in page
+
+
+def test_times_are_as_people_write_them(release):
+    assert "2026-11-23 21:40 UTC" in html(release, "m")
+    assert "measured some day" in html(replace(release, record=replace(release.record, measured_at="measured some day")), "m")
+
+
 def test_a_layer_that_is_worse_than_min_max_stands_out(release):
     layers = (Layer("good", (3,), 8, 0.5, 1.0), Layer("bad", (3,), 8, 1.5, 1.0), Layer("zeros", (3,), 8, 0.0, 0.0))
     candidates = tuple(replace(it, layers=layers if it.recipe == "int8" else ()) for it in release.record.candidates)

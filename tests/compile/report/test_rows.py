@@ -21,13 +21,14 @@ def test_figures_are_against_the_source_and_the_float32_file(release):
     row = next(row for row in rows.rows_of(release) if row.chosen)
     assert row.lost_points == pytest.approx(300 / 450)
     assert row.times_smaller == pytest.approx(330_344 / 86_912)
-    assert row.shipped_times_smaller == pytest.approx(330_344 / 17_690)
-    assert rows.baseline_of(release) == rows.Baseline(330_344, "the float32 file")
+    assert row.shipped_times_smaller == pytest.approx(305_118 / 17_690)
+    assert rows.baseline_of(release) == rows.Baseline(330_344, "the float32 file", 305_118)
 
 
 def test_without_a_float32_file_the_saved_model_is_what_is_compared_with(release):
     alone = _with(release, release.record.candidates[6])
     assert rows.baseline_of(alone) == rows.Baseline(402_118, "the SavedModel")
+    assert rows.rows_of(alone)[0].shipped_times_smaller is None  # nobody compressed it
     edge_only = replace(alone, manifest=replace(alone.manifest, variants=alone.manifest.variants[1:]))
     assert rows.baseline_of(edge_only) is None
     assert rows.rows_of(edge_only)[0].times_smaller is None
@@ -62,6 +63,9 @@ def test_weight_error_is_of_all_weights_together():
         (rows.points(0.001), "0.00"),
         (rows.points(None), "–"),
         (rows.size(86_912), "86.91 kB"),
+        (rows.size(10_300), "10.30 kB"),
+        (rows.size(999_990), "1000 kB"),
+        (rows.size(512), "512 bytes"),
         (rows.size(0), "–"),
         (rows.times(3.8), "3.80×"),
         (rows.times(18.66), "18.7×"),

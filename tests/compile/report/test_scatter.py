@@ -66,6 +66,11 @@ def test_a_logarithmic_axis_has_two_to_six_round_ticks(low, factor):
     assert factor < 1.3 or len(ticks) > 1
 
 
+def test_an_axis_within_a_decade_still_has_ticks_to_read_a_value_off() -> None:
+    assert log_ticks(11_500.0, 31_000.0) == [15_000.0, 20_000.0, 25_000.0, 30_000.0]
+    assert log_ticks(0.063, 5.9) == [0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
+
+
 @given(VALUES, st.floats(1e-3, 1e6))
 def test_a_linear_axis_has_two_to_six_round_ticks(low, span):
     ticks = linear_ticks(low, low + span)

@@ -1,12 +1,15 @@
 """One page about a release. It opens offline: no script, no request, and a policy in the page itself that allows none."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.compile.report.rows import (
+    Baseline,
     Row,
     against_min_max,
     baseline_of,
@@ -70,10 +73,24 @@ def html(release: Release, source_name: str) -> str:
         share=share,
         points=points,
         size=size,
-        times=times,
+        against=_against(baseline_of(release)),
+        measured_at=_as_read(record.measured_at),
         milliseconds=milliseconds,
         against_min_max=against_min_max,
     )
+
+
+def _against(baseline: Baseline | None) -> Callable[[float | None], str]:
+    """What comes under a size: how many times smaller it is, and than what."""
+    return lambda value: "" if baseline is None or value is None else f"{times(value)} smaller than {baseline.about}"
+
+
+def _as_read(measured_at: str) -> str:
+    """A record's time (ISO 8601) to the minute; as it is where it is none."""
+    try:
+        return f"{datetime.fromisoformat(measured_at).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return measured_at
 
 
 def ready() -> None:
@@ -142,9 +159,10 @@ def _about(row: Row, metric: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Bars:
-    """bars: a layer, and its error against min-max's; None where that has none. scale: the value of a full bar, at least 1."""
+    """bars: a layer's name for people, the layer, and its error against min-max's; None where that has none. scale: the value of a
+    full bar, at least 1."""
 
-    bars: tuple[tuple[Layer, float | None], ...]
+    bars: tuple[tuple[str, Layer, float | None], ...]
     scale: float
 
 
@@ -152,8 +170,16 @@ def _layers(layers: Sequence[Layer]) -> Bars:
     """The layers with the largest error, in the model's order."""
     largest = sorted(range(len(layers)), key=lambda index: -layers[index].squared_error)[:LAYERS_SHOWN]
     shown = [layers[index] for index in sorted(largest)]
-    bars = tuple((layer, layer.squared_error / layer.min_max_error if layer.min_max_error > 0 else None) for layer in shown)
-    return Bars(bars, 1.08 * max(1.0, *(error or 0.0 for _, error in bars)))
+    errors = [layer.squared_error / layer.min_max_error if layer.min_max_error > 0 else None for layer in shown]
+    return Bars(tuple(zip(_names(shown), shown, errors, strict=True)), 1.08 * max(1.0, *(error or 0.0 for error in errors)))
+
+
+def _names(layers: Sequence[Layer]) -> list[str]:
+    """The converter joins the names of all that it fused into one weight (`net/norm/batchnorm/mul;net/conv/depthwise`): of them the
+    one that lies least deep is the layer's. A name that two layers would share stays whole."""
+    short = [min(layer.name.split(";"), key=lambda part: (part.count("/"), len(part))) for layer in layers]
+    often = Counter(short)
+    return [name if name and often[name] == 1 else layer.name for name, layer in zip(short, layers, strict=True)]
 
 
 @dataclass(frozen=True)

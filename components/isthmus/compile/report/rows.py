@@ -16,7 +16,8 @@ class Row:
     """One variant.
 
     chosen: it is the release's edge variant. lost_points: accuracy below the source's, in points of a hundred; negative where it
-    is better. times_smaller: on disk, against `Baseline`. shipped_times_smaller: the same of the compressed file.
+    is better. times_smaller: on disk, against `Baseline`. shipped_times_smaller: of the compressed files; None
+    where the baseline's is not known.
     weight_error: Σ(w − ŵ)² over all quantised weights, as a share of what min-max scales would leave; None without such weights.
     problem: why it is out; its figures then mean nothing.
     """
@@ -42,10 +43,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What "× smaller" is measured against."""
+    """What "× smaller" is measured against. shipped_bytes: compressed; 0 is unknown."""
 
     size_bytes: int
     about: str
+    shipped_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def baseline_of(release: Release) -> Baseline | None:
     """The float32 file where one was made, or else the serving variant; None where there is neither."""
     for candidate in candidates_of(release):
         if candidate.recipe == "float32" and not candidate.problem:
-            return Baseline(candidate.size_bytes, "the float32 file")
+            return Baseline(candidate.size_bytes, "the float32 file", candidate.shipped_bytes)
     for variant in release.manifest.variants:
         if variant.kind == SERVING:
             return Baseline(variant.size_bytes, "the SavedModel")
@@ -91,8 +93,8 @@ def rows_of(release: Release) -> tuple[Row, ...]:
     baseline, source = baseline_of(release), release.manifest.source_accuracy
     chosen = release.manifest.variant(EDGE).recipe
 
-    def smaller(size_bytes: int) -> float | None:
-        return baseline.size_bytes / size_bytes if baseline and size_bytes else None
+    def smaller(than_bytes: int, size_bytes: int) -> float | None:
+        return than_bytes / size_bytes if than_bytes and size_bytes else None
 
     rows = [
         Row(
@@ -102,8 +104,8 @@ def rows_of(release: Release) -> tuple[Row, ...]:
             lost_points=None if it.accuracy is None or source is None else 100 * (source - it.accuracy),
             size_bytes=it.size_bytes,
             shipped_bytes=it.shipped_bytes,
-            times_smaller=smaller(it.size_bytes),
-            shipped_times_smaller=smaller(it.shipped_bytes),
+            times_smaller=smaller(baseline.size_bytes if baseline else 0, it.size_bytes),
+            shipped_times_smaller=smaller(baseline.shipped_bytes if baseline else 0, it.shipped_bytes),
             p50_ms=it.p50_ms,
             p95_ms=it.p95_ms,
             peak_memory_bytes=it.peak_memory_bytes,
@@ -144,8 +146,9 @@ def points(lost: float | None) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes with a decimal prefix; 0 is unknown."""
-    return in_bytes(value) if value else NONE
+    """Bytes with a decimal prefix, always of four digits, so that a column lines up; 0 is unknown."""
+    number, _, unit = in_bytes(value).partition(" ")
+    return f"{f'{float(number):#.4g}'.rstrip('.') if value >= 1000 else number} {unit}" if value else NONE
 
 
 def times(value: float | None) -> str:
@@ -171,13 +174,14 @@ def columns(metric: str) -> tuple[Column, ...]:
     return (Column(metric, about, lambda row: share(row.accuracy), 11), *_COLUMNS)
 
 
+# What `auto` chooses by, bytes as shipped or p50, stays longer than what it does not.
 _COLUMNS = (
     Column("Δ points", "against the source model's, in points of a hundred", lambda row: points(row.lost_points), 8),
     Column("on disk", "bytes of the .tflite file", lambda row: size(row.size_bytes), 10),
-    Column("shipped", "bytes of that file compressed (deflate, level 9), as an update carries it", lambda row: size(row.shipped_bytes), 6),
+    Column("shipped", "bytes of that file compressed (deflate, level 9), as an update carries it", lambda row: size(row.shipped_bytes), 9),
     Column("smaller", "how many times smaller on disk", lambda row: times(row.times_smaller), 7),
-    Column("p50 ms", "half of the runs take at most this long: one example, one thread", lambda row: milliseconds(row.p50_ms), 5),
-    Column("p95 ms", "95 of 100 runs take at most this long", lambda row: milliseconds(row.p95_ms), 9),
+    Column("p50 ms", "half of the runs take at most this long: one example, one thread", lambda row: milliseconds(row.p50_ms), 6),
+    Column("p95 ms", "95 of 100 runs take at most this long", lambda row: milliseconds(row.p95_ms), 5),
     Column("memory", "what loading and running it adds to a fresh process, at its peak", lambda row: size(row.peak_memory_bytes), 3),
     Column(
         "weight error",

@@ -15,6 +15,7 @@ RADIUS = 6.0
 CHARACTER = 7.0  # mean width of the bold face of the labels
 LINE = 14.0
 MOST_TICKS = 6
+NARROW = 6.0  # an axis that spans a smaller factor than this has few round numbers of a logarithmic kind
 _DECADE_STEPS = ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,))
 _NEAR, _FAR = (14.0,), (26.0, 40.0, 56.0)
 # Directions in the order in which they are tried: beside the mark reads best.
@@ -123,6 +124,8 @@ def linear_ticks(low: float, high: float) -> list[float]:
 
 def log_ticks(low: float, high: float) -> list[float]:
     """At most `MOST_TICKS` round values in [low, high], 0 < low < high, for a logarithmic axis."""
+    if high / low < NARROW:
+        return linear_ticks(low, high)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in _DECADE_STEPS:
         ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]

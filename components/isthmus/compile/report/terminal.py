@@ -8,7 +8,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.compile.report.rows import Column, Row, baseline_of, columns, rows_of, share, why
+from isthmus.compile.report.rows import Column, Row, baseline_of, columns, rows_of, share, size, why
 from isthmus.release.manifest import Release
 
 
@@ -57,7 +57,7 @@ def _notes(release: Release, left_out: Sequence[str]) -> str:
         f"source: {release.record.metric} {share(manifest.source_accuracy)} on {manifest.evaluation_examples} held-out examples"
         if manifest.evaluation_examples
         else "no evaluation data: the accuracy is unknown",
-        f"smaller than {baseline.about}" if baseline else "",
+        f"“smaller” is against {baseline.about}, {size(baseline.size_bytes)}" if baseline else "",
         f"times on {release.record.machine_class}",
         f"left out for want of room: {', '.join(left_out)}" if left_out else "",
     ]
