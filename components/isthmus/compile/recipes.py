@@ -20,7 +20,7 @@ FLOAT32 = "float32"
 INT8_STATIC = "int8-static"
 AUTO = "auto"
 SMALLEST, FASTEST = "smallest", "fastest"
-MOST_CANDIDATES = 8
+MOST_CANDIDATES = 9
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,7 @@ _SEARCHED: dict[str, tuple[str, ...]] = {
         "int8-weights",
         "int4-weights",
         "prune:80%+int8",
+        "prune-filters:50%+int8",
         "prune-filters:50%+prune:70%+int8",
         "distil:50%+int8",
         "float16",
