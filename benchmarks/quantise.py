@@ -84,7 +84,7 @@ def algorithms(name: str, plain: bytes, calibration: dict[str, NDArray[Any]] | N
     floats = {tensor.name: tensor for tensor in model.subgraphs[0].tensors if tensor.type == flatbuffer.FLOAT32}
     rows = []
     for bits in BITS:
-        ours = {layer.name: layer for layer in compress(plain, None, f"int{bits}", None, name).layers if layer.bits == bits}
+        ours = {layer.name: layer for layer in compress(plain, f"int{bits}", None, name).layers if layer.bits == bits}
         dense_error, least = 0.0, sum(layer.min_max_error for layer in ours.values())
         for algorithm in ALGORITHMS:
             held = _algorithm(flatbuffer.write(model), bits, algorithm, calibration)
@@ -189,7 +189,7 @@ def files(it: Subject) -> list[dict[str, Any]]:
     ways: dict[str, Callable[[], bytes | Compressed]] = {
         "float32": lambda: it.plain,
         **{
-            f"isthmus {storage}": lambda storage=storage: compress(it.plain, None, storage, it.evaluation.inputs, it.name)
+            f"isthmus {storage}": lambda storage=storage: compress(it.plain, storage, it.evaluation.inputs, it.name)
             for storage in ("float16", "int8", "int8-weights", "int8-static", "int4", "int4-weights")
         },
         "litert dynamic_wi8_afp32": lambda: theirs(recipe.dynamic_wi8_afp32()),

@@ -117,3 +117,13 @@ def test_a_wrong_fleet_file_is_explained(tmp_path, text, said):
 def test_a_missing_fleet_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"cannot read fleet file 'gone\.yaml': No such file"):
         load_fleet("gone.yaml", tmp_path, "fleets.x.fleet")
+
+
+def test_a_recipe_for_servers_alone_is_refused_where_there_are_devices_and_taken_where_there_are_none():
+    for platform in ("local", "docker", "kubernetes"):
+        found = messages(Cloud, {**GOOD, "recipe": "serving-only", "platform": platform})
+        assert not [message for message in found if "recipe" in message]
+    assert messages(Edge, {"model": "m", "fleet": "f.yaml", "recipe": "serving-only"}) == [
+        "services.digits.recipe: serving-only makes nothing that devices can run; expected a recipe with an edge variant, such as int8. "
+        "Fix: name another recipe, or use CloudModelService"
+    ]

@@ -39,6 +39,15 @@ def test_a_mistake_that_both_halves_of_a_hybrid_see_is_said_once(read):
     assert str(caught.value).count("models/nothing") == 1
 
 
+@pytest.mark.parametrize(("section", "arguments"), [("hybrids", {**SERVICE, **FLEET}), ("fleets", FLEET)])
+def test_a_recipe_for_servers_alone_is_refused_before_anything_compiles(read, section, arguments):
+    with pytest.raises(pulumi.RunError) as caught:
+        read(**{section: {"b": {**arguments, "recipe": "serving-only"}}})
+    assert str(caught.value).count("serving-only makes nothing that devices can run") == 1
+    assert f"{section}.b.recipe" in str(caught.value)
+    assert read(services={"b": {**SERVICE, "recipe": "serving-only"}})["services"]
+
+
 @pytest.mark.parametrize(
     ("sections", "said"),
     [

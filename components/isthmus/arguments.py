@@ -15,6 +15,7 @@ from pydantic import Field
 
 from isthmus import platform_rules
 from isthmus.checking import Checked, M, Name, Percent, Port, Positive, RecipeText, Seconds, Share, one_of, problems_of
+from isthmus.compile.recipes import SERVING_ONLY
 from isthmus.compile.request import TRAINING_DEADLINE_SECONDS
 from isthmus.errors import InputError, Problem
 from isthmus.platform_arguments import (
@@ -218,6 +219,9 @@ class Edge(Source, Rolling):
 
     def problems(self, path: str) -> Sequence[Problem]:
         found = []
+        if self.recipe == SERVING_ONLY:
+            what, fix = f"{SERVING_ONLY} makes nothing that devices can run", "name another recipe, or use CloudModelService"
+            found.append(Problem(f"{path}.recipe", what, "a recipe with an edge variant, such as int8", fix))
         if self.min_confidence is not None and self.fallback_url is None:
             found.append(Problem(f"{path}.min_confidence", "there is nobody to ask", "fallback_url beside it", "add fallback_url"))
         if self.platform != "local":

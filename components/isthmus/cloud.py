@@ -82,7 +82,7 @@ def _judge(args: arguments.Cloud, release: Release, path: str) -> str:
 
 
 def _describe(release: Release, path: str) -> str:
-    if all(variant.kind != SERVING for variant in release.manifest.variants):  # one that is named by its digest, say
+    if not release.manifest.has(SERVING):  # one that is named by its digest, say
         raise SourceError([no_serving_variant(f"release {release.digest}", f"{path}.model")])
     return compiling.describe(release, SERVING)
 

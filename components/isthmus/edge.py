@@ -10,10 +10,10 @@ from pulumi import Output, ResourceOptions
 from isthmus import arguments, compiling
 from isthmus.arguments import EdgeFleetRolloutArgs
 from isthmus.checking import problems_of
-from isthmus.errors import InputError, Problem
+from isthmus.errors import InputError, Problem, SourceError
 from isthmus.platforms import local
 from isthmus.platforms.local_stack import LocalStack, loopback_url
-from isthmus.release.manifest import EDGE
+from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import Rollout, SignedBundle, SigningKey
 
 
@@ -46,7 +46,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         if checked is None or fleet is None or problems:
             raise compiling.run_error(problems)
         model_name = checked.model_name or name
-        made = compiling.start(self, checked, model_name, path, partial(compiling.describe, kind=EDGE))
+        made = compiling.start(self, checked, model_name, path, lambda release: _describe(release, path))
         child = partial(ResourceOptions, parent=self)
 
         stack = LocalStack.of(checked.local.directory)
@@ -106,6 +106,14 @@ def check(name: str, args: object, path: str) -> tuple[arguments.Edge | None, ar
         return checked, arguments.load_fleet(checked.fleet, Path.cwd(), f"{path}.fleet"), problems
     except InputError as error:
         return checked, None, [*problems, *error.problems]
+
+
+def _describe(release: Release, path: str) -> str:
+    if not release.manifest.has(EDGE):  # one that is named by its digest
+        what = f"release {release.digest} was compiled for servers alone, and devices need an edge variant (.tflite)"
+        fix = "compile the model with another recipe, or serve the release with CloudModelService"
+        raise SourceError([Problem(f"{path}.model", what, "a release with an edge variant", fix)])
+    return compiling.describe(release, EDGE)
 
 
 def _store(stack: LocalStack, args: arguments.Edge) -> tuple[dict[str, pulumi.Input[str]], pulumi.Input[str], list[pulumi.Resource]]:

@@ -54,6 +54,15 @@ def _release(recipe: str, accuracy: float | None, directory: Path) -> Release:
     )
 
 
+def _for_servers(directory: Path) -> Release:
+    made = _release("int8", 0.989, directory)
+    served = Candidate("serving-only", 400_000, accuracy=0.991, p50_ms=1.0, p95_ms=1.0)
+    manifest = replace(made.manifest, recipe="serving-only", variants=made.manifest.variants[:1])
+    return replace(
+        made, manifest=manifest, record=replace(made.record, edge=None, candidates=(served,), reason="serving-only, as asked for")
+    )
+
+
 class Compiler:
     """What stands in for the compiler. asked: the requests. failing: errors by recipe. knows: whether there is evaluation data.
     others: what the records have before the recipe that was asked for."""
@@ -63,6 +72,7 @@ class Compiler:
         self.others: tuple[Candidate, ...] = ()
         self.asked: list[compiling.CompileRequest] = []
         self.failing: dict[str, IsthmusError] = {}
+        self.serving_only = False
 
     async def __call__(self, request, cache, progress, *, warn) -> Release:
         self.asked.append(request)
@@ -70,6 +80,8 @@ class Compiler:
         await asyncio.sleep(0)
         if request.recipe in self.failing:
             raise self.failing[request.recipe]
+        if self.serving_only:
+            return _for_servers(self.directory)
         release = _release(request.recipe, SIZES[request.recipe][2] if self.knows else None, self.directory)
         return replace(release, record=replace(release.record, candidates=(*self.others, *release.record.candidates)))
 
@@ -213,6 +225,19 @@ def _real(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=PROJECT, env=environment)
 
 
+def test_a_release_for_servers_alone_shows_its_saved_model_and_no_zeros(isthmus, compiler):
+    compiler.serving_only = True
+    done = isthmus("models/digits", "--recipe", "serving-only")
+    assert done.exit_code == 0, done.output
+    assert "✓ chosen: serving-only, as asked for" in done.stdout
+    assert f"folder  {compiler.directory / 'serving' / '1'}" in done.stdout
+    assert "no variant for devices: times of one REST predict call on x86_64 2 cores" in done.stdout
+    assert not any(head in done.stdout for head in ("shipped", "smaller", "memory", "weight error"))
+    data = json.loads(isthmus("models/digits", "--recipe", "serving-only", "--json").stdout)
+    assert (data["chosen"], data["smaller_than"], "file" in data) == ("serving-only", None, False)
+    assert data["folder"] == str(compiler.directory / "serving" / "1")
+
+
 def test_everything_that_is_wrong_is_one_message_and_no_traceback():
     done = _real("models/digits", "-r", "int7", "-r", "prune:200%", "--evaluation", "none.npz")
     assert done.returncode == 1
@@ -226,8 +251,9 @@ def test_a_model_that_is_not_there_is_named_as_the_command_names_it():
     assert "MODEL: there is no model 'models/none'" in _real("models/none").stderr
 
 
-def test_auto_beside_other_recipes_is_refused():
-    assert "--recipe: auto stands beside others" in _real("models/digits", "-r", "auto", "-r", "int8").stderr
+@pytest.mark.parametrize("alone", ["auto", "serving-only"])
+def test_what_stands_alone_is_refused_beside_other_recipes(isthmus, alone):
+    assert f"--recipe: {alone} stands beside others" in str(isthmus("models/digits", "-r", alone, "-r", "int8").exception)
 
 
 def test_a_gate_outside_0_to_1_is_a_usage_error():

@@ -126,3 +126,9 @@ def test_the_chosen_one_keeps_the_gate_and_nothing_that_does_is_clearly_better(
         assert taken.shipped_bytes <= 1.01 * min(it.shipped_bytes for it in passing)
     else:
         assert taken.p50_ms <= 1.1 * min(it.p50_ms for it in passing)
+
+
+def test_a_serving_variant_alone_has_one_size() -> None:
+    served = Candidate("serving-only", 26_300, 0, 0.9911, p50_ms=0.5)
+    choice = choose([served], Recipe.of("serving-only"), min_accuracy=None, source_accuracy=SOURCE)
+    assert choice.reason == "serving-only, as asked for: 26.3 kB, accuracy 99.11 % (source 99.11 %)"

@@ -113,8 +113,8 @@ def test_candidates_that_are_out_stand_in_the_table_with_their_problem(
     recipes = work.do("prepare")["recipes"]
     real = work.jobs["candidate"].__globals__["compress"]
 
-    def unquantised(plain: bytes, saved_model: Any, storage: str, calibration: Any, where: str) -> Any:
-        return real(plain, saved_model, "float32" if storage == "int4" else storage, calibration, where)
+    def unquantised(plain: bytes, storage: str, calibration: Any, where: str) -> Any:
+        return real(plain, "float32" if storage == "int4" else storage, calibration, where)
 
     monkeypatch.setitem(work.jobs["candidate"].__globals__, "compress", unquantised)
     refused, lost = recipes.index("int4"), recipes.index("int8-weights")
@@ -137,6 +137,7 @@ def test_where_no_candidate_is_sound_each_says_why(tmp_path: Path, classifier: P
     with pytest.raises(SourceError) as raised:
         work.do("finish", lost={str(index): f"reason {index}" for index in range(count)})
     assert len(raised.value.problems) == count
+    assert {problem.fix for problem in raised.value.problems} == {"name recipe serving-only where servers alone shall run it"}
     assert "reason 1" in str(raised.value)
     assert not (tmp_path / "release").exists()
 

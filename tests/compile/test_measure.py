@@ -86,3 +86,13 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"TFL3 but not one")
     with pytest.raises(SourceError, match="the edge interpreter cannot run the model"):
         EdgeRunner(file, INPUTS, OUTPUTS, "m")
+
+
+def test_an_interpreter_that_fails_when_it_is_asked_is_an_error_with_the_way_out(
+    build_tflite: Callable[..., bytes], tmp_path: Path
+) -> None:
+    file = tmp_path / "model.tflite"
+    file.write_bytes(build_tflite("ADD", np.ones((1, 4), np.float32)))
+    runner = EdgeRunner(file, INPUTS, OUTPUTS, "m", "use another recipe")
+    with pytest.raises(SourceError, match=r"m: the edge interpreter cannot run the model: .*\. Fix: use another recipe"):
+        runner.run({"x": np.ones((1, 5), np.float32)})

@@ -12,6 +12,7 @@ from isthmus.compile.recipes import (
     FLOAT32,
     MOST_CANDIDATES,
     RECIPES,
+    SERVING_ONLY,
     SMALLEST,
     STORAGE,
     STRUCTURE,
@@ -95,7 +96,7 @@ def test_whatever_is_accepted_has_its_structure_before_one_storage_and_no_step_t
     names = [step.name for step in recipe.steps]
     assert len(set(names)) == len(names)
     assert [name for name in names if name in STORAGE] in ([], names[-1:])
-    assert AUTO not in names or names == [AUTO]
+    assert not {AUTO, SERVING_ONLY} & set(names) or len(names) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,7 @@ def test_whatever_is_accepted_has_its_structure_before_one_storage_and_no_step_t
         ("float32", "float32"),
         ("auto", "auto:smallest"),
         ("auto:fastest", "auto:fastest"),
+        (" serving-only ", "serving-only"),
         ("prune", "prune:80%"),
         ("prune + float32", "prune:80%"),
         ("prune:080 + int8", "prune:80%+int8"),
@@ -163,6 +165,9 @@ def test_a_recipe_says_what_it_consists_of_and_needs() -> None:
         ("int8+int8", "", "int8 stands there twice"),
         (["prune", "prune:50%", "int8"], "[1]", "prune stands there twice; expected each step once. Fix: remove prune:50%"),
         ("auto+int8", "", "auto stands beside other steps"),
+        ("int8+serving-only", "", "serving-only stands beside other steps; expected serving-only alone, which makes nothing for devices"),
+        ("serving-only:x", "", "serving-only alone, as it takes no option"),
+        ("serving_only", "", "did you mean 'serving-only'?"),
         (["int8", "prune"], "[1]", "prune:80% stands behind int8; expected changes of the network before"),
         ("int8+prune", "", "Fix: write prune:80%+int8"),
         ("prune+distil:40%+int8", "", "Fix: write distil:40%+prune:80%+int8"),
@@ -184,7 +189,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_every_name_has_a_description_and_is_a_recipe_of_its_own() -> None:
-    assert [*STORAGE, *STRUCTURE, AUTO] == list(RECIPES)
+    assert [*STORAGE, *STRUCTURE, SERVING_ONLY, AUTO] == list(RECIPES)
     for name, description in RECIPES.items():
         assert len(description) > 20
         assert Recipe.of(name).steps[0].name == name
@@ -203,9 +208,15 @@ def test_auto_tries_a_bounded_set_of_what_the_source_allows(
     assert 4 <= len(set(texts)) == len(texts) <= MOST_CANDIDATES
     assert any(one.structure for one in tried) == (is_keras and has_training)
     assert any(one.needs_calibration for one in tried) <= has_calibration
-    assert not any(one.is_auto for one in tried)
+    assert not any(one.is_auto or one.is_serving_only for one in tried)
 
 
 def test_a_recipe_that_was_asked_for_is_the_only_one_tried() -> None:
     recipe = Recipe.of("prune:80%+int8")
     assert candidates(recipe, is_keras=False, has_training=False, has_calibration=False) == (recipe,)
+
+
+def test_a_release_for_servers_alone_has_nothing_to_try() -> None:
+    recipe = Recipe.of("serving-only")
+    assert (recipe.is_serving_only, recipe.needs_training, recipe.needs_calibration, recipe.structure) == (True, False, False, ())
+    assert candidates(recipe, is_keras=True, has_training=True, has_calibration=True) == ()

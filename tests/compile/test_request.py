@@ -1,6 +1,7 @@
 """What is wrong with a request is said before anything runs: all of it at once, each with its property path."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def _folder(base: Path, *, training: str | None = FIT, evaluation: bool = True, 
 
 
 @pytest.mark.parametrize(
-    "recipe", ["int4", "auto", "auto:fastest", "prune:80% + int8", "distil:student+slim", "int8-static", "slim:rank=90%"]
+    "recipe", ["int4", "serving-only", "auto", "auto:fastest", "prune:80% + int8", "distil:student+slim", "int8-static", "slim:rank=90%"]
 )
 def test_a_folder_that_has_what_the_recipe_needs_has_no_problems(tmp_path: Path, recipe: str) -> None:
     _folder(tmp_path, calibration=True)
@@ -149,3 +150,10 @@ def test_every_unmet_need_is_said_at_once(tmp_path: Path) -> None:
     request = _request("digits", tmp_path, recipe="prune+int8-static", min_accuracy=97.0, training_deadline_seconds=0)
     paths = [problem.path for problem in check_request(request, "a")]
     assert paths == ["a.min_accuracy", "a.training_deadline_seconds", "a.recipe", "a.recipe"]
+
+
+def test_a_file_for_devices_is_no_release_for_servers_alone(tmp_path: Path, build_tflite: Callable[..., bytes]) -> None:
+    (tmp_path / "camera.tflite").write_bytes(build_tflite("LOG"))
+    (problem,) = check_request(_request("camera.tflite", tmp_path, recipe="serving-only"), "a")
+    assert str(problem).startswith("a.recipe: 'camera.tflite' is a file for devices (.tflite), and serving-only leaves the variant for")
+    assert problem.fix == "name the model that the file was converted from, or another recipe, such as float32"

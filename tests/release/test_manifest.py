@@ -43,7 +43,7 @@ records = st.builds(
     machine_class=names,
     measured_at=names,
     serving=st.none() | timings,
-    edge=timings,
+    edge=st.none() | timings,
     candidates=st.lists(candidates, max_size=3).map(tuple),
     reason=names,
     metric=names,
@@ -86,7 +86,7 @@ def test_the_digest_of_a_manifest_is_what_it_always_was() -> None:
 def test_a_record_of_an_earlier_version_still_reads() -> None:
     record = Record.from_bytes(json.dumps(OLD_RECORD).encode())
     assert record.candidates == ()
-    assert (record.metric, record.edge.scv) == ("accuracy", 1.0)
+    assert (record.metric, record.timing(EDGE).scv) == ("accuracy", 1.0)
     assert record.service_rate_per_second == 500
 
 
@@ -103,7 +103,7 @@ def test_a_release_without_a_serving_variant_has_no_service_rate() -> None:
         b"{",
         b"[]",
         b"{}",
-        json.dumps({**OLD_RECORD, "edge": None}).encode(),
+        json.dumps({**OLD_RECORD, "edge": 7}).encode(),
         json.dumps({**OLD_RECORD, "unheard_of": 1}).encode(),
         json.dumps({**OLD_RECORD, "candidates": [{"accuracy": 1.0}]}).encode(),
         json.dumps({**OLD_RECORD, "candidates": [7]}).encode(),
@@ -119,3 +119,14 @@ def test_what_is_no_record_is_refused(broken: bytes) -> None:
 def test_a_manifest_cannot_name_a_file_outside_the_release(path: str) -> None:
     with pytest.raises(IntegrityError, match="outside the release"):
         FileEntry(path, 1, "0" * 64)
+
+
+def test_a_release_without_an_edge_variant_has_no_time_of_one() -> None:
+    record = Record.from_bytes(json.dumps({**OLD_RECORD, "edge": None}).encode())
+    assert record.service_rate_per_second == 500
+    with pytest.raises(IntegrityError, match="no edge variant"):
+        record.timing(EDGE)
+    manifest = replace(MANIFEST, variants=(Variant(SERVING, "float32", (), None, 0.0),))
+    assert (manifest.has(SERVING), manifest.has(EDGE)) == (True, False)
+    with pytest.raises(IntegrityError, match="has no edge variant"):
+        manifest.variant(EDGE)

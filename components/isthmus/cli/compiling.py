@@ -20,10 +20,10 @@ from isthmus.compile.choose import Choice, choose
 from isthmus.compile.recipes import AUTO, Recipe, parse
 from isthmus.compile.report import html, rows_of, table
 from isthmus.compile.report.page import ready
-from isthmus.compile.report.rows import baseline_of, candidates_of
+from isthmus.compile.report.rows import baseline_of, candidates_of, chosen_recipe
 from isthmus.errors import GateError, InputError, IsthmusError, Problem
 from isthmus.release.cache import ReleaseCache, default_cache_directory
-from isthmus.release.manifest import EDGE, Candidate, Release
+from isthmus.release.manifest import EDGE, SERVING, Candidate, Release
 
 # A file or a log has room for every column.
 PIPED_WIDTH = 160
@@ -48,9 +48,10 @@ def run(request: CompileRequest, recipes: Sequence[str], min_accuracy: float | N
         if as_json:
             out.print_json(data=as_data(release, request.source))
         else:
+            kind, path = _made(release)
             written = f"\npage    {page}" if page else ""
             out.print(table(release))
-            out.print(Text(f"release {release.digest}\nfile    {_edge_file(release)}{written}"), soft_wrap=True)
+            out.print(Text(f"release {release.digest}\n{kind:<7} {path}{written}"), soft_wrap=True)
         problems = [] if min_accuracy is None else check_accuracy(release, min_accuracy, request.model)
         if problems:
             raise GateError(problems)
@@ -75,8 +76,9 @@ def requests_for(request: CompileRequest, recipes: Sequence[str], min_accuracy: 
     read = [parse(recipe, "--recipe") for recipe in recipes]
     problems = [problem for _, found in read for problem in found]
     wanted = list(dict.fromkeys(recipe for recipe, _ in read if recipe))
-    if len(wanted) > 1 and any(recipe.is_auto for recipe in wanted):
-        problems.append(Problem("--recipe", f"{AUTO} stands beside others", f"{AUTO} alone, or recipes without it"))
+    alone = next((recipe.steps[0].name for recipe in wanted if recipe.is_auto or recipe.is_serving_only), None)
+    if len(wanted) > 1 and alone:
+        problems.append(Problem("--recipe", f"{alone} stands beside others", f"{alone} alone, or recipes without it"))
     # What `auto` may give up depends on the gate, and so does its release; a recipe's own release does not.
     made = [replace(request, recipe=it.text, min_accuracy=min_accuracy if it.is_auto else None) for it in wanted]
     problems += [_option_named(problem, request.model) for problem in check_request(made[0] if made else request, "")]
@@ -140,12 +142,13 @@ def _in_short(error: InputError) -> str:
 def as_data(release: Release, source_name: str) -> dict[str, Any]:
     """What `--json` prints: every figure of the table, unrounded."""
     manifest, record, baseline = release.manifest, release.record, baseline_of(release)
+    kind, path = _made(release)
     return {
         "release": release.digest,
         "model": manifest.model,
         "source": source_name,
-        "file": str(_edge_file(release)),
-        "chosen": manifest.variant(EDGE).recipe,
+        kind: str(path),
+        "chosen": chosen_recipe(release),
         "reason": record.reason,
         "metric": record.metric,
         "source_accuracy": manifest.source_accuracy,
@@ -156,8 +159,11 @@ def as_data(release: Release, source_name: str) -> dict[str, Any]:
     }
 
 
-def _edge_file(release: Release) -> Path:
-    return release.path(release.manifest.variant(EDGE).files[0])
+def _made(release: Release) -> tuple[str, Path]:
+    """What to look at: the file for devices, or, of a release without one, the folder of the SavedModel."""
+    if release.manifest.has(EDGE):
+        return "file", release.path(release.manifest.variant(EDGE).files[0])
+    return "folder", release.directory / SERVING / str(release.manifest.version)
 
 
 def _warner(errors: Console) -> Say:

@@ -12,7 +12,7 @@ from isthmus.compile.choose import Choice, choose
 from isthmus.compile.export import SIGNATURE
 from isthmus.compile.golden import golden_noise, golden_tolerance, nice_ceiling
 from isthmus.compile.key import tool_versions
-from isthmus.compile.recipes import FLOAT32, Recipe
+from isthmus.compile.recipes import FLOAT32, SERVERS_ALONE, SERVING_ONLY, Recipe
 from isthmus.compile.request import CompileRequest
 from isthmus.compile.workplace import Prepared, Proof, Times, Workplace
 from isthmus.errors import Problem, SourceError
@@ -23,7 +23,7 @@ EDGE_NAME = "model.tflite"
 
 
 def assemble(request: CompileRequest, work: Workplace, lost: Mapping[int, str]) -> Choice:
-    """Writes the release of the chosen candidate.
+    """Writes the release: of the chosen candidate, or of the serving variant alone.
 
     Args:
         lost: why a candidate's job came to no end, by its index.
@@ -34,9 +34,10 @@ def assemble(request: CompileRequest, work: Workplace, lost: Mapping[int, str]) 
     """
     prepared, times = work.prepared(), work.times()
     proofs = [_timed(work.proof(index), recipe, index, times, lost) for index, recipe in enumerate(prepared.recipes)]
-    tried = tuple(proof.candidate for proof in proofs)
+    tried = tuple(proof.candidate for proof in proofs) or (_served(prepared, times),)
     if all(candidate.problem for candidate in tried):
-        problems = [Problem(f"{request.model}.recipe", f"{candidate.recipe}: {candidate.problem}") for candidate in tried]
+        fix = SERVERS_ALONE if work.serving.exists() else ""
+        problems = [Problem(f"{request.model}.recipe", f"{candidate.recipe}: {candidate.problem}", fix=fix) for candidate in tried]
         raise SourceError(problems)
     choice = choose(
         tried,
@@ -46,13 +47,14 @@ def assemble(request: CompileRequest, work: Workplace, lost: Mapping[int, str]) 
         where=request.model,
         metric=prepared.metric,
     )
-    _lay_out(work, choice.index)
-    manifest = _manifest(request, work.release, prepared, proofs[choice.index])
+    proof = proofs[choice.index] if proofs else None
+    _lay_out(work, choice.index if proof else None)
+    manifest = _manifest(request, work.release, prepared, proof)
     record = Record(
         machine_class=f"{platform.machine()} {_cores()} cores",
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         serving=times.serving,
-        edge=times.candidates[choice.index],
+        edge=times.candidates[choice.index] if proof else None,
         candidates=tried,
         reason=choice.reason,
         metric=prepared.metric,
@@ -61,6 +63,13 @@ def assemble(request: CompileRequest, work: Workplace, lost: Mapping[int, str]) 
     (work.release / MANIFEST_NAME).write_bytes(manifest.to_bytes())
     (work.release / RECORD_NAME).write_bytes(record.to_bytes())
     return choice
+
+
+def _served(prepared: Prepared, times: Times) -> Candidate:
+    """The serving variant where it is the whole release; its time is that of a REST call."""
+    assert prepared.served_alone is not None  # noqa: S101 - prepare saw to it
+    assert times.serving is not None  # noqa: S101 - it was measured, as the variant is there
+    return replace(prepared.served_alone, p50_ms=times.serving.p50_ms, p95_ms=times.serving.p95_ms)
 
 
 def _timed(proof: Proof | None, recipe: str, index: int, times: Times, lost: Mapping[int, str]) -> Proof:
@@ -72,28 +81,35 @@ def _timed(proof: Proof | None, recipe: str, index: int, times: Times, lost: Map
     return replace(proof, candidate=replace(proof.candidate, p50_ms=timing.p50_ms, p95_ms=timing.p95_ms))
 
 
-def _lay_out(work: Workplace, index: int) -> None:
+def _lay_out(work: Workplace, index: int | None) -> None:
+    """index: of the candidate; None where the serving variant is all."""
     release = work.release
-    (release / EDGE).mkdir(parents=True)
-    shutil.copyfile(work.edge(index), release / EDGE / EDGE_NAME)
+    release.mkdir()
+    if index is not None:
+        (release / EDGE).mkdir()
+        shutil.copyfile(work.edge(index), release / EDGE / EDGE_NAME)
     shutil.copyfile(work.golden, release / GOLDEN_NAME)
     if work.serving.exists():
         work.serving.rename(release / SERVING)
 
 
-def _manifest(request: CompileRequest, release: Path, prepared: Prepared, proof: Proof) -> Manifest:
+def _manifest(request: CompileRequest, release: Path, prepared: Prepared, proof: Proof | None) -> Manifest:
     """Nothing in it differs between two honest compiles: measured differences are rounded up far above the last bits."""
-    noise, edge = golden_noise(prepared.golden_decimals), proof.candidate
-    variants = [Variant(EDGE, edge.recipe, _entries(release, EDGE), edge.accuracy, nice_ceiling(proof.golden_difference, noise))]
-    differences = [proof.golden_difference]
+    noise = golden_noise(prepared.golden_decimals)
+    variants: list[Variant] = []
+    differences: list[float] = []
     if prepared.serving_difference is not None:
         ceiling = nice_ceiling(prepared.serving_difference, noise)
-        variants.insert(0, Variant(SERVING, FLOAT32, _entries(release, SERVING), prepared.serving_accuracy, ceiling))
+        variants.append(Variant(SERVING, FLOAT32, _entries(release, SERVING), prepared.serving_accuracy, ceiling))
         differences.append(prepared.serving_difference)
+    if proof is not None:
+        edge, ceiling = proof.candidate, nice_ceiling(proof.golden_difference, noise)
+        variants.append(Variant(EDGE, edge.recipe, _entries(release, EDGE), edge.accuracy, ceiling))
+        differences.append(proof.golden_difference)
     return Manifest(
         model=request.model,
         version=request.version,
-        recipe=edge.recipe,
+        recipe=proof.candidate.recipe if proof else SERVING_ONLY,
         signature=SIGNATURE,
         inputs=prepared.inputs,
         outputs=prepared.outputs,

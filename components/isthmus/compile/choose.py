@@ -91,7 +91,7 @@ def choose(
         (candidate,) = candidates
         if candidate.problem:
             raise SourceError([Problem(f"{prefix}recipe", f"{candidate.recipe}: {candidate.problem}", fix="use another recipe, or auto")])
-        size = f"{kilobytes(candidate.size_bytes)}, {kilobytes(candidate.shipped_bytes)} as shipped"
+        size = kilobytes(candidate.size_bytes) + (f", {kilobytes(candidate.shipped_bytes)} as shipped" if candidate.shipped_bytes else "")
         score = f", {metric} {percent(candidate.accuracy)} (source {percent(source_accuracy)})" if candidate.accuracy is not None else ""
         return Choice(0, f"{candidate.recipe}, as asked for: {size}{score}")
 

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from isthmus.compile.export import SIGNATURE
+from isthmus.compile.recipes import SERVERS_ALONE
 from isthmus.errors import Problem, SourceError
 from isthmus.release.manifest import Layer
 
@@ -44,25 +45,23 @@ def _not_convertible(text: str, where: str) -> Problem:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     operators = next((line for line in lines if line.startswith(("TF Select ops:", "Custom ops:", "Flex ops:"))), "")
     what = f"devices have no kernels for its operations ({operators})" if operators else (lines[0][:300] if lines else "no reason given")
-    return Problem(where, f"the model cannot be converted for the edge: {what}", "operations that TFLite has", "replace these layers")
+    fix = f"replace these layers, or {SERVERS_ALONE}"
+    return Problem(where, f"the model cannot be converted for the edge: {what}", "operations that TFLite has", fix)
 
 
-def compress(
-    plain: bytes, saved_model: Path | None, storage: str, calibration: Mapping[str, NDArray[Any]] | None, where: str
-) -> Compressed:
+def compress(plain: bytes, storage: str, calibration: Mapping[str, NDArray[Any]] | None, where: str) -> Compressed:
     """A float .tflite file with its weights stored as `storage` says.
 
     The result depends on the arguments alone, to the byte.
 
     Args:
-        plain: the float file. saved_model: unused today; what it was converted from, if anything.
+        plain: the float file.
         calibration: for int8-static: inputs by name, [examples, …] each.
 
     Raises:
-        SourceError: a damaged file, one that is quantised already, weights that are not finite, calibration data that does not fit,
-            or a model on which the storage did not take.
+        SourceError: a damaged file, one that is quantised already or has sparse weights, weights that are not finite, calibration data
+            that does not fit, or a model on which the storage did not take.
     """
-    del saved_model
     if storage == "float32":
         return Compressed(plain)
     from isthmus.compile.quantise import compact, litert, optimal
@@ -96,6 +95,13 @@ def _check_float(model: Any, where: str) -> None:
         raise SourceError(
             [Problem(where, "the .tflite file is quantised already", "one with float32 weights", "use recipe float32 to ship it as it is")]
         )
+    # Quantisers take a sparse weight's operator for one without weights, and leave it as it is without a word.
+    sparse = [tensor for graph in model.subgraphs for tensor in graph.tensors if tensor.sparsity is not None]
+    if sparse:
+        names = ", ".join((tensor.name or b"").decode(errors="replace") for tensor in sparse[:3])
+        what = f"the .tflite file stores {len(sparse)} of its weights sparse ({names})"
+        fix = "convert it again without sparsity, or use recipe float32 to ship it as it is"
+        raise SourceError([Problem(where, what, "weights that are stored in full", fix)])
 
 
 def _check_taken(total: int, left: int, operators: list[str], storage: str, where: str) -> None:

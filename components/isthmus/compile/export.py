@@ -1,12 +1,13 @@
 """The serving variant: a SavedModel whose bytes are the same whenever the same model is exported.
 
 TensorFlow's own export differs from run to run in the names of functions and of captured variables (numbered as they
-are traced), in fingerprint.pb (it has a random number), and, through Keras, in the random state of layers such as
-Dropout, which is exported though no prediction reads it.
+are traced), of look-up tables and of what fills them (numbered too), in fingerprint.pb (it has a random number), and,
+through Keras, in the random state of layers such as Dropout, which is exported though no prediction reads it.
 """
 
 import re
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from isthmus.errors import Problem, SourceError
 SIGNATURE = SERVING_SIGNATURE
 _ARGUMENT_NAME = "_user_specified_name"
 _FUNCTION_NAME = re.compile(r"(__(?:inference|forward|backward)_.*)_(\d+)")
+_TABLE_FILLER = re.compile(r"(\^?key_value_init)(\d+)(?![^/:_])")
+_SHARED_NAME = "shared_name"
 
 
 def copy_saved_model(source: Source, directory: Path) -> None:
@@ -66,8 +69,8 @@ def export_keras(source: KerasModel, directory: Path, where: str) -> None:
 
 
 def make_canonical(file: Path) -> None:
-    """Renumbers the functions of a saved_model.pb from 0, in the order in which they were traced, and sorts them; drops
-    the numbers that stand for names of captured variables."""
+    """Renumbers the functions of a saved_model.pb from 0, in the order in which they were traced, and sorts them; renumbers look-up
+    tables in the order in which they were made; drops the numbers that stand for names of captured variables."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
@@ -76,7 +79,10 @@ def make_canonical(file: Path) -> None:
         traced = [match for function in functions if (match := _FUNCTION_NAME.fullmatch(function.signature.name))]
         traced.sort(key=lambda match: int(match[2]))
         names = {match[0]: f"{match[1]}_{number}" for number, match in enumerate(traced)}
-        _rename(meta_graph, names)
+        _renumber_tables(meta_graph)
+        fillers = _in_order(re.findall(rb"key_value_init(\d+)", meta_graph.SerializeToString()))
+        renamed = _renamer(names, fillers)
+        _rename(meta_graph, renamed)
         ordered = sorted(functions, key=lambda function: function.signature.name)
         for function in functions:
             for arguments in function.arg_attr.values():
@@ -89,49 +95,71 @@ def make_canonical(file: Path) -> None:
     file.write_bytes(saved.SerializeToString(deterministic=True))
 
 
-def _rename(message: Message, names: dict[str, str]) -> None:
-    """Replaces every string in the message, and every key of a map, that is a key of names."""
+def _renamer(names: dict[str, str], fillers: dict[bytes, int]) -> Callable[[str], str]:
+    """A text → the same with its new name in it. names: of functions. fillers: new numbers of the operations that fill tables."""
+    return lambda text: names.get(text) or _TABLE_FILLER.sub(lambda match: f"{match[1]}{fillers[match[2].encode()]}", text)
+
+
+def _in_order(numbers: Iterable[bytes]) -> dict[bytes, int]:
+    """Counters, as texts → their places when they are sorted by value."""
+    return {number: place for place, number in enumerate(sorted(set(numbers), key=int))}
+
+
+def _renumber_tables(meta_graph: Any) -> None:
+    """A table that is made without a name of its own is shared under a counter of everything made before."""
+    functions = meta_graph.graph_def.library.function
+    nodes = [*meta_graph.graph_def.node, *(node for function in functions for node in function.node_def)]
+    shared = [node.attr[_SHARED_NAME] for node in nodes if _SHARED_NAME in node.attr and node.attr[_SHARED_NAME].s.isdigit()]
+    places = _in_order(value.s for value in shared)
+    for value in shared:
+        value.s = b"%d" % places[value.s]
+
+
+def _rename(message: Message, renamed: Callable[[str], str]) -> None:
+    """Replaces every string in the message, keys and values of its maps too, by what renamed makes of it."""
     for field, value in message.ListFields():
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             if _is_map(field):
-                _rename_map(message, field, names)
+                _rename_map(message, field, renamed)
             else:
                 for child in value if field.is_repeated else [value]:
-                    _rename(child, names)
+                    _rename(child, renamed)
         elif field.type == FieldDescriptor.TYPE_STRING:
             if field.is_repeated:
-                value[:] = [names.get(item, item) for item in value]
-            elif value in names:
-                setattr(message, field.name, names[value])
+                value[:] = [renamed(item) for item in value]
+            else:
+                setattr(message, field.name, renamed(value))
         elif field.type == FieldDescriptor.TYPE_BYTES and not field.is_repeated:
             # Some attributes name a function in bytes.
             text = value.decode(errors="replace")
-            if text in names:
-                setattr(message, field.name, names[text].encode())
+            if renamed(text) != text:
+                setattr(message, field.name, renamed(text).encode())
 
 
 def _is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
-def _rename_map(message: Message, field: FieldDescriptor, names: dict[str, str]) -> None:
+def _rename_map(message: Message, field: FieldDescriptor, renamed: Callable[[str], str]) -> None:
     entries = getattr(message, field.name)
     entry = field.message_type
     of_messages = entry is not None and entry.fields_by_name["value"].type == FieldDescriptor.TYPE_MESSAGE
     if of_messages:
         for child in entries.values():
-            _rename(child, names)
-    if not any(key in names for key in entries):
+            _rename(child, renamed)
+    changed = (renamed(text) != text for entry in entries.items() for text in entry if isinstance(text, str))
+    if not any(changed):
         return
     # All out before any goes in: one function's new name can be another's old one.
     moved = []
     for key, value in entries.items():
+        new: Any = value
         if of_messages:
-            copy = type(value)()
-            copy.CopyFrom(value)
-            moved.append((names.get(key, key), copy))
-        else:
-            moved.append((names.get(key, key), value))
+            new = type(value)()
+            new.CopyFrom(value)
+        elif isinstance(value, str):
+            new = renamed(value)
+        moved.append((renamed(key) if isinstance(key, str) else key, new))
     entries.clear()
     for key, value in moved:
         if of_messages:

@@ -22,12 +22,13 @@ TIMEOUT_SECONDS = 300
 _STATUS = Path("/proc/self/status")
 
 
-def peak_memory_bytes(file: Path, inputs: Mapping[str, NDArray[Any]], where: str) -> int:
+def peak_memory_bytes(file: Path, inputs: Mapping[str, NDArray[Any]], where: str, way_out: str = "") -> int:
     """What loading the file and running it on each of the examples adds to the process's memory, at most; 0 where the system does
     not tell.
 
     Args:
         inputs: by name, [examples, …]. They are run one by one.
+        way_out: what to advise where the interpreter refuses the file.
 
     Raises:
         SourceError: the interpreter refuses the file, dies of it, or does not come to an end.
@@ -38,17 +39,17 @@ def peak_memory_bytes(file: Path, inputs: Mapping[str, NDArray[Any]], where: str
     try:
         child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
-        problem = Problem(where, f"the edge interpreter did not answer {_count(inputs)} examples within {TIMEOUT_SECONDS} s")
+        problem = Problem(where, f"the edge interpreter did not answer {_count(inputs)} examples within {TIMEOUT_SECONDS} s", fix=way_out)
         raise SourceError([problem]) from error
     finally:
         examples.unlink()
     if child.returncode != 0:
         last = (child.stderr.decode(errors="replace").strip().splitlines() or [""])[-1][:300]
         how = f"signal {-child.returncode}" if child.returncode < 0 else f"status {child.returncode}"
-        raise SourceError([Problem(where, f"the edge interpreter dies of the model ({how}): {last}", fix="use another recipe")])
+        raise SourceError([Problem(where, f"the edge interpreter dies of the model ({how}): {last}", fix=way_out)])
     answer = json.loads(child.stdout.splitlines()[-1])
     if "refused" in answer:
-        raise SourceError([Problem(where, f"the edge interpreter cannot run the model: {answer['refused']}", fix="use another recipe")])
+        raise SourceError([Problem(where, f"the edge interpreter cannot run the model: {answer['refused']}", fix=way_out)])
     return int(answer["peak_memory_bytes"])
 
 

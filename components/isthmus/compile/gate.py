@@ -26,7 +26,7 @@ def listing(candidates: Sequence[Candidate], metric: str) -> str:
         f"\n    {it.recipe:<{width}}  out: {it.problem}"
         if it.problem
         else f"\n    {it.recipe:<{width}}  {metric} {percent(it.accuracy):>7}  {kilobytes(it.size_bytes):>10}"
-        f"  {kilobytes(it.shipped_bytes):>10} as shipped"
+        + (f"  {kilobytes(it.shipped_bytes):>10} as shipped" if it.shipped_bytes else "")
         for it in candidates
     )
 

@@ -10,6 +10,7 @@ A job is a JSON object, and so is its result:
     finish     COMMON + {"lost": {"i": text, …}}              {"recipe": text, "reason": text}
 
     COMMON     {"request": {…}, "source": {…}, "work": path}: asdict() of CompileRequest and of Source, paths as texts
+    recipes    what candidates are made of; none where the recipe is serving-only, whose release has no file for devices
     index      of prepare's recipes; jobs of different indices may run side by side
     lost       optional: why a candidate's job came to no end (a worker that was killed), by index
 
@@ -31,14 +32,14 @@ from numpy.typing import NDArray
 
 from isthmus.compile.assemble import assemble
 from isthmus.compile.edge import compress, float_model
-from isthmus.compile.evaluation import Evaluation, load_evaluation, load_inputs
+from isthmus.compile.evaluation import Arrays, Evaluation, load_evaluation, load_inputs
 from isthmus.compile.export import SIGNATURE, copy_saved_model, export_keras
-from isthmus.compile.golden import GOLDEN_EXAMPLES, choose_golden, golden_json, largest_difference
+from isthmus.compile.golden import GOLDEN_EXAMPLES, choose_golden, golden_json, largest_difference, mean_difference
 from isthmus.compile.load import SourceModel, describe_keras, load_keras, load_saved_model
 from isthmus.compile.measure import EdgeRunner, ServingRunner, time_edge, time_serving
 from isthmus.compile.prove import check_answers, prove
-from isthmus.compile.recipes import Recipe, candidates
-from isthmus.compile.request import CompileRequest
+from isthmus.compile.recipes import SERVERS_ALONE, Recipe, candidates
+from isthmus.compile.request import CompileRequest, nothing_to_serve
 from isthmus.compile.shrink import load_training, shrink
 from isthmus.compile.source import FUNCTION, KERAS, SAVED_MODEL, TFLITE, Source
 from isthmus.compile.tflite_source import load_tflite, ready_model
@@ -68,16 +69,24 @@ class _Compile:
         file = self.source.calibration
         return None if file is None else load_inputs(file, prepared.inputs, self.where)
 
+    @property
+    def way_out(self) -> str:
+        """What is left to do with a model that the edge interpreter refuses."""
+        return "use another recipe" + ("" if self.source.kind == TFLITE else f", or {SERVERS_ALONE}")
+
 
 def prepare(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Loads the source, exports the serving variant, and finds out what the source answers."""
     task = _Compile(job)
     source, work, where = task.source, task.work, task.where
+    recipe = Recipe.of(task.request.recipe)
+    if recipe.is_serving_only and source.kind == TFLITE:
+        raise SourceError([nothing_to_serve(repr(source.name), f"{task.request.model}.recipe")])
     progress(f"load {source.name}")
     model = _load_and_export(task, progress)
     evaluation = task.evaluation(model)
     recipes = candidates(
-        Recipe.of(task.request.recipe),
+        recipe,
         is_keras=source.kind in (KERAS, FUNCTION),
         has_training=source.training is not None,
         has_calibration=source.calibration is not None,
@@ -108,9 +117,22 @@ def prepare(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
             None if served is None else largest_difference(golden.answers, served),
             golden.decimals,
             tuple(recipe.text for recipe in recipes),
+            None if served is None or recipes else _served_alone(task, recipe, evaluation, answers, served),
         )
     )
     return {"recipes": [recipe.text for recipe in recipes], "examples": evaluation.examples, "metric": evaluation.metric}
+
+
+def _served_alone(task: _Compile, recipe: Recipe, evaluation: Evaluation, answers: Arrays, served: Arrays) -> Candidate:
+    """The figures of a serving variant that no edge variant stands beside, without times."""
+    return Candidate(
+        recipe.text,
+        size_bytes=sum(path.stat().st_size for path in task.serving.rglob("*") if path.is_file()),
+        accuracy=evaluation.score(served),
+        max_difference=largest_difference(answers, served),
+        mean_difference=mean_difference(answers, served),
+        confusion=evaluation.confusion(served),
+    )
 
 
 def _load_and_export(task: _Compile, progress: Progress) -> SourceModel:
@@ -160,7 +182,7 @@ def _proved(task: _Compile, prepared: Prepared, recipe: Recipe, index: int, say:
         plain = task.work.float_model.read_bytes()
     say(f"write the weights as {recipe.storage}")
     calibration = task.calibration(prepared) if recipe.needs_calibration else None
-    made = compress(plain, None, recipe.storage, calibration, task.where)
+    made = compress(plain, recipe.storage, calibration, task.where)
     file.write_bytes(made.data)
     evaluation, answers = task.evaluation(prepared), task.work.answers()
     proof = prove(
@@ -171,6 +193,7 @@ def _proved(task: _Compile, prepared: Prepared, recipe: Recipe, index: int, say:
         evaluation=evaluation,
         answers=answers,
         where=task.where,
+        way_out=task.way_out,
         progress=say,
     )
     found = replace(proof.candidate, recipe=recipe.text, layers=made.layers, training_seconds=round(seconds, 3))
@@ -197,7 +220,7 @@ def time(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
         proof = task.work.proof(index)
         if proof is not None and not proof.candidate.problem:
             progress(f"{recipe}: measure the time of one request")
-            runner = EdgeRunner(task.work.edge(index), prepared.inputs, prepared.outputs, task.where)
+            runner = EdgeRunner(task.work.edge(index), prepared.inputs, prepared.outputs, task.where, task.way_out)
             times[index] = time_edge(runner, examples)
     serving = None
     if task.serving.exists():
@@ -212,7 +235,7 @@ def finish(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     task = _Compile(job)
     progress("choose, and write the release")
     choice = assemble(task.request, task.work, {int(index): text for index, text in job.get("lost", {}).items()})
-    return {"recipe": task.work.prepared().recipes[choice.index], "reason": choice.reason}
+    return {"recipe": (task.work.prepared().recipes or [task.request.recipe])[choice.index], "reason": choice.reason}
 
 
 JOBS: dict[str, Job] = {"prepare": prepare, "candidate": candidate, "time": time, "finish": finish}

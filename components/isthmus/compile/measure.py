@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from isthmus.compile.evaluation import Arrays
 from isthmus.compile.export import SIGNATURE
 from isthmus.compile.golden import plain_values
+from isthmus.compile.load import first_line
 from isthmus.errors import Problem, SourceError
 from isthmus.release.manifest import TensorSpec, Timing
 
@@ -43,19 +44,23 @@ class ServingRunner:
 class EdgeRunner:
     """The edge variant, through the interpreter that devices have, on one thread.
 
+    Args:
+        way_out: what to advise where the interpreter refuses the model.
+
     Raises:
         SourceError: the interpreter cannot load the file, or the file lacks one of these inputs and outputs.
     """
 
-    def __init__(self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], where: str) -> None:
+    def __init__(self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], where: str, way_out: str = "") -> None:
         from ai_edge_litert.interpreter import Interpreter
 
+        self._where, self._way_out = where, way_out
         try:
             self._interpreter = Interpreter(model_content=file.read_bytes(), num_threads=1)
             self._interpreter.allocate_tensors()
             self._runner = self._interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
-            raise SourceError([Problem(where, f"the edge interpreter cannot run the model: {str(error).strip()[:300]}")]) from error
+            raise self._refused(error) from error
         # A model that takes the same as another's output may lose an input in the conversion.
         sides = (("inputs", inputs, self._runner.get_input_details()), ("outputs", outputs, self._runner.get_output_details()))
         for side, wanted, found in sides:
@@ -65,7 +70,15 @@ class EdgeRunner:
                 )
 
     def run(self, inputs: Arrays, /) -> dict[str, NDArray[Any]]:
-        return {name: np.asarray(value) for name, value in self._runner(**inputs).items()}
+        """Outputs by name. Raises SourceError where the interpreter fails on these inputs."""
+        try:
+            return {name: np.asarray(value) for name, value in self._runner(**inputs).items()}
+        except (ValueError, RuntimeError) as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> SourceError:
+        what = f"the edge interpreter cannot run the model: {first_line(error)}"
+        return SourceError([Problem(self._where, what, fix=self._way_out)])
 
 
 def _time(requests: Sequence[Callable[[], Any]]) -> Timing:

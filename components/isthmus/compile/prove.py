@@ -38,6 +38,7 @@ def prove(
     evaluation: Evaluation,
     answers: Arrays,
     where: str,
+    way_out: str = "",
     progress: Callable[[str], None],
 ) -> Proof:
     """The figures of a candidate's file, without recipe, layers and times.
@@ -46,6 +47,7 @@ def prove(
         storage: the recipe's storage step.
         inputs: and outputs: the source's, which the file must have.
         answers: the source's to all of the evaluation, each example asked alone.
+        way_out: what to advise where the interpreter refuses the model.
 
     Raises:
         SourceError: the interpreter cannot run it, it came back unquantised, or it answers what is no number where the
@@ -54,11 +56,11 @@ def prove(
     data = file.read_bytes()
     first = {name: values[:GOLDEN_EXAMPLES] for name, values in evaluation.inputs.items()}
     progress("load it in a process of its own")
-    memory = peak_memory_bytes(file, first, where)
+    memory = peak_memory_bytes(file, first, where, way_out)
     contents = read_contents(data)
     check_stored(contents, storage, where)
     progress(f"run on {evaluation.examples or 'made-up'} held-out examples")
-    found = evaluation.answers(EdgeRunner(file, inputs, outputs, where).run, where)
+    found = evaluation.answers(EdgeRunner(file, inputs, outputs, where, way_out).run, where)
     check_answers(answers, found, where)
     candidate = Candidate(
         recipe="",

@@ -3,10 +3,11 @@
     recipe  = step *( "+" step )            or a list of steps
     step    = name [ ":" option ]           "prune:80%", "distil", "int8"
 
-Structure steps change the network, one storage step then says how its weights are written; `auto` stands alone and searches. A
-recipe has one canonical text: defaults are written out, blanks and a float32 that says nothing are left out, so that
-`parse(recipe.text, "")[0] == recipe` and equal recipes share one cache key. The serving variant is a float32 SavedModel under every recipe:
-servers have the memory, and TensorFlow Serving has no int8 kernels for SavedModels.
+Structure steps change the network, one storage step then says how its weights are written; `auto` stands alone and searches,
+`serving-only` stands alone and makes no edge variant. A recipe has one canonical text: defaults are written out, blanks and a
+float32 that says nothing are left out, so that `parse(recipe.text, "")[0] == recipe` and equal recipes share one cache key. The
+serving variant is a float32 SavedModel under every recipe: servers have the memory, and TensorFlow Serving has no int8 kernels for
+SavedModels.
 """
 
 import difflib
@@ -19,8 +20,11 @@ from isthmus.errors import InputError, Problem
 FLOAT32 = "float32"
 INT8_STATIC = "int8-static"
 AUTO = "auto"
+SERVING_ONLY = "serving-only"
 SMALLEST, FASTEST = "smallest", "fastest"
 MOST_CANDIDATES = 9
+SERVERS_ALONE = f"name recipe {SERVING_ONLY} where servers alone shall run it"
+"""The way out for a model that devices cannot run."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ STRUCTURE: dict[str, str] = {
 RECIPES: dict[str, str] = {
     **STORAGE,
     **STRUCTURE,
+    SERVING_ONLY: "no variant for devices: a release for servers alone, of a model that devices cannot run, say",
     AUTO: f"tries a bounded set of recipes and takes the smallest (or, {AUTO}:{FASTEST}, the fastest) that keeps min_accuracy",
 }
 """Every step and what it does, in the order to show them in."""
@@ -154,6 +159,10 @@ class Recipe:
         return self.steps[0].name == AUTO
 
     @property
+    def is_serving_only(self) -> bool:
+        return self.steps[0].name == SERVING_ONLY
+
+    @property
     def objective(self) -> str:
         """SMALLEST or FASTEST: what `auto` looks for. SMALLEST for all others."""
         return self.steps[0].option if self.is_auto else SMALLEST
@@ -189,7 +198,10 @@ _SEARCHED: dict[str, tuple[str, ...]] = {
 
 
 def candidates(recipe: Recipe, *, is_keras: bool, has_training: bool, has_calibration: bool) -> tuple[Recipe, ...]:
-    """The recipes to try: the one that was asked for, or at most MOST_CANDIDATES where it is `auto`."""
+    """The recipes of edge variants to try: the one that was asked for, at most MOST_CANDIDATES where it is `auto`, and none where servers
+    alone get the model."""
+    if recipe.is_serving_only:
+        return ()
     if not recipe.is_auto:
         return (recipe,)
     tried = [Recipe.of(text) for text in _SEARCHED[recipe.objective]]
@@ -280,13 +292,17 @@ def _percent_near(name: str, option: str, options: Options) -> str:
     return f"did you mean {name}:{meant}%?" if options.percent[0] <= meant <= options.percent[1] else ""
 
 
+_ALONE = {AUTO: "chooses them", SERVING_ONLY: "makes nothing for devices that steps could change"}
+"""What stands beside no other step, and why."""
+
+
 def _composition(placed: Sequence[tuple[str, Step]], path: str) -> list[Problem]:
     """What is wrong with steps that are each right, taken together."""
     names = [step.name for _, step in placed]
-    if AUTO in names and len(names) > 1:
-        return [
-            Problem(path, f"{AUTO} stands beside other steps", f"{AUTO} alone, which chooses them, or steps without it", f"remove {AUTO}")
-        ]
+    alone = next((name for name in _ALONE if name in names), None)
+    if alone and len(names) > 1:
+        expected = f"{alone} alone, which {_ALONE[alone]}, or steps without it"
+        return [Problem(path, f"{alone} stands beside other steps", expected, f"remove {alone}, or all but it")]
     problems = []
     stored = [name for name in dict.fromkeys(names) if name in STORAGE]
     if len(stored) > 1:

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from isthmus.compile.recipes import AUTO, Recipe, parse
-from isthmus.compile.source import FUNCTION, KERAS, Source, find_source
+from isthmus.compile.recipes import AUTO, SERVING_ONLY, Recipe, parse
+from isthmus.compile.source import FUNCTION, KERAS, TFLITE, Source, find_source
 from isthmus.errors import Problem
 
 TRAINING_DEADLINE_SECONDS = 900
@@ -98,6 +98,8 @@ def _unmet_needs(recipe: Recipe, source: Source, prefix: str) -> list[Problem]:
     where, name = f"{prefix}recipe", repr(source.name)
     changed = ", ".join(step.text for step in recipe.structure)
     problems = []
+    if recipe.is_serving_only and source.kind == TFLITE:
+        return [nothing_to_serve(name, where)]
     if recipe.structure and source.kind not in (KERAS, FUNCTION):
         what = f"{name} is no Keras model, and {changed} needs its layers"
         return [Problem(where, what, "a recipe without structure steps", f"name the Keras model, or write {recipe.storage}")]
@@ -120,6 +122,13 @@ def _unmet_needs(recipe: Recipe, source: Source, prefix: str) -> list[Problem]:
             Problem(where, what, "an evaluation.npz in the model folder, or the evaluation argument", "add it, or name a recipe")
         )
     return problems
+
+
+def nothing_to_serve(shown: str, where: str) -> Problem:
+    """What to say where a file for devices shall become a release for servers alone."""
+    what = f"{shown} is a file for devices (.tflite), and {SERVING_ONLY} leaves the variant for devices out"
+    fix = "name the model that the file was converted from, or another recipe, such as float32"
+    return Problem(where, what, "a Keras model or a SavedModel", fix)
 
 
 def _names(module: Path) -> set[str]:

@@ -1,7 +1,7 @@
 """The folder in which one compile's jobs leave each other what they found: the only thing that they share.
 
 serving/VERSION/              the serving variant; absent where the source is a file for devices
-float.tflite                  the source for devices, not compressed yet
+float.tflite                  the source for devices, not compressed yet; absent where no candidate begins with it
 prepared.json, answers.npz    `Prepared`, and what the source answers on the evaluation inputs
 golden.json                   golden vectors
 candidates/N/model.tflite     what recipe N made
@@ -27,7 +27,8 @@ class Prepared:
     """What is known once the source was loaded.
 
     serving_accuracy, serving_difference: of the serving variant, the difference on the golden vectors. None without one.
-    golden_decimals: what the golden vectors' floats are rounded to. recipes: what is tried, by index.
+    golden_decimals: what the golden vectors' floats are rounded to. recipes: what is tried, by index. served_alone: the serving
+    variant's figures where it is the whole release, and nothing is tried.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -40,6 +41,7 @@ class Prepared:
     serving_difference: float | None
     golden_decimals: int
     recipes: tuple[str, ...]
+    served_alone: Candidate | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class Workplace:
         raw = self._read("prepared.json")
         specs = {side: tuple(TensorSpec.from_json(spec) for spec in raw[side]) for side in ("inputs", "outputs")}
         confusion = tuple(tuple(row) for row in raw["source_confusion"])
-        return Prepared(**{**raw, **specs, "source_confusion": confusion, "recipes": tuple(raw["recipes"])})
+        alone = raw["served_alone"] and Candidate.from_json(raw["served_alone"])
+        return Prepared(**{**raw, **specs, "source_confusion": confusion, "recipes": tuple(raw["recipes"]), "served_alone": alone})
 
     def save_proof(self, index: int, proof: Proof) -> None:
         self.candidate(index).mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,8 @@ A release lies in one directory:
     golden.json     golden vectors: a predict request and the source model's answer
     serving/VERSION/saved_model.pb …   the `serving` variant
     edge/model.tflite                  the `edge` variant
+
+One of the two variants may be missing: a .tflite source makes no serving variant, recipe serving-only no edge variant.
 """
 
 import hashlib
@@ -104,6 +106,10 @@ class Manifest:
     tools: tuple[tuple[str, str], ...]
     format: int = FORMAT
 
+    def has(self, kind: str) -> bool:
+        """Whether there is a variant of that kind, SERVING or EDGE. A release has one of them or both."""
+        return any(variant.kind == kind for variant in self.variants)
+
     def variant(self, kind: str) -> Variant:
         """The variant of that kind. Raises IntegrityError where the release has none."""
         for variant in self.variants:
@@ -179,6 +185,9 @@ class Layer:
 class Candidate:
     """One recipe that was tried, and what its edge file was measured to do in the interpreter that devices have.
 
+    Of a release without an edge variant it is the serving variant: size_bytes is the SavedModel's, p50_ms and p95_ms are the record's
+    `serving`, and what only a file for devices has stays empty.
+
     shipped_bytes: the file deflated at level 9. accuracy: the record's metric, None without evaluation data.
     max_difference, mean_difference: absolute, to the source's outputs on the evaluation inputs. p50_ms, p95_ms: of one run with
     one example on one thread. peak_memory_bytes: what loading and running it adds to a fresh process; 0 where that is unknown.
@@ -218,7 +227,7 @@ class Record:
     machine_class: such as "x86_64 2 cores".
     serving: one REST predict call through the embedded server, one at a time: what M/M/c calls the service time. None where
         the release has no serving variant.
-    edge: one run of the interpreter.
+    edge: one run of the interpreter. None where the release has no edge variant.
     candidates: every recipe that was tried. reason: why the release's one was chosen.
     metric: what the accuracies are. source_confusion: as a candidate's, of the source.
     """
@@ -226,7 +235,7 @@ class Record:
     machine_class: str
     measured_at: str
     serving: Timing | None
-    edge: Timing
+    edge: Timing | None
     candidates: tuple[Candidate, ...] = ()
     reason: str = ""
     metric: str = "accuracy"
@@ -236,7 +245,7 @@ class Record:
         """Of the variant of that kind, SERVING or EDGE. Raises IntegrityError where the release has none."""
         timing = {SERVING: self.serving, EDGE: self.edge}[kind]
         if timing is None:
-            raise IntegrityError(f"the release has no {kind} variant: its source is a file for devices")
+            raise IntegrityError(f"the release has no {kind} variant")
         return timing
 
     @property
@@ -256,7 +265,7 @@ class Record:
                 **{
                     **raw,
                     "serving": None if raw["serving"] is None else Timing(**raw["serving"]),
-                    "edge": Timing(**raw["edge"]),
+                    "edge": None if raw["edge"] is None else Timing(**raw["edge"]),
                     "candidates": tuple(Candidate.from_json(found) for found in raw.get("candidates", ())),
                     "source_confusion": _matrix(raw.get("source_confusion", ())),
                 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 from numpy.typing import NDArray
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def digits(digits_file: bytes, digits_data: dict[str, NDArray[Any]]) -> dict[str, Compressed]:
     calibration = {"image": digits_data["x"]}
-    return {storage: compress(digits_file, None, storage, calibration, "m") for storage in ("float32", "float16", *QUANTISED)}
+    return {storage: compress(digits_file, storage, calibration, "m") for storage in ("float32", "float16", *QUANTISED)}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_a_real_model_of_many_small_layers_reaches_the_same_share() -> None:
     assert package is not None
     assert package.origin is not None
     file = Path(package.origin).parent / "data" / "iris_landmark.tflite"
-    layers = [layer for layer in compress(file.read_bytes(), None, "int4", None, "m").layers if layer.bits == 4]
+    layers = [layer for layer in compress(file.read_bytes(), "int4", None, "m").layers if layer.bits == 4]
     assert len(layers) == 55
     assert sum(layer.squared_error for layer in layers) <= 0.72 * sum(layer.min_max_error for layer in layers)
 
@@ -110,7 +111,7 @@ def test_the_bytes_are_the_same_from_another_process(digits: dict[str, Compresse
     (tmp_path / "plain.tflite").write_bytes(digits_file)
     program = (
         "import sys, hashlib; from isthmus.compile.edge import compress\n"
-        "print(*(hashlib.sha256(compress(open('plain.tflite', 'rb').read(), None, s, None, 'm').data).hexdigest() for s in sys.argv[1:]))"
+        "print(*(hashlib.sha256(compress(open('plain.tflite', 'rb').read(), s, None, 'm').data).hexdigest() for s in sys.argv[1:]))"
     )
     storages = ("int8", "int4", "float16")
     environment = {"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": "7", "PATH": "/usr/bin:/bin"}
@@ -127,25 +128,84 @@ def test_an_old_file_with_only_the_deprecated_codes_is_quantised(digits: dict[st
         code.builtinCode = 0
     old = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
     assert len(litert.quantise(old, "int8", None, "m")) > 0.9 * len(old)  # the quantiser alone returns it as it was
-    assert compress(old, None, "int8", None, "m").data == digits["int8"].data
+    assert compress(old, "int8", None, "m").data == digits["int8"].data
 
 
 def test_a_quantiser_that_does_nothing_is_noticed(digits_file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(litert, "quantise", lambda plain, *_: plain)
     with pytest.raises(SourceError, match="int8 did not take on this model: 100% of its weights stayed float32"):
-        compress(digits_file, None, "int8", None, "m")
+        compress(digits_file, "int8", None, "m")
 
 
 def test_a_file_that_is_quantised_already_is_refused(digits: dict[str, Compressed]) -> None:
     with pytest.raises(SourceError, match="quantised already"):
-        compress(digits["int8"].data, None, "int4", None, "m")
-    assert compress(digits["int8"].data, None, "float32", None, "m").data == digits["int8"].data
+        compress(digits["int8"].data, "int4", None, "m")
+    assert compress(digits["int8"].data, "float32", None, "m").data == digits["int8"].data
 
 
 def test_a_float16_file_can_be_quantised_further(digits: dict[str, Compressed]) -> None:
-    again = compress(digits["float16"].data, None, "int8", None, "m")
+    again = compress(digits["float16"].data, "int8", None, "m")
     assert len(again.layers) == 5
     assert len(again.data) == pytest.approx(len(digits["int8"].data), abs=200)
+
+
+def _sparse(file: bytes) -> bytes:
+    """The file with its largest kernel pruned to every second weight and stored sparse (row by row), as TensorFlow's own tools write it."""
+    model = flatbuffer.read(file, "m")
+    (graph,) = model.subgraphs
+    taking = [
+        (operator, operator.inputs[1]) for operator in graph.operators if flatbuffer.operator_name(model, operator) == "FULLY_CONNECTED"
+    ]
+    operator, index = max(taking, key=lambda it: np.prod(graph.tensors[it[1]].shape))
+    kernel = graph.tensors[index]
+    rows, columns = (int(size) for size in kernel.shape)
+    values = flatbuffer.floats(model, kernel)[:, ::2]
+
+    def vector(numbers: NDArray[Any]) -> Any:
+        made = schema.Int32VectorT()
+        made.values = numbers.astype(np.int32)
+        return made
+
+    def dimension(kind: int, **fields: Any) -> Any:
+        made = schema.DimensionMetadataT()
+        made.format = kind
+        for name, value in fields.items():
+            setattr(made, name, value)
+        return made
+
+    segments, indices = (vector(it) for it in (np.arange(rows + 1) * values.shape[1], np.tile(np.arange(0, columns, 2), rows)))
+    kinds = {"arraySegmentsType": schema.SparseIndexVector.Int32Vector, "arrayIndicesType": schema.SparseIndexVector.Int32Vector}
+    kernel.sparsity = schema.SparsityParametersT()
+    kernel.sparsity.traversalOrder = np.arange(2, dtype=np.int32)
+    kernel.sparsity.dimMetadata = [
+        dimension(schema.DimensionType.DENSE, denseSize=rows),
+        dimension(schema.DimensionType.SPARSE_CSR, arraySegments=segments, arrayIndices=indices, **kinds),
+    ]
+    model.buffers[kernel.buffer].data = np.ascontiguousarray(values).view(np.uint8).ravel()
+    dense, code, densify = schema.TensorT(), schema.OperatorCodeT(), schema.OperatorT()
+    dense.name, dense.shape, dense.type, dense.buffer = b"dense", kernel.shape, kernel.type, 0
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DENSIFY
+    densify.opcodeIndex, densify.inputs, densify.outputs = len(model.operatorCodes), [index], [len(graph.tensors)]
+    operator.inputs = [operator.inputs[0], len(graph.tensors), *operator.inputs[2:]]
+    graph.tensors.append(dense)
+    model.operatorCodes.append(code)
+    graph.operators.insert(0, densify)
+    return flatbuffer.write(model)
+
+
+def test_a_file_with_sparse_weights_is_refused_by_name_and_shipped_as_it_is(
+    digits_file: bytes, digits_data: dict[str, NDArray[Any]], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = _sparse(digits_file)
+    (answers,) = run(file, image=digits_data["x"]).values()  # the interpreter knows such weights
+    assert np.isfinite(answers).all()
+    for storage in ("int8", "float16", "int4-weights"):
+        with pytest.raises(SourceError, match=r"stores 1 of its weights sparse \(.+\).* Fix: convert it again without sparsity"):
+            compress(file, storage, None, "m")
+    assert compress(file, "float32", None, "m").data == file
+    # Without the check these weights stay as they are, and nobody says so.
+    monkeypatch.setattr(edge, "_check_float", lambda *_: None)
+    assert len(compress(file, "int8", None, "m").data) > 1.5 * len(compress(digits_file, "int8", None, "m").data)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -156,7 +216,7 @@ def test_weights_that_are_no_numbers_are_refused_by_name(bad: float, digits_file
     values[3, 5] = bad
     model.buffers[kernel.buffer].data = values.view(np.uint8).ravel()
     with pytest.raises(SourceError, match=r"NaN or infinite values: .*probabilities"):
-        compress(flatbuffer.write(model), None, "int8", None, "m")
+        compress(flatbuffer.write(model), "int8", None, "m")
 
 
 CALIBRATION = {
@@ -173,7 +233,7 @@ CALIBRATION = {
 def test_calibration_data_that_does_not_fit_is_refused(case: str, digits_file: bytes) -> None:
     data, message = CALIBRATION[case]
     with pytest.raises(SourceError, match=message):
-        compress(digits_file, None, "int8-static", data, "m")
+        compress(digits_file, "int8-static", data, "m")
 
 
 def test_a_damaged_file_is_an_error_and_not_a_crash(digits_file: bytes) -> None:
@@ -189,7 +249,7 @@ def test_a_damaged_file_is_an_error_and_not_a_crash(digits_file: bytes) -> None:
     assert refused
     for cut in (b"", b"TFL3", digits_file[:1000]):
         with pytest.raises(SourceError, match=r"cannot be read"):
-            compress(cut, None, "int8", None, "m")
+            compress(cut, "int8", None, "m")
 
 
 def test_depthwise_kernels_stay_at_8_bits_and_embeddings_get_a_scale_a_row(float_file: Callable[[Any], bytes], run: Run) -> None:
@@ -201,7 +261,7 @@ def test_depthwise_kernels_stay_at_8_bits_and_embeddings_get_a_scale_a_row(float
     y = keras.layers.Flatten()(table(word))
     model = keras.Model([image, word], keras.layers.Dense(4, name="out")(keras.layers.Concatenate()([x, y])))
     plain = float_file(model)
-    made = compress(plain, None, "int4", None, "m")
+    made = compress(plain, "int4", None, "m")
     assert {layer.shape: layer.bits for layer in made.layers} == {(1, 3, 3, 16): 8, (300, 16): 4, (4, 64): 4}
     random = np.random.default_rng(1)
     inputs = {"image": random.normal(size=(5, 8, 8, 16)).astype(np.float32), "word": random.integers(0, 300, (5, 3), np.int32)}

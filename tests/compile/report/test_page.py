@@ -8,7 +8,7 @@ import pytest
 from isthmus.compile.report import page as report
 from isthmus.compile.report.page import LAYERS_SHOWN, html
 from isthmus.errors import PlatformError
-from isthmus.release.manifest import Layer
+from isthmus.release.manifest import Candidate, Layer
 
 EVIL = """</title></style><script>alert(1)</script><img src="http://127.0.0.1/x" onerror='alert(1)'>"'&{{7*7}}"""
 
@@ -139,3 +139,19 @@ def test_without_the_template_engine_one_message_says_what_to_install(release, m
     with pytest.raises(PlatformError, match=r"pip install 'isthmus\[cli\]'"):
         report.ready()
     report._template.cache_clear()
+
+
+def test_a_release_for_servers_alone_shows_what_it_has(release):
+    served = Candidate("serving-only", 402_118, 0, 446 / 450, 2e-7, 1e-8, 1.3, 1.9, confusion=release.record.source_confusion)
+    manifest = replace(release.manifest, recipe="serving-only", variants=release.manifest.variants[:1])
+    record = replace(release.record, edge=None, candidates=(served,), reason="serving-only, as asked for: 402.1 kB")
+    page = html(replace(release, manifest=manifest, record=record), "models/digits")
+    for text in (
+        "Chosen: <strong>serving-only</strong>, as asked for: 402.1 kB",
+        "SavedModel, for servers alone",
+        "time of one REST call, p50",
+    ):
+        assert text in page
+    for text in ("as shipped", "memory at its peak", "weight error", "<svg", "Operators and training", "smaller"):
+        assert text not in page
+    assert "Who is taken for whom" in page

@@ -84,3 +84,15 @@ def test_another_metric_heads_its_column_with_what_it_means():
     assert first.head == "r2"
     assert "squared error" in first.about
     assert rows.columns("my own")[0].head == "my own"
+
+
+def test_a_release_for_servers_alone_has_one_row_and_the_columns_that_mean_something(release):
+    manifest = replace(release.manifest, recipe="serving-only", variants=release.manifest.variants[:1])
+    served = replace(release, manifest=manifest, record=replace(release.record, edge=None, candidates=()))
+    assert rows.baseline_of(served) is None
+    (row,) = rows.rows_of(served)
+    assert (row.recipe, row.chosen, row.size_bytes, row.times_smaller) == ("serving-only", True, 402_118, None)
+    assert row.p50_ms == release.record.serving.p50_ms
+    shown = rows.columns("accuracy", edge=False)
+    assert [column.head for column in shown] == ["accuracy", "Δ points", "on disk", "p50 ms", "p95 ms", "max diff", "mean diff"]
+    assert shown[2].about == "bytes of the SavedModel"

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.compile.recipes import Recipe, Step
+from isthmus.compile.recipes import Step
 from isthmus.compile.shrink import load_training, shrink
-from isthmus.compile.shrink.steps import predicted_seconds
 from isthmus.compile.source import Source
 from isthmus.errors import SourceError
 
@@ -43,27 +42,14 @@ def test_progress_says_how_long_it_will_take_and_then_how_long_is_left(project: 
     lines: list[str] = []
     slow = SOUND.replace(
         "callbacks=list(callbacks)",
-        "callbacks=[*callbacks, keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: time.sleep(0.02))]",
+        "callbacks=[*callbacks, keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: time.sleep(0.05))]",
     )
     _shrink(project("import keras\n" + HEAD + slow), lines=lines)
     forecast = re.search(r"2 epochs, about (\d+) s", "\n".join(lines))
     assert forecast, lines
+    assert 1 <= int(forecast[1]) <= 60  # two epochs of 12 steps that take a twentieth of a second and a bit
     assert any(re.search(r"epoch 1 of 2, about \d+ s left", line) for line in lines), lines
     assert any(line.endswith("epoch 2 of 2") for line in lines), lines
-
-
-def test_the_prediction_is_measured_and_honest(project: Project) -> None:
-    slow = SOUND.replace(
-        "callbacks=list(callbacks)",
-        "callbacks=[*callbacks, keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: time.sleep(0.1))]",
-    )
-    source = project("import keras\n" + HEAD + slow)
-    training = load_training(source, "tiny.model")
-    assert training is not None
-    model = keras.saving.load_model(source.path, compile=False)
-    predicted = predicted_seconds(model, Recipe.of("prune:50%+int8"), training, "tiny.model")
-    assert 2 * 12 * 0.1 <= predicted <= 60  # two epochs of 12 steps that take a tenth of a second and a bit
-    assert predicted_seconds(model, Recipe.of("slim+int8"), training, "tiny.model") == 0
 
 
 @pytest.mark.parametrize(

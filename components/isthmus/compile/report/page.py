@@ -26,7 +26,7 @@ from isthmus.compile.report.rows import (
 )
 from isthmus.compile.report.scatter import BOTTOM, HEIGHT, LEFT, RADIUS, READOUT, RIGHT, TOP, WIDTH, Plot, Point, scatter
 from isthmus.errors import PlatformError
-from isthmus.release.manifest import Candidate, Layer, Release
+from isthmus.release.manifest import EDGE, Candidate, Layer, Release
 from isthmus.sizing.advisor_requirements import in_bytes, plain
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def html(release: Release, source_name: str) -> str:
         chosen=next((row for row in rows if row.chosen), None),
         why=why(release),
         baseline=baseline_of(release),
-        columns=columns(record.metric),
-        plots=_plots(sound, manifest.source_accuracy, record.metric),
+        columns=columns(record.metric, edge=manifest.has(EDGE)),
+        edge=manifest.has(EDGE),
+        plots=_plots(sound, manifest.source_accuracy, record.metric) if manifest.has(EDGE) else [],  # one mark compares nothing
         frame=FRAME,
         lower_is_better=not any(row.accuracy is not None for row in sound),
         layers=[(it.recipe, _layers(it.layers), len(it.layers)) for it in _chosen_first(release) if it.layers],
@@ -152,7 +153,7 @@ def _about(row: Row, metric: str) -> tuple[str, ...]:
         f"{metric} {share(row.accuracy)}, {points(row.lost_points)} points"
         if row.accuracy is not None
         else f"largest difference {difference(row.max_difference)}",
-        f"{size(row.size_bytes)} on disk, {size(row.shipped_bytes)} as shipped",
+        f"{size(row.size_bytes)} on disk" + (f", {size(row.shipped_bytes)} as shipped" if row.shipped_bytes else ""),
         f"p50 {milliseconds(row.p50_ms)} ms, p95 {milliseconds(row.p95_ms)} ms",
     )
 

@@ -1,7 +1,7 @@
 """The figures of a release's variants, one row each, and the columns in which every view shows them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.compile.gate import percent
 from isthmus.compile.metrics import METRICS
@@ -15,9 +15,9 @@ NONE = "–"
 class Row:
     """One variant.
 
-    chosen: it is the release's edge variant. lost_points: accuracy below the source's, in points of a hundred; negative where it
-    is better. times_smaller: on disk, against `Baseline`. shipped_times_smaller: of the compressed files; None
-    where the baseline's is not known.
+    chosen: it is the release's edge variant, or its serving variant where that is all. lost_points: accuracy below the source's, in
+    points of a hundred; negative where it is better. times_smaller: on disk, against `Baseline`. shipped_times_smaller: of the
+    compressed files; None where the baseline's is not known.
     weight_error: Σ(w − ŵ)² over all quantised weights, as a share of what min-max scales would leave; None without such weights.
     problem: why it is out; its figures then mean nothing.
     """
@@ -61,13 +61,14 @@ class Column:
 
 
 def candidates_of(release: Release) -> tuple[Candidate, ...]:
-    """What was tried; for a release of a time when that was not recorded, its edge variant as far as it is known."""
+    """What was tried; for a release of a time when that was not recorded, its variant as far as it is known."""
     if release.record.candidates:
         return release.record.candidates
-    variant, timing = release.manifest.variant(EDGE), release.record.edge
+    kind = EDGE if release.manifest.has(EDGE) else SERVING
+    variant, timing = release.manifest.variant(kind), release.record.timing(kind)
     return (
         Candidate(
-            variant.recipe,
+            chosen_recipe(release),
             size_bytes=variant.size_bytes,
             accuracy=variant.accuracy,
             max_difference=variant.max_output_difference,
@@ -77,8 +78,16 @@ def candidates_of(release: Release) -> tuple[Candidate, ...]:
     )
 
 
+def chosen_recipe(release: Release) -> str:
+    """The edge variant's recipe; of a release without one, its own."""
+    manifest = release.manifest
+    return manifest.variant(EDGE).recipe if manifest.has(EDGE) else manifest.recipe
+
+
 def baseline_of(release: Release) -> Baseline | None:
-    """The float32 file where one was made, or else the serving variant; None where there is neither."""
+    """The float32 file where one was made, or else the serving variant; None where there is neither, or nothing to compare with it."""
+    if not release.manifest.has(EDGE):
+        return None
     for candidate in candidates_of(release):
         if candidate.recipe == "float32" and not candidate.problem:
             return Baseline(candidate.size_bytes, "the float32 file", candidate.shipped_bytes)
@@ -91,7 +100,7 @@ def baseline_of(release: Release) -> Baseline | None:
 def rows_of(release: Release) -> tuple[Row, ...]:
     """One row for each variant that was tried, the largest file first and those that are out last."""
     baseline, source = baseline_of(release), release.manifest.source_accuracy
-    chosen = release.manifest.variant(EDGE).recipe
+    chosen = chosen_recipe(release)
 
     def smaller(than_bytes: int, size_bytes: int) -> float | None:
         return than_bytes / size_bytes if than_bytes and size_bytes else None
@@ -123,7 +132,7 @@ def rows_of(release: Release) -> tuple[Row, ...]:
 
 def why(release: Release) -> str:
     """What comes behind the chosen recipe's name to say why: the record's reason, which as a rule begins with that name."""
-    reason, recipe = release.record.reason, release.manifest.variant(EDGE).recipe
+    reason, recipe = release.record.reason, chosen_recipe(release)
     return reason.removeprefix(recipe) if reason.startswith(recipe) else f": {reason}" if reason else ""
 
 
@@ -168,10 +177,16 @@ def against_min_max(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}×"
 
 
-def columns(metric: str) -> tuple[Column, ...]:
-    """All columns but the recipe's. metric: the record's, what its accuracies are."""
+def columns(metric: str, *, edge: bool = True) -> tuple[Column, ...]:
+    """All columns but the recipe's.
+
+    Args:
+        metric: the record's, what its accuracies are.
+        edge: whether the release has a variant for devices; the serving variant alone has fewer figures.
+    """
     about = METRICS[metric].description if metric in METRICS else "the metric that the evaluation data names"
-    return (Column(metric, about, lambda row: share(row.accuracy), 11), *_COLUMNS)
+    shown = _COLUMNS if edge else [replace(it, about=_OF_SERVING.get(it.head, it.about)) for it in _COLUMNS if it.head not in _OF_EDGE]
+    return (Column(metric, about, lambda row: share(row.accuracy), 11), *shown)
 
 
 # What `auto` chooses by, bytes as shipped or p50, stays longer than what it does not.
@@ -192,3 +207,8 @@ _COLUMNS = (
     Column("max diff", "largest difference of any output to the source's", lambda row: difference(row.max_difference), 2),
     Column("mean diff", "mean difference of the outputs to the source's", lambda row: difference(row.mean_difference), 1),
 )
+_OF_EDGE = frozenset({"shipped", "smaller", "memory", "weight error"})
+_OF_SERVING = {
+    "on disk": "bytes of the SavedModel",
+    "p50 ms": "half of the REST predict calls take at most this long: one example, one call at a time",
+}

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from isthmus.compile.report.rows import Column, Row, baseline_of, columns, rows_of, share, size, why
-from isthmus.release.manifest import Release
+from isthmus.release.manifest import EDGE, Release
 
 
 def table(release: Release) -> "Variants":
@@ -25,7 +25,7 @@ class Variants:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         release, rows = self._release, rows_of(self._release)
-        every = columns(release.record.metric)
+        every = columns(release.record.metric, edge=release.manifest.has(EDGE))
         shown = list(every)
         while len(shown) > 1 and Measurement.get(console, options.update(width=10_000), _grid(rows, shown)).maximum > options.max_width:
             shown.remove(min(shown, key=lambda column: column.rank))
@@ -53,12 +53,13 @@ def _grid(rows: Sequence[Row], shown: Sequence[Column]) -> Table:
 
 def _notes(release: Release, left_out: Sequence[str]) -> str:
     manifest, baseline = release.manifest, baseline_of(release)
+    timed = "times" if manifest.has(EDGE) else "no variant for devices: times of one REST predict call"
     notes = [
         f"source: {release.record.metric} {share(manifest.source_accuracy)} on {manifest.evaluation_examples} held-out examples"
         if manifest.evaluation_examples
         else "no evaluation data: the accuracy is unknown",
         f"“smaller” is against {baseline.about}, {size(baseline.size_bytes)}" if baseline else "",
-        f"times on {release.record.machine_class}",
+        f"{timed} on {release.record.machine_class}",
         f"left out for want of room: {', '.join(left_out)}" if left_out else "",
     ]
     return "; ".join(filter(None, notes))

@@ -8,7 +8,7 @@ Every step keeps the names and shapes of the model's inputs and outputs, leaves 
 and gives the same weights whenever it is done again on the same kind of machine.
 """
 
-from isthmus.compile.shrink.steps import STEPS, predicted_seconds, shrink
+from isthmus.compile.shrink.steps import STEPS, shrink
 from isthmus.compile.shrink.training import Training, load_training
 
-__all__ = ["STEPS", "Training", "load_training", "predicted_seconds", "shrink"]
+__all__ = ["STEPS", "Training", "load_training", "shrink"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.compile.recipes import Recipe, Step
+from isthmus.compile.recipes import Step
 from isthmus.compile.shrink.distil import distil
 from isthmus.compile.shrink.prune import prune
 from isthmus.compile.shrink.prune_filters import prune_filters
@@ -44,17 +44,6 @@ def shrink(model: Any, step: Step, training: Training | None, progress: Progress
     changed = STEPS[step.name](model, step, training, progress, where)
     _check(model, changed, step, where)
     return changed
-
-
-def predicted_seconds(model: Any, recipe: Recipe, training: Training, where: str) -> float:
-    """How long a recipe's steps will train: their epochs, each as long as the first steps of one are measured to be."""
-    import keras
-
-    epochs = sum(training.epochs_of(step.name) for step in recipe.structure if step.needs_training)
-    if not epochs:
-        return 0.0
-    keras.utils.set_random_seed(SEED)
-    return epochs * training.seconds_per_epoch(model, where)
 
 
 def _check(before: Any, after: Any, step: Step, where: str) -> None:

@@ -85,13 +85,6 @@ class Training:
             what = f"fit of {self._shown(self._file)} did not train the model with the callbacks that it was given"
             raise SourceError([Problem(where, what, "model.fit(…, epochs=epochs, callbacks=list(callbacks))", "pass them on")])
 
-    def seconds_per_epoch(self, model: Any, where: str) -> float:
-        """How long one epoch takes, after a few steps of one. The model is trained by it: give a copy."""
-        left = self._deadline_seconds - self.seconds
-        watch = _watch(1, lambda _: None, "measure an epoch", where, left, stop_early=True)
-        self._run(model, 1, [watch], text="measure an epoch", where=where, left=left)
-        return float(watch.epoch_seconds)
-
     def call(self, function: str, where: str) -> Any:
         """What a function of the module without arguments returns. Raises SourceError."""
         import keras
@@ -213,7 +206,7 @@ def _alarm(seconds: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(1e-3, rest - (time.monotonic() - start)), interval)
 
 
-def _watch(epochs: int, progress: Progress, text: str, where: str, deadline_seconds: float, *, stop_early: bool = False) -> Any:
+def _watch(epochs: int, progress: Progress, text: str, where: str, deadline_seconds: float) -> Any:
     """The callback that measures: steps (done so far) and epoch_seconds (of one epoch, forecast from the last steps)."""
     import keras
 
@@ -238,8 +231,6 @@ def _watch(epochs: int, progress: Progress, text: str, where: str, deadline_seco
             measured = now - self._traced
             if not self._told and total and self.steps > FORECAST_STEPS and (measured >= FORECAST_SECONDS or self.steps >= total):
                 self._forecast(measured / (self.steps - 1) * total, now)
-                if stop_early:
-                    self.model.stop_training = True
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             now = time.monotonic()
@@ -249,7 +240,7 @@ def _watch(epochs: int, progress: Progress, text: str, where: str, deadline_seco
                 raise SourceError([Problem(where, what, "a finite loss", "lower the learning rate in fit, or clip its gradients")])
             if not self._told:
                 self._forecast(now - self._start, now)
-            elif not stop_early:
+            else:
                 self.epoch_seconds = (now - self._traced) / (epoch + 1)
             left = (epochs - epoch - 1) * self.epoch_seconds
             progress(f"{text}: epoch {epoch + 1} of {epochs}" + (f", about {left:.0f} s left" if left else ""))
