@@ -2,13 +2,14 @@
 
 Log-normal tasks on nodes of speed 1 to 4. Named alternative: an equal number of tasks for each node, in turn (what a round
 robin over the servers does). Then LPT, and CP-SAT with S seconds from there; all on the same instances. The certified gap is
-against the proven lower bound. CP-SAT's seconds have the start of its process in them. For divisible work the ratio to an equal split follows from formula 2 alone.
+against the proven lower bound. CP-SAT's seconds have the start of its process in them.
+For divisible work the ratio to an equal split follows from formula 2 alone.
 """
 
 import argparse
 import statistics
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 from rich.console import Console
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--workers", type=int, default=8)
     options = parser.parse_args()
-    generator, date = np.random.default_rng(11), datetime.now(timezone.utc).date()
+    generator, date = np.random.default_rng(11), datetime.now(UTC).date()
     columns = (
         "tasks",
         "nodes",

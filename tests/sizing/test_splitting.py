@@ -1,3 +1,5 @@
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,23 +15,23 @@ def rows_of(found):
     return [row for start, stop in found for row in range(start, stop)]
 
 
-@given(st.data(), st.integers(1, 400), st.lists(st.floats(0.1, 50), min_size=1, max_size=5))
-def test_every_row_is_done_exactly_once_whatever_is_taken_shared_given_up_or_lost(data, rows, speeds):
+@given(st.integers(0, 2**32).map(Random), st.integers(1, 400), st.lists(st.floats(0.1, 50), min_size=1, max_size=5))
+def test_every_row_is_done_exactly_once_whatever_is_taken_shared_given_up_or_lost(dice: Random, rows, speeds):
     names = [f"s{i}" for i in range(len(speeds))]
     capacities = dict(zip(names, speeds, strict=True))
     split, in_hand, done, shared = Split([(0, rows)], names), [], [], False
     while not split.is_done:
         steps = ["take", *(["done", "done", "lose"] if in_hand else []), *([] if shared else ["share"])]
-        step = data.draw(st.sampled_from(steps))
+        step = dice.choice(steps)
         if step == "share":
             split.share(capacities)
             shared = True
         elif step == "take":
             for server in split.servers:
-                if taken := split.take(server, data.draw(st.integers(1, 90))):
+                if taken := split.take(server, dice.randint(1, 90)):
                     in_hand.append((server, taken))
         else:
-            server, taken = in_hand.pop(data.draw(st.integers(0, len(in_hand) - 1)))
+            server, taken = in_hand.pop(dice.randrange(len(in_hand)))
             if step == "done" or split.servers in ((), (server,)):  # the last one stays
                 split.done(server, taken)
                 done.append(taken)

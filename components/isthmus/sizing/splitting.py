@@ -9,6 +9,7 @@ Units: capacities in rows per second, times in seconds. Not safe for threads: th
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 from isthmus.sizing.allocation import DivisionPlan, divide_units
 
@@ -110,4 +111,4 @@ def joined(ranges: Iterable[Rows]) -> list[Rows]:
 def missing(ranges: Iterable[Rows], rows: int) -> list[Rows]:
     """What of the first `rows` rows these leave out."""
     edges = [(0, 0), *joined(ranges), (rows, rows)]
-    return [(before[1], after[0]) for before, after in zip(edges, edges[1:], strict=False) if after[0] > before[1]]
+    return [(before[1], after[0]) for before, after in pairwise(edges) if after[0] > before[1]]
