@@ -2,28 +2,34 @@
 
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.throttle import throttled
 from typer.testing import CliRunner
 
 from isthmus.cli import batch, batch_run, on_kubernetes, on_local
 from isthmus.cli.batch_files import Answers, open_examples, open_partial
 from isthmus.cli.batch_run import Job, Meter
 from isthmus.cli.main import app
-from isthmus.cli.reach import Client, Direct, Server
+from isthmus.cli.reach import Client, Direct, Reply, Server
 from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError, IsthmusError, PlatformError
+from isthmus.provider.local.ports import choose
 
 DT = {"float32": "DT_FLOAT", "int64": "DT_INT64", "object": "DT_STRING"}
 COLUMNS = 3
+DATA = Path(__file__).parents[1] / "server" / "data"
 
 
 def tensor(*shape, dtype="float32"):
@@ -322,20 +328,24 @@ def test_two_jobs_do_not_write_the_same_output(tmp_path):
         pass
 
 
-def test_a_job_holds_a_few_chunks_in_memory_not_its_files(scorers, tmp_path):
-    rows, columns, chunk = 4000, 1000, 50
-    wide = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float32, shape=(rows, columns))
-    wide[:] = np.arange(rows)[:, np.newaxis]
-    (scorer,) = scorers(Scorer(signature={**ONE, "inputs": {"x": tensor(-1, columns)}}))
+def test_a_job_holds_a_few_chunks_in_memory_not_its_files(tmp_path):
+    class Zeros:
+        note = ""
+
+        def call(self, path, body=None):
+            return Reply(200, {}, json.dumps({"outputs": [[0, 0]] * len(body["inputs"]["x"])}).encode())
+
+    wide = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float32, shape=(20_000, 1000))
+    signature = {**ONE, "inputs": {"x": tensor(-1, 1000)}}
+    found = open_examples(tmp_path / "x.npy", signature, tmp_path)
+    answers = Answers(tmp_path / "y.npy", tmp_path, found, signature, "", resume=False)
     tracemalloc.start()
     try:
-        code, text = run("m", "-i", tmp_path / "x.npy", "-o", tmp_path / "y.npy", *addresses([scorer]), "--chunk-rows", chunk)
+        assert Job("v1/models/m", [Server("s", Zeros())], found, answers, chunk_rows=100).run().rows == len(wide)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert code == 0, text
-    assert scorer.rows == rows
-    assert peak < wide.nbytes, "a list of its numbers alone is eight times as large"
+    assert peak < wide.nbytes / 10
 
 
 def test_chunks_grow_until_they_take_half_a_second_and_only_then_count():
@@ -347,6 +357,63 @@ def test_chunks_grow_until_they_take_half_a_second_and_only_then_count():
     assert meter.next_rows == 50
     assert meter.rate_per_second(2.0) == pytest.approx(100)
     assert meter.rate_per_second(3600) is None
+
+
+@pytest.fixture(scope="module")
+def real_model(tmp_path_factory):
+    """The folder of a model y = x·W + b, for the embedded server."""
+    folder = tmp_path_factory.mktemp("real")
+    code = "import sys, pathlib, make_models; make_models.make_dense(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, folder / "1"], cwd=DATA, check=True, capture_output=True, timeout=120)
+    return folder
+
+
+@pytest.fixture
+def embedded(real_model, tmp_path):
+    """Two embedded servers: (process, URL) each."""
+    with ExitStack() as stack:
+        found = []
+        for index in range(2):
+            port, log = choose([]), (tmp_path / f"server-{index}.log").open("wb")
+            stack.enter_context(log)
+            command = [sys.executable, "-m", "isthmus.server", "--port=0", f"--rest_api_port={port}", "--model_name=m"]
+            process = subprocess.Popen([*command, f"--model_base_path={real_model}"], stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            found.append((process, f"http://127.0.0.1:{port}"))
+        yield found
+
+
+@pytest.mark.slow
+def test_real_servers_of_unequal_speed_of_which_one_is_killed_answer_every_row_once(embedded, examples, tmp_path):
+    file, x = examples(60_000)
+    (fast, _), (slow, _) = embedded
+    servers = [Server(f"s{i}", Direct(url)) for i, (_, url) in enumerate(embedded)]
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        with suppress(PlatformError):
+            found, signature, absent = batch.ready(batch.Targets("m", tuple(servers)))
+            if not absent:
+                break
+        time.sleep(0.1)
+    with open_partial(tmp_path / "y.npy", resume=False) as folder, throttled(slow.pid, 0.5):
+        rows = open_examples(file, signature, folder)
+        answers = Answers(tmp_path / "y.npy", folder, rows, signature, "", resume=False)
+        job = Job("v1/models/m", found.servers, rows, answers, measure_seconds=0.5, chunk_rows=500)
+
+        def look() -> None:
+            if job.plans and fast.poll() is None:
+                fast.kill()
+
+        done = job.run(look)
+        answers.finish()
+    first, *later = done.plans
+    assert first.rates["s0"] > 1.3 * first.rates["s1"]
+    assert {plan.why for plan in later} == {"s0 was lost"}
+    assert sum(work.rows for work in done.works) == len(x)
+    assert 0 < done.works[0].rows < first.plan.parts[0]
+    weights, bias = np.array([[1, 2], [3, 4], [5, 6]], np.float32), np.array([0.5, -0.5], np.float32)
+    assert np.allclose(np.load(tmp_path / "y.npy"), x @ weights + bias)
 
 
 def test_a_stacks_servers_are_found_by_service_and_by_model(tmp_path):

@@ -208,8 +208,8 @@ def test_more_pairs_than_can_be_looked_at_are_refused_at_once():
         allocate([Task("x", 1)] * 10_000, nodes)
 
 
-@pytest.mark.parametrize("shape", [(1_000_000, 3), (2_000, 1_000)])
-def test_a_million_tasks_or_many_nodes_are_answered(shape):
+@pytest.mark.parametrize("shape", [(100_000, 3), (2_000, 1_000)])
+def test_many_tasks_or_many_nodes_are_answered(shape):
     count, size = shape
     works = np.random.default_rng(3).lognormal(0, 1, count).tolist()
     tasks = [Task(f"t{i}", work) for i, work in enumerate(works)]

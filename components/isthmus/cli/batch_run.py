@@ -126,7 +126,7 @@ class Job:
         self._split = Split(todo, self.works)
         fitting = max(1, min(_MOST_ROWS, _MOST_NUMBERS // max(1, examples.numbers_per_row)))
         self._meters = {name: Meter(min(chunk_rows or fitting, fitting)) for name in self.works}
-        self._plans: list[Planned] = []
+        self.plans: list[Planned] = []
         self._changed, self._stop = threading.Condition(), threading.Event()
         self._failure: BaseException | None = None
         self._begin = 0.0
@@ -161,7 +161,7 @@ class Job:
         if self._failure is not None:
             raise self._failure
         works = tuple(self.works.values())
-        return Done(self.rows, max(work.seconds for work in works), works, tuple(self._plans))
+        return Done(self.rows, max(work.seconds for work in works), works, tuple(self.plans))
 
     def _lanes(self) -> Iterator[str]:
         """The first lane of every server before any second one."""
@@ -246,14 +246,14 @@ class Job:
             if not self._split.servers:
                 reasons = "\n".join(f"{it.server.name}: {it.lost}" for it in self.works.values())
                 self._failure = self._failure or PlatformError(f"all servers are lost:\n{reasons}")
-            elif self._plans:
+            elif self.plans:
                 self._share(f"{name} was lost")
             else:
                 self._share_if_measured()
             self._changed.notify_all()
 
     def _share_if_measured(self) -> None:
-        if not self._plans and self._split.free and self._split.servers:
+        if not self.plans and self._split.free and self._split.servers:
             rates = [self._meters[name].rate_per_second(self._window) for name in self._split.servers]
             if all(rates):
                 self._share("measured capacities")
@@ -262,10 +262,10 @@ class Job:
         names = self._split.servers
         measured = {name: rate for name in names if (rate := self._meters[name].rate_per_second())}
         # Of one kind only: a rate of single rows says nothing beside one of chunks.
-        rates = measured if len(measured) == len(names) else {**(self._rates or {}), **(self._plans[-1].rates if self._plans else {})}
+        rates = measured if len(measured) == len(names) else {**(self._rates or {}), **(self.plans[-1].rates if self.plans else {})}
         rates = {name: rates[name] for name in names}
         plan, at = self._split.share(rates), time.monotonic() - self._begin
-        self._plans.append(Planned(at, why, rates, plan))
+        self.plans.append(Planned(at, why, rates, plan))
         for name, rate, part, already in zip(names, plan.capacities_per_second, plan.parts, plan.already, strict=True):
             work = self.works[name]
             work.rate_per_second, work.planned_rows = rate, work.rows + int(part + already)
