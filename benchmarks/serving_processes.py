@@ -57,6 +57,10 @@ class Running:
         times = self._measured.cpu_times()
         return float(times.user + times.system)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def close(self) -> None:
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):

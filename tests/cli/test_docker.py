@@ -5,8 +5,9 @@ from contextlib import contextmanager
 import docker.errors
 import pytest
 
-from isthmus.cli import following
+from isthmus.cli import following, on_docker
 from isthmus.cli.logs import show, sources_of
+from isthmus.cli.reach import Client
 from isthmus.cli.stack_state import StackState
 from isthmus.cli.status import blocks_of
 from isthmus.errors import PlatformError
@@ -134,3 +135,23 @@ def test_following_goes_on_over_a_restart_and_ends_with_the_container(running, s
     assert engine.asked[1]["since"] == 1767225601
     engine.found.clear()
     assert list(lines) == []
+
+
+@pytest.mark.usefixtures("running")
+def test_a_job_is_split_over_the_hosts_by_their_declared_speeds(engines, state, server):
+    outputs = state.services()["digits"]
+    outputs["place"]["hosts"][1]["speed"] = 2.5
+    engines["vm-2"].add("digits-vm-2", port=server.rpartition(":")[2])
+    found = on_docker.servers("digits", outputs, state, Client())
+    assert [(it.name, it.way.url, it.speed, it.note) for it in found] == [
+        ("vm-1/digits-vm-1", server, 1.0, ""),
+        ("vm-2/digits-vm-2", server, 2.5, ""),
+    ]
+
+
+@pytest.mark.usefixtures("running")
+def test_a_job_goes_through_the_gateway_where_a_server_cannot_be_reached_by_itself(state, server):
+    outputs = {**state.services()["digits"], "plan": {"replicas": 2}}
+    (found,) = on_docker.servers("digits", outputs, state, Client())
+    assert (found.name, found.way.url, found.speed, found.lanes) == ("gateway", server, 2, 4)
+    assert "servers cannot be asked one by one (vm-2)" in found.note

@@ -120,6 +120,16 @@ def test_isthmus_status_shows_every_part_healthy(stack):
     assert done.text.count("AVAILABLE") == 2 + len(DEVICES) + stack.outputs()["services"]["digits"]["replicas"] - 1
 
 
+def test_isthmus_batch_scores_a_file_with_all_replicas(stack, tmp_path):
+    with np.load("models/digits/evaluation.npz") as data:
+        images, labels = data["x"], data["y"]
+    np.save(tmp_path / "x.npy", images)
+    done = stack.isthmus("batch", "digits", "--stack", "test", "-i", str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"))
+    assert done.code == 0, done
+    assert f"{len(images)} rows in" in done.text
+    assert (np.load(tmp_path / "y.npy").argmax(axis=1) == labels).mean() > 0.97
+
+
 def test_everything_listens_on_loopback(stack, processes_of):
     found = 0
     for pid in processes_of(stack.root):

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
-from isthmus.cli.reach import CONNECT_SECONDS, NoWayError, Reply, cause
+from isthmus.cli.reach import CONNECT_SECONDS, NoWayError, Reply, cause, encoded
 from isthmus.errors import PlatformError
 from isthmus.provider.kubernetes.client import Access, ApiError, Object, UnreachableApiError, api_client
 
@@ -89,7 +89,7 @@ class Api:
             reply: urllib3.BaseHTTPResponse = self._client.rest_client.pool_manager.request(
                 method,
                 url,
-                body=None if body is None else json.dumps(body).encode(),
+                body=None if body is None else encoded(body),
                 headers=sent,
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=silence_seconds),
                 retries=False,

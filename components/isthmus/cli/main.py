@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from isthmus.cli import advise, cache
+from isthmus.cli.batch import command as batch_command
 from isthmus.cli.compile import command as compile_command
 from isthmus.cli.parts import Source
 from isthmus.errors import IsthmusError
@@ -112,6 +113,7 @@ def doctor() -> None:
 
 app.command(name="advise")(advise.command())
 app.add_typer(cache.app, name="cache")
+app.command(name="batch")(batch_command)
 app.command(name="compile")(compile_command)
 
 

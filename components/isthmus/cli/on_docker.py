@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from isthmus.cli.following import container_lines
-from isthmus.cli.parts import RUNNING, Block, Outputs, Part, Source
-from isthmus.cli.reach import Client, Direct, NoWayError, Way, gateway_state, server_state
+from isthmus.cli.parts import RUNNING, Block, Outputs, Part, Source, behind_gateway
+from isthmus.cli.reach import Client, Direct, NoWayError, Server, Way, gateway_state, server_state
 from isthmus.cli.stack_state import StackState
 from isthmus.errors import PlatformError
 
@@ -40,6 +40,35 @@ def block(name: str, outputs: Outputs, state: StackState) -> Block:
 def way(name: str, outputs: Outputs, client: Client) -> Way:
     """How its gateway is asked."""
     return Direct(outputs["endpoint"], client.headers(), client.ca)
+
+
+def servers(name: str, outputs: Outputs, state: StackState, client: Client) -> list[Server]:
+    """One a host, by the port that it is published on; the gateway where that of some host cannot be connected to from here."""
+    place = outputs["place"]
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        urls = list(pool.map(lambda host: _server_url(host, service_of(place), outputs["model_name"]), place["hosts"]))
+    if not all(urls):
+        closed = ", ".join(host["name"] for host, url in zip(place["hosts"], urls, strict=True) if not url)
+        return behind_gateway(outputs, way(name, outputs, client), f"servers cannot be asked one by one ({closed})")
+    return [
+        Server(f"{host['name']}/{host['container']}", Direct(url), float(host.get("speed", 1.0)))
+        for host, url in zip(place["hosts"], urls, strict=True)
+    ]
+
+
+def _server_url(host: Host, service: str, model: str) -> str:
+    """Of the server that the host is to run; empty where it is not there, or not for this machine."""
+    from isthmus.provider.docker.client import connect
+
+    try:
+        with connect(host) as client:
+            found = [it for it in _containers(client, service) if _name(it) == host["container"]]
+            url = _url(client.inspect_container(found[0]["Id"]), host) if found else ""
+        if url:
+            server_state(url, model)
+    except PlatformError:
+        return ""
+    return url
 
 
 def sources(name: str, outputs: Outputs, state: StackState) -> list[Source]:

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlsplit
 from isthmus.cli import pods
 from isthmus.cli.cluster import Api
 from isthmus.cli.following import container_lines
-from isthmus.cli.parts import AVAILABLE, Block, Outputs, Source
-from isthmus.cli.reach import Client, Direct, NoWayError, Reply, Way
+from isthmus.cli.parts import AVAILABLE, Block, Outputs, Source, behind_gateway
+from isthmus.cli.reach import Client, Direct, NoWayError, Reply, Server, Way
 from isthmus.cli.stack_state import StackState
 from isthmus.errors import PlatformError
 from isthmus.provider.kubernetes.client import Access, ApiError, Object
@@ -178,6 +178,11 @@ def way(name: str, outputs: Outputs, client: Client) -> Way:
     if ".svc." in f"{urlsplit(outputs['endpoint']).hostname or ''}.":
         return through
     return Either(Direct(outputs["endpoint"], client.headers(), client.ca), through)
+
+
+def servers(name: str, outputs: Outputs, state: StackState, client: Client) -> list[Server]:
+    """The gateway: Pods come and go, and their network is the cluster's own."""
+    return behind_gateway(outputs, way(name, outputs, client), "Pods are not asked one by one")
 
 
 class ThroughCluster:

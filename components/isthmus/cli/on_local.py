@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from isthmus.cli.parts import Block, Outputs, Part, Source
-from isthmus.cli.reach import STATUS_SECONDS, Client, Direct, NoWayError, Way, gateway_state, server_state
+from isthmus.cli.reach import STATUS_SECONDS, Client, Direct, NoWayError, Server, Way, gateway_state, server_state
 from isthmus.cli.stack_state import StackState
 
 _POLL_SECONDS = 0.3
@@ -33,6 +33,11 @@ def block(name: str, outputs: Outputs, state: StackState) -> Block:
 def way(name: str, outputs: Outputs, client: Client) -> Way:
     """How its gateway is asked."""
     return Direct(outputs["endpoint"], client.headers(), client.ca)
+
+
+def servers(name: str, outputs: Outputs, state: StackState, client: Client) -> list[Server]:
+    """Its replicas, each by its own port."""
+    return [Server(f"{program}-{index}", Direct(_url(ports))) for program, index, ports in _servers(outputs, state)]
 
 
 def sources(name: str, outputs: Outputs, state: StackState) -> list[Source]:
@@ -65,8 +70,12 @@ def _servers(outputs: Outputs, state: StackState) -> Iterator[tuple[str, int, Ma
                 yield program, index, ports
 
 
+def _url(ports: Mapping[str, Any]) -> str:
+    return f"http://127.0.0.1:{int(ports['rest'])}"
+
+
 def _server(program: str, index: int, ports: Mapping[str, Any], outputs: Outputs) -> Part:
-    url = f"http://127.0.0.1:{int(ports['rest'])}"
+    url = _url(ports)
     version, state = _asked(url, outputs["model_name"])
     return Part(f"replica {index}", f"{program}-{index}", _address(url), state, outputs["digest"], version)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from isthmus.cli.reach import Server, Way
 from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError, Problem
 
@@ -66,12 +67,19 @@ class Source:
 
 
 def platform_of(outputs: Outputs) -> Any:
-    """The module that knows the platform of a service or fleet: it has `block`, `sources` and `way`."""
+    """The module that knows the platform of a service or fleet: it has `block`, `sources`, `way` and `servers`."""
     platform = str((outputs.get("place") or {"platform": "local"})["platform"])
     try:
         return import_module(f"isthmus.cli.on_{platform}")
     except ModuleNotFoundError:
         raise InputError([Problem("", f"a service runs on platform {platform!r}, which this version does not know")]) from None
+
+
+def behind_gateway(outputs: Outputs, way: Way, why: str) -> list[Server]:
+    """All servers as one, which the gateway spreads requests over: so many at a time as keep them busy."""
+    replicas = int((outputs.get("plan") or {}).get("replicas") or 1)
+    note = f"{why}: the job goes through the gateway, which spreads it over {replicas}"
+    return [Server("gateway", way, speed=replicas, lanes=2 * replicas, note=note)]
 
 
 def one_of(state: StackState, service: str, path: str) -> Outputs:

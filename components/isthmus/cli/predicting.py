@@ -89,14 +89,14 @@ def ask(target: Target, file: Path) -> Answer:
     try:
         described = target.way.call(f"{target.model}/metadata")
         if described.status != 200:
-            return Answer(target, error=_refusal(described))
+            return Answer(target, error=refusal(described))
         signature = described.json()["metadata"]["signature_def"]["signature_def"]["serving_default"]
         body = load_request(file, signature)
         started = time.perf_counter()
         reply = target.way.call(f"{target.model}:predict", body)
         elapsed = (time.perf_counter() - started) * 1000
         if reply.status != 200:
-            return Answer(target, error=_refusal(reply))
+            return Answer(target, error=refusal(reply))
         content = reply.json()
         predictions = content["predictions"] if "predictions" in content else content["outputs"]
     except InputError:
@@ -109,7 +109,8 @@ def ask(target: Target, file: Path) -> Answer:
     return Answer(target, predictions, elapsed, headers.get(ANSWERED_BY) or target.way.note, headers.get(TRACK_HEADER, ""))
 
 
-def _refusal(reply: Reply) -> str:
+def refusal(reply: Reply) -> str:
+    """What a reply that is none says, and what to do about it."""
     hint = _HINTS.get(reply.status)
     return f"{reply.status}: {reply.said()}{f'. Fix: {hint}' if hint else ''}"
 

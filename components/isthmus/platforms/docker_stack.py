@@ -207,8 +207,8 @@ class _Service:
                 "platform": "docker",
                 "service": self.name,
                 "hosts": [
-                    {**it.engine, "ip": str(host.ip), "container": found}
-                    for it, host, found in zip(self.places.values(), known[0], known[1:], strict=True)
+                    {**it.engine, "ip": str(host.ip), "container": found, "speed": wanted.speed}
+                    for it, host, found, wanted in zip(self.places.values(), known[0], known[1:], given.hosts, strict=True)
                 ],
                 "gateway": {"host": list(self.places)[self._first], "container": docker.gateway_name(self.name)},
             }

@@ -1,0 +1,461 @@
+"""Batch jobs over small servers of our own on loopback, each as slow as it is told to be and able to fail; and over real ones."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.throttle import throttled
+from typer.testing import CliRunner
+
+from isthmus.cli import batch, batch_run, on_kubernetes, on_local
+from isthmus.cli.batch_files import Answers, open_examples, open_partial
+from isthmus.cli.batch_run import Job, Meter
+from isthmus.cli.main import app
+from isthmus.cli.reach import Client, Direct, Reply, Server
+from isthmus.cli.stack_state import StackState
+from isthmus.errors import InputError, IsthmusError, PlatformError
+from isthmus.provider.local.ports import choose
+
+DT = {"float32": "DT_FLOAT", "int64": "DT_INT64", "object": "DT_STRING"}
+COLUMNS = 3
+DATA = Path(__file__).parents[1] / "server" / "data"
+
+
+def tensor(*shape, dtype="float32"):
+    return {"dtype": DT[dtype], "tensor_shape": {"dim": [{"size": str(size)} for size in shape], "unknown_rank": False}}
+
+
+ONE = {"inputs": {"x": tensor(-1, COLUMNS)}, "outputs": {"y": tensor(-1, 2)}}
+TWO = {
+    "inputs": {"x": tensor(-1, COLUMNS), "k": tensor(-1, dtype="int64")},
+    "outputs": {"y": tensor(-1, 2), "k2": tensor(-1, dtype="int64")},
+}
+
+
+def expected(x):
+    return np.stack([x.sum(axis=1), x.max(axis=1)], axis=1).astype(np.float32)
+
+
+@dataclass
+class Scorer:
+    """A predict server that works on one request at a time. fail: after so many rows, answer with this status from then on (0: no answer).
+
+    rows: that it answered for.
+    """
+
+    seconds_per_row: float = 0.0
+    signature: dict = field(default_factory=lambda: ONE)
+    fail_after: int | None = None
+    fail_status: int = 503
+    times_failing: int = 10**9
+    rows: int = 0
+    url: str = ""
+    core: threading.Lock = field(default_factory=threading.Lock)
+
+    def predict(self, body: bytes) -> tuple[int, dict]:
+        inputs = json.loads(body)["inputs"]
+        x = np.array(inputs["x"], dtype=np.float32)
+        with self.core:
+            if self.fail_after is not None and self.rows >= self.fail_after and self.times_failing > 0:
+                self.times_failing -= 1
+                return self.fail_status, {"error": "out of order"}
+            time.sleep(self.seconds_per_row * len(x))
+            self.rows += len(x)
+        found = expected(x).tolist()
+        return 200, {"outputs": {"y": found, "k2": [2 * k for k in inputs["k"]]} if "k" in inputs else found}
+
+
+def handler(scorer: Scorer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(200, {"metadata": {"signature_def": {"signature_def": {"serving_default": scorer.signature}}}})
+
+        def do_POST(self) -> None:
+            self.answer(*scorer.predict(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def answer(self, status: int, content: dict) -> None:
+            if status:
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(content).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler
+
+
+@contextmanager
+def serving(scorer: Scorer):
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler(scorer)) as httpd:
+        httpd.daemon_threads = True
+        thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        scorer.url = f"http://127.0.0.1:{httpd.server_port}"
+        try:
+            yield scorer
+        finally:
+            httpd.shutdown()
+            thread.join()
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(batch_run, "_RETRY_PAUSES_SECONDS", (0.01, 0.02, 0.05))
+
+
+@pytest.fixture
+def scorers() -> Callable[..., list[Scorer]]:
+    with ExitStack() as stack:
+        yield lambda *wanted: [stack.enter_context(serving(scorer)) for scorer in wanted]
+
+
+@pytest.fixture
+def examples(tmp_path):
+    """Writes so many rows, no two alike; the file and the rows."""
+
+    def write(rows: int, dtype: str = "float32"):
+        x = (np.arange(rows * COLUMNS).reshape(rows, COLUMNS) % 1009).astype(dtype)
+        np.save(tmp_path / "x.npy", x)
+        return tmp_path / "x.npy", x
+
+    return write
+
+
+def run(*words: object):
+    """The command's result; an error of ours is its text."""
+    done = CliRunner().invoke(app, ["batch", *map(str, words)])
+    if done.exception and not isinstance(done.exception, IsthmusError | SystemExit):
+        raise done.exception
+    return done.exit_code, f"{done.output}{done.exception or ''}"
+
+
+def addresses(scorers, speeds=None):
+    return [word for i, it in enumerate(scorers) for word in ("--servers", f"{it.url}={speeds[i]}" if speeds else it.url)]
+
+
+def test_the_rows_are_split_in_proportion_to_the_declared_speeds_and_answers_are_in_their_places(scorers, examples, tmp_path):
+    file, x = examples(7000)
+    found = scorers(Scorer(), Scorer(), Scorer())
+    code, text = run("m", "-i", file, "-o", tmp_path / "y.npy", *addresses(found, [4, 2, 1]), "--capacities", "declared")
+    assert code == 0, text
+    y = np.load(tmp_path / "y.npy")
+    assert y.dtype == np.float32
+    assert (y == expected(x)).all()
+    assert [scorer.rows for scorer in found] == [4000, 2000, 1000]
+    assert not (tmp_path / "y.npy.partial").exists()
+
+
+def test_servers_of_unequal_speed_are_measured_and_end_together_as_predicted(scorers, examples, tmp_path):
+    file, x = examples(5000)
+    found = scorers(Scorer(0.0005), Scorer(0.002))
+    code, text = run("m", "-i", file, "-o", tmp_path / "y.npy", *addresses(found), "--measure-seconds", "0.3", "--chunk-rows", "20")
+    assert code == 0, text
+    assert (np.load(tmp_path / "y.npy") == expected(x)).all()
+    assert sum(scorer.rows for scorer in found) == len(x)
+    assert 2.5 < found[0].rows / found[1].rows < 5.5, text
+    assert "measured capacities" in text
+    assert "real makespan over predicted" in text
+
+
+@pytest.mark.parametrize("status", [503, 0])
+@pytest.mark.parametrize("capacities", ["declared", "measured"])
+def test_what_a_lost_server_had_not_done_is_done_by_the_others_once(scorers, examples, tmp_path, status, capacities):
+    file, x = examples(3000)
+    found = scorers(Scorer(0.0001, fail_after=300, fail_status=status), Scorer(0.0001), Scorer(0.0001))
+    more = ("--capacities", capacities, "--measure-seconds", "0.1", "--chunk-rows", "50")
+    code, text = run("m", "-i", file, "-o", tmp_path / "y.npy", *addresses(found), *more)
+    assert code == 0, text
+    assert (np.load(tmp_path / "y.npy") == expected(x)).all()
+    assert 300 <= found[0].rows < 1000
+    assert sum(scorer.rows for scorer in found) == len(x), "a row was scored twice, or never"
+    assert "was lost" in text
+
+
+def test_with_every_server_lost_the_rest_is_done_later(scorers, examples, tmp_path):
+    file, x = examples(1000)
+    (broken,) = scorers(Scorer(fail_after=400))
+    words = ["m", "-i", file, "-o", tmp_path / "y.npy", "--chunk-rows", "50"]
+    code, text = run(*words, *addresses([broken]))
+    assert code == 1
+    assert "all servers are lost" in text
+    assert f"{broken.rows} of 1000 rows are done and kept" in text
+    assert not (tmp_path / "y.npy").exists()
+    (whole,) = scorers(Scorer())
+    code, text = run(*words, *addresses([whole]), "--resume")
+    assert code == 0, text
+    assert broken.rows + whole.rows == len(x)
+    assert (np.load(tmp_path / "y.npy") == expected(x)).all()
+
+
+def test_without_resume_a_job_begins_anew_and_a_changed_input_cannot_be_resumed(scorers, examples, tmp_path):
+    file, _ = examples(1000)
+    (scorer,) = scorers(Scorer(fail_after=400))
+    words = ["m", "-i", file, "-o", tmp_path / "y.npy", "--chunk-rows", "50", *addresses([scorer])]
+    assert run(*words)[0] == 1
+    scorer.fail_after = None
+    file, x = examples(900)
+    code, text = run(*words, "--resume")
+    assert code == 1
+    assert "the input changed since the job was begun" in text
+    scorer.rows = 0
+    assert run(*words)[0] == 0
+    assert scorer.rows == 900
+    assert (np.load(tmp_path / "y.npy") == expected(x)).all()
+    assert "holds nothing to go on from" in run(*words, "--resume")[1]
+
+
+def test_a_server_that_stumbles_is_asked_again(scorers, examples, tmp_path):
+    file, x = examples(200)
+    (scorer,) = scorers(Scorer(fail_after=50, times_failing=2))
+    code, text = run("m", "-i", file, "-o", tmp_path / "y.npy", "--chunk-rows", "20", *addresses([scorer]))
+    assert code == 0, text
+    assert scorer.rows == len(x)
+    assert "lost" not in text
+
+
+def test_rows_that_a_server_refuses_end_the_job_and_are_named(scorers, examples, tmp_path):
+    file, _ = examples(200)
+    (scorer,) = scorers(Scorer(fail_after=0, fail_status=400))
+    code, text = run("m", "-i", file, "-o", tmp_path / "y.npy", *addresses([scorer]))
+    assert code == 1
+    assert re.search(r"refuses rows (\d) to \1: 400: out of order", text), text
+    assert "--resume" not in text, "nothing was done"
+
+
+def test_several_inputs_and_outputs_come_and_go_in_npz_files(scorers, tmp_path):
+    x, k = np.random.default_rng(1).normal(size=(500, COLUMNS)).astype(np.float32), np.arange(500)
+    np.savez_compressed(tmp_path / "in.npz", x=x, k=k)
+    found = scorers(Scorer(signature=TWO), Scorer(signature=TWO))
+    code, text = run("m", "-i", tmp_path / "in.npz", "-o", tmp_path / "out.npz", *addresses(found), "--chunk-rows", "30")
+    assert code == 0, text
+    with np.load(tmp_path / "out.npz") as out:
+        assert (out["k2"] == 2 * k).all()
+        assert out["k2"].dtype == np.int64
+        assert np.allclose(out["y"], expected(x))
+
+
+def test_whole_numbers_are_given_as_the_model_takes_them(scorers, examples, tmp_path):
+    file, x = examples(100, "uint16")
+    assert run("m", "-i", file, "-o", tmp_path / "y.npy", *addresses(scorers(Scorer())))[0] == 0
+    assert (np.load(tmp_path / "y.npy") == expected(x.astype(np.float32))).all()
+
+
+def test_a_server_that_is_not_there_is_left_out_and_without_any_the_job_is_refused(scorers, examples, tmp_path):
+    file, x = examples(100)
+    words = ["m", "-i", file, "-o", tmp_path / "y.npy", "--servers", "http://127.0.0.1:1"]
+    code, text = run(*words)
+    assert code == 1
+    assert "no server is ready" in text
+    code, text = run(*words, *addresses(scorers(Scorer())))
+    assert code == 0
+    assert "127.0.0.1:1 is left out" in text
+    assert (np.load(tmp_path / "y.npy") == expected(x)).all()
+
+
+def test_everything_wrong_with_the_command_is_said_at_once(tmp_path):
+    words = ["--servers", "http://a=0", "--servers", "ftp://b", "--capacities", "guessed"]
+    code, text = run("m", "-i", tmp_path / "none.csv", "-o", tmp_path / "no" / "y.npy", *words)
+    assert code == 1
+    parts = (
+        "'none.csv' is of no known format",
+        "there is no file",
+        "there is no folder",
+        "'guessed'",
+        "--servers[0]: a speed of 0",
+        "'ftp://b'",
+    )
+    assert not [part for part in parts if part not in text]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "signature", "message"),
+    [
+        (np.zeros((5, 4), np.float32), ONE, r"--input.x: has shape \(5, 4\); expected \('any number', 3\)"),
+        (np.zeros((0, 3), np.float32), ONE, "has no rows"),
+        (np.array([["a"] * 3]), ONE, "holds <U1"),
+        (np.array([[{}] * 3]), ONE, "cannot be read"),
+        (np.zeros((5, 3), np.float32), TWO, "the model has 2 inputs; expected a .npz file with k, x"),
+        ({"x": np.zeros((5, 3)), "k": np.zeros(4, int)}, TWO, "numbers of rows differ: k has 4, x has 5"),
+        ({"x": np.zeros((5, 3)), "z": np.zeros(5)}, TWO, r"--input.k: is missing[^\0]*--input.z: the model has no such input"),
+        (np.zeros((5, 3), np.float32), {**ONE, "inputs": {"x": tensor(1, 3)}}, "any number of examples"),
+        (np.zeros((5, 3), np.float32), {**ONE, "inputs": {"x": tensor(-1, dtype="object")}}, "DT_STRING"),
+    ],
+)  # fmt: skip
+def test_examples_that_the_model_cannot_take_are_refused(tmp_path, arrays, signature, message):
+    file = tmp_path / ("x.npz" if isinstance(arrays, dict) else "x.npy")
+    np.savez(file, **arrays) if isinstance(arrays, dict) else np.save(file, arrays)
+    with pytest.raises(InputError, match=message):
+        open_examples(file, signature, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "outputs", "message"), [
+    ("y.npy", TWO["outputs"], "the model has 2 outputs: k2, y; expected a .npz file"),
+    ("y.npz", {"s": tensor(-1, dtype="object")}, "'s' is DT_STRING"),
+])  # fmt: skip
+def test_outputs_that_no_file_can_hold_are_refused(examples, tmp_path, name, outputs, message):
+    found = open_examples(examples(5)[0], ONE, tmp_path)
+    with pytest.raises(InputError, match=message):
+        Answers(tmp_path / name, tmp_path, found, {"outputs": outputs}, "", resume=False)
+
+
+@pytest.mark.parametrize("answer", [{"outputs": [[1, 2]]}, {"outputs": 3.0}, {"outputs": [["a", "b"], ["c", "d"]]}, {"predictions": []}])
+def test_an_answer_that_cannot_be_right_is_not_written(examples, tmp_path, answer):
+    answers = Answers(tmp_path / "y.npy", tmp_path, open_examples(examples(5)[0], ONE, tmp_path), ONE, "", resume=False)
+    answers.write((0, 2), {"outputs": [[1, 2], [3, 4]]})
+    with pytest.raises(PlatformError, match="rows 2 to 3"):
+        answers.write((2, 4), answer)
+
+
+def test_two_jobs_do_not_write_the_same_output(tmp_path):
+    output = tmp_path / "y.npy"
+    with (
+        open_partial(output, resume=False),
+        pytest.raises(InputError, match="another job is writing"),
+        open_partial(output, resume=True),
+    ):
+        pass
+
+
+def test_a_job_holds_a_few_chunks_in_memory_not_its_files(tmp_path):
+    class Zeros:
+        note = ""
+
+        def call(self, path, body=None):
+            return Reply(200, {}, json.dumps({"outputs": [[0, 0]] * len(body["inputs"]["x"])}).encode())
+
+    wide = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float32, shape=(20_000, 1000))
+    signature = {**ONE, "inputs": {"x": tensor(-1, 1000)}}
+    found = open_examples(tmp_path / "x.npy", signature, tmp_path)
+    answers = Answers(tmp_path / "y.npy", tmp_path, found, signature, "", resume=False)
+    tracemalloc.start()
+    try:
+        assert Job("v1/models/m", [Server("s", Zeros())], found, answers, chunk_rows=100).run().rows == len(wide)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < wide.nbytes / 10
+
+
+def test_chunks_grow_until_they_take_half_a_second_and_only_then_count():
+    meter, now = Meter(most_rows=1000), 0.0
+    for _ in range(12):
+        rows = meter.next_rows
+        meter.note(rows, now, now + rows / 100)
+        now += rows / 100
+    assert meter.next_rows == 50
+    assert meter.rate_per_second(2.0) == pytest.approx(100)
+    assert meter.rate_per_second(3600) is None
+
+
+@pytest.fixture(scope="module")
+def real_model(tmp_path_factory):
+    """The folder of a model y = x·W + b, for the embedded server."""
+    folder = tmp_path_factory.mktemp("real")
+    code = "import sys, pathlib, make_models; make_models.make_dense(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, folder / "1"], cwd=DATA, check=True, capture_output=True, timeout=120)
+    return folder
+
+
+@pytest.fixture
+def embedded(real_model, tmp_path):
+    """Two embedded servers: (process, URL) each."""
+    with ExitStack() as stack:
+        found = []
+        for index in range(2):
+            port, log = choose([]), (tmp_path / f"server-{index}.log").open("wb")
+            stack.enter_context(log)
+            command = [sys.executable, "-m", "isthmus.server", "--port=0", f"--rest_api_port={port}", "--model_name=m"]
+            process = subprocess.Popen([*command, f"--model_base_path={real_model}"], stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            found.append((process, f"http://127.0.0.1:{port}"))
+        yield found
+
+
+@pytest.mark.slow
+def test_real_servers_of_unequal_speed_of_which_one_is_killed_answer_every_row_once(embedded, examples, tmp_path):
+    file, x = examples(60_000)
+    (fast, _), (slow, _) = embedded
+    servers = [Server(f"s{i}", Direct(url)) for i, (_, url) in enumerate(embedded)]
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        with suppress(PlatformError):
+            found, signature, absent = batch.ready(batch.Targets("m", tuple(servers)))
+            if not absent:
+                break
+        time.sleep(0.1)
+    with open_partial(tmp_path / "y.npy", resume=False) as folder, throttled(slow.pid, 0.5):
+        rows = open_examples(file, signature, folder)
+        answers = Answers(tmp_path / "y.npy", folder, rows, signature, "", resume=False)
+        job = Job("v1/models/m", found.servers, rows, answers, measure_seconds=0.5, chunk_rows=500)
+
+        def look() -> None:
+            if job.plans and fast.poll() is None:
+                fast.kill()
+
+        done = job.run(look)
+        answers.finish()
+    first, *later = done.plans
+    assert first.rates["s0"] > 1.3 * first.rates["s1"]
+    assert {plan.why for plan in later} == {"s0 was lost"}
+    assert sum(work.rows for work in done.works) == len(x)
+    assert 0 < done.works[0].rows < first.plan.parts[0]
+    weights, bias = np.array([[1, 2], [3, 4], [5, 6]], np.float32), np.array([0.5, -0.5], np.float32)
+    assert np.allclose(np.load(tmp_path / "y.npy"), x @ weights + bias)
+
+
+def test_a_stacks_servers_are_found_by_service_and_by_model(tmp_path):
+    outputs = {"endpoint": "http://g:1", "model_name": "m", "digest": "sha256:ab", "plan": {"service_rate_per_second": 50.0}}
+    outputs["place"] = {"platform": "local", "programs": ["a-gateway", "a-server"]}
+    made = {"LocalProcesses": {"a-server": {"endpoints": [{"rest": 1.0}, {"rest": 2.0}]}}}
+    state = StackState("dev", {"services": {"a": outputs}}, made)
+    for name in ("a", "m"):
+        found = batch.of_stack(state, name, Client())
+        assert [(it.name, it.way.url) for it in found.servers] == [
+            ("a-server-0", "http://127.0.0.1:1"),
+            ("a-server-1", "http://127.0.0.1:2"),
+        ]
+        assert (found.model, found.release, found.rate_per_second) == ("m", "sha256:ab", 50.0)
+        assert batch.declared_rates(found) == {"a-server-0": 50, "a-server-1": 50}
+    assert len(on_local.servers("a", outputs, state, Client())) == 2
+    with pytest.raises(InputError, match="no service or model 'b'; expected one of a"):
+        batch.of_stack(state, "b", Client())
+    with pytest.raises(InputError, match="several services with model 'm'; expected one of a, c"):
+        batch.of_stack(StackState("dev", {"services": {"a": outputs, "c": outputs}}, made), "m", Client())
+
+
+def test_on_kubernetes_a_job_goes_through_the_gateway_and_says_so():
+    place = {"platform": "kubernetes", "namespace": "n", "service": "a"}
+    outputs = {"endpoint": "http://10.0.0.1:8501", "model_name": "m", "plan": {"replicas": 3}, "place": place}
+    (found,) = on_kubernetes.servers("a", outputs, StackState("prod", {}, {}), Client())
+    assert (found.name, found.speed, found.lanes) == ("gateway", 3, 6)
+    assert "the job goes through the gateway, which spreads it over 3" in found.note
+
+
+def test_an_interrupted_job_keeps_what_is_done(scorers, examples, tmp_path):
+    file, _ = examples(500)
+    (scorer,) = scorers(Scorer(0.001))
+    found = open_examples(file, ONE, tmp_path)
+    answers = Answers(tmp_path / "y.npy", tmp_path, found, ONE, "", resume=False)
+    job = Job("v1/models/m", [Server("s", Direct(scorer.url))], found, answers, chunk_rows=20)
+
+    def look() -> None:
+        if scorer.rows > 100:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job.run(look)
+    kept = sum(stop - start for start, stop in Answers(tmp_path / "y.npy", tmp_path, found, ONE, "", resume=True).done)
+    assert 100 <= kept == scorer.rows < 500
