@@ -12,6 +12,7 @@ from rich.markup import escape
 from isthmus.cli import advise, cache
 from isthmus.cli.compile import command as compile_command
 from isthmus.cli.parts import Source
+from isthmus.cli.plan import command as plan_command
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -113,6 +114,7 @@ def doctor() -> None:
 app.command(name="advise")(advise.command())
 app.add_typer(cache.app, name="cache")
 app.command(name="compile")(compile_command)
+app.command(name="plan")(plan_command)
 
 
 def main() -> None:
