@@ -35,8 +35,8 @@ from isthmus.platform_arguments import (
 )
 from isthmus.platforms import gateway_options
 from isthmus.sizing.cost import DEFAULT_PRICES, PriceTable, price_table
-from isthmus.sizing.headroom import Headroom, headroom_problems
-from isthmus.sizing.replicas import MOST_REPLICAS, MOST_SCV
+from isthmus.sizing.headroom import MOST_REPLICAS, Headroom, headroom_problems
+from isthmus.sizing.replicas import MOST_SCV
 
 PLATFORMS = ("local", "docker", "kubernetes")
 BALANCING = ("round_robin", "least_request", "weighted")

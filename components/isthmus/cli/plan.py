@@ -15,18 +15,20 @@ def command(
     page: Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")] = None,
 ) -> None:
     """Show the plan of what is deployed: servers, p95, load, cost; and what would be if."""
-    from rich.console import Console
+    from isthmus.cli.stack_state import reading
 
-    from isthmus.cli import plan_view
-    from isthmus.cli.pages import check_page, write_page
-    from isthmus.cli.stack_state import read_stack
-    from isthmus.sizing.deployed import stack_plan
-    from isthmus.sizing.what_if import scenario_of
+    with reading(stack) as read:  # half a second, in which this process loads the arithmetic
+        from rich.console import Console
 
-    scenario = scenario_of(what_if or [])  # before the state is read, which takes longer
-    if page:
-        check_page(page)
-    state = read_stack(stack)
+        from isthmus.cli import plan_view
+        from isthmus.cli.pages import check_page, write_page
+        from isthmus.sizing.deployed import stack_plan
+        from isthmus.sizing.what_if import scenario_of
+
+        scenario = scenario_of(what_if or [])
+        if page:
+            check_page(page)
+        state = read()
     plan = stack_plan(state.name, state.services(), state.fleets(), scenario)
     if page:
         from isthmus.pages.plan import html

@@ -89,7 +89,9 @@ class MonthlyCost:
     def explain(self) -> str:
         """The total in one line, then the arithmetic of each line that costs something."""
         lines = [f"{self.total:,.2f} {self.currency} a month (prices of {self.prices_as_of.isoformat()})"]
-        lines += [f"  {line.name}: {line.quantity:,.6g} {line.unit} × {line.price:g} = {line.cost:,.2f}" for line in self.lines if line.cost]
+        lines += [
+            f"  {line.name}: {line.quantity:,.6g} {line.unit} × {line.price:g} = {line.cost:,.2f}" for line in self.lines if line.cost
+        ]
         return "\n".join(lines)
 
 

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from isthmus.errors import GateError, Problem
-from isthmus.sizing.headroom import EVERY_DAY, Case, Headroom, cases, headroom_problems, number_problem
+from isthmus.sizing.headroom import EVERY_DAY, MOST_REPLICAS, Case, Headroom, cases, headroom_problems, number_problem
 from isthmus.sizing.queueing import mean_response_ms, response_time_quantile_ms, response_time_tail, service_time_quantile_ms
 
 OBJECTIVE_QUANTILE = 0.95
-# More servers than this for one model is a mistake in the demand, not a plan.
-MOST_REPLICAS = 10_000
 # Two moments of the service time say nothing useful beyond this; see docs/replicas.md.
 MOST_SCV = 100.0
 

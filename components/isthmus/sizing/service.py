@@ -11,8 +11,8 @@ from typing import Any
 from isthmus.errors import GateError, InputError, Problem
 from isthmus.sizing.autoscaling import AutoscalePlan, plan_autoscaling
 from isthmus.sizing.cost import DEFAULT_PRICES, MonthlyCost, PriceTable, Usage, monthly_cost, price_data, price_table
-from isthmus.sizing.headroom import Headroom, cases, headroom_problems
-from isthmus.sizing.replicas import MOST_REPLICAS, Demand, ReplicaPlan, plan_replicas
+from isthmus.sizing.headroom import MOST_REPLICAS, Headroom, cases, headroom_problems
+from isthmus.sizing.replicas import Demand, ReplicaPlan, plan_replicas
 from isthmus.sizing.unequal import UnequalPlan, plan_unequal, predict_unequal
 
 # How far an autoscaler may go beyond the plan where the program does not say: twice the demand, with the same objective.
@@ -70,16 +70,12 @@ class ServiceInputs:
     def from_json(cls, raw: Mapping[str, Any], path: str = "") -> "ServiceInputs":
         """Raises InputError where this is not what a plan of this version keeps."""
         try:
-            plain = {key: tuple(value) if isinstance(value, list) else _whole(value) for key, value in raw.items()}
+            known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else _whole(value) for key, value in raw.items()}
+            known["headroom"] = Headroom(**{key: _whole(value) for key, value in raw.get("headroom", {}).items()})
             autoscale = {key: _whole(value) for key, value in raw.get("autoscale", {}).items()}
-            return cls(
-                **{
-                    **plain,
-                    "headroom": Headroom(**{key: _whole(value) for key, value in raw.get("headroom", {}).items()}),
-                    "autoscale": Autoscale(**autoscale) if autoscale.pop("on", False) else None,
-                    "prices": price_table(raw["prices"]),
-                }
-            )
+            known["autoscale"] = Autoscale(**autoscale) if autoscale.pop("on", False) else None
+            known["prices"] = price_table(raw["prices"])
+            return cls(**known)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = "its plan was deployed by another version of Isthmus"
             raise InputError([Problem(path, what, "a plan of this version", "run `pulumi up` once")]) from error

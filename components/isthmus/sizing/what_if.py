@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from isthmus.errors import GateError, InputError, Problem
 from isthmus.sizing.autoscaling import highest_utilisation
+from isthmus.sizing.headroom import MOST_REPLICAS
 from isthmus.sizing.queueing import response_time_quantile_ms
-from isthmus.sizing.replicas import MOST_REPLICAS, OBJECTIVE_QUANTILE, Demand, fewest_replicas
+from isthmus.sizing.replicas import OBJECTIVE_QUANTILE, Demand, fewest_replicas
 from isthmus.sizing.service import ServiceInputs, ServicePlan, cost_of, left_of, plan_service
 from isthmus.sizing.unequal import predict_unequal
 
