@@ -1,4 +1,4 @@
-"""What every test shares: hypothesis's settings, and a real store."""
+"""What every test shares: hypothesis's settings, a real store, a real browser."""
 
 import importlib.util
 import os
@@ -20,15 +20,27 @@ settings.register_profile("isthmus", deadline=None, derandomize="CI" in os.envir
 settings.load_profile("isthmus")
 
 
-@pytest.fixture(scope="session")
-def seaweedfs() -> ModuleType:
-    """`seaweedfs.py` beside this file."""
-    spec = importlib.util.spec_from_file_location("seaweedfs", Path(__file__).with_name("seaweedfs.py"))
+def _beside(name: str) -> ModuleType:
+    """A module beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One for all tests, since a start takes a second: see `browser.py`."""
+    with _beside("browser").running(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> ModuleType:
+    """`seaweedfs.py` beside this file."""
+    return _beside("seaweedfs")
 
 
 @pytest.fixture(scope="session")

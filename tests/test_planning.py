@@ -1,16 +1,56 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from isthmus.arguments import Cloud, check
-from isthmus.errors import GateError
-from isthmus.planning import plan_of
+from isthmus.arguments import Cloud, Edge, check
+from isthmus.errors import GateError, InputError
+from isthmus.planning import fleet_plan_of, plan_of, shown
+from isthmus.release.manifest import EDGE, SERVING, Candidate, FileEntry, Manifest, Record, Release, Timing, Variant
+from isthmus.sizing.replicas import MOST_SCV
 
 ARGS = {"model": "models/digits", "requests_per_second": 200, "p95_ms": 60, "profile": {"service_ms": 10}}
 STORE = {"endpoint": "http://store", "access_key": "a", "secret_key": "b"}
 HOSTS = [{"name": f"vm{speed}", "address": "unix:///run/docker.sock", "speed": speed} for speed in (4, 2, 1)]
 
 
-def planned(**changes):
-    return plan_of(check(Cloud, {**ARGS, "store": STORE, **changes}, "services.a"), None, "services.a")
+PRICES = {"as_of": "2027-01-02", "servers": {"local": 0.1, "big": 1.0, "small": 0.25}, "per_gigabyte_shipped": 0.5}
+
+
+def planned(release=None, **changes):
+    return plan_of(check(Cloud, {**ARGS, "store": STORE, **changes}, "services.a"), release, "services.a")
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Release:
+    """Serving takes 10 ms on average, with the variance of four exponential phases."""
+    file = FileEntry("edge/model.tflite", 1_000_000, "0" * 64)
+    manifest = Manifest(
+        model="digits",
+        version=1,
+        recipe="int8",
+        signature="serving_default",
+        inputs=(),
+        outputs=(),
+        variants=(Variant(SERVING, "float32", (replace(file, path="serving/1/a"),), 0.99, 0.0), Variant(EDGE, "int8", (file,), 0.98, 0.0)),
+        golden=replace(file, path="golden.json"),
+        golden_tolerance=0.1,
+        source_accuracy=0.99,
+        evaluation_examples=450,
+        tools=(),
+    )
+    record = Record(
+        "x86_64 2 cores",
+        "2026-01-01",
+        Timing(10, 9, 15, 200, scv=0.25),
+        Timing(1, 1, 1.5, 200),
+        candidates=(Candidate("int8", 1_000_000, shipped_bytes=400_000),),
+    )
+    return Release(tmp_path, manifest, record)
+
+
+def timed(release: Release, timing: Timing) -> Release:
+    return replace(release, record=replace(release.record, serving=timing))
 
 
 def test_the_local_platform_gets_equal_replicas_and_no_autoscaler():
@@ -56,3 +96,117 @@ def test_without_autoscaling_there_is_none():
 def test_hosts_that_cannot_keep_the_objective_fail_the_preview():
     with pytest.raises(GateError, match=r"services\.a"):
         planned(platform="docker", docker={"hosts": HOSTS[2:]})
+
+
+def test_the_measured_variance_goes_into_the_formula_and_the_explanation_says_so(release):
+    plan = planned(release, profile={}, p95_ms=25)
+    assert plan.inputs.scv == 0.25
+    assert plan.output()["formula"] == "M/G/c"
+    assert "M/G/c, scv 0.25: λ = 200/s" in plan.explain()
+    assert "μ and scv 0.25: measured on x86_64 2 cores" in plan.explain()
+    exponential = planned(timed(release, Timing(10, 9, 15, 200)), profile={}, p95_ms=40)
+    assert exponential.output()["formula"] == "M/M/c"
+    assert exponential.part.p95_ms > planned(release, profile={}, p95_ms=40).part.p95_ms
+
+
+def test_a_variance_of_a_few_times_or_beyond_all_sense_does_not_spoil_a_plan(release):
+    assert planned(timed(release, Timing(10, 9, 15, 5, scv=0.0)), profile={}).inputs.scv == 1
+    assert planned(timed(release, Timing(10, 9, 15, 200, scv=180.0)), profile={}, p95_ms=5000).inputs.scv == MOST_SCV
+
+
+def test_a_profiles_own_variance_replaces_the_measured_one(release):
+    assert planned(release, profile={"scv": 0.5}).inputs.scv == 0.5
+    assert planned(release, profile={"service_ms": 10, "scv": 0.5}).inputs.measured_on == ""
+    assert planned(release, profile={"service_ms": 10}).inputs.scv == 1
+
+
+def test_head_room_adds_replicas_only_where_it_is_asked_for(release):
+    without = planned(release, profile={})
+    assert planned(release, profile={}, headroom={}).replicas == without.replicas
+    plan = planned(release, profile={}, headroom={"zones": 3, "lost_zones": 1, "lost_servers": 1, "max_unavailable": "25%"})
+    assert plan.replicas > without.replicas
+    assert "1 of 3 zones lost" in plan.explain()
+
+
+def test_devices_that_are_offline_come_to_the_cloud(release):
+    plan = planned(release, profile={}, edge_requests_per_second=1000, headroom={"offline_percent": 30})
+    assert plan.inputs.headroom.fallback_requests_per_second == 300
+    assert plan.replicas > planned(release, profile={}, edge_requests_per_second=1000).replicas
+    with pytest.raises(InputError, match=r"services\.a\.edge_requests_per_second: is not known"):
+        planned(release, headroom={"offline_percent": 30})
+
+
+def test_head_room_is_held_against_servers_that_are_named():
+    several = [{**host, "name": f"{host['name']}-{copy}"} for host in HOSTS for copy in range(2)]
+    fits = {"platform": "docker", "docker": {"hosts": several}, "balancing": "weighted", "requests_per_second": 600, "p95_ms": 60}
+    assert planned(**fits, headroom={"lost_servers": 1}).replicas == 6
+    with pytest.raises(GateError, match=r"services\.a\.headroom: 3 servers lost: 3 of 6 servers cannot keep up at 600 requests/s"):
+        planned(**fits, headroom={"lost_servers": 3})
+    with pytest.raises(GateError, match="burst of 3 times"):
+        planned(**fits, headroom={"burst_factor": 3})
+    with pytest.raises(GateError, match="they have no zones"):
+        planned(**fits, headroom={"zones": 2, "lost_zones": 1})
+
+
+def test_each_kind_of_server_costs_its_own_price():
+    pools = [{"name": "big", "speed": 2, "replicas": 2, "server_kind": "big"}, {"name": "small", "server_kind": "small"}]
+    plan = planned(platform="kubernetes", kubernetes={"pools": pools}, balancing="weighted", prices=PRICES)
+    assert plan.cost.total == pytest.approx(730 * (2 * 1.0 + 0.25))
+    assert planned(prices=PRICES).cost.total == pytest.approx(730 * 3 * 0.1)
+    assert planned().output()["cost_per_month"] == 0  # this machine's own servers are free
+
+
+def test_an_autoscaled_service_is_paid_for_where_its_autoscaler_comes_to_rest():
+    plan = planned(platform="kubernetes", prices=PRICES, server_kind="small")
+    assert plan.autoscaling.planned_replicas >= plan.replicas
+    assert plan.cost.total == pytest.approx(730 * 0.25 * plan.autoscaling.planned_replicas)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"headroom": {"burst_factor": float("nan")}}, "services.a.headroom.burst_factor: found nan; expected a finite number"),
+        ({"headroom": {"lost_servers": -1}}, "services.a.headroom.lost_servers: found -1"),
+        ({"headroom": {"zones": 2, "lost_zones": 2}}, "nothing is left when 2 of 2 zones are lost"),
+        ({"headroom": {"max_unavailable": 0, "max_surge": 0}}, "cannot move"),
+        ({"headroom": {"max_surge": "many"}}, "services.a.headroom.max_surge: 'many' is neither a number of replicas nor a share"),
+        ({"headroom": {"lost_server": 1}}, "did you mean 'lost_servers'?"),
+        ({"profile": {"service_ms": 10, "scv": -1}}, "services.a.profile.scv: found -1"),
+        ({"profile": {"service_ms": 0}}, "services.a.profile.service_ms: found 0"),
+        ({"p95_ms": 31_000}, "the gateway gives a request up after 30 s"),
+        ({"server_kind": "cpu-3"}, "services.a.server_kind: 'cpu-3' has no price; expected one of"),
+        ({"prices": {"servers": {"local": -1}}}, "services.a.prices.servers.local: -1 is not a number from 0 on"),
+        ({"prices": {"servers": {}}}, "services.a.prices.as_of: None is not a day"),
+        ({"platform": "docker", "docker": {"hosts": [{**HOSTS[0], "speed": 0}]}}, "docker.hosts.0.speed: found 0"),
+        ({"platform": "docker", "docker": {"hosts": [{**HOSTS[0], "server_kind": "x"}]}}, "docker.hosts.0.server_kind: 'x' has no price"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(changes, said):
+    with pytest.raises(InputError) as caught:
+        planned(**changes)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"requests_per_second": 1e8}, "need more than 10000 replicas (1000000 of them busy all the time)"),
+        ({"requests_per_second": 1000, "max_replicas": 5}, "need 11 replicas; expected at most 5 (max_replicas)"),
+        ({"p95_ms": 20}, "more than 29.96 ms"),
+        ({"headroom": {"lost_servers": 100}}, "(100 servers lost) need 103 replicas"),
+    ],
+)
+def test_what_cannot_be_kept_says_the_least_that_would_do(changes, said):
+    with pytest.raises(GateError) as caught:
+        planned(**changes)
+    assert said in str(caught.value)
+
+
+def test_shipping_costs_what_leaves_this_machine(release):
+    args = {"model": "models/digits", "fleet": "f", "releases_per_month": 5, "prices": PRICES}
+    own = fleet_plan_of(check(Edge, args, "fleets.a"), 1000, release, "fleets.a")
+    assert own.cost.total == 0
+    bought = fleet_plan_of(check(Edge, {**args, "store": STORE}, "fleets.a"), 1000, release, "fleets.a")
+    assert bought.cost.total == pytest.approx(400_000 * 1000 * 5 / 1e9 * 0.5)
+    output = shown(bought, release, EDGE)
+    assert (output["size_bytes"], output["bundle_bytes"], output["accuracy"]) == (1_000_000, 400_000, 0.98)

@@ -73,3 +73,25 @@ def test_an_empty_stack_says_what_to_declare(read):
 def test_a_section_that_is_no_mapping_is_named(read):
     with pytest.raises(pulumi.RunError, match="services: found list"):
         read(services=["digits"])
+
+
+def test_the_stacks_prices_are_every_components_unless_it_has_its_own(read):
+    prices, own = {"as_of": "2027-01-02", "servers": {"local": 0.1}}, {"as_of": "2027-01-03"}
+    found = read(services={"a": SERVICE, "b": {**SERVICE, "prices": own}}, fleets={"cams": FLEET}, prices=prices)
+    assert found["services"]["a"]["prices"] == found["fleets"]["cams"]["prices"] == prices
+    assert found["services"]["b"]["prices"] == own
+
+
+@pytest.mark.parametrize(
+    ("prices", "said"),
+    [
+        ({"servers": {"local": 1}}, "prices.as_of: None is not a day"),
+        ({"as_of": "2027-01-02", "servers": {"local": -1}}, "prices.servers.local: -1 is not a number from 0 on"),
+        ({"as_of": "2027-01-02", "server": {}}, "prices.server: unknown key"),
+        ([1], "prices: found list; expected a price table"),
+    ],
+)
+def test_wrong_prices_are_named_once(read, prices, said):
+    with pytest.raises(pulumi.RunError) as caught:
+        read(services={"a": SERVICE, "b": SERVICE}, prices=prices)
+    assert str(caught.value).count(said) == 1

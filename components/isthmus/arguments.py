@@ -5,7 +5,7 @@ as a schema, and a checked model of the same keys with every limit and default. 
 TypedDicts keep to what Pulumi's component analyzer can read: no Literal, no unions, no string annotations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -35,19 +35,60 @@ from isthmus.platform_arguments import (
     LocalArgs,
 )
 from isthmus.platforms import gateway_options
-from isthmus.sizing.replicas import MOST_REPLICAS
+from isthmus.sizing.cost import DEFAULT_PRICES, PriceTable, price_table
+from isthmus.sizing.headroom import MOST_REPLICAS, Headroom, headroom_problems
+from isthmus.sizing.replicas import MOST_SCV
 
 PLATFORMS = ("local", "docker", "kubernetes")
 BALANCING = ("round_robin", "least_request", "weighted")
 BUCKET = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 DEFAULT_DEADLINE_SECONDS = 120
+DEFAULT_SERVER_KIND = "cpu-2"
 DEFAULT_FALLBACK_TIMEOUT_MS = 500
 
 
 class ProfileArgs(TypedDict, total=False):
-    """Figures that replace the measured ones. service_ms: mean time of one request at one replica."""
+    """Figures that replace the measured ones.
+
+    service_ms: mean time of one request at one replica. scv: squared coefficient of variation of that time (variance over
+    squared mean); left out beside service_ms: 1, as for exponential times.
+    """
 
     service_ms: Input[float]
+    scv: Input[float]
+
+
+class HeadroomArgs(TypedDict, total=False):
+    """What may go wrong while the objective is kept, each on its own, or `together`.
+
+    lost_servers: replicas that fail. zones, lost_zones: replicas are spread evenly over so many zones, and the fullest fail.
+    burst_factor: the demand grows to so many times itself. max_unavailable, max_surge: of a rollout in progress, a number of
+    replicas or a share such as "25%". offline_percent: of edge_requests_per_second, which the cloud role gets when devices
+    cannot answer by themselves.
+    """
+
+    lost_servers: Input[int]
+    zones: Input[int]
+    lost_zones: Input[int]
+    burst_factor: Input[float]
+    max_unavailable: Input[Any]
+    max_surge: Input[Any]
+    offline_percent: Input[float]
+    together: Input[bool]
+
+
+class PricesArgs(TypedDict, total=False):
+    """Prices, and the day of which they are (required, YYYY-MM-DD). What is left out is as in the built-in table.
+
+    servers: kind → price of one server per hour. source: where they are from.
+    """
+
+    as_of: Input[str]
+    servers: Input[dict[str, float]]
+    per_gigabyte_shipped: Input[float]
+    per_million_requests: Input[float]
+    currency: Input[str]
+    source: Input[str]
 
 
 class StoreArgs(TypedDict, total=False):
@@ -89,11 +130,14 @@ class SourceArgs(TypedDict, total=False):
     local: Input[LocalArgs]
     bucket: Input[str]
     store: Input[StoreArgs]
+    prices: Input[PricesArgs]
 
 
 class ServingArgs(TypedDict, total=False):
     """Demand, objective, how requests are balanced and let through, and a canary beside the stable release.
 
+    edge_requests_per_second: what all edge devices together are asked. server_kind: of the price table; left out: `local` on the
+    platform local, else `cpu-2`.
     canary_percent: of the requests that the canary gets until its gate decides; 0 takes it back at once. mirror_percent: of the
     requests that are also sent to the canary, whose answers nobody sees.
     """
@@ -104,6 +148,9 @@ class ServingArgs(TypedDict, total=False):
     max_replicas: Input[int]
     balancing: Input[str]
     profile: Input[ProfileArgs]
+    headroom: Input[HeadroomArgs]
+    edge_requests_per_second: Input[float]
+    server_kind: Input[str]
     docker: Input[DockerArgs]
     kubernetes: Input[KubernetesArgs]
     images: Input[ImagesArgs]
@@ -115,9 +162,13 @@ class ServingArgs(TypedDict, total=False):
 
 
 class RollingArgs(TypedDict, total=False):
-    """A fleet file, where bundles go, and how sure a device must be to answer by itself."""
+    """A fleet file, where bundles go, and how sure a device must be to answer by itself.
+
+    releases_per_month: for the cost of shipping.
+    """
 
     fleet: Input[str]
+    releases_per_month: Input[float]
     deadline_seconds: Input[int]
     min_confidence: Input[float]
     fallback_timeout_ms: Input[int]
@@ -139,6 +190,21 @@ class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, total=False):
 
 class Profile(Checked):
     service_ms: Positive | None = None
+    scv: Annotated[float, Field(ge=0, le=MOST_SCV, allow_inf_nan=False)] | None = None
+
+
+class HeadroomCases(Checked):
+    lost_servers: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 0
+    zones: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 1
+    lost_zones: Annotated[int, Field(ge=0)] = 0
+    burst_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
+    max_unavailable: int | str | None = None
+    max_surge: int | str | None = None
+    offline_percent: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
+    together: bool = False
+
+    def problems(self, path: str) -> Sequence[Problem]:
+        return headroom_problems(Headroom(**self.model_dump(exclude={"offline_percent"})), path)
 
 
 class Store(Checked):
@@ -174,6 +240,18 @@ class Source(Checked):
     local: Local = Local()
     bucket: BUCKET = "models"
     store: Store | None = None
+    prices: dict[str, Any] | None = None
+
+    def problems(self, path: str) -> Sequence[Problem]:
+        try:
+            self.price_table(f"{path}.prices")
+        except InputError as error:
+            return error.problems
+        return ()
+
+    def price_table(self, path: str = "prices") -> PriceTable:
+        """The prices to plan with. Raises InputError with everything that is wrong with those given."""
+        return DEFAULT_PRICES if self.prices is None else price_table(self.prices, path=path)
 
 
 class Serving(Checked):
@@ -183,6 +261,9 @@ class Serving(Checked):
     max_replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 100
     balancing: Annotated[str, one_of(BALANCING, "balancing policy")] = "least_request"
     profile: Profile = Profile()
+    headroom: HeadroomCases = HeadroomCases()
+    edge_requests_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    server_kind: str | None = None
     docker: Docker = Docker()
     kubernetes: Kubernetes = Kubernetes()
     images: Images = Images()
@@ -193,13 +274,22 @@ class Serving(Checked):
     canary_gate: CanaryGate = CanaryGate()
 
     def problems(self, path: str) -> Sequence[Problem]:
-        if self.min_replicas <= self.max_replicas:
-            return ()
-        return [Problem(f"{path}.min_replicas", f"{self.min_replicas} is above max_replicas ({self.max_replicas})", "min ≤ max")]
+        found = []
+        if self.min_replicas > self.max_replicas:
+            found.append(Problem(f"{path}.min_replicas", f"{self.min_replicas} is above max_replicas ({self.max_replicas})", "min ≤ max"))
+        if self.p95_ms > 1000 * self.gateway.timeout_seconds:
+            longest = self.gateway.timeout_seconds
+            what = f"the gateway gives a request up after {longest:g} s (gateway.timeout_seconds)"
+            found.append(Problem(f"{path}.p95_ms", what, f"at most {1000 * longest:g} ms", "raise gateway.timeout_seconds"))
+        if self.headroom.offline_percent and not self.edge_requests_per_second:
+            what = "is not known, and headroom.offline_percent is a share of it"
+            found.append(Problem(f"{path}.edge_requests_per_second", what, "requests per second of all devices together", "add it"))
+        return found
 
 
 class Rolling(Checked):
     fleet: str
+    releases_per_month: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     deadline_seconds: Annotated[int, Field(ge=1, le=7 * 86400)] = DEFAULT_DEADLINE_SECONDS
     min_confidence: Share | None = None
     fallback_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = DEFAULT_FALLBACK_TIMEOUT_MS
@@ -209,7 +299,26 @@ class Cloud(Source, Serving):
     """CloudModelService, checked."""
 
     def problems(self, path: str) -> Sequence[Problem]:
-        return [*super().problems(path), *platform_rules.problems(self, path), *gateway_options.problems(self.gateway, f"{path}.gateway")]
+        return [
+            *(problems := Source.problems(self, path)),
+            *Serving.problems(self, path),
+            *platform_rules.problems(self, path),
+            *gateway_options.problems(self.gateway, f"{path}.gateway"),
+            *([] if problems else self._kind_problems(path)),
+        ]
+
+    def kind_of_server(self) -> str:
+        """Of all servers that do not say it themselves."""
+        return self.server_kind or ("local" if self.platform == "local" else DEFAULT_SERVER_KIND)
+
+    def _kind_problems(self, path: str) -> Iterator[Problem]:
+        priced = self.price_table().servers
+        given = {"server_kind": self.kind_of_server()}
+        given |= {f"docker.hosts.{index}.server_kind": it.server_kind or "" for index, it in enumerate(self.docker.hosts)}
+        given |= {f"kubernetes.pools.{index}.server_kind": it.server_kind or "" for index, it in enumerate(self.kubernetes.pools)}
+        for where, kind in given.items():
+            if kind and kind not in priced:
+                yield Problem(f"{path}.{where}", f"{kind!r} has no price", f"one of {', '.join(priced)}", "add it to prices.servers")
 
 
 class Edge(Source, Rolling):
@@ -218,7 +327,7 @@ class Edge(Source, Rolling):
     fallback_url: Any = None
 
     def problems(self, path: str) -> Sequence[Problem]:
-        found = []
+        found = list(super().problems(path))
         if self.recipe == SERVING_ONLY:
             what, fix = f"{SERVING_ONLY} makes nothing that devices can run", "name another recipe, or use CloudModelService"
             found.append(Problem(f"{path}.recipe", what, "a recipe with an edge variant, such as int8", fix))

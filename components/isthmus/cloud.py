@@ -12,7 +12,7 @@ from isthmus.arguments import CloudModelServiceArgs
 from isthmus.checking import problems_of
 from isthmus.compile.source import TFLITE, no_serving_variant
 from isthmus.errors import Problem, SourceError
-from isthmus.planning import ServicePlan, plan_of
+from isthmus.planning import plan_of, shown
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import SERVING, Release
 
@@ -22,15 +22,15 @@ OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_nam
 class CloudModelService(pulumi.ComponentResource):
     """A model in the cloud role.
 
-    At preview the model is compiled and measured, and the replicas are sized by M/M/c from the demand, the p95
-    objective and the measured service rate; the numbers are logged on the component's row.
+    At preview the model is compiled and measured, and the replicas are sized by M/M/c or M/G/c from the demand, the p95
+    objective and the measured service time's mean and variance; the numbers are logged on the component's row.
 
     Outputs:
         endpoint: base URL of the gateway; REST predict calls go to `{endpoint}/v1/models/{model_name}:predict`.
         grpc_endpoint: host:port of the gateway's gRPC listener.
         digest: of the release that is served.
         replicas: planned number of replicas.
-        plan: the sizing's inputs and results.
+        plan: the sizing's inputs and results, and what it costs a month.
         place: platform, and where on it the parts run.
     """
 
@@ -58,7 +58,7 @@ class CloudModelService(pulumi.ComponentResource):
         self.endpoint, self.grpc_endpoint, self.place = served.endpoint, served.grpc_endpoint, served.place
         self.digest = made.digest()
         self.replicas = plan.apply(lambda found: found.replicas)
-        self.plan = plan.apply(ServicePlan.output)
+        self.plan = Output.all(plan, made.release).apply(lambda both: shown(both[0], both[1], SERVING))
         self.model_name = Output.from_input(model_name)
         self.register_outputs({key: getattr(self, key) for key in OUTPUTS})
 
@@ -76,9 +76,7 @@ def check(name: str, args: object, path: str) -> tuple[arguments.Cloud | None, l
 
 
 def _judge(args: arguments.Cloud, release: Release, path: str) -> str:
-    described = _describe(release, path)
-    source = "profile" if args.profile.service_ms else f"measured on {release.record.machine_class}"
-    return f"{described}\n{plan_of(args, release, path).explain()}; μ: {source}"
+    return f"{_describe(release, path)}\n{plan_of(args, release, path).explain()}"
 
 
 def _describe(release: Release, path: str) -> str:

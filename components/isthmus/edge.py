@@ -1,5 +1,6 @@
 """EdgeFleetRollout: a signed bundle brought to every device of a fleet."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -11,10 +12,12 @@ from isthmus import arguments, compiling
 from isthmus.arguments import EdgeFleetRolloutArgs
 from isthmus.checking import problems_of
 from isthmus.errors import InputError, Problem, SourceError
+from isthmus.planning import fleet_plan_of, shown
 from isthmus.platforms import local
 from isthmus.platforms.local_stack import LocalStack, loopback_url
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import Rollout, SignedBundle, SigningKey
+from isthmus.sizing.fleet import FleetPlan
 
 
 class EdgeFleetRollout(pulumi.ComponentResource):
@@ -29,6 +32,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         confirmed: names of the devices that serve it.
         attempt: number of the rollout.
         public_key: what devices verify bundles with (PEM).
+        plan: what was measured, and what shipping costs a month.
     """
 
     devices: Output[dict[str, str]]
@@ -37,6 +41,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
     attempt: Output[int]
     public_key: Output[str]
     model_name: Output[str]
+    plan: Output[dict[str, Any]]
 
     # Optional[...] rather than `|`: Pulumi's component analyzer reads these annotations.
     def __init__(self, name: str, args: EdgeFleetRolloutArgs, opts: Optional[ResourceOptions] = None, *, path: str = "") -> None:  # noqa: UP045
@@ -46,7 +51,9 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         if checked is None or fleet is None or problems:
             raise compiling.run_error(problems)
         model_name = checked.model_name or name
-        made = compiling.start(self, checked, model_name, path, lambda release: _describe(release, path))
+        plan = partial(fleet_plan_of, checked, len(fleet.devices), path=path)
+        judge = partial(_judge, plan, path=path)
+        made = compiling.start(self, checked, model_name, path, judge)
         child = partial(ResourceOptions, parent=self)
 
         stack = LocalStack.of(checked.local.directory)
@@ -92,7 +99,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         self.confirmed, self.attempt = rollout.confirmed, rollout.attempt
         self.public_key = key.public_key
         self.model_name = Output.from_input(model_name)
-        outputs = ("devices", "digest", "confirmed", "attempt", "public_key", "model_name")
+        self.plan = made.release.apply(lambda release: shown(plan(release), release, EDGE))
+        outputs = ("devices", "digest", "confirmed", "attempt", "public_key", "model_name", "plan")
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
 
@@ -108,12 +116,12 @@ def check(name: str, args: object, path: str) -> tuple[arguments.Edge | None, ar
         return checked, None, [*problems, *error.problems]
 
 
-def _describe(release: Release, path: str) -> str:
+def _judge(plan: Callable[[Release], FleetPlan], release: Release, path: str) -> str:
     if not release.manifest.has(EDGE):  # one that is named by its digest
         what = f"release {release.digest} was compiled for servers alone, and devices need an edge variant (.tflite)"
         fix = "compile the model with another recipe, or serve the release with CloudModelService"
         raise SourceError([Problem(f"{path}.model", what, "a release with an edge variant", fix)])
-    return compiling.describe(release, EDGE)
+    return f"{compiling.describe(release, EDGE)}\n{plan(release).explain()}"
 
 
 def _store(stack: LocalStack, args: arguments.Edge) -> tuple[dict[str, pulumi.Input[str]], pulumi.Input[str], list[pulumi.Resource]]:

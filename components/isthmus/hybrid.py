@@ -38,11 +38,12 @@ class HybridDeployment(pulumi.ComponentResource):
         fleet = EdgeFleetRollout(f"{name}-edge", edge_args, child, path=path)
         self.cloud = Output.all(**{key: getattr(service, key) for key in cloud.OUTPUTS})
         self.edge = Output.all(**{key: getattr(fleet, key) for key in FLEET_OUTPUTS})
+        self.parts = (service, fleet)
         self.register_outputs({"cloud": self.cloud, "edge": self.edge})
 
 
 # What a stack shows of a fleet; its public key stays the component's own output.
-FLEET_OUTPUTS = ("devices", "digest", "confirmed", "attempt", "model_name")
+FLEET_OUTPUTS = ("devices", "digest", "confirmed", "attempt", "model_name", "plan")
 
 
 def check(name: str, args: object, path: str) -> list[Problem]:

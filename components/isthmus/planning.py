@@ -1,96 +1,102 @@
-"""From a service's arguments and its release to the plan: how many servers, their weights, and what the autoscaler is told."""
+"""From a service's or a fleet's arguments and its release to the plan, and to what a stack shows of it."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from isthmus.arguments import Cloud
-from isthmus.release.manifest import Release
-from isthmus.sizing.autoscaling import AutoscalePlan, plan_autoscaling
-from isthmus.sizing.replicas import Demand, ReplicaPlan, plan_replicas
-from isthmus.sizing.unequal import UnequalPlan, plan_unequal
+from isthmus.arguments import Cloud, Edge
+from isthmus.release.manifest import EDGE, SERVING, Release
+from isthmus.sizing.fleet import FleetPlan, plan_fleet
+from isthmus.sizing.headroom import Headroom
+from isthmus.sizing.replicas import MOST_SCV
+from isthmus.sizing.service import Autoscale, ServiceInputs, ServicePlan, plan_service
 
-# How far an autoscaler may go beyond the plan where the program does not say: twice the demand, with the same objective.
-GROWTH = 2
-
-
-@dataclass(frozen=True)
-class ServicePlan:
-    """One service's plan.
-
-    equal: of replicas of one kind behind one queue; None where the servers are of unequal speed, then `unequal` has it.
-    weights: one a server, in the order of the hosts or of the pools' replicas; 0: not listed in the gateway.
-    """
-
-    replicas: int
-    equal: ReplicaPlan | None
-    unequal: UnequalPlan | None
-    autoscaling: AutoscalePlan | None
-
-    @property
-    def weights(self) -> tuple[int, ...]:
-        return self.unequal.weights if self.unequal else (1,) * self.replicas
-
-    def explain(self) -> str:
-        """The arithmetic as the preview shows it, one line a part."""
-        return "\n".join(part.explain() for part in (self.equal, self.unequal, self.autoscaling) if part is not None)
-
-    def output(self) -> dict[str, Any]:
-        """The component's output `plan`."""
-        part = self.equal or self.unequal
-        assert part is not None  # noqa: S101  one of them is there
-        found: dict[str, Any] = {
-            "formula": "M/M/c" if self.equal else part.formula,  # type: ignore[union-attr]
-            "requests_per_second": part.requests_per_second,
-            "replicas": self.replicas,
-            "utilisation": round(part.utilisation, 4),
-            "p50_ms": round(part.p50_ms, 3),
-            "p95_ms": round(part.p95_ms, 3),
-            "p95_objective_ms": part.p95_objective_ms,
-        }
-        if self.equal:
-            found["service_rate_per_second"] = round(self.equal.service_rate_per_second, 3)
-        if self.unequal:
-            found["weights"] = list(self.unequal.weights)
-        if self.autoscaling:
-            found["autoscaling"] = {
-                "min_replicas": self.autoscaling.min_replicas,
-                "max_replicas": self.autoscaling.max_replicas,
-                "target_cpu_millis": self.autoscaling.target_cpu_millis,
-                "replicas_at_demand": self.autoscaling.planned_replicas,
-            }
-        return found
-
-
-def service_rate_per_second(args: Cloud, release: Release) -> float:
-    """μ of one server: the profile's, else the measured one."""
-    return 1000 / args.profile.service_ms if args.profile.service_ms else release.record.service_rate_per_second
-
-
-def speeds(args: Cloud) -> tuple[float, ...]:
-    """One a server where the program names the servers (hosts, pools), in multiples of the measured machine; else empty."""
-    if args.platform == "docker":
-        return tuple(host.speed for host in args.docker.hosts)
-    if args.platform == "kubernetes":
-        return tuple(pool.speed for pool in args.kubernetes.pools for _ in range(pool.replicas))
-    return ()
+# The variance of fewer times than these says nothing; then, as without a measurement, times are taken as exponential.
+LEAST_TIMES = 30
 
 
 def plan_of(args: Cloud, release: Release, path: str) -> ServicePlan:
     """The plan for a release. Raises GateError where no plan keeps the objective."""
-    demand, mu = Demand(args.requests_per_second, args.p95_ms), service_rate_per_second(args, release)
-    if found := speeds(args):
-        unequal = plan_unequal(demand, [speed * mu for speed in found], args.balancing, path)
-        return ServicePlan(unequal.servers, None, unequal, None)
-    equal = plan_replicas(demand, mu, min_replicas=args.min_replicas, max_replicas=args.max_replicas, path=path)
-    autoscaling = None
-    if args.platform == "kubernetes" and args.kubernetes.autoscale:
-        given = args.model_fields_set
-        least = args.min_replicas if "min_replicas" in given else equal.replicas
-        autoscaling = plan_autoscaling(
-            equal,
-            min_replicas=least,
-            max_replicas=args.max_replicas if "max_replicas" in given else max(GROWTH * equal.replicas, least),
-            scale_down_seconds=args.kubernetes.scale_down_seconds,
-            path=path,
-        )
-    return ServicePlan(equal.replicas, equal, None, autoscaling)
+    return plan_service(inputs_of(args, release), path)
+
+
+def inputs_of(args: Cloud, release: Release) -> ServiceInputs:
+    """What the plan is computed from: the arguments, and what was measured where they do not say."""
+    rate, scv, measured_on = _measured(args, release)
+    fallback = args.edge_requests_per_second * args.headroom.offline_percent / 100
+    headroom = Headroom(**args.headroom.model_dump(exclude={"offline_percent"}), fallback_requests_per_second=fallback)
+    servers = _servers(args)
+    return ServiceInputs(
+        requests_per_second=args.requests_per_second,
+        p95_ms=args.p95_ms,
+        service_rate_per_second=rate,
+        scv=scv,
+        measured_on=measured_on,
+        min_replicas=args.min_replicas,
+        max_replicas=args.max_replicas,
+        headroom=headroom,
+        edge_requests_per_second=args.edge_requests_per_second,
+        speeds=tuple(speed for speed, _ in servers),
+        kinds=tuple(kind for _, kind in servers) or (args.kind_of_server(),),
+        balancing=args.balancing,
+        autoscale=_autoscale(args) if args.platform == "kubernetes" and args.kubernetes.autoscale and not servers else None,
+        prices=args.price_table(),
+    )
+
+
+def _measured(args: Cloud, release: Release) -> tuple[float, float, str]:
+    """μ of one server, the scv of its service time, and where they were measured (empty: the program's own figures)."""
+    if args.profile.service_ms:
+        return 1000 / args.profile.service_ms, 1.0 if args.profile.scv is None else args.profile.scv, ""
+    timing = release.record.timing(SERVING)
+    measured = min(timing.scv, MOST_SCV) if timing.requests >= LEAST_TIMES else 1.0
+    return release.record.service_rate_per_second, measured if args.profile.scv is None else args.profile.scv, release.record.machine_class
+
+
+def _servers(args: Cloud) -> tuple[tuple[float, str], ...]:
+    """Speed in multiples of the measured machine, and kind, of each server that the program names (hosts, pools); else empty."""
+    if args.platform == "docker":
+        return tuple((host.speed, host.server_kind or args.kind_of_server()) for host in args.docker.hosts)
+    if args.platform == "kubernetes":
+        pools = args.kubernetes.pools
+        return tuple((pool.speed, pool.server_kind or args.kind_of_server()) for pool in pools for _ in range(pool.replicas))
+    return ()
+
+
+def _autoscale(args: Cloud) -> Autoscale:
+    given = args.model_fields_set
+    return Autoscale(
+        args.min_replicas if "min_replicas" in given else None,
+        args.max_replicas if "max_replicas" in given else None,
+        args.kubernetes.scale_down_seconds,
+    )
+
+
+def fleet_plan_of(args: Edge, devices: int, release: Release, path: str) -> FleetPlan:
+    """What the fleet costs. What a store of the stack's own ships never leaves this machine, and is free."""
+    variant, timing = release.manifest.variant(EDGE), release.record.timing(EDGE)
+    shipped = {it.recipe: it.shipped_bytes for it in release.record.candidates if not it.problem}
+    prices = args.price_table()
+    return plan_fleet(
+        devices,
+        p50_ms=timing.p50_ms,
+        p95_ms=timing.p95_ms,
+        bundle_bytes=shipped.get(variant.recipe) or variant.size_bytes,
+        releases_per_month=args.releases_per_month,
+        prices=prices if args.store else replace(prices, per_gigabyte_shipped=0.0),
+        path=path,
+    )
+
+
+def shown(plan: ServicePlan | FleetPlan, release: Release, kind: str) -> dict[str, Any]:
+    """The component's output `plan`: the plan, and what its row in the table needs of the release's variant of that kind."""
+    variant, metric = release.manifest.variant(kind), release.record.metric
+    known = {"accuracy": variant.accuracy} if variant.accuracy is not None else {}
+    return {
+        **plan.output(),
+        **known,
+        "metric": metric,
+        "evaluation_examples": release.manifest.evaluation_examples,
+        "size_bytes": variant.size_bytes,
+        "recipe": variant.recipe,
+        "measured_on": release.record.machine_class,
+    }

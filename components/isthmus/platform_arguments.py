@@ -33,12 +33,16 @@ class LocalArgs(TypedDict, total=False):
 
 
 class PoolArgs(TypedDict, total=False):
-    """Servers of one kind in the cluster: `replicas` of them, `speed` times as fast as the machine that was measured."""
+    """Servers of one kind in the cluster: `replicas` of them, `speed` times as fast as the machine that was measured.
+
+    server_kind: of the price table; left out: the service's.
+    """
 
     name: Input[str]
     speed: Input[float]
     replicas: Input[int]
     node_selector: Input[dict[str, str]]
+    server_kind: Input[str]
 
 
 class KubernetesArgs(TypedDict, total=False):
@@ -79,7 +83,7 @@ class HostArgs(TypedDict, total=False):
     address: of the engine, unix://… or ssh://USER@HOST. ip: where the gateway reaches the host; may be another provider's
     output. bind_ip: its own address to publish on, where a cloud translates ip. speed: in multiples of the machine that was
     measured. memory_mib, cpus: limits of a server there. rest_port, grpc_port: the first of the two ports of each kind that
-    servers are published on.
+    servers are published on. server_kind: of the price table; left out: the service's.
     """
 
     name: Input[str]
@@ -91,6 +95,7 @@ class HostArgs(TypedDict, total=False):
     cpus: Input[float]
     rest_port: Input[int]
     grpc_port: Input[int]
+    server_kind: Input[str]
 
 
 class DockerArgs(TypedDict, total=False):
@@ -184,6 +189,7 @@ class Pool(Checked):
     speed: Positive = 1.0
     replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     node_selector: dict[str, str] = Field(default_factory=dict)
+    server_kind: str | None = None
 
 
 class Kubernetes(Checked):
@@ -234,6 +240,7 @@ class Host(Checked):
     cpus: Positive | None = None
     rest_port: Annotated[int, Field(ge=1, le=65534)] = 8511
     grpc_port: Annotated[int, Field(ge=1, le=65534)] = 8521
+    server_kind: str | None = None
 
 
 class Docker(Checked):

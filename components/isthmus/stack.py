@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+from pulumi import Output
 
 from isthmus import arguments, cloud, compiling, edge, hybrid
-from isthmus.errors import Problem
+from isthmus.errors import InputError, Problem
+from isthmus.sizing import table
+from isthmus.sizing.cost import price_table
 
 CHECKS: dict[str, Callable[[str, object, str], list[Problem]]] = {
     "services": lambda name, args, path: cloud.check(name, args, path)[1],
@@ -29,12 +32,14 @@ def read(config: pulumi.Config) -> dict[str, dict[str, Any]]:
     """
     declared: dict[str, dict[str, Any]] = {}
     problems: list[Problem] = []
+    prices = _prices(config, problems)
     for section, check in CHECKS.items():
         found = config.get_object(section) or {}
         if not isinstance(found, Mapping):
             problems.append(Problem(section, f"found {type(found).__name__}", "a mapping of name to arguments"))
             continue
-        declared[section] = dict(found)
+        found = {name: {**prices, **args} if isinstance(args, Mapping) else args for name, args in found.items()}
+        declared[section] = found
         for name, args in found.items():
             problems += check(name, args, f"{section}.{name}")
     if not problems and not any(declared.values()):
@@ -43,6 +48,22 @@ def read(config: pulumi.Config) -> dict[str, dict[str, Any]]:
     if problems := problems or _clashes(declared):
         raise compiling.run_error(problems)
     return declared
+
+
+def _prices(config: pulumi.Config, problems: list[Problem]) -> dict[str, Any]:
+    """The stack's price table as an argument for each component; nothing where it has none, or where it is wrong."""
+    found = config.get_object("prices")
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        problems.append(Problem("prices", f"found {type(found).__name__}", "a price table, with as_of"))
+        return {}
+    try:
+        price_table(found)
+    except InputError as error:
+        problems += error.problems
+        return {}
+    return {"prices": dict(found)}
 
 
 def _clashes(declared: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
@@ -77,6 +98,26 @@ def outputs(made: Mapping[str, Mapping[str, pulumi.ComponentResource]]) -> dict[
     for name, it in made["hybrids"].items():
         services[name], fleets[name] = it.cloud, it.edge  # type: ignore[attr-defined]
     return {"services": services, "fleets": fleets}
+
+
+def show_plan(made: Mapping[str, Mapping[str, pulumi.ComponentResource]]) -> None:
+    """Logs one table of all plans when the last of them is known, with what changes against the stack as it is deployed.
+
+    The stack's outputs of its last update tell what is deployed: a stack reference to the stack itself reads them.
+    """
+    services: dict[str, Any] = dict(made["services"])
+    fleets: dict[str, Any] = dict(made["fleets"])
+    for name, it in made["hybrids"].items():
+        services[name], fleets[name] = it.parts  # type: ignore[attr-defined]
+    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    deployed = pulumi.StackReference(name).outputs
+    planned = [{key: {"digest": it.digest, "plan": it.plan} for key, it in part.items()} for part in (services, fleets)]
+
+    def log(known: list[Any]) -> None:
+        before = table.rows_of(known[2].get("services") or {}, known[2].get("fleets") or {})
+        pulumi.log.info(f"the plan\n{table.as_text(table.against(table.rows_of(known[0], known[1]), before))}")
+
+    Output.all(*planned, deployed).apply(log)
 
 
 def _outputs(component: pulumi.ComponentResource, keys: tuple[str, ...]) -> dict[str, Any]:

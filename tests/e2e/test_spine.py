@@ -1,5 +1,6 @@
 """The embedded default from nothing to a prediction, and back to nothing. The tests of this file run in order, on one stack."""
 
+import datetime
 import ipaddress
 import json
 import os
@@ -55,7 +56,10 @@ def test_the_first_preview_shows_accuracy_and_the_numbers_of_the_plan_and_starts
     assert done.code == 0, done
     assert re.search(r"release sha256:[0-9a-f]{12}", done.text), done
     assert re.search(r"edge variant \(int8\): accuracy 9[789]\.\d\d%", done.text), done
-    assert re.search(r"M/M/c: λ = 20/s, μ = [\d.]+/s per replica → \d+ replica", done.text), done
+    assert re.search(r"M/G/c, scv [\d.]+: λ = 20/s, μ = [\d.]+/s per replica → \d+ replica", done.text), done
+    assert re.search(r"digits \(cloud\) +[0-9a-f]{12} +9[789]\.\d\d % .* new\n", done.text), done
+    assert re.search(r"digits \(edge\) +[0-9a-f]{12} +9[789]\.\d\d % .* 3 .* new\n", done.text), done
+    assert done.text.partition("Diagnostics:")[2].count("digits (cloud)") == 1, done
     assert not processes_of(stack.root)
     assert not (stack.root / ".isthmus").exists()
 
@@ -154,6 +158,26 @@ def test_no_secret_is_in_a_command_line_or_in_the_plain_state(stack, processes_o
 def test_a_second_up_changes_nothing(stack):
     done = stack.up("--expect-no-changes")
     assert done.code == 0, done
+    assert "(as deployed)" in done.text, done
+
+
+def test_isthmus_plan_shows_what_is_deployed_and_what_would_be_if(stack):
+    plan = stack.outputs()["services"]["digits"]["plan"]
+    done = stack.isthmus("plan", "test", "--what-if", "demand=2x", "--explain")
+    assert done.code == 0, done
+    assert re.search(rf"digits \(cloud\) .* {plan['replicas']} +\d+% +0\.00 *\n", done.text), done
+    assert "what if demand=2x?" in done.text, done
+    assert f"{plan['service_rate_per_second']:.4g}/s" in done.text, done
+
+
+def test_a_preview_shows_what_more_servers_would_cost_than_those_deployed(stack):
+    prices = {"as_of": datetime.date(2027, 1, 2), "servers": {"local": 0.02}}
+    stack.configure(hybrids={"digits": {**stack.arguments, "min_replicas": 2}}, prices=prices)
+    done = stack.preview()
+    stack.configure(hybrids={"digits": stack.arguments})
+    assert done.code == 0, done
+    assert "(prices of 2027-01-02)" in done.text, done
+    assert "all: 29.20 USD a month (+29.20 against what is deployed)" in done.text, done
 
 
 def steps(done) -> dict[str, str]:

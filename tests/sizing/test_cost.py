@@ -11,6 +11,7 @@ from isthmus.sizing.cost import (
     PriceTable,
     Usage,
     monthly_cost,
+    price_data,
     price_table,
     shipped_gigabytes,
 )
@@ -127,3 +128,13 @@ def test_servers_must_be_a_table():
 def test_the_default_prices_cannot_be_changed_in_place():
     with pytest.raises(TypeError):
         DEFAULT_PRICES.servers["cpu-2"] = 0
+
+
+def test_a_day_that_yaml_takes_for_one_is_a_day_after_pulumis_configuration_too():
+    for written in ("2027-01-02", "2027-01-02 00:00:00 +0000 UTC", datetime.date(2027, 1, 2), datetime.datetime(2027, 1, 2)):
+        assert price_table({"as_of": written}).as_of == datetime.date(2027, 1, 2)
+
+
+def test_a_table_comes_back_from_its_data():
+    table = price_table({"as_of": "2027-01-02", "servers": {"cpu-2": 0.07, "own": 1.5}, "per_million_requests": 0.2})
+    assert price_table(price_data(table)) == table

@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from isthmus.cli.pages import check_page, write_page
 from isthmus.compile import CompileRequest, check_accuracy, check_request, compile_release
 from isthmus.compile.choose import Choice, choose
 from isthmus.compile.recipes import AUTO, Recipe, parse
 from isthmus.compile.report import html, rows_of, table
 from isthmus.compile.report.page import ready
 from isthmus.compile.report.rows import baseline_of, candidates_of, chosen_recipe
-from isthmus.errors import GateError, InputError, IsthmusError, Problem
+from isthmus.errors import GateError, InputError, Problem
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.manifest import EDGE, SERVING, Candidate, Release
 
@@ -39,11 +40,12 @@ def run(request: CompileRequest, recipes: Sequence[str], min_accuracy: float | N
     """
     requests = requests_for(request, recipes, min_accuracy)
     if page:
-        _check_page(page)
+        ready()
+        check_page(page)
     with _options_named(request.model):
         release = asyncio.run(compile_all(requests, min_accuracy, ReleaseCache(default_cache_directory()), Console(stderr=True)))
         if page:
-            _write(page, html(release, request.source))
+            write_page(page, html(release, request.source))
         out = Console(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPED_WIDTH)
         if as_json:
             out.print_json(data=as_data(release, request.source))
@@ -203,18 +205,3 @@ def _option_named(problem: Problem, model: str) -> Problem:
     argument = problem.path.removeprefix(model).removeprefix(".")
     option = "MODEL" if argument in ("", "model") else f"--{argument.replace('_', '-')}" if argument in _OPTIONS else argument
     return replace(problem, path=option)
-
-
-def _check_page(page: Path) -> None:
-    """Before the long work and not after it. Raises InputError, PlatformError."""
-    ready()
-    if page.is_dir() or not page.absolute().parent.is_dir():
-        what = "is a folder" if page.is_dir() else "lies in a folder that is not there"
-        raise InputError([Problem("--html", f"{str(page)!r} {what}", "a file to write the page to")])
-
-
-def _write(page: Path, text: str) -> None:
-    try:
-        page.write_bytes(text.encode(errors="replace"))  # a name may hold what is no character
-    except OSError as error:
-        raise IsthmusError(f"--html: {str(page)!r} cannot be written: {error.strerror or error}") from error

@@ -13,6 +13,7 @@ from isthmus.cli import advise, cache
 from isthmus.cli.batch import command as batch_command
 from isthmus.cli.compile import command as compile_command
 from isthmus.cli.parts import Source
+from isthmus.cli.plan import command as plan_command
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -115,6 +116,7 @@ app.command(name="advise")(advise.command())
 app.add_typer(cache.app, name="cache")
 app.command(name="batch")(batch_command)
 app.command(name="compile")(compile_command)
+app.command(name="plan")(plan_command)
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,20 +35,36 @@ def read_stack(name: str = "") -> StackState:
         InputError: no such stack, or nothing is deployed.
         PlatformError: there is no `pulumi`, or it failed.
     """
+    with reading(name) as read:
+        return read()
+
+
+@contextmanager
+def reading(name: str = "") -> Iterator[Callable[[], StackState]]:
+    """`read_stack` in two steps, for who has something else to do meanwhile: it is asked at once, and answers when it is called."""
     if shutil.which("pulumi") is None:
         raise PlatformError("no `pulumi` on PATH. Fix: `source activate` in the project's folder, or see `isthmus doctor`")
     command = ["pulumi", "stack", "export", *(["--stack", name] if name else []), "--non-interactive"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield lambda: _answer(process, name)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _answer(process: subprocess.Popen[str], name: str) -> StackState:
     called = f"stack {name!r}" if name else "the selected stack"
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+        exported, errors = process.communicate(timeout=_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         raise PlatformError(f"cannot read {called}: `pulumi` took longer than {_TIMEOUT_SECONDS} s") from None
-    if done.returncode != 0:
-        reason = done.stderr.strip().removeprefix("error: ")
+    if process.returncode != 0:
+        reason = errors.strip().removeprefix("error: ")
         raise InputError([Problem("", f"cannot read {called}: {reason}", "a stack of this project", "see `pulumi stack ls`")])
     resources: dict[str, dict[str, Mapping[str, Any]]] = {}
     outputs: Mapping[str, Any] = {}
-    for resource in (json.loads(done.stdout).get("deployment") or {}).get("resources") or []:
+    for resource in (json.loads(exported).get("deployment") or {}).get("resources") or []:
         kind = resource["type"].rsplit(":", 1)[-1]
         found = resource.get("outputs") or {}
         if resource["type"] == "pulumi:pulumi:Stack":

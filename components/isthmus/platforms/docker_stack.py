@@ -10,13 +10,13 @@ import pulumi_docker
 from pulumi import Output, ResourceOptions
 
 from isthmus import arguments, compiling
-from isthmus.planning import ServicePlan
 from isthmus.platforms import docker
 from isthmus.platforms.gateway import Gateway, Server
 from isthmus.platforms.gateway_options import SECRETS, options_of
 from isthmus.platforms.publishing import key_prefix, publish, store_of
 from isthmus.platforms.served import Served
 from isthmus.resources import DockerFiles, DockerGate, DockerModelFolder, DockerServer, PublishedRelease
+from isthmus.sizing.service import ServicePlan
 
 
 def serve(

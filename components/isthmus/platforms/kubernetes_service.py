@@ -14,7 +14,7 @@ from isthmus.release.manifest import SERVING, Release
 
 if TYPE_CHECKING:
     from isthmus.arguments import Cloud
-    from isthmus.planning import ServicePlan
+    from isthmus.sizing.service import ServicePlan
 
 # Of the folder for a release that is not known yet, and of the gateway, which is the same for every model.
 _UNKNOWN_MODEL_BYTES = 0

@@ -14,7 +14,6 @@ from pulumi_kubernetes import Provider
 
 from isthmus import arguments, compiling
 from isthmus.errors import IsthmusError, PlatformError
-from isthmus.planning import ServicePlan
 from isthmus.platforms.gateway import CANARY, STABLE
 from isthmus.platforms.gateway_options import SECRETS
 from isthmus.platforms.kubernetes import manifests
@@ -26,6 +25,7 @@ from isthmus.platforms.served import Served
 from isthmus.release.manifest import GOLDEN_NAME, Release
 from isthmus.resources import CanaryGate, GatewayTraffic
 from isthmus.rollout.drift import probe_body
+from isthmus.sizing.service import ServicePlan
 
 # kind → the fields beside apiVersion, kind and metadata.
 FIELDS: Mapping[str, tuple[str, ...]] = {

@@ -9,11 +9,11 @@ import pulumi
 from pulumi import Input, Output, ResourceOptions
 
 from isthmus import arguments, compiling
-from isthmus.planning import ServicePlan
 from isthmus.platforms import local
 from isthmus.platforms.gateway_options import access_of, options_of
 from isthmus.platforms.served import Served
 from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, ModelFolder, StoreCredentials
+from isthmus.sizing.service import ServicePlan
 
 STORE_REGION = "us-east-1"
 

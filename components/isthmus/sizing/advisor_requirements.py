@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isthmus.sizing.advisor_inputs import Situation
-from isthmus.sizing.replicas import MOST_REPLICAS
+from isthmus.sizing.headroom import MOST_REPLICAS
 
 Mode = Literal["cloud", "edge", "hybrid"]
 

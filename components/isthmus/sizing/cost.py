@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from isthmus.errors import GateError, InputError, Problem
 from isthmus.sizing.headroom import number_problem
@@ -17,6 +18,7 @@ HOURS_PER_MONTH = 730
 SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
 BYTES_PER_GIGABYTE = 10**9
 
+_MIDNIGHT = " 00:00:00 +0000 UTC"
 _RATES = ("per_gigabyte_shipped", "per_million_requests")
 
 
@@ -85,9 +87,11 @@ class MonthlyCost:
         return CostChange(tuple((name, change) for name, change in changes if change), self.total - earlier, earlier, self.currency)
 
     def explain(self) -> str:
-        """The total in one line, then each line's arithmetic."""
+        """The total in one line, then the arithmetic of each line that costs something."""
         lines = [f"{self.total:,.2f} {self.currency} a month (prices of {self.prices_as_of.isoformat()})"]
-        lines += [f"  {line.name}: {line.quantity:,.6g} {line.unit} × {line.price:g} = {line.cost:,.2f}" for line in self.lines]
+        lines += [
+            f"  {line.name}: {line.quantity:,.6g} {line.unit} × {line.price:g} = {line.cost:,.2f}" for line in self.lines if line.cost
+        ]
         return "\n".join(lines)
 
 
@@ -195,11 +199,18 @@ def price_table(data: Mapping[str, object], base: PriceTable = DEFAULT_PRICES, *
     )
 
 
+def price_data(prices: PriceTable) -> dict[str, Any]:
+    """A table as data, of JSON's types alone: `price_table(price_data(it)) == it` for a table on top of the default one."""
+    plain = {key: getattr(prices, key) for key in (*_RATES, "currency", "source")}
+    return {"as_of": prices.as_of.isoformat(), "servers": dict(prices.servers), **plain}
+
+
 def _day(value: object) -> datetime.date | None:
     if isinstance(value, datetime.date):
-        return value
+        return value.date() if isinstance(value, datetime.datetime) else value
     try:
-        return datetime.date.fromisoformat(value) if isinstance(value, str) else None
+        # A day that YAML itself takes for one comes through Pulumi's configuration as `2027-01-02 00:00:00 +0000 UTC`.
+        return datetime.date.fromisoformat(value.removesuffix(_MIDNIGHT)) if isinstance(value, str) else None
     except ValueError:
         return None
 

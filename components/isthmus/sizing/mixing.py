@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isthmus.errors import GateError, Problem
-from isthmus.sizing.headroom import number_problem
+from isthmus.sizing.headroom import MOST_REPLICAS, number_problem
 from isthmus.sizing.pooling import Pools, ServerKind
 from isthmus.sizing.queueing import response_time_quantile_ms, service_time_quantile_ms
-from isthmus.sizing.replicas import MOST_REPLICAS, OBJECTIVE_QUANTILE, Demand, demand_problems, scv_problems, smallest
+from isthmus.sizing.replicas import OBJECTIVE_QUANTILE, Demand, demand_problems, scv_problems, smallest
 
 MOST_KINDS = 8
 # In steps of Erlang's recurrence, each over all points of a curve; this many are a few seconds.

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.sizing.headroom import MOST_REPLICAS
 from isthmus.sizing.queueing import Floats, response_time_tail, response_time_tails, service_time_quantile_ms
-from isthmus.sizing.replicas import MOST_REPLICAS, OBJECTIVE_QUANTILE, Demand
+from isthmus.sizing.replicas import OBJECTIVE_QUANTILE, Demand
 
 # No pool's own p95 may be beyond so many times the objective.
 POOL_FACTOR = 2.0

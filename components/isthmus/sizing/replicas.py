@@ -5,12 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from isthmus.errors import GateError, Problem
-from isthmus.sizing.headroom import EVERY_DAY, Case, Headroom, cases, headroom_problems, number_problem
+from isthmus.sizing.headroom import EVERY_DAY, MOST_REPLICAS, Case, Headroom, cases, headroom_problems, number_problem
 from isthmus.sizing.queueing import mean_response_ms, response_time_quantile_ms, response_time_tail, service_time_quantile_ms
 
 OBJECTIVE_QUANTILE = 0.95
-# More servers than this for one model is a mistake in the demand, not a plan.
-MOST_REPLICAS = 10_000
 # Two moments of the service time say nothing useful beyond this; see docs/replicas.md.
 MOST_SCV = 100.0
 
@@ -158,6 +156,13 @@ def plan_replicas(
     )
 
 
+def fewest_replicas(demand: Demand, service_rate_per_second: float, scv: float, headroom: Headroom) -> int | None:
+    """As `plan_replicas`, the number alone, for arguments that it has taken. None beyond MOST_REPLICAS."""
+    needs = [_needed(case, demand, service_rate_per_second, scv) for case in cases(demand.requests_per_second, headroom)]
+    known = [need for need in needs if need is not None]
+    return max(known) if len(known) == len(needs) else None
+
+
 def _needed(case: Case, demand: Demand, mu: float, scv: float) -> int | None:
     """The fewest planned replicas with which the case keeps the objective. None beyond MOST_REPLICAS."""
     rate = case.requests_per_second
@@ -193,10 +198,11 @@ def smallest(start: int, meets: Callable[[int], bool]) -> int | None:
 
 def _too_many(case: Case, need: int | None, mu: float, *, max_replicas: int, path: str) -> Problem:
     name = "" if case.name == EVERY_DAY else f" ({case.name})"
+    busy = math.ceil(case.requests_per_second / mu)
     return Problem(
         _at(path, "requests_per_second" if case.name == EVERY_DAY else "headroom"),
         f"{case.requests_per_second:g} requests/s at {mu:.1f} requests/s per replica{name} need "
-        + (f"{need} replicas" if need else f"more than {MOST_REPLICAS} replicas"),
+        + (f"{need} replicas" if need else f"more than {MOST_REPLICAS} replicas ({busy} of them busy all the time)"),
         f"at most {max_replicas} (max_replicas)",
         "raise max_replicas, lower requests_per_second, or relax p95_ms" + ("" if not name else ", or ask for less head-room"),
     )

@@ -66,7 +66,7 @@ def plan_unequal(demand: Demand, service_rates_per_second: Sequence[float], bala
     rate, rates = demand.requests_per_second, tuple(float(p) for p in service_rates_per_second)
     shares = plan_shares(rates, rate, path=path)
     weights = (1,) * len(rates) if balancing == "round_robin" else round_to_weights(shares).weights
-    found = _predict(demand, rates, weights, "round robin, equal shares" if balancing == "round_robin" else "formula 3")
+    found = predict_unequal(demand, rates, weights, "round robin, equal shares" if balancing == "round_robin" else "formula 3")
     if found is None:
         slowest = min(rates)
         raise GateError(
@@ -96,8 +96,8 @@ def _late(demand: Demand, shares: SharePlan, found: UnequalPlan, path: str) -> P
     )
 
 
-def _predict(demand: Demand, rates: tuple[float, ...], weights: tuple[int, ...], formula: str) -> UnequalPlan | None:
-    """What these weights give; None where they overload a server."""
+def predict_unequal(demand: Demand, rates: tuple[float, ...], weights: tuple[int, ...], formula: str) -> UnequalPlan | None:
+    """What these weights give (at least one of them is above 0); None where they overload a server."""
     total, arrivals = sum(weights), demand.requests_per_second
     used = [(weight / total, p - arrivals * weight / total) for p, weight in zip(rates, weights, strict=True) if weight]
     if min(margin for _, margin in used) <= 0:

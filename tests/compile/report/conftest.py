@@ -1,21 +1,12 @@
-"""A release with eight variants as a compile of digits measures them, and a headless Chromium that cannot reach anything."""
+"""A release with eight variants as a compile of digits measures them."""
 
-import base64
-import json
-import os
 import random
-import select
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from toolchain.prepare import debian
-from toolchain.prepare.layout import load
-from toolchain.prepare.steps import PrepareError
 
 from isthmus.release.manifest import EDGE, SERVING, Candidate, FileEntry, Layer, Manifest, Record, Release, TensorSpec, Timing, Variant
 
@@ -126,118 +117,3 @@ def renamed(release: Release) -> Callable[[str], Release]:
         )
 
     return rename
-
-
-class Browser:
-    """A page of a headless Chromium, driven over its debugging pipe (one JSON text a message, ended by a zero byte)."""
-
-    def __init__(self, program: Path, environment: dict[str, str], profile: Path) -> None:
-        theirs_in, ours_out = os.pipe()
-        ours_in, theirs_out = os.pipe()
-        arguments = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--remote-debugging-pipe",
-            f"--user-data-dir={profile}",
-        ]
-        # Whatever the page asks for would go to a port where nobody listens, and fail loudly.
-        arguments += ["--proxy-server=127.0.0.1:1", "--proxy-bypass-list=<-loopback>", "--disable-background-networking", "about:blank"]
-        place = f"exec 3<&{theirs_in} 4>&{theirs_out}; exec " + '"$@"'
-        self._process = subprocess.Popen(
-            ["bash", "-c", place, "chromium", str(program), *arguments],
-            env=environment,
-            pass_fds=(theirs_in, theirs_out),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(theirs_in)
-        os.close(theirs_out)
-        self._out, self._in = os.fdopen(ours_out, "wb"), os.fdopen(ours_in, "rb")
-        self._number, self._rest = 0, b""
-        self._session: dict[str, str] = {}
-        self.complaints: list[str] = []
-        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = {"sessionId": self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self._ask(f"{domain}.enable")
-        self.offline(True)
-
-    def close(self) -> None:
-        self._out.close()
-        self._process.kill()
-        self._process.wait(DEADLINE_SECONDS)
-        self._in.close()
-
-    def offline(self, offline: bool) -> None:
-        self._ask("Network.emulateNetworkConditions", offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1)
-
-    def open(self, file: Path, width: int, *, dark: bool = False) -> None:
-        """Opens a file at a width in pixels; what the page complains about from now on is in `complaints`."""
-        self.complaints = []
-        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._ask("Emulation.setEmulatedMedia", features=[scheme])
-        self._ask("Page.navigate", url=file.as_uri())
-        loaded = f"document.readyState + location.href == {json.dumps('complete' + file.as_uri())}"
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while self._ask("Runtime.evaluate", expression=loaded)["result"].get("value") is not True:
-            assert time.monotonic() < deadline, f"{file} was not loaded"
-            time.sleep(0.01)
-
-    def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives."""
-        answer = self._ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def screenshot(self, file: Path) -> None:
-        """The whole page as a PNG."""
-        answer = self._ask("Page.captureScreenshot", captureBeyondViewport=True)
-        file.write_bytes(base64.b64decode(answer["data"]))
-
-    def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters, **self._session}
-        self._out.write(json.dumps(message).encode() + b"\0")
-        self._out.flush()
-        while True:
-            answer = self._next()
-            if answer.get("id") == self._number:
-                assert "result" in answer, answer
-                return answer["result"]
-            self._note(answer)
-
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._rest:
-            assert select.select([self._in], [], [], DEADLINE_SECONDS)[0], "Chromium says nothing"
-            chunk = os.read(self._in.fileno(), 1 << 16)
-            assert chunk, "Chromium has ended"
-            self._rest += chunk
-        text, self._rest = self._rest.split(b"\0", 1)
-        return json.loads(text)
-
-    def _note(self, event: dict[str, Any]) -> None:
-        parameters = event.get("params", {})
-        if event.get("method") == "Log.entryAdded":
-            self.complaints.append(parameters["entry"]["text"])
-        elif event.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
-            self.complaints.append(str(parameters))
-        elif event.get("method") == "Network.requestWillBeSent" and not parameters["request"]["url"].startswith(("file:", "data:")):
-            self.complaints.append("request to " + parameters["request"]["url"])
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One for all tests, since a start takes a second. Debian's, unpacked into the cache."""
-    try:
-        root = debian.packages(load(PROJECT), ["chromium-headless-shell"])
-    except PrepareError as error:
-        pytest.skip(f"no Chromium here: {error}")
-    program = root / "usr/lib/chromium/chromium-headless-shell"
-    environment = debian.environment(root)
-    environment["LD_LIBRARY_PATH"] += "".join(f":{folder}" for folder in sorted(root.glob("usr/lib/*/pulseaudio")))
-    opened = Browser(program, environment, tmp_path_factory.mktemp("chromium"))
-    yield opened
-    opened.close()

@@ -8,6 +8,7 @@ import pytest
 from isthmus.compile.report import page as report
 from isthmus.compile.report.page import LAYERS_SHOWN, html
 from isthmus.errors import PlatformError
+from isthmus.pages.rendering import template
 from isthmus.release.manifest import Candidate, Layer
 
 EVIL = """</title></style><script>alert(1)</script><img src="http://127.0.0.1/x" onerror='alert(1)'>"'&{{7*7}}"""
@@ -134,11 +135,11 @@ def test_without_the_template_engine_one_message_says_what_to_install(release, m
             raise ImportError(name)
         return real(name, *rest)
 
-    report._template.cache_clear()
+    template.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(PlatformError, match=r"pip install 'isthmus\[cli\]'"):
         report.ready()
-    report._template.cache_clear()
+    template.cache_clear()
 
 
 def test_a_release_for_servers_alone_shows_what_it_has(release):

@@ -6,28 +6,6 @@ from isthmus.compile.report import html
 from isthmus.compile.report.rows import rows_of
 
 WIDTHS = (1280, 400)
-# Whatever reaches over the right edge of the window, but inside a box that scrolls by itself.
-OVERFLOWING = """[...document.querySelectorAll('body *')]
-  .filter(it => !it.closest('.scroll, svg') && it.getBoundingClientRect().right > innerWidth + 1)
-  .map(it => it.outerHTML.slice(0, 80))"""
-# Colours are composed with those below them before they are compared: WCAG 2.2, contrast of text.
-CONTRAST = """(() => {
-  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgb = (colours) => { canvas.clearRect(0, 0, 1, 1); for (const it of colours) { canvas.fillStyle = it; canvas.fillRect(0, 0, 1, 1); }
-    return [...canvas.getImageData(0, 0, 1, 1).data.slice(0, 3)]; };
-  const light = (c) => { const [r, g, b] = c.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  let worst = [99, ''];
-  for (const it of document.querySelectorAll('body *')) {
-    if (![...it.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) || it.getClientRects().length === 0) continue;
-    const below = []; for (let at = it; at; at = at.parentElement) below.unshift(getComputedStyle(at).backgroundColor);
-    const style = getComputedStyle(it), paper = light(rgb(below));
-    const ink = light(rgb([...below, it.closest('svg') ? style.fill : style.color]));
-    const ratio = (Math.max(paper, ink) + 0.05) / (Math.min(paper, ink) + 0.05);
-    if (ratio < worst[0]) worst = [ratio, it.outerHTML.slice(0, 90)];
-  }
-  return worst;
-})()"""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +22,7 @@ def test_it_opens_offline_without_a_complaint_and_nothing_overflows(browser, pag
     assert browser.complaints == []
     assert browser.value("document.title") == "digits: prune:80%+int8 · Isthmus"
     assert browser.value("document.documentElement.scrollWidth") == width
-    assert browser.value(OVERFLOWING) == []
+    assert browser.overflowing() == []
     assert browser.value("getComputedStyle(document.body).backgroundColor") == ("rgb(18, 22, 28)" if dark else "rgb(255, 255, 255)")
 
 
@@ -86,7 +64,7 @@ def test_the_bars_are_as_long_as_the_errors(browser, page):
 def test_every_text_can_be_read(browser, page, dark):
     browser.open(page, 1280, dark=dark)
     browser.value("document.querySelectorAll('details').forEach(it => it.open = true)")
-    ratio, where = browser.value(CONTRAST)
+    ratio, where = browser.least_contrast()
     assert ratio >= 4.5, where
 
 
@@ -135,4 +113,4 @@ def test_a_page_that_asks_for_something_or_overflows_would_be_noticed(browser, t
     browser.open(file, 400)
     assert any("127.0.0.1:1" in text or "ERR_" in text for text in browser.complaints)
     assert browser.value("document.documentElement.scrollWidth") > 400
-    assert browser.value(OVERFLOWING)
+    assert browser.overflowing()

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.compile.report import scatter as module
-from isthmus.compile.report.scatter import BOTTOM, LEFT, MOST_TICKS, RIGHT, TOP, Point, linear_ticks, log_ticks, scatter
+from isthmus.compile.report.scatter import Point, scatter
+from isthmus.pages.axes import BOTTOM, LEFT, MOST_TICKS, RIGHT, TOP, WIDTH, linear_ticks, log_ticks
 
 SIZES = st.floats(1e-3, 1e12)
 VALUES = st.floats(-1e6, 1e6)
@@ -38,7 +39,7 @@ def test_no_two_labels_overlap_and_none_leaves_the_drawing(values):
             left = mark.label.x - {"start": 0.0, "end": width}[mark.label.anchor]
             middle = mark.label.y - module.LINE * 0.3
             boxes.append((left, middle - module.LINE / 2, left + width, middle + module.LINE / 2))
-    assert all(box[0] >= 0 and box[2] <= module.WIDTH for box in boxes)
+    assert all(box[0] >= 0 and box[2] <= WIDTH for box in boxes)
     for one, other in itertools.combinations(boxes, 2):
         assert one[0] >= other[2] - 1e-6 or other[0] >= one[2] - 1e-6 or one[1] >= other[3] - 1e-6 or other[1] >= one[3] - 1e-6
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +23,9 @@ from isthmus.compile.report.rows import (
     times,
     why,
 )
-from isthmus.compile.report.scatter import BOTTOM, HEIGHT, LEFT, RADIUS, READOUT, RIGHT, TOP, WIDTH, Plot, Point, scatter
-from isthmus.errors import PlatformError
+from isthmus.compile.report.scatter import Plot, Point, scatter
+from isthmus.pages.axes import FRAME
+from isthmus.pages.rendering import style, template
 from isthmus.release.manifest import EDGE, Candidate, Layer, Release
 from isthmus.sizing.advisor_requirements import in_bytes, plain
 
@@ -39,7 +39,6 @@ MATRIX_CELLS_SHOWN = 12_000
 CHANGES_SHOWN = 8
 # An axis of accuracy covers at least one point: three examples more or less must not look like a cliff.
 LEAST_ACCURACY_SPAN = 0.01
-FRAME = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM, "radius": RADIUS, "readout": READOUT}
 
 
 def html(release: Release, source_name: str) -> str:
@@ -70,7 +69,7 @@ def html(release: Release, source_name: str) -> str:
         layers=[(it.recipe, _layers(it.layers), len(it.layers)) for it in _chosen_first(release) if it.layers],
         source_matrix=_matrix(record.source_confusion, ()),
         matrices=_matrices(release),
-        css=_STYLE.read_text(encoding="utf-8"),
+        css=style() + _STYLE.read_text(encoding="utf-8"),
         share=share,
         points=points,
         size=size,
@@ -99,16 +98,8 @@ def ready() -> None:
     _template()
 
 
-@cache
 def _template() -> "Template":
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise PlatformError("the report page needs jinja2, which is not installed. Fix: pip install 'isthmus[cli]'") from error
-    loader = PackageLoader("isthmus.compile.report", ".")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).get_template(
-        "page.html.j2"
-    )
+    return template("isthmus.compile.report", "page.html.j2")
 
 
 def _chosen_first(release: Release) -> list[Candidate]:

@@ -8,15 +8,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 400, 362
-LEFT, RIGHT, TOP, BOTTOM = 52, 390, 12, 262
-READOUT = 311  # base line of the first of four lines of text, the values of the mark that is pointed at
-RADIUS = 6.0
+from isthmus.pages.axes import BOTTOM, LEFT, RADIUS, RIGHT, TOP, Tick, linear_ticks, log_ticks
+
 CHARACTER = 7.0  # mean width of the bold face of the labels
 LINE = 14.0
-MOST_TICKS = 6
-NARROW = 6.0  # an axis that spans a smaller factor than this has few round numbers of a logarithmic kind
-_DECADE_STEPS = ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,))
 _NEAR, _FAR = (14.0,), (26.0, 40.0, 56.0)
 # Directions in the order in which they are tried: beside the mark reads best.
 _AROUND = ((1, 0), (-1, 0), (0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7), (0, -1), (0, 1))
@@ -34,12 +29,6 @@ class Point:
     about: tuple[str, ...]
     chosen: bool = False
     x_to: float | None = None
-
-
-@dataclass(frozen=True)
-class Tick:
-    at: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -113,27 +102,6 @@ def _y_range(values: Sequence[float], least_span: float) -> tuple[float, float]:
     missing = max(least_span - (high - low), 0.0) or (0.0 if high > low else abs(high) or 1.0)
     low, high = low - missing / 2, high + missing / 2
     return low - 0.1 * (high - low), high + 0.1 * (high - low)
-
-
-def linear_ticks(low: float, high: float) -> list[float]:
-    """At most `MOST_TICKS` round values in [low, high], low < high: multiples of 1, 2 or 5 times a power of ten."""
-    step = 10.0 ** math.floor(math.log10((high - low) / MOST_TICKS))
-    step *= next(factor for factor in (1, 2, 5, 10) if math.floor(high / (step * factor)) - math.ceil(low / (step * factor)) < MOST_TICKS)
-    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """At most `MOST_TICKS` round values in [low, high], 0 < low < high, for a logarithmic axis."""
-    if high / low < NARROW:
-        return linear_ticks(low, high)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in _DECADE_STEPS:
-        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
-        if len(ticks) <= MOST_TICKS:
-            break
-    else:
-        ticks = ticks[:: math.ceil(len(ticks) / MOST_TICKS)]
-    return ticks if len(ticks) > 1 else linear_ticks(low, high)
 
 
 def _labelled(marks: Sequence[Mark], level: float | None) -> Iterator[Mark]:
