@@ -8,6 +8,7 @@ import pytest
 from isthmus import cloud, edge
 from isthmus.errors import SourceError
 from isthmus.release.manifest import EDGE, SERVING, FileEntry, Manifest, Record, Release, Timing, Variant
+from isthmus.sizing.fleet import FleetPlan
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 flatbuffer_utils = pytest.importorskip("ai_edge_litert.tools.flatbuffer_utils")
@@ -57,8 +58,12 @@ def test_a_release_for_servers_alone_is_served_and_refused_by_a_fleet(tmp_path: 
     assert "serving variant (float32): accuracy unknown (source unknown), 1.5 kB, one request p50 1.00 ms" in cloud._describe(
         release, "s.d"
     )
+
+    def never(_: Release) -> FleetPlan:
+        raise AssertionError("there is nothing to plan")
+
     with pytest.raises(SourceError, match=r"fleets\.cameras\.model: release sha256:.* was compiled for servers alone") as raised:
-        edge._describe(release, "fleets.cameras")
+        edge._judge(never, release, "fleets.cameras")
     (problem,) = raised.value.problems
     assert problem.expected == "a release with an edge variant"
     assert "CloudModelService" in problem.fix

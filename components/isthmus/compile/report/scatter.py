@@ -12,6 +12,7 @@ from isthmus.pages.axes import BOTTOM, LEFT, RADIUS, RIGHT, TOP, Tick, linear_ti
 
 CHARACTER = 7.0  # mean width of the bold face of the labels
 LINE = 14.0
+SMALLEST_SPAN = 1e-9
 _NEAR, _FAR = (14.0,), (26.0, 40.0, 56.0)
 # Directions in the order in which they are tried: beside the mark reads best.
 _AROUND = ((1, 0), (-1, 0), (0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7), (0, -1), (0, 1))
@@ -99,7 +100,8 @@ def scatter(
 
 def _y_range(values: Sequence[float], least_span: float) -> tuple[float, float]:
     low, high = min(values), max(values)
-    missing = max(least_span - (high - low), 0.0) or (0.0 if high > low else abs(high) or 1.0)
+    # What is all but 0 has no digits left to divide a span of its own size by.
+    missing = max(least_span - (high - low), 0.0) or (0.0 if high - low > SMALLEST_SPAN else max(abs(high), SMALLEST_SPAN))
     low, high = low - missing / 2, high + missing / 2
     return low - 0.1 * (high - low), high + 0.1 * (high - low)
 
