@@ -18,7 +18,7 @@ import pytest
 from benchmarks.throttle import throttled
 from typer.testing import CliRunner
 
-from isthmus.cli import batch, batch_run, on_kubernetes, on_local
+from isthmus.cli import batch, batch_run, on_kubernetes, on_local, reach
 from isthmus.cli.batch_files import Answers, open_examples, open_partial
 from isthmus.cli.batch_run import Job, Meter
 from isthmus.cli.main import app
@@ -49,8 +49,9 @@ def expected(x):
 
 @dataclass
 class Scorer:
-    """A predict server that works on one request at a time. fail: after so many rows, answer with this status from then on (0: no answer).
+    """A predict server that works on one request at a time.
 
+    fail_after: so many rows, it answers times_failing times with fail_status; 0: it closes the connection; −1: it never answers.
     rows: that it answered for.
     """
 
@@ -85,7 +86,9 @@ def handler(scorer: Scorer) -> type[BaseHTTPRequestHandler]:
             self.answer(*scorer.predict(self.rfile.read(int(self.headers["Content-Length"]))))
 
         def answer(self, status: int, content: dict) -> None:
-            if status:
+            if status < 0:
+                time.sleep(60)
+            elif status:
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(json.dumps(content).encode())
@@ -197,6 +200,19 @@ def test_what_a_lost_server_had_not_done_is_done_by_the_others_once(scorers, exa
     assert 300 <= found[0].rows < 1000
     assert sum(scorer.rows for scorer in found) == len(x), "a row was scored twice, or never"
     assert "was lost" in text
+
+
+def test_a_server_that_hangs_is_not_waited_for_again_and_again(scorers, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(reach, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(batch_run, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(batch_run, "_RETRY_PAUSES_SECONDS", (600,))
+    file, x = examples(1000)
+    found = scorers(Scorer(fail_after=100, fail_status=-1), Scorer())
+    code, text = run("m", "-i", file, "-o", tmp_path / "y.npy", *addresses(found), "--capacities", "declared", "--chunk-rows", "50")
+    assert code == 0, text
+    assert (np.load(tmp_path / "y.npy") == expected(x)).all()
+    assert "was lost" in text
+    assert "timed out" in text
 
 
 def test_with_every_server_lost_the_rest_is_done_later(scorers, examples, tmp_path):

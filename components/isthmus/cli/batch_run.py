@@ -30,6 +30,8 @@ _RECENT_CHUNKS = 17
 _WORTH_SECONDS = 1.0
 # A server that restarts needs longer, and its rows are better done by the others.
 _RETRY_PAUSES_SECONDS = (0.1, 0.4, 1.0)
+# A server that let a request wait for so long is not asked again.
+_PATIENCE_SECONDS = 10.0
 _SAVE_SECONDS = 5.0
 _LOOK_SECONDS = 0.2
 _LAST_ANSWERS_SECONDS = 5.0
@@ -239,7 +241,7 @@ class Job:
         return self._split.waiting(name) > 0
 
     def _ask(self, server: Server, rows: Rows) -> Mapping[str, object]:
-        body = {"inputs": self._examples.piece(rows)}
+        body, begin = {"inputs": self._examples.piece(rows)}, time.monotonic()
         for pause in (*_RETRY_PAUSES_SECONDS, None):
             try:
                 reply = server.way.call(self._path, body)
@@ -254,7 +256,7 @@ class Job:
                 problem = refusal(reply)
                 if reply.status < 500 and reply.status not in (408, 429):
                     raise PlatformError(f"{server.name} refuses rows {rows[0]} to {rows[1] - 1}: {problem}")
-            if pause is None or self._stop.wait(pause):
+            if pause is None or time.monotonic() - begin > _PATIENCE_SECONDS or self._stop.wait(pause):
                 break
         raise _LostError(problem)
 
