@@ -3,7 +3,8 @@
 Three embedded servers with the digits model, as the local platform starts them, each slowed down to a share of one core
 (`throttle.py`). `isthmus batch` scores the same file in turns by three splits: equal parts; formula 2 with the declared speeds;
 formula 2 with the speeds that it measures itself. An equal split ends with the slowest server, so formula 2 says what it takes more:
-max(T/3 / c_i) over T / Σc. Ratios are taken within a round. Also: a server that is killed in the middle of a job.
+max(T/3 / c_i) over T / Σc. Ratios are taken within a round. No split is
+corrected while it runs, so that each shows what it is worth by itself. Also: a server that is killed in the middle of a job.
 """
 
 import argparse
@@ -113,7 +114,7 @@ def job(way: str, running: Sequence[Running], shares: Sequence[float], scratch: 
         examples = open_examples(scratch / "big.npy", signature, folder)
         answers = Answers(output, folder, examples, signature, "", resume=False)
         rates = None if way == WAYS[2] else declared_rates(targets)
-        running_job = Job(f"v1/models/{MODEL}", servers, examples, answers, rates=rates)
+        running_job = Job(f"v1/models/{MODEL}", servers, examples, answers, rates=rates, corrects=False)
         done = running_job.run(lambda: look(running_job))
         answers.finish()
     if not done.plans:

@@ -18,7 +18,7 @@ import pytest
 from benchmarks.throttle import throttled
 from typer.testing import CliRunner
 
-from isthmus.cli import batch, batch_run, on_kubernetes, on_local
+from isthmus.cli import batch, batch_run, on_kubernetes, on_local, reach
 from isthmus.cli.batch_files import Answers, open_examples, open_partial
 from isthmus.cli.batch_run import Job, Meter
 from isthmus.cli.main import app
@@ -49,8 +49,9 @@ def expected(x):
 
 @dataclass
 class Scorer:
-    """A predict server that works on one request at a time. fail: after so many rows, answer with this status from then on (0: no answer).
+    """A predict server that works on one request at a time.
 
+    fail_after: so many rows, it answers times_failing times with fail_status; 0: it closes the connection; −1: it never answers.
     rows: that it answered for.
     """
 
@@ -85,7 +86,9 @@ def handler(scorer: Scorer) -> type[BaseHTTPRequestHandler]:
             self.answer(*scorer.predict(self.rfile.read(int(self.headers["Content-Length"]))))
 
         def answer(self, status: int, content: dict) -> None:
-            if status:
+            if status < 0:
+                time.sleep(60)
+            elif status:
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(json.dumps(content).encode())
@@ -145,7 +148,8 @@ def addresses(scorers, speeds=None):
     return [word for i, it in enumerate(scorers) for word in ("--servers", f"{it.url}={speeds[i]}" if speeds else it.url)]
 
 
-def test_the_rows_are_split_in_proportion_to_the_declared_speeds_and_answers_are_in_their_places(scorers, examples, tmp_path):
+def test_the_rows_are_split_in_proportion_to_the_declared_speeds_and_answers_are_in_their_places(scorers, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_run, "_WORTH_SECONDS", 1e9)  # nobody's part is corrected
     file, x = examples(7000)
     found = scorers(Scorer(), Scorer(), Scorer())
     code, text = run("m", "-i", file, "-o", tmp_path / "y.npy", *addresses(found, [4, 2, 1]), "--capacities", "declared")
@@ -157,16 +161,31 @@ def test_the_rows_are_split_in_proportion_to_the_declared_speeds_and_answers_are
     assert not (tmp_path / "y.npy.partial").exists()
 
 
-def test_servers_of_unequal_speed_are_measured_and_end_together_as_predicted(scorers, examples, tmp_path):
-    file, x = examples(5000)
-    found = scorers(Scorer(0.0005), Scorer(0.002))
+def test_servers_of_unequal_speed_are_measured_and_get_parts_by_their_rates(scorers, examples, tmp_path):
+    file, x = examples(1200)
+    found = scorers(Scorer(0.001), Scorer(0.005))
     code, text = run("m", "-i", file, "-o", tmp_path / "y.npy", *addresses(found), "--measure-seconds", "0.3", "--chunk-rows", "20")
     assert code == 0, text
     assert (np.load(tmp_path / "y.npy") == expected(x)).all()
     assert sum(scorer.rows for scorer in found) == len(x)
-    assert 2.5 < found[0].rows / found[1].rows < 5.5, text
+    assert found[0].rows > 1.5 * found[1].rows, text
     assert "measured capacities" in text
     assert "real makespan over predicted" in text
+
+
+@pytest.mark.parametrize("corrects", [True, False])
+def test_a_server_that_is_done_early_gets_rows_of_the_others(scorers, examples, tmp_path, monkeypatch, corrects):
+    monkeypatch.setattr(batch_run, "_WORTH_SECONDS", 0.05)
+    file, x = examples(1000)
+    found = scorers(Scorer(), Scorer(0.003))
+    rows = open_examples(file, ONE, tmp_path)
+    answers = Answers(tmp_path / "y.npy", tmp_path, rows, ONE, "", resume=False)
+    servers = [Server(f"s{i}", Direct(it.url)) for i, it in enumerate(found)]
+    job = Job("v1/models/m", servers, rows, answers, rates={"s0": 500, "s1": 500}, chunk_rows=10, corrects=corrects)
+    done = job.run()
+    assert sum(scorer.rows for scorer in found) == len(x)
+    assert [plan.is_correction for plan in done.plans[:2]] == [False, True][: 1 + corrects]
+    assert (found[1].rows < 500) == corrects
 
 
 @pytest.mark.parametrize("status", [503, 0])
@@ -181,6 +200,19 @@ def test_what_a_lost_server_had_not_done_is_done_by_the_others_once(scorers, exa
     assert 300 <= found[0].rows < 1000
     assert sum(scorer.rows for scorer in found) == len(x), "a row was scored twice, or never"
     assert "was lost" in text
+
+
+def test_a_server_that_hangs_is_not_waited_for_again_and_again(scorers, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(reach, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(batch_run, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(batch_run, "_RETRY_PAUSES_SECONDS", (600,))
+    file, x = examples(1000)
+    found = scorers(Scorer(fail_after=100, fail_status=-1), Scorer())
+    code, text = run("m", "-i", file, "-o", tmp_path / "y.npy", *addresses(found), "--capacities", "declared", "--chunk-rows", "50")
+    assert code == 0, text
+    assert (np.load(tmp_path / "y.npy") == expected(x)).all()
+    assert "was lost" in text
+    assert "timed out" in text
 
 
 def test_with_every_server_lost_the_rest_is_done_later(scorers, examples, tmp_path):
@@ -355,7 +387,7 @@ def test_chunks_grow_until_they_take_half_a_second_and_only_then_count():
         meter.note(rows, now, now + rows / 100)
         now += rows / 100
     assert meter.next_rows == 50
-    assert meter.rate_per_second(2.0) == pytest.approx(100)
+    assert meter.rate_per_second(2.0) == meter.recent_rate_per_second() == pytest.approx(100)
     assert meter.rate_per_second(3600) is None
 
 

@@ -21,9 +21,11 @@ def test_every_row_is_done_exactly_once_whatever_is_taken_shared_given_up_or_los
     capacities = dict(zip(names, speeds, strict=True))
     split, in_hand, done, shared = Split([(0, rows)], names), [], [], False
     while not split.is_done:
-        steps = ["take", *(["done", "done", "lose"] if in_hand else []), *([] if shared else ["share"])]
+        steps = ["take", *(["done", "done", "lose"] if in_hand else []), *(["recall"] if shared else ["share"])]
         step = dice.choice(steps)
-        if step == "share":
+        if step in ("share", "recall"):
+            if step == "recall":
+                split.recall()
             split.share(capacities)
             shared = True
         elif step == "take":

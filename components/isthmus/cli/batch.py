@@ -185,20 +185,22 @@ def report(done: Done, *, is_rate_known: bool) -> Group:
         name.append(" (lost)" if work.lost else "", style="red")
         table.add_row(name, predicted[0], _number(real), planned, str(work.rows), predicted[1], _number(work.seconds))
     lines = [f"{done.rows} rows in {_number(done.seconds)} s"]
-    for each in done.plans:
+    plans = [each for each in done.plans if not each.is_correction]
+    for each in plans:
         text = f"split at {_number(each.at_seconds)} s ({each.why})"
         if is_rate_known:
             text += f": predicted makespan {_number(each.makespan_seconds)} s"
             equal = each.plan.equal_split_seconds
             text += f", an equal split {_number(each.at_seconds + equal)} s" if equal is not None else ""
         lines.append(text)
-    if not done.plans:
+    if corrections := len(done.plans) - len(plans):
+        lines.append(f"rates changed: {corrections} times a server was done early and got rows of the others")
+    if not plans:
         lines.append("done while the capacities were measured: each server took the next rows as it got free")
-    elif is_rate_known:
-        last = done.plans[-1].makespan_seconds
-        lines.append(f"real makespan over predicted: {done.seconds / last:.2f}" if last else "")
+    elif is_rate_known and plans[-1].makespan_seconds:
+        lines.append(f"real makespan over predicted: {done.seconds / plans[-1].makespan_seconds:.2f}")
     lines += [f"{work.server.name} was lost: {work.lost}" for work in done.works if work.lost]
-    return Group(table, *(Text(line) for line in lines if line))
+    return Group(table, *(Text(line) for line in lines))
 
 
 def _number(value: float | None) -> str:

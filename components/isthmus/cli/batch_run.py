@@ -1,11 +1,13 @@
 """A batch job while it runs: threads that keep every server busy, and one split by formula 2 that says who does which rows.
 
 A job begins by measuring: each server takes the next rows as it gets free, with chunks that grow until one takes about half a
-second. As soon as every server's rate is known, the rest is split in proportion; what a lost server leaves is split again.
+second. As soon as every server's rate is known, the rest is split in proportion; what a lost server leaves is split again. Where rates
+change later, a server that is done while others have work waiting gets some of it: a correction, by the same formula.
 """
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,8 +25,13 @@ _GROWTH = 4
 _MOST_NUMBERS = 2_000_000
 _MOST_ROWS = 65_536
 _MEASURED_CHUNKS = 4
+_RECENT_CHUNKS = 17
+# Of waiting work at one server, for another that has none: less is not worth a correction.
+_WORTH_SECONDS = 1.0
 # A server that restarts needs longer, and its rows are better done by the others.
 _RETRY_PAUSES_SECONDS = (0.1, 0.4, 1.0)
+# A server that let a request wait for so long is not asked again.
+_PATIENCE_SECONDS = 10.0
 _SAVE_SECONDS = 5.0
 _LOOK_SECONDS = 0.2
 _LAST_ANSWERS_SECONDS = 5.0
@@ -32,7 +39,7 @@ _LAST_ANSWERS_SECONDS = 5.0
 
 @dataclass
 class Work:
-    """One server's part. planned_rows, planned_seconds: by the latest split, from the job's begin; None before one.
+    """One server's part. planned_rows, planned_seconds: by the latest split that is no correction, from the job's begin; None before one.
 
     lost: why it was given up; empty: it was not.
     """
@@ -48,12 +55,16 @@ class Work:
 
 @dataclass(frozen=True)
 class Planned:
-    """One split. at_seconds: from the job's begin, as all times. why: in words. rates: rows per second, by server."""
+    """One split. at_seconds: from the job's begin, as all times. why: in words. rates: rows per second, by server.
+
+    is_correction: rates changed after the split before it.
+    """
 
     at_seconds: float
     why: str
     rates: Mapping[str, float]
     plan: DivisionPlan
+    is_correction: bool = False
 
     @property
     def makespan_seconds(self) -> float:
@@ -76,26 +87,33 @@ class Meter:
 
     most_rows: int
     next_rows: int = 1
+    _since: float | None = None
     _rows: int = 0
     _chunks: int = 0
-    _since: float | None = field(default=None)
-    _until: float = 0.0
+    _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_RECENT_CHUNKS))
 
     def note(self, rows: int, started: float, ended: float) -> None:
         """A chunk that was answered. Those before the first one of full size do not count: they only warm up."""
         seconds = max(ended - started, 1e-6)
         if self._since is not None:
-            self._rows, self._chunks, self._until = self._rows + rows, self._chunks + 1, ended
+            self._rows, self._chunks = self._rows + rows, self._chunks + 1
+            self._recent.append((ended, rows))
         elif seconds >= _CHUNK_SECONDS / 2 or rows >= self.most_rows:
             self._since = ended
+            self._recent.append((ended, rows))
         fitting = round(rows * _CHUNK_SECONDS / seconds)
         self.next_rows = max(1, min(fitting, rows * _GROWTH, self.most_rows))
 
-    def rate_per_second(self, window_seconds: float = 0.0) -> float | None:
-        """None before enough chunks and so many seconds."""
-        if self._since is None or self._chunks < _MEASURED_CHUNKS or self._until - self._since < window_seconds:
+    def rate_per_second(self, window_seconds: float) -> float | None:
+        """Of all chunks that count. None before enough of them and so many seconds."""
+        seconds = self._recent[-1][0] - self._since if self._since is not None else 0.0
+        return self._rows / seconds if self._chunks >= _MEASURED_CHUNKS and seconds >= window_seconds else None
+
+    def recent_rate_per_second(self) -> float | None:
+        """Of the latest chunks."""
+        if self._chunks < _MEASURED_CHUNKS:
             return None
-        return self._rows / (self._until - self._since)
+        return sum(rows for _, rows in list(self._recent)[1:]) / (self._recent[-1][0] - self._recent[0][0])
 
 
 class _LostError(Exception):
@@ -115,11 +133,13 @@ class Job:
         rates: Mapping[str, float] | None = None,
         measure_seconds: float = 2.0,
         chunk_rows: int | None = None,
+        corrects: bool = True,
     ) -> None:
         """model_path: v1/models/NAME. rates: rows per second by server, to split by at once; None: they are measured, for
-        measure_seconds after chunks have grown to their size. chunk_rows: the most in one request."""
+        measure_seconds after chunks have grown to their size. chunk_rows: the most in one request. corrects: whether a server that
+        is done early gets work of the others."""
         self._path, self._examples, self._answers = f"{model_path}:predict", examples, answers
-        self._rates, self._window = rates, measure_seconds
+        self._rates, self._window, self._corrects = rates, measure_seconds, corrects
         self.works = {server.name: Work(server) for server in servers}
         todo = missing(answers.done, examples.rows)
         self.rows = count(todo)
@@ -144,7 +164,7 @@ class Job:
         threads = [threading.Thread(target=self._lane, args=(name,), daemon=True) for name in self._lanes()]
         with self._changed:
             if self._rates is not None:
-                self._share("declared capacities")
+                self._share("declared capacities", self._rates)
         for thread in threads:
             thread.start()
         try:
@@ -204,11 +224,24 @@ class Job:
             while not self._is_over() and name in self._split.servers:
                 if rows := self._split.take(name, self._meters[name].next_rows):
                     return rows
-                self._changed.wait()
+                if not self._correct(name):
+                    self._changed.wait()
         return None
 
+    def _correct(self, name: str) -> bool:
+        """Whether the server, which has nothing to do, got some of the others' work."""
+        if not (self._corrects and self.plans and self._split.servers != (name,)):
+            return False
+        rates = self._recent_rates()
+        if not rates or max(self._split.waiting(other) / rates[other] for other in self._split.servers) < _WORTH_SECONDS:
+            return False
+        self._split.recall()
+        self._share(f"{name} was done early", rates, is_correction=True)
+        self._changed.notify_all()
+        return self._split.waiting(name) > 0
+
     def _ask(self, server: Server, rows: Rows) -> Mapping[str, object]:
-        body = {"inputs": self._examples.piece(rows)}
+        body, begin = {"inputs": self._examples.piece(rows)}, time.monotonic()
         for pause in (*_RETRY_PAUSES_SECONDS, None):
             try:
                 reply = server.way.call(self._path, body)
@@ -223,7 +256,7 @@ class Job:
                 problem = refusal(reply)
                 if reply.status < 500 and reply.status not in (408, 429):
                     raise PlatformError(f"{server.name} refuses rows {rows[0]} to {rows[1] - 1}: {problem}")
-            if pause is None or self._stop.wait(pause):
+            if pause is None or time.monotonic() - begin > _PATIENCE_SECONDS or self._stop.wait(pause):
                 break
         raise _LostError(problem)
 
@@ -247,26 +280,31 @@ class Job:
                 reasons = "\n".join(f"{it.server.name}: {it.lost}" for it in self.works.values())
                 self._failure = self._failure or PlatformError(f"all servers are lost:\n{reasons}")
             elif self.plans:
-                self._share(f"{name} was lost")
+                last = self.plans[-1].rates
+                self._share(f"{name} was lost", self._recent_rates() or {other: last[other] for other in self._split.servers})
             else:
                 self._share_if_measured()
             self._changed.notify_all()
 
     def _share_if_measured(self) -> None:
         if not self.plans and self._split.free and self._split.servers:
-            rates = [self._meters[name].rate_per_second(self._window) for name in self._split.servers]
-            if all(rates):
-                self._share("measured capacities")
+            names = self._split.servers
+            rates = {name: rate for name in names if (rate := self._meters[name].rate_per_second(self._window))}
+            if len(rates) == len(names):
+                self._share("measured capacities", rates)
 
-    def _share(self, why: str) -> None:
+    def _recent_rates(self) -> dict[str, float]:
+        """By the latest chunks; empty where not every server has had enough: a rate of another kind says nothing beside these."""
         names = self._split.servers
-        measured = {name: rate for name in names if (rate := self._meters[name].rate_per_second())}
-        # Of one kind only: a rate of single rows says nothing beside one of chunks.
-        rates = measured if len(measured) == len(names) else {**(self._rates or {}), **(self.plans[-1].rates if self.plans else {})}
-        rates = {name: rates[name] for name in names}
+        measured = {name: rate for name in names if (rate := self._meters[name].recent_rate_per_second())}
+        return measured if len(measured) == len(names) else {}
+
+    def _share(self, why: str, rates: Mapping[str, float], *, is_correction: bool = False) -> None:
         plan, at = self._split.share(rates), time.monotonic() - self._begin
-        self.plans.append(Planned(at, why, rates, plan))
-        for name, rate, part, already in zip(names, plan.capacities_per_second, plan.parts, plan.already, strict=True):
+        self.plans.append(Planned(at, why, rates, plan, is_correction))
+        if is_correction:
+            return
+        for name, rate, part, already in zip(self._split.servers, plan.capacities_per_second, plan.parts, plan.already, strict=True):
             work = self.works[name]
             work.rate_per_second, work.planned_rows = rate, work.rows + int(part + already)
             work.planned_seconds = at + (part + already) / rate

@@ -39,9 +39,13 @@ class Split:
     def is_done(self) -> bool:
         return not self._free and not any(self._waiting.values()) and not any(self._in_hand.values())
 
+    def waiting(self, server: str) -> int:
+        """Rows that wait for the server: it has not got them yet."""
+        return count(self._waiting.get(server, ()))
+
     def rest(self, server: str) -> int:
         """Rows that the server still has to do."""
-        return count(self._waiting.get(server, ())) + count(self._in_hand[server])
+        return self.waiting(server) + count(self._in_hand[server])
 
     def take(self, server: str, most: int) -> Rows | None:
         """Up to `most` ≥ 1 rows into the server's hands; None where there are none for it now. Before anything is shared, whoever
@@ -68,6 +72,12 @@ class Split:
         its until they are done or given up, too. Raises ValueError where the rows were not in its hands."""
         self._in_hand[server].remove(rows)
         self._free.extend((rows, *self._waiting.pop(server, ())))
+
+    def recall(self) -> None:
+        """What waits for the servers is free again, to be shared anew."""
+        for queue in self._waiting.values():
+            self._free.extend(queue)
+            queue.clear()
 
     def share(self, capacities_per_second: Mapping[str, float]) -> DivisionPlan:
         """Gives all free rows out by formula 2: parts and times are for the servers in their order, beside what they have.
