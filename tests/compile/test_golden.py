@@ -14,6 +14,7 @@ from isthmus.compile.golden import (
     choose_golden,
     difference,
     golden_json,
+    golden_rows,
     golden_tolerance,
     largest_difference,
     mean_difference,
@@ -92,4 +93,30 @@ def test_differences_of_several_outputs_are_taken_together() -> None:
     assert largest_difference(expected, found) == 0.5
     assert mean_difference(expected, found) == 0.125
     assert largest_difference(expected, {"a": found["a"]}) == math.inf
-    assert largest_difference({"a": expected["a"][:1]}, {"a": np.vstack([expected["a"], [[9.0, 9.0]]])}) == 0  # the first examples alone
+
+
+def _classes(answers: NDArray[np.float32]) -> Evaluation:
+    return Evaluation({"x": np.arange(len(answers), dtype=np.float32)[:, None]}, np.zeros(len(answers), np.int64), "y")
+
+
+def test_golden_vectors_are_what_the_source_is_sure_of_in_as_many_classes_as_there_are() -> None:
+    sure = np.array([0.5, 0.9, 0.7, 0.99, 0.6, 0.8, 0.95, 0.55, 0.85, 0.65, 0.75, 0.98], np.float32)
+    answers = np.stack([sure, 1 - sure, np.zeros_like(sure)], axis=1)
+    answers[[1, 5, 7]] = answers[[1, 5, 7]][:, [2, 1, 0]]  # answered as the third class
+    assert golden_rows(_classes(answers), {"y": answers}).tolist() == [3, 1, 11, 5, 6, 7, 8, 10]
+
+
+def test_an_example_that_the_source_is_torn_about_does_not_loosen_the_tolerance() -> None:
+    """A variant that answers the other way where the source has 0.51 against 0.49: the first eight would allow any answer."""
+    answers = np.tile(np.array([[0.98, 0.02], [0.03, 0.97]], np.float32), (8, 1))
+    answers[2] = [0.51, 0.49]
+    variant = answers.copy()
+    variant[2] = [0.1, 0.9]
+    rows = golden_rows(_classes(answers), {"y": answers})
+    assert golden_tolerance(3, [difference(answers[:GOLDEN_EXAMPLES], variant[:GOLDEN_EXAMPLES])]) > 1
+    assert golden_tolerance(3, [difference(answers[rows], variant[rows])]) < 0.01
+
+
+@pytest.mark.parametrize("outputs", [np.array([[0.9], [0.2], [0.4]], np.float32), np.array([[1, np.nan], [3, 1], [0, 1]], np.float32)])
+def test_one_probability_and_answers_that_are_no_numbers_have_golden_vectors_too(outputs: NDArray[np.float32]) -> None:
+    assert sorted(golden_rows(_classes(outputs), {"y": outputs})) == [0, 1, 2]

@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.compile.evaluation import Arrays, Evaluation
+from isthmus.compile.metrics import METRICS
 
 GOLDEN_EXAMPLES = 8
 DECIMALS = 3
 """Decimals of outputs that are at most 1; fewer for larger ones."""
+CERTAINTY_DECIMALS = 2
 TOLERANCE_MARGIN = 4
 MIN_TOLERANCE_STEPS = 2
 
@@ -27,11 +29,12 @@ MIN_TOLERANCE_STEPS = 2
 @dataclass(frozen=True)
 class Golden:
     """inputs: by name, [examples, …]. answers: the source model's outputs by name, as they came. decimals: that floats among them
-    are rounded to; negative for large ones."""
+    are rounded to; negative for large ones. rows: which of the evaluation's examples they are."""
 
     inputs: dict[str, NDArray[Any]]
     answers: dict[str, NDArray[Any]]
     decimals: int
+    rows: NDArray[np.intp]
 
     @property
     def outputs(self) -> dict[str, NDArray[Any]]:
@@ -42,13 +45,40 @@ class Golden:
         }
 
 
+def golden_rows(evaluation: Evaluation, answers: Arrays) -> NDArray[np.intp]:
+    """Which examples are the golden ones: of different answered classes, those that the source is surest of; without classes, the first.
+
+    A compressed variant may well answer differently where the source itself is torn. As golden vectors such examples would ask for a
+    tolerance under which a broken file passes, too.
+
+    Args:
+        answers: the source model's to all examples, each asked alone.
+    """
+    count = min(GOLDEN_EXAMPLES, len(next(iter(answers.values()))))
+    if evaluation.labels is None or not METRICS[evaluation.metric].of_classes:
+        return np.arange(count)
+    scores = answers[evaluation.output].astype(np.float64)
+    if scores.shape[1] == 1:
+        scores = np.hstack([1 - scores, scores])
+    second, first = np.partition(scores, -2, axis=1)[:, -2:].T
+    # Rounded far above the last bits, in which processors differ.
+    lead = np.round(np.nan_to_num(first - second, nan=-1.0), CERTAINTY_DECIMALS)
+    answered = scores.argmax(axis=1)
+    order = np.lexsort((-lead, answered))  # by class, the surest first; equals stay in their order
+    begins = np.flatnonzero(np.diff(answered[order], prepend=-1))
+    rank = np.empty(len(order), np.intp)
+    rank[order] = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
+    return np.asarray(np.lexsort((answered, -lead, rank))[:count])
+
+
 def choose_golden(evaluation: Evaluation, answers: Arrays) -> Golden:
-    """The first GOLDEN_EXAMPLES examples of the evaluation. answers: the source model's to all of them, each asked alone."""
-    inputs = {name: values[:GOLDEN_EXAMPLES] for name, values in evaluation.inputs.items()}
-    answers = {name: values[:GOLDEN_EXAMPLES] for name, values in answers.items()}
+    """The golden vectors. answers: the source model's to all examples of the evaluation, each asked alone."""
+    rows = golden_rows(evaluation, answers)
+    inputs = {name: values[rows] for name, values in evaluation.inputs.items()}
+    answers = {name: values[rows] for name, values in answers.items()}
     finite = [float(np.abs(v[np.isfinite(v)]).max(initial=0)) for v in answers.values() if _is_float(v)]
     largest = max(finite, default=1.0)
-    return Golden(inputs, answers, DECIMALS - math.ceil(math.log10(largest)) if largest > 1 else DECIMALS)
+    return Golden(inputs, answers, DECIMALS - math.ceil(math.log10(largest)) if largest > 1 else DECIMALS, rows)
 
 
 def _is_float(values: NDArray[Any]) -> bool:
@@ -74,8 +104,8 @@ def _gap(expected: NDArray[Any], found: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def largest_difference(expected: Arrays, found: Arrays) -> float:
-    """Over all outputs, by name. Infinite where one is missing or odd. Examples beyond the expected ones do not count."""
-    return max(difference(values, found[name][: len(values)]) if name in found else math.inf for name, values in expected.items())
+    """Over all outputs, by name. Infinite where one is missing or odd."""
+    return max(difference(values, found[name]) if name in found else math.inf for name, values in expected.items())
 
 
 def mean_difference(expected: Arrays, found: Arrays) -> float:

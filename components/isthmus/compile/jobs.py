@@ -114,7 +114,7 @@ def prepare(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
             evaluation.score(answers),
             evaluation.confusion(answers),
             None if served is None else evaluation.score(served),
-            None if served is None else largest_difference(golden.answers, served),
+            None if served is None else largest_difference(golden.answers, {name: values[golden.rows] for name, values in served.items()}),
             golden.decimals,
             tuple(recipe.text for recipe in recipes),
             None if served is None or recipes else _served_alone(task, recipe, evaluation, answers, served),
