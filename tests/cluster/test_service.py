@@ -1,5 +1,6 @@
 """A service on a real cluster, from the first preview to the last object: one stack, in this order."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def stack(make_project, place, bucket):
 def test_a_preview_shows_the_plan_and_makes_nothing(stack, place):
     done = stack.preview()
     assert done.code == 0, done
-    assert "M/M/c: λ = 20/s" in done
+    assert re.search(r"M/G/c, scv [\d.]+: λ = 20/s", done), done
     assert "autoscaler: 2 to 4 replicas" in done
     assert place.kubectl("get", "namespace", NAMESPACE, check=False).startswith("Error from server (NotFound)")
 

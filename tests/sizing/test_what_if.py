@@ -53,7 +53,7 @@ def test_along_the_curve_cost_and_p95_never_fall(inputs):
     costs = [point.cost for point in points if point.cost is not None]
     assert costs == sorted(costs)
     p95 = [point.p95_ms for point in points if point.p95_ms is not None]
-    assert all(later >= earlier * (1 - 1e-9) for earlier, later in itertools.pairwise(p95))
+    assert all(later >= earlier * (1 - 1e-3) for earlier, later in itertools.pairwise(p95))
     # Once they cannot keep up, they never can again.
     reach = [point.p95_ms is not None for point in points]
     assert reach == sorted(reach, reverse=True)
@@ -83,7 +83,7 @@ def test_the_curve_is_the_plan_at_its_own_demand():
     for inputs in (INPUTS, ZONES, NAMED):
         plan = plan_service(inputs)
         (point,) = [it for it in curve(plan, Scenario()) if it.requests_per_second == inputs.requests_per_second]
-        assert point.p95_ms == plan.part.p95_ms
+        assert point.p95_ms == pytest.approx(plan.part.p95_ms, rel=1e-3)
         assert point.cost == pytest.approx(plan.cost.total)
 
 

@@ -1,5 +1,6 @@
 """`isthmus plan`: the plan of what is deployed, each number's arithmetic, and what would be if. It reads the state and asks nobody."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,9 @@ def command(
 ) -> None:
     """Show the plan of what is deployed: servers, p95, load, cost; and what would be if."""
     from isthmus.cli.stack_state import reading
+
+    # numpy's threads, for matrices that are not here, take longer to start than all of the arithmetic.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     with reading(stack) as read:  # half a second, in which this process loads the arithmetic
         from rich.console import Console

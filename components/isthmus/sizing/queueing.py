@@ -92,15 +92,24 @@ def response_time_tails(
 
 
 def response_time_quantile_ms(
-    quantile: float, servers: int, arrivals_per_second: float, service_rate_per_second: float, scv: float = 1.0
+    quantile: float,
+    servers: int,
+    arrivals_per_second: float,
+    service_rate_per_second: float,
+    scv: float = 1.0,
+    *,
+    relative_width: float = _RELATIVE_WIDTH,
 ) -> float:
     """The time in milliseconds within which that share of the requests (0 < quantile < 1) is answered.
+
+    Args:
+        relative_width: how closely it is found; a drawing needs less than a plan.
 
     Raises:
         ValueError: as `response_time_tail`, or a quantile outside (0, 1).
     """
     tail = _tail(servers, arrivals_per_second, service_rate_per_second, scv)
-    return _quantile_ms(quantile, tail, 1000 / service_rate_per_second)
+    return _quantile_ms(quantile, tail, 1000 / service_rate_per_second, relative_width)
 
 
 def service_time_quantile_ms(quantile: float, service_rate_per_second: float, scv: float = 1.0) -> float:
@@ -140,14 +149,14 @@ def _tail(servers: int, arrivals: float, mu: float, scv: float) -> Callable[[flo
     return exact
 
 
-def _quantile_ms(quantile: float, tail_at: Callable[[float], float], start_ms: float) -> float:
+def _quantile_ms(quantile: float, tail_at: Callable[[float], float], start_ms: float, relative_width: float = _RELATIVE_WIDTH) -> float:
     if not 0 < quantile < 1:
         raise ValueError(f"a quantile lies between 0 and 1, not at {quantile}")
     tail = 1 - quantile
     low, high = 0.0, start_ms
     while tail_at(high) > tail:
         low, high = high, high * 2
-    while high - low > _RELATIVE_WIDTH * high:
+    while high - low > relative_width * high:
         middle = (low + high) / 2
         if tail_at(middle) > tail:
             low = middle

@@ -24,6 +24,8 @@ CURVE_POINTS = 61
 # A curve ends at twice the demand, and beyond what the deployed servers carry, so that one sees where they break.
 _FACTOR_SHOWN, _CARRIED_SHOWN = 2.0, 1.25
 _STEPS = 50
+# A thousandth of an axis is less than a line is wide.
+_DRAWN_WIDTH = 1e-4
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def ask(deployed: ServicePlan, scenario: Scenario, path: str = "") -> Answer:
     )
 
 
-def _predict(deployed: ServicePlan, serving: int, rate: float) -> tuple[float | None, float | None]:
+def _predict(deployed: ServicePlan, serving: int, rate: float, **precision: float) -> tuple[float | None, float | None]:
     """Utilisation and p95 of so many of the deployed servers at that demand; None where they cannot keep up."""
     inputs = deployed.inputs
     if deployed.unequal:
@@ -199,7 +201,7 @@ def _predict(deployed: ServicePlan, serving: int, rate: float) -> tuple[float | 
     mu = inputs.service_rate_per_second
     if serving < 1 or rate / mu >= serving:
         return None, None
-    return rate / (serving * mu), response_time_quantile_ms(OBJECTIVE_QUANTILE, serving, rate, mu, inputs.scv)
+    return rate / (serving * mu), response_time_quantile_ms(OBJECTIVE_QUANTILE, serving, rate, mu, inputs.scv, **precision)
 
 
 def carried_per_second(deployed: ServicePlan, serving: int) -> float:
@@ -230,7 +232,7 @@ def curve(deployed: ServicePlan, scenario: Scenario, points: int = CURVE_POINTS)
     for rate in rates:
         # Servers that are named cost what they cost, as far as they carry; others are planned anew.
         replicas, cost = _cost_at(applied, rate) if not inputs.speeds or rate <= everything else (None, None)
-        found.append(CurvePoint(rate, _predict(deployed, serving, rate)[1], replicas, cost))
+        found.append(CurvePoint(rate, _predict(deployed, serving, rate, relative_width=_DRAWN_WIDTH)[1], replicas, cost))
     return found
 
 
