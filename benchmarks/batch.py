@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from serving_processes import MODEL, Running, server
-from throttle import throttled
+from throttle import in_turn
 
 from isthmus.cli.batch import Targets, declared_rates, ready
 from isthmus.cli.batch_files import Answers, open_examples, open_partial
@@ -40,7 +40,7 @@ WAYS = ("equal split", "declared speeds", "measured speeds")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=60_000)
+    parser.add_argument("--rows", type=int, default=40_000)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.4, 0.2, 0.1])
     options = parser.parse_args()
     request = CompileRequest(MODEL, f"models/{MODEL}", "int8", base_directory=REPOSITORY)
@@ -51,8 +51,7 @@ def main() -> None:
         for one in running:
             stack.callback(one.close)
             one.wait()
-        for one, share in zip(running, options.shares, strict=True):
-            stack.enter_context(throttled(one.pid, share))
+        stack.enter_context(in_turn({one.pid: share for one, share in zip(running, options.shares, strict=True)}))
         with np.load(REPOSITORY / "models" / MODEL / "evaluation.npz") as data:
             images = data["x"]
         np.save(scratch / "big.npy", np.resize(images, (options.rows, *images.shape[1:])))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.throttle import throttled
+from benchmarks.throttle import in_turn
 from typer.testing import CliRunner
 
 from isthmus.cli import batch, batch_run, on_kubernetes, on_local, reach
@@ -381,13 +381,12 @@ def test_a_job_holds_a_few_chunks_in_memory_not_its_files(tmp_path):
 
 
 def test_chunks_grow_until_they_take_half_a_second_and_only_then_count():
-    meter, now = Meter(most_rows=1000), 0.0
+    meter = Meter(most_rows=1000, lanes=2)
+    meter.note(1, 0.2)  # the first request takes long
     for _ in range(12):
-        rows = meter.next_rows
-        meter.note(rows, now, now + rows / 100)
-        now += rows / 100
+        meter.note(meter.next_rows, meter.next_rows / 100)
     assert meter.next_rows == 50
-    assert meter.rate_per_second(2.0) == meter.recent_rate_per_second() == pytest.approx(100)
+    assert meter.rate_per_second(2.0) == meter.recent_rate_per_second() == pytest.approx(200), "two lanes of 100 each"
     assert meter.rate_per_second(3600) is None
 
 
@@ -428,7 +427,7 @@ def test_real_servers_of_unequal_speed_of_which_one_is_killed_answer_every_row_o
             if not absent:
                 break
         time.sleep(0.1)
-    with open_partial(tmp_path / "y.npy", resume=False) as folder, throttled(slow.pid, 0.5):
+    with open_partial(tmp_path / "y.npy", resume=False) as folder, in_turn({slow.pid: 0.5}):
         rows = open_examples(file, signature, folder)
         answers = Answers(tmp_path / "y.npy", folder, rows, signature, "", resume=False)
         job = Job("v1/models/m", found.servers, rows, answers, measure_seconds=0.5, chunk_rows=500)

@@ -25,7 +25,7 @@ _GROWTH = 4
 _MOST_NUMBERS = 2_000_000
 _MOST_ROWS = 65_536
 _MEASURED_CHUNKS = 4
-_RECENT_CHUNKS = 17
+_RECENT_CHUNKS = 16
 # Of waiting work at one server, for another that has none: less is not worth a correction.
 _WORTH_SECONDS = 1.0
 # A server that restarts needs longer, and its rows are better done by the others.
@@ -83,37 +83,39 @@ class Done:
 
 @dataclass
 class Meter:
-    """How fast one server is, and how many rows its next chunk has. Times as of time.monotonic()."""
+    """How fast one server is, and how many rows its next chunk has.
+
+    Its lanes are busy all the time, so that its rate is theirs by Little's law: lanes over the mean time of a row in a request.
+    """
 
     most_rows: int
+    lanes: int = 1
     next_rows: int = 1
-    _since: float | None = None
+    _is_warm: bool = False
     _rows: int = 0
     _chunks: int = 0
-    _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_RECENT_CHUNKS))
+    _seconds: float = 0.0
+    _recent: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_RECENT_CHUNKS))
 
-    def note(self, rows: int, started: float, ended: float) -> None:
-        """A chunk that was answered. Those before the first one of full size do not count: they only warm up."""
-        seconds = max(ended - started, 1e-6)
-        if self._since is not None:
-            self._rows, self._chunks = self._rows + rows, self._chunks + 1
-            self._recent.append((ended, rows))
-        elif seconds >= _CHUNK_SECONDS / 2 or rows >= self.most_rows:
-            self._since = ended
-            self._recent.append((ended, rows))
-        fitting = round(rows * _CHUNK_SECONDS / seconds)
-        self.next_rows = max(1, min(fitting, rows * _GROWTH, self.most_rows))
+    def note(self, rows: int, seconds: float) -> None:
+        """A chunk that was answered after so long. Those up to the first one of full size do not count: they only warm up."""
+        seconds = max(seconds, 1e-6)
+        if self._is_warm:
+            self._rows, self._chunks, self._seconds = self._rows + rows, self._chunks + 1, self._seconds + seconds
+            self._recent.append((rows, seconds))
+        self._is_warm |= seconds >= _CHUNK_SECONDS / 2 or rows >= self.most_rows
+        self.next_rows = max(1, min(round(rows * _CHUNK_SECONDS / seconds), rows * _GROWTH, self.most_rows))
 
     def rate_per_second(self, window_seconds: float) -> float | None:
         """Of all chunks that count. None before enough of them and so many seconds."""
-        seconds = self._recent[-1][0] - self._since if self._since is not None else 0.0
-        return self._rows / seconds if self._chunks >= _MEASURED_CHUNKS and seconds >= window_seconds else None
+        is_enough = self._chunks >= _MEASURED_CHUNKS and self._seconds >= window_seconds * self.lanes
+        return self.lanes * self._rows / self._seconds if is_enough else None
 
     def recent_rate_per_second(self) -> float | None:
         """Of the latest chunks."""
         if self._chunks < _MEASURED_CHUNKS:
             return None
-        return sum(rows for _, rows in list(self._recent)[1:]) / (self._recent[-1][0] - self._recent[0][0])
+        return self.lanes * sum(rows for rows, _ in self._recent) / sum(seconds for _, seconds in self._recent)
 
 
 class _LostError(Exception):
@@ -145,7 +147,7 @@ class Job:
         self.rows = count(todo)
         self._split = Split(todo, self.works)
         fitting = max(1, min(_MOST_ROWS, _MOST_NUMBERS // max(1, examples.numbers_per_row)))
-        self._meters = {name: Meter(min(chunk_rows or fitting, fitting)) for name in self.works}
+        self._meters = {name: Meter(min(chunk_rows or fitting, fitting), work.server.lanes) for name, work in self.works.items()}
         self.plans: list[Planned] = []
         self._changed, self._stop = threading.Condition(), threading.Event()
         self._failure: BaseException | None = None
@@ -265,7 +267,7 @@ class Job:
         with self._changed:
             self._split.done(name, rows)
             self._answers.done.append(rows)
-            self._meters[name].note(rows[1] - rows[0], started, now)
+            self._meters[name].note(rows[1] - rows[0], now - started)
             work = self.works[name]
             work.rows, work.seconds = work.rows + rows[1] - rows[0], now - self._begin
             self._share_if_measured()
