@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import requests
 import urllib3
 from pydantic_core import from_json, to_json
@@ -129,7 +128,7 @@ class Server:
 
 def encoded(body: Any) -> bytes:
     """JSON as model servers read it: with NaN and Infinity, arrays as lists. Seven times as fast as the standard library's."""
-    return to_json(body, inf_nan_mode="constants", fallback=np.ndarray.tolist)
+    return to_json(body, inf_nan_mode="constants", fallback=lambda array: array.tolist())  # numpy itself is loaded by those who have arrays
 
 
 def _distrust(url: str, error: Exception, ca: Path | None) -> str:
