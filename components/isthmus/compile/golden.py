@@ -68,7 +68,7 @@ def golden_rows(evaluation: Evaluation, answers: Arrays) -> NDArray[np.intp]:
     begins = np.flatnonzero(np.diff(answered[order], prepend=-1))
     rank = np.empty(len(order), np.intp)
     rank[order] = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
-    return np.asarray(np.lexsort((answered, -lead, rank))[:count])
+    return np.sort(np.lexsort((answered, -lead, rank))[:count])
 
 
 def choose_golden(evaluation: Evaluation, answers: Arrays) -> Golden:

@@ -88,7 +88,7 @@ def test_a_missing_or_changed_object_is_drift_that_creating_again_mends(
     plugin: Any, inputs: dict[str, Any], store: dict[str, str], bucket: str
 ) -> None:
     bundle = plugin.create("SignedBundle", inputs)
-    (model,) = [key for key in opened(store, bucket).list("") if key.endswith(".tflite")]
+    (model,) = [key for key in opened(store, bucket).list("") if key.endswith("model.tflite.zlib")]
     size = opened(store, bucket).size_bytes(model) or 0
     for damage in (lambda: opened(store, bucket).delete([model]), lambda: opened(store, bucket).put(model, b"x" * size)):
         damage()
