@@ -5,7 +5,8 @@ Measured with the real engine, in a project of the benchmark's own:
 - cold: nothing compiled yet (TensorFlow is imported, the model built, converted, measured);
 - warm: the release is in the cache;
 - by hand: the same program with the compiled values written in, so that nothing is hashed or looked up;
-- up with no change, on the running stack.
+- up with no change, on the running stack;
+- `isthmus plan --what-if demand=2x` on it (goal: less than a second).
 
 Warm and by-hand runs take turns, so that a machine whose speed drifts does not favour one; the ratio is of medians.
 Prints a table; `--json FILE` writes the figures too.
@@ -38,7 +39,7 @@ from pathlib import Path
 
 RELEASE = Release(Path("."), Manifest.from_bytes({manifest!r}), Record.from_bytes({record!r}))
 
-async def given(request, cache, progress):
+async def given(request, cache, progress, **_):
     return RELEASE
 
 compiling.compile_release = given
@@ -59,9 +60,15 @@ def successful(project: Project, *words: str) -> None:
         raise SystemExit(f"pulumi {' '.join(words)} failed:\n{done.text}")
 
 
+def asked(project: Project) -> None:
+    done = project.isthmus("plan", STACK, "--what-if", "demand=2x")
+    if done.code:
+        raise SystemExit(f"isthmus plan failed:\n{done.text}")
+
+
 def measure(runs: int) -> dict[str, list[float]]:
     """Seconds of each run, by what was measured."""
-    found: dict[str, list[float]] = {"cold preview": [], "warm preview": [], "preview by hand": [], "up, no change": []}
+    found: dict[str, list[float]] = {"cold preview": [], "warm preview": [], "preview by hand": [], "up, no change": [], "what-if": []}
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch) / "cache"
         (Path(scratch) / "a").mkdir()
@@ -83,6 +90,7 @@ def measure(runs: int) -> dict[str, list[float]]:
         try:
             successful(warm, "up", "--yes")
             found["up, no change"] = [timed(lambda: successful(warm, "up", "--yes", "--expect-no-changes")) for _ in range(runs)]
+            found["what-if"] = [timed(lambda: asked(warm)) for _ in range(runs)]
         finally:
             successful(warm, "destroy", "--yes")
     return found

