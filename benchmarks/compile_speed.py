@@ -9,19 +9,14 @@ Prints a table; `--json FILE` writes the figures too.
 """
 
 import argparse
-import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from report import report
 
 PROJECT = Path(__file__).resolve().parents[1]
 GOAL = 0.75
@@ -75,16 +70,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where the figures are written too")
     options = parser.parse_args()
     found = measure(options.runs, tuple(options.model or MODELS))
-    ratio = statistics.median(found["side by side"]) / statistics.median(found["one after the other"])
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    table = Table("what", "runs", "min s", "median s", "max s", title=f"{datetime.now(UTC).date()}, {machine}")
-    for name, seconds in found.items():
-        table.add_row(name, str(len(seconds)), *(f"{figure:.3f}" for figure in (min(seconds), statistics.median(seconds), max(seconds))))
-    console = Console()
-    console.print(table)
-    console.print(f"side by side / one after the other: {ratio:.3f} (goal: at most {GOAL})")
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "seconds": found, "ratio": ratio}, indent=1))
+    report(found, "side by side", "one after the other", goal=str(GOAL), decimals=3, file=options.json)
 
 
 if __name__ == "__main__":

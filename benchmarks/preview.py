@@ -13,21 +13,16 @@ Prints a table; `--json FILE` writes the figures too.
 """
 
 import argparse
-import json
-import os
-import platform
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "e2e"))
 
-from rich.console import Console
-from rich.table import Table
+
+from report import report
 
 from project import STACK, Project, digits
 
@@ -102,16 +97,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where the figures are written too")
     options = parser.parse_args()
     found = measure(options.runs)
-    ratio = statistics.median(found["warm preview"]) / statistics.median(found["preview by hand"])
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    table = Table("what", "runs", "min s", "median s", "max s", title=f"{datetime.now(UTC).date()}, {machine}")
-    for name, seconds in found.items():
-        table.add_row(name, str(len(seconds)), *(f"{figure:.2f}" for figure in (min(seconds), statistics.median(seconds), max(seconds))))
-    console = Console()
-    console.print(table)
-    console.print(f"warm preview / preview by hand: {ratio:.3f} (goal: at most 1.10)")
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "seconds": found, "ratio": ratio}, indent=1))
+    report(found, "warm preview", "preview by hand", goal="1.10", file=options.json)
 
 
 if __name__ == "__main__":

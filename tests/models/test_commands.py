@@ -14,16 +14,6 @@ pytestmark = pytest.mark.slow
 needs_engine = pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="espeakng-loader is not installed")
 
 
-@pytest.fixture(scope="module")
-def module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("commands_model", FOLDER / "model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
 def test_the_files_are_small() -> None:
     assert (FOLDER / "model.keras").stat().st_size <= 300_000
     assert (FOLDER / "evaluation.npz").stat().st_size <= 500_000

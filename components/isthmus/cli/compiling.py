@@ -122,7 +122,7 @@ async def compile_all(requests: Sequence[CompileRequest], min_accuracy: float | 
 
 def _own(release: Release) -> Candidate:
     """The candidate that became the release: its record may be of a search that tried others too."""
-    recipe, tried = release.manifest.variant(EDGE).recipe, candidates_of(release)
+    recipe, tried = chosen_recipe(release), candidates_of(release)
     return next((it for it in tried if it.recipe == recipe), tried[0])
 
 

@@ -71,11 +71,15 @@ def golden_rows(evaluation: Evaluation, answers: Arrays) -> NDArray[np.intp]:
     return np.sort(np.lexsort((answered, -lead, rank))[:count])
 
 
+def examples_of(arrays: Arrays, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """Some examples of all inputs or outputs, by name."""
+    return {name: values[rows] for name, values in arrays.items()}
+
+
 def choose_golden(evaluation: Evaluation, answers: Arrays) -> Golden:
     """The golden vectors. answers: the source model's to all examples of the evaluation, each asked alone."""
     rows = golden_rows(evaluation, answers)
-    inputs = {name: values[rows] for name, values in evaluation.inputs.items()}
-    answers = {name: values[rows] for name, values in answers.items()}
+    inputs, answers = examples_of(evaluation.inputs, rows), examples_of(answers, rows)
     finite = [float(np.abs(v[np.isfinite(v)]).max(initial=0)) for v in answers.values() if _is_float(v)]
     largest = max(finite, default=1.0)
     return Golden(inputs, answers, DECIMALS - math.ceil(math.log10(largest)) if largest > 1 else DECIMALS, rows)

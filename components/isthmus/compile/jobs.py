@@ -34,7 +34,7 @@ from isthmus.compile.assemble import assemble
 from isthmus.compile.edge import compress, float_model
 from isthmus.compile.evaluation import Arrays, Evaluation, load_evaluation, load_inputs
 from isthmus.compile.export import SIGNATURE, copy_saved_model, export_keras
-from isthmus.compile.golden import GOLDEN_EXAMPLES, choose_golden, golden_json, largest_difference, mean_difference
+from isthmus.compile.golden import GOLDEN_EXAMPLES, choose_golden, examples_of, golden_json, largest_difference, mean_difference
 from isthmus.compile.load import SourceModel, describe_keras, load_keras, load_saved_model
 from isthmus.compile.measure import EdgeRunner, ServingRunner, time_edge, time_serving
 from isthmus.compile.prove import check_answers, prove
@@ -114,7 +114,7 @@ def prepare(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
             evaluation.score(answers),
             evaluation.confusion(answers),
             None if served is None else evaluation.score(served),
-            None if served is None else largest_difference(golden.answers, {name: values[golden.rows] for name, values in served.items()}),
+            None if served is None else largest_difference(golden.answers, examples_of(served, golden.rows)),
             golden.decimals,
             tuple(recipe.text for recipe in recipes),
             None if served is None or recipes else _served_alone(task, recipe, evaluation, answers, served),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus.compile.contents import Contents, read_contents
 from isthmus.compile.evaluation import Arrays, Evaluation
 from isthmus.compile.footprint import peak_memory_bytes
-from isthmus.compile.golden import GOLDEN_EXAMPLES, golden_rows, largest_difference, mean_difference
+from isthmus.compile.golden import GOLDEN_EXAMPLES, examples_of, golden_rows, largest_difference, mean_difference
 from isthmus.compile.measure import EdgeRunner
 from isthmus.compile.workplace import Proof
 from isthmus.errors import Problem, SourceError
@@ -74,11 +74,7 @@ def prove(
         confusion=evaluation.confusion(found),
     )
     rows = golden_rows(evaluation, answers)
-    return Proof(candidate, largest_difference(_rows(answers, rows), _rows(found, rows)))
-
-
-def _rows(arrays: Arrays, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-    return {name: values[rows] for name, values in arrays.items()}
+    return Proof(candidate, largest_difference(examples_of(answers, rows), examples_of(found, rows)))
 
 
 def check_stored(contents: Contents, storage: str, where: str) -> None:
