@@ -6,7 +6,7 @@ Servers are containers of our own resource `DockerServer`, because an update nee
 
 On a host, below its root folder:
 
-    SERVICE/DIGEST/VERSION/…     releases, one folder for each digest
+    SERVICE/releases/HOST/DIGEST/VERSION/…      one folder for each digest
     SERVICE/gateway/static,live,traffic,tls/…   Envoy's configuration, where the gateway is
 """
 
@@ -116,9 +116,9 @@ def engine(name: str, address: str, ssh_options: Sequence[str]) -> Inputs:
     return {"name": name, "address": address, "ssh_options": list(ssh_options)}
 
 
-def model_folder(service: str, digest: str) -> str:
-    """Where a release lies below a host's root folder."""
-    return f"{service}/{digest.removeprefix('sha256:')[:DIGEST_SHOWN]}"
+def model_folder(service: str, host: str, digest: str) -> str:
+    """Where a release lies below a host's root folder: hosts that share a disk do not write into each other's."""
+    return f"{service}/releases/{host}/{digest.removeprefix('sha256:')[:DIGEST_SHOWN]}"
 
 
 def gateway_folder(service: str) -> str:

@@ -107,7 +107,7 @@ class _Service:
             host=place.engine,
             image=place.image("fetch", self.args.images.fetch),
             root=given.directory,
-            folder=digest.apply(lambda known: docker.model_folder(self.name, known)),
+            folder=digest.apply(lambda known: docker.model_folder(self.name, place.name, known)),
             digest=digest,
             cache_directory=self.made.cache_directory,
             store=store_of(self.args, pull=True),
