@@ -57,6 +57,20 @@ def test_a_slow_model_is_asked_for_a_few_seconds_only(monkeypatch: pytest.Monkey
     assert _timed([10_000.0], monkeypatch)[0].requests == 1
 
 
+def test_every_example_is_timed_in_turn_so_that_longer_ones_are_in_the_variance() -> None:
+    class Noting:
+        asked: list[float] = []  # noqa: RUF012
+
+        def run(self, inputs: Any) -> dict[str, Any]:
+            self.asked.append(float(inputs["x"][0, 0]))
+            return {}
+
+    time_edge(Noting(), EXAMPLES)  # type: ignore[arg-type]
+    warm_up, timed = Noting.asked[:WARM_UP_REQUESTS], Noting.asked[WARM_UP_REQUESTS:]
+    assert warm_up == [1.0, 2.0] * (WARM_UP_REQUESTS // 2)
+    assert timed == [1.0, 2.0] * (MAX_REQUESTS // 2)
+
+
 def test_an_edge_file_answers_by_name(build_tflite: Callable[..., bytes], tmp_path: Path) -> None:
     file = tmp_path / "model.tflite"
     file.write_bytes(build_tflite("ADD", np.ones((1, 4), np.float32)))

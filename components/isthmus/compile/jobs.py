@@ -25,6 +25,7 @@ min_accuracy), OSError (the disk is full, say).
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ from isthmus.compile.assemble import assemble
 from isthmus.compile.edge import compress, float_model
 from isthmus.compile.evaluation import Arrays, Evaluation, load_evaluation, load_inputs
 from isthmus.compile.export import SIGNATURE, copy_saved_model, export_keras
-from isthmus.compile.golden import GOLDEN_EXAMPLES, choose_golden, examples_of, golden_json, largest_difference, mean_difference
+from isthmus.compile.golden import choose_golden, examples_of, golden_json, largest_difference, mean_difference
 from isthmus.compile.load import SourceModel, describe_keras, load_keras, load_saved_model
-from isthmus.compile.measure import EdgeRunner, ServingRunner, time_edge, time_serving
+from isthmus.compile.measure import MAX_REQUESTS, EdgeRunner, ServingRunner, time_edge, time_serving
 from isthmus.compile.prove import check_answers, prove
 from isthmus.compile.recipes import SERVERS_ALONE, Recipe, candidates
 from isthmus.compile.request import CompileRequest, nothing_to_serve
@@ -214,7 +215,7 @@ def time(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Measures how long one request takes, for every sound candidate and for the serving variant."""
     task = _Compile(job)
     prepared = task.work.prepared()
-    examples = list(task.evaluation(prepared).singles())[:GOLDEN_EXAMPLES]
+    examples = list(islice(task.evaluation(prepared).singles(), MAX_REQUESTS))
     times = {}
     for index, recipe in enumerate(prepared.recipes):
         proof = task.work.proof(index)

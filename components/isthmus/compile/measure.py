@@ -4,8 +4,9 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,16 @@ class EdgeRunner:
         return SourceError([Problem(self._where, what, fix=self._way_out)])
 
 
-def _time(requests: Sequence[Callable[[], Any]]) -> Timing:
-    for index in range(WARM_UP_REQUESTS):
-        requests[index % len(requests)]()
+def _time(requests: Iterator[Callable[[], Any]]) -> Timing:
+    """requests: endless; what it takes to make one is not in the times."""
+    for request in islice(requests, WARM_UP_REQUESTS):
+        request()
     times_ms: list[float] = []
     end = time.perf_counter() + MAX_SECONDS
     while len(times_ms) < MAX_REQUESTS and (not times_ms or time.perf_counter() < end):
+        request = next(requests)
         start = time.perf_counter()
-        requests[len(times_ms) % len(requests)]()
+        request()
         times_ms.append((time.perf_counter() - start) * 1000)
     p50, p95 = np.percentile(times_ms, [50, 95])
     mean = float(np.mean(times_ms))
@@ -97,18 +100,17 @@ def _time(requests: Sequence[Callable[[], Any]]) -> Timing:
 
 
 def time_edge(runner: EdgeRunner, examples: Sequence[Arrays]) -> Timing:
-    """Runs of the interpreter with one example each."""
-    return _time([partial(runner.run, inputs) for inputs in examples])
+    """Runs of the interpreter with one example each, in turn: where a model takes longer for some, that is in the variance."""
+    return _time(partial(runner.run, inputs) for inputs in cycle(examples))
 
 
 def time_serving(directory: Path, model: str, examples: Sequence[Arrays]) -> Timing:
-    """REST predict calls with one example each, one after the other, to the embedded server. directory: with VERSION/.
+    """REST predict calls with one example each, in turn and one after the other, to the embedded server. directory: with VERSION/.
 
     The client is in the same process and its share is in the times, so they are a little too long rather than too short.
     """
     from isthmus.server.app import serving
 
-    bodies = [json.dumps({"inputs": {name: plain_values(v) for name, v in example.items()}}) for example in examples]
     with serving(directory, model) as url:
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=REQUEST_SECONDS)
         connection.connect()
@@ -122,6 +124,7 @@ def time_serving(directory: Path, model: str, examples: Sequence[Arrays]) -> Tim
                 raise RuntimeError(f"the embedded server answered {response.status}: {answer[:300]!r}")
 
         try:
-            return _time([partial(call, body) for body in bodies])
+            # Bodies are written one by one: all of them together may be larger than the memory.
+            return _time(partial(call, json.dumps({"inputs": {k: plain_values(v) for k, v in it.items()}})) for it in cycle(examples))
         finally:
             connection.close()
