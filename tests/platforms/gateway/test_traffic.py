@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -165,6 +166,20 @@ def test_servers_get_their_share(make_envoy, make_backend, track, balancing, sha
     # Round robin over weights is no chance: off by the rounds that each of Envoy's threads has begun.
     assert abs(found["fast"] - 4 * share) <= 10
     assert unlisted.health_checks == 0
+
+
+def test_a_server_that_has_a_request_gets_no_other_while_some_have_none(make_envoy, make_backend, track, eventually):
+    busy, *idle = (make_backend(name, 3) for name in ("busy", "one", "two"))
+    envoy = make_envoy(track("stable", busy, *idle), balancing="least_request")
+    busy.delay_seconds = 12.0  # a try may take 15
+    with ThreadPoolExecutor(20) as pool:
+        eventually(lambda: pool.submit(envoy.predict) and busy.requests, "the busy server has a request")
+        try:
+            # Of two servers that are drawn at random both are the busy one each ninth time.
+            assert set(servers(envoy, 50)) == {"one", "two"}
+            assert len(busy.requests) == 1
+        finally:
+            busy.kill()
 
 
 def test_each_address_behind_a_name_is_a_server(make_envoy, make_backend):

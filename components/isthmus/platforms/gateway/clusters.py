@@ -7,11 +7,23 @@ from isthmus.platforms.gateway.wire import Json, address, extension, seconds, ty
 
 PROTOCOLS = ("rest", "grpc")
 
-LB_POLICY = {"round_robin": "ROUND_ROBIN", "least_request": "LEAST_REQUEST", "weighted": "ROUND_ROBIN"}
-_SLOW_START_FIELD = {"ROUND_ROBIN": "round_robin_lb_config", "LEAST_REQUEST": "least_request_lb_config"}
 # The first requests to a fresh server are slow (memory is touched, kernels are chosen): its share grows over this time.
 SLOW_START_SECONDS = 10
 SLOW_START_MIN_PERCENT = 10
+_SLOW_START = {
+    "slow_start_config": {
+        "slow_start_window": seconds(SLOW_START_SECONDS),
+        "min_weight_percent": {"value": SLOW_START_MIN_PERCENT},
+    }
+}
+# Of Envoy's load balancing policies: which one, and its settings. The server with the fewest requests is looked for among all,
+# not the better of two that are drawn; and there without a slow start, which makes Envoy go by weights that it works out when a server
+# was last chosen (measured in docs/performance.md: half as long again). A slow server has more requests, and so gets fewer anyway.
+_POLICIES: dict[str, tuple[str, Json]] = {
+    "round_robin": ("round_robin.v3.RoundRobin", _SLOW_START),
+    "weighted": ("round_robin.v3.RoundRobin", _SLOW_START),
+    "least_request": ("least_request.v3.LeastRequest", {"selection_method": "FULL_SCAN"}),
+}
 
 CONNECT_TIMEOUT_SECONDS = 2
 # Shorter than a server closes idle connections (TensorFlow Serving: 50 s), so that no request meets a closing one.
@@ -53,19 +65,12 @@ def clusters(gateway: Gateway) -> Iterator[Json]:
 
 def _cluster(gateway: Gateway, track: Track, protocol: str) -> Json:
     name = cluster_name(track.name, protocol)
-    policy = LB_POLICY[gateway.balancing]
     weighted = gateway.balancing == "weighted"
     listed = [server for server in track.servers if server.weight > 0]
     return {
         "name": name,
         "connect_timeout": seconds(CONNECT_TIMEOUT_SECONDS),
-        "lb_policy": policy,
-        _SLOW_START_FIELD[policy]: {
-            "slow_start_config": {
-                "slow_start_window": seconds(SLOW_START_SECONDS),
-                "min_weight_percent": {"value": SLOW_START_MIN_PERCENT},
-            }
-        },
+        "load_balancing_policy": _load_balancing_policy(gateway.balancing),
         # No panic mode: Envoy would spread requests over dead servers too when half of them are gone, and spend the retries'
         # budget on them. Overload is met by the circuit breakers; a slow server is not unhealthy, see HEALTH_TIMEOUT_SECONDS.
         "common_lb_config": {
@@ -86,6 +91,12 @@ def _cluster(gateway: Gateway, track: Track, protocol: str) -> Json:
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _protocol(protocol)},
         **(_names() if track.resolve else {"type": "STATIC"}),
     }
+
+
+def _load_balancing_policy(balancing: str) -> Json:
+    kind, settings = _POLICIES[balancing]
+    name = f"envoy.load_balancing_policies.{kind.partition('.')[0]}"
+    return {"policies": [{"typed_extension_config": extension(name, f"extensions.load_balancing_policies.{kind}", **settings)}]}
 
 
 def _endpoint(server: Server, protocol: str, *, weighted: bool) -> Json:
