@@ -1,4 +1,4 @@
-"""The processes that benchmarks/serving.py measures: as the local platform describes them, on free loopback ports, without a supervisor."""
+"""The processes that benchmarks measure: as the local platform describes them, on free loopback ports, without a supervisor."""
 
 import json
 import os
@@ -69,16 +69,23 @@ class Running:
         self._process.wait()
 
 
-def server(index: int, model_directory: Path, scratch: Path) -> Running:
+def server(index: int, model_directory: Path, scratch: Path, model: str = MODEL) -> Running:
     """An embedded server with the command line that the local platform gives it."""
-    return Running(local.server(f"server-{index}", MODEL, str(model_directory), 1), scratch)
+    return Running(local.server(f"server-{index}", model, str(model_directory), 1), scratch)
 
 
 def gateway_to(servers: Sequence[Running], scratch: Path) -> Running:
     """A gateway with the local platform's own configuration, least request over these servers."""
     program = f"gateway-{len(servers)}"
     endpoints = [it.ports for it in servers]
-    return _envoy(program, local.gateway_files(program, MODEL, endpoints, "least_request"), scratch)
+    return _envoy(program, MODEL, local.gateway_files(program, MODEL, endpoints, "least_request"), scratch)
+
+
+def balancing_gateway(balancing: str, servers: Sequence[gateway.Server], scratch: Path, model: str) -> Running:
+    """The same with that policy, and with weights."""
+    program = f"gateway-{balancing}"
+    spec = local.gateway_spec(program, model, tuple(servers), balancing)
+    return _envoy(program, model, {**gateway.live_files(spec), **gateway.routes_of(spec)}, scratch)
 
 
 def answering_gateway(replies: Mapping[str, bytes], scratch: Path) -> Running:
@@ -95,9 +102,9 @@ def answering_gateway(replies: Mapping[str, bytes], scratch: Path) -> Running:
         }
         for name, body in replies.items()
     ]
-    return _envoy(program, {**files, "rds.json": json.dumps(routes)}, scratch, ready_path=gateway.ALIVE_PATH)
+    return _envoy(program, MODEL, {**files, "rds.json": json.dumps(routes)}, scratch, ready_path=gateway.ALIVE_PATH)
 
 
-def _envoy(program: str, live_files: Mapping[str, str], scratch: Path, ready_path: str = gateway.READY_PATH) -> Running:
-    wanted = local.envoy(program, MODEL, port=0, grpc_port=0)
+def _envoy(program: str, model: str, live_files: Mapping[str, str], scratch: Path, ready_path: str = gateway.READY_PATH) -> Running:
+    wanted = local.envoy(program, model, port=0, grpc_port=0)
     return Running(replace(wanted, live_files=live_files, ready={**wanted.ready, "path": ready_path}), scratch)

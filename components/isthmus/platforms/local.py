@@ -55,7 +55,7 @@ def server(program: str, model_name: str, model_directory: str, replicas: int) -
 
 def envoy(program: str, model_name: str, *, port: int, grpc_port: int, options: gateway.GatewayOptions | None = None) -> Processes:
     """The gateway, started with `gateway_files`. port, grpc_port: where it listens; 0: any free one."""
-    known = _gateway(program, model_name, options=options)
+    known = gateway_spec(program, model_name, options=options)
     return Processes(
         program=program,
         command=gateway.command(known, "${directory}/envoy.json"),
@@ -77,17 +77,18 @@ def gateway_files(
     endpoints: of the servers, one mapping of `rest` and `grpc` to loopback ports each.
     """
     servers = tuple(gateway.Server("127.0.0.1", int(ports["rest"]), int(ports["grpc"])) for ports in endpoints)
-    known = _gateway(program, model_name, servers, balancing, options)
+    known = gateway_spec(program, model_name, servers, balancing, options)
     return {**gateway.live_files(known), **gateway.routes_of(known)}
 
 
-def _gateway(
+def gateway_spec(
     program: str,
     model_name: str,
     servers: tuple[gateway.Server, ...] = (),
     balancing: str = "least_request",
     options: gateway.GatewayOptions | None = None,
 ) -> gateway.Gateway:
+    """The gateway as a value; ports and folders are placeholders."""
     return gateway.Gateway(
         node=program,
         model_name=model_name,

@@ -1,0 +1,131 @@
+"""The planned number of replicas under the planned demand, and one less.
+
+`pulumi up` of a service of the paced model: the compiler measures it, the planner sizes the service by M/M/c or M/G/c from the mean
+and the variance that it found. Then the demand comes to the stack's gateway, as long and as random as it was planned for.
+"""
+
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import generator
+import paced_model
+from rich.table import Table
+
+sys.path.insert(0, str(generator.REPOSITORY / "tests" / "e2e"))
+
+from project import Project, free_port
+
+SERVICE = "paced"
+MEAN_WORK_MS = 20.0
+REQUESTS_PER_SECOND = 140.0
+# By distribution of the service time: between the p95 of what is planned and that of one replica less.
+OBJECTIVES_MS = {"exponential": 110.0, "normal": 60.0}
+# With so lax an objective the planner takes any number that can keep up.
+LAX_MS = 60_000.0
+
+
+def measure(folder: Path, seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """For each distribution the planned number, then one less; in each round the same requests at other times."""
+    found = []
+    for distribution, objective_ms in OBJECTIVES_MS.items():
+        (folder / distribution).mkdir()
+        with running(folder / distribution, distribution) as stand:
+            planned = stand.up(REQUESTS_PER_SECOND, objective_ms)
+            found.append(stand.run(planned, planned["p50_ms"], planned["p95_ms"], seconds, rounds))
+            less = int(planned["replicas"]) - 1
+            # A demand that one less can keep up with, however slowly: what comes to them is the whole demand all the same.
+            stand.up(0.9 * REQUESTS_PER_SECOND * less / planned["replicas"], LAX_MS, replicas=less)
+            found.append(stand.run({**planned, "replicas": less}, None, planned.get("p95_with_one_less_ms"), seconds, rounds))
+    return found
+
+
+@dataclass
+class Stand:
+    """A stack of the benchmark's own. arguments: of its service, but for demand and objective."""
+
+    project: Project
+    distribution: str
+    bodies: Path
+    arguments: dict[str, Any]
+
+    def up(self, requests_per_second: float, p95_ms: float, replicas: int = 1) -> dict[str, Any]:
+        """The plan that was deployed: of at least so many replicas."""
+        demand = {"requests_per_second": requests_per_second, "p95_ms": p95_ms, "min_replicas": replicas}
+        self.project.configure(services={SERVICE: {**self.arguments, **demand}})
+        done = self.project.up()
+        if done.code:
+            raise SystemExit(done.text)
+        plan: dict[str, Any] = self.project.outputs()["services"][SERVICE]["plan"]
+        if replicas > 1 and plan["replicas"] != replicas:
+            raise SystemExit(f"the plan is {plan['replicas']} replicas, not {replicas}")
+        return plan
+
+    def run(
+        self, plan: dict[str, Any], predicted_p50_ms: float | None, predicted_p95_ms: float | None, seconds: float, rounds: int
+    ) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.arguments['local']['port']}/v1/models/{SERVICE}:predict"
+        loads = [generator.drive(url, self.bodies, REQUESTS_PER_SECOND, seconds, seed) for seed in range(rounds)]
+        seen = [load.summary() for load in loads]
+        return {
+            "distribution": self.distribution,
+            "service_ms": 1000 / plan["service_rate_per_second"],
+            "scv": plan["inputs"].get("scv", 1.0),
+            "sent_per_second": [load.per_second for load in loads],
+            "replicas": int(plan["replicas"]),
+            "predicted_p50_ms": predicted_p50_ms,
+            "p50_ms": [it.p50_ms for it in seen],
+            "predicted_p95_ms": predicted_p95_ms,
+            "p95_ms": [it.p95_ms for it in seen],
+            "objective_ms": OBJECTIVES_MS[self.distribution],
+            "failures": [dict(load.failures) for load in loads],
+        }
+
+
+@contextmanager
+def running(folder: Path, distribution: str) -> Iterator[Stand]:
+    project = Project(folder, folder / "cache")
+    project.init()
+    arguments = {
+        "model": str(paced_model.write_model(folder / "model")),
+        "evaluation": str(paced_model.write_evaluation(folder / "evaluation.npz", distribution, MEAN_WORK_MS)),
+        "recipe": "serving-only",
+        "platform": "local",
+        "local": {"port": free_port(), "grpc_port": free_port()},
+    }
+    bodies = paced_model.write_bodies(folder / "bodies", distribution, MEAN_WORK_MS, requests=20_000, seed=1)
+    try:
+        yield Stand(project, distribution, bodies, arguments)
+    finally:
+        destroyed = project.destroy()
+        if destroyed.code:
+            print(destroyed.text, file=sys.stderr)
+
+
+def table(runs: Sequence[dict[str, Any]], machine: str) -> Table:
+    """Medians over the rounds (least–most)."""
+
+    def spread(figures: Sequence[float]) -> str:
+        return f"{statistics.median(figures):.1f} ({min(figures):.1f}–{max(figures):.1f})"
+
+    found = Table(
+        *("service time", "ms", "scv", "requests/s", "replicas", "p50 ms: predicted", "measured", "p95 ms: predicted", "measured"),
+        *("objective ms", "kept"),
+        title=f"replicas; {machine}",
+        title_justify="left",
+    )
+    for run in runs:
+        if any(run["failures"]):
+            raise SystemExit(f"requests failed: {run['failures']}")
+        p50, p95 = ("–" if run[key] is None else f"{run[key]:.1f}" for key in ("predicted_p50_ms", "predicted_p95_ms"))
+        kept = sum(it <= run["objective_ms"] for it in run["p95_ms"])
+        found.add_row(
+            *(run["distribution"], f"{run['service_ms']:.1f}", f"{run['scv']:.2f}", f"{statistics.median(run['sent_per_second']):.0f}"),
+            *(str(run["replicas"]), p50, spread(run["p50_ms"]), p95, spread(run["p95_ms"])),
+            *(f"{run['objective_ms']:g}", f"{kept} of {len(run['p95_ms'])}"),
+        )
+    return found
