@@ -13,6 +13,8 @@ from isthmus.release.store import Store
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 NAMESPACE = "faulty"
 STABLE = "deployments/faulty-stable"
+# For updates that cannot succeed.
+SHORT = {"deadline_seconds": 30}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def served(place, body):
 
 def test_an_image_that_cannot_be_pulled_is_named_with_its_pod_within_the_deadline(stack, arguments, place):
     images = {**arguments["images"], "serving": "local/there-is-none:1"}
-    configure(stack, arguments, images=images)
+    configure(stack, arguments, images=images, kubernetes=SHORT)
     began = time.monotonic()
     done = stack.up()
     assert done.code != 0
@@ -60,7 +62,7 @@ def test_the_next_update_goes_on_from_there(stack, arguments, place, body):
 
 
 def test_a_release_that_was_tampered_with_starts_nowhere_and_what_serves_goes_on(stack, arguments, place, body):
-    configure(stack, arguments, version=2)
+    configure(stack, arguments, version=2, kubernetes=SHORT)
     store = Store(place.store.address, arguments["bucket"])
     preview = stack.preview()
     assert preview.code == 0, preview
@@ -92,7 +94,7 @@ def test_an_update_mends_the_store(stack, place, body, eventually):
 def test_a_quota_that_is_exceeded_is_named(stack, arguments, place, body):
     place.kubectl("create", "quota", "small", "-n", NAMESPACE, "--hard=requests.memory=1500Mi")
     try:
-        configure(stack, arguments, version=2, kubernetes={"memory_mib": 1200})
+        configure(stack, arguments, version=2, kubernetes={**SHORT, "memory_mib": 1200})
         done = stack.up()
         assert done.code != 0
         assert "exceeded quota" in done
@@ -148,6 +150,7 @@ def test_an_engine_that_is_killed_in_the_middle_leaves_nothing_that_the_next_upd
     assert done.code == 0, done
     again = project.up("--expect-no-changes")
     assert again.code == 0, again
+    place.clear(name)
     destroyed = project.destroy()
     assert destroyed.code == 0, destroyed
     assert place.kubectl("get", "namespace", name, check=False).startswith("Error from server (NotFound)")
