@@ -12,6 +12,7 @@ NODES = "10.90.0.0/24"
 BRIDGE = "nodes"
 API_PORT = 6443
 METRICS_PORT = 4443
+NAME_SERVICE = "169.254.20.10"  # where Pods ask for names: the usual address of a name server on each node, which policies can name
 READY_PORT = 8181  # CoreDNS says there whether it has seen the cluster
 RUN = Path("/run/isthmus")  # inside the cluster's own mounts
 
