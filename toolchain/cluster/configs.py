@@ -77,13 +77,17 @@ def shared_files(folders: Folders) -> dict[Path, str]:
 
 
 def objects(authority: Path) -> list[Manifest]:
-    """What CoreDNS and metrics-server may do, and where the API server finds the latter."""
-    watch, metrics = ["list", "watch"], "metrics-server"
+    """What CoreDNS, the policy engine and metrics-server may do, and where the API server finds the latter."""
+    watch, metrics, engine = ["list", "watch"], "metrics-server", "network-policies"
     core = ["endpoints", "services", "pods", "namespaces"]
     aggregated = {f"rbac.authorization.k8s.io/aggregate-to-{role}": "true" for role in ("view", "edit", "admin")}
     return [
         _role("coredns", [_rule(core, watch), _rule(["endpointslices"], watch, "discovery.k8s.io")]),
         _binding("coredns", "coredns"),
+        _role(engine, [
+            _rule(["pods", "namespaces"], watch), _rule(["nodes"], ["get"]), _rule(["networkpolicies"], watch, "networking.k8s.io"),
+        ]),
+        _binding(engine, engine),
         _role(metrics, [_rule(["nodes/metrics"], ["get"]), _rule(["pods", "nodes"], ["get", *watch])]),
         _binding(metrics, metrics),
         _binding(f"{metrics}-delegates", metrics, role="system:auth-delegator"),
