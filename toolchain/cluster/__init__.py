@@ -2,6 +2,6 @@
 
 from toolchain.cluster.cluster import up
 from toolchain.cluster.control_plane import control_plane, down
-from toolchain.cluster.handle import Cluster, control, enter, expose, find, forward, load_image
+from toolchain.cluster.handle import Cluster, control, enter, expose, find, forward, load_image, network_policies
 
-__all__ = ["Cluster", "control", "control_plane", "down", "enter", "expose", "find", "forward", "load_image", "up"]
+__all__ = ["Cluster", "control", "control_plane", "down", "enter", "expose", "find", "forward", "load_image", "network_policies", "up"]

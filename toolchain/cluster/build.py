@@ -12,13 +12,13 @@ from toolchain.prepare.steps import exclusive, fingerprint
 
 KUBERNETES_VERSION = "1.37.2"  # the one that binaries/go.mod pins
 SOURCE = Path("toolchain/cluster/binaries")
-INPUTS = ("go.mod", "go.sum", "programs/main.go", "pause/main.go")
+INPUTS = ("go.mod", "go.sum", "programs/main.go", "programs/policies.go", "pause/main.go")
 # One file is all of them; each runs under its own name (see programs/main.go).
 PROGRAMS = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
-    *("coredns", "metrics-server", "kubectl"),
+    *("coredns", "metrics-server", "network-policies", "kubectl"),
 )
-PACKAGES = ("containerd", "runc", "containernetworking-plugins", "iptables", "conntrack", "iproute2", "procps")
+PACKAGES = ("containerd", "runc", "containernetworking-plugins", "iptables", "ipset", "conntrack", "iproute2", "procps")
 PAUSE_IMAGE = "localhost/isthmus/pause:1"
 PAUSE_ARCHIVE = "pause.tar"
 _VERSION = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES_VERSION} " + " ".join(

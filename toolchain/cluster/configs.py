@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from toolchain.cluster.build import PAUSE_IMAGE
-from toolchain.cluster.plan import DOMAIN, MAIN, METRICS_PORT, NODES, PODS, READY_PORT, RUN, Folders, Node
+from toolchain.cluster.plan import DOMAIN, MAIN, METRICS_PORT, NAME_SERVICE, NODES, PODS, READY_PORT, RUN, Folders, Node
 
 Manifest = dict[str, Any]
 
@@ -32,7 +32,7 @@ SystemdCgroup = false
 """
 
 COREFILE = """.:53 {{
-    bind {address}
+    bind {address} {pods}
     errors
     ready {address}:{port}
     kubernetes {domain} in-addr.arpa {{
@@ -65,7 +65,9 @@ def node_files(folders: Folders, packages: Path, node: Node, cgroup: str) -> dic
 
 def shared_files(folders: Folders) -> dict[Path, str]:
     """Path → content of what the programs of the control plane read."""
-    corefile = COREFILE.format(address=MAIN.address, port=READY_PORT, domain=DOMAIN, kubeconfig=folders.client("coredns"))
+    corefile = COREFILE.format(
+        address=MAIN.address, pods=NAME_SERVICE, port=READY_PORT, domain=DOMAIN, kubeconfig=folders.client("coredns")
+    )
     return {
         folders.config / "Corefile": corefile,
         # Names outside the cluster are nobody's: the cluster has no way out.
@@ -75,13 +77,17 @@ def shared_files(folders: Folders) -> dict[Path, str]:
 
 
 def objects(authority: Path) -> list[Manifest]:
-    """What CoreDNS and metrics-server may do, and where the API server finds the latter."""
-    watch, metrics = ["list", "watch"], "metrics-server"
+    """What CoreDNS, the policy engine and metrics-server may do, and where the API server finds the latter."""
+    watch, metrics, engine = ["list", "watch"], "metrics-server", "network-policies"
     core = ["endpoints", "services", "pods", "namespaces"]
     aggregated = {f"rbac.authorization.k8s.io/aggregate-to-{role}": "true" for role in ("view", "edit", "admin")}
     return [
         _role("coredns", [_rule(core, watch), _rule(["endpointslices"], watch, "discovery.k8s.io")]),
         _binding("coredns", "coredns"),
+        _role(engine, [
+            _rule(["pods", "namespaces"], watch), _rule(["nodes"], ["get"]), _rule(["networkpolicies"], watch, "networking.k8s.io"),
+        ]),
+        _binding(engine, engine),
         _role(metrics, [_rule(["nodes/metrics"], ["get"]), _rule(["pods", "nodes"], ["get", *watch])]),
         _binding(metrics, metrics),
         _binding(f"{metrics}-delegates", metrics, role="system:auth-delegator"),
@@ -180,7 +186,7 @@ def _kubelet(folders: Folders, node: Node, cgroup: str) -> Manifest:
         "failCgroupV1": False,
         "failSwapOn": False,
         "oomScoreAdj": 0,
-        "clusterDNS": [MAIN.address],
+        "clusterDNS": [NAME_SERVICE],
         "clusterDomain": DOMAIN,
         "resolvConf": str(folders.config / "resolv.conf"),
         "podLogsDir": str(data / "pods"),

@@ -31,6 +31,7 @@ CLUSTER = (
     Identity("kube-scheduler", "system:kube-scheduler", kubeconfig=True),
     Identity("kube-proxy", "system:kube-proxy", kubeconfig=True),
     Identity("coredns", "coredns", kubeconfig=True),
+    Identity("network-policies", "network-policies", kubeconfig=True),
     Identity("metrics-server", "metrics-server", hosts=METRICS_HOSTS, kubeconfig=True),
 )
 ETCD = (Identity("etcd", "etcd", hosts=("127.0.0.1", "localhost")), Identity("etcd-client", "kube-apiserver"))

@@ -3,12 +3,13 @@
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain import relay
-from toolchain.cluster import cgroups, credentials, sandbox, supervise
+from toolchain.cluster import cgroups, credentials, plan, sandbox, supervise
 from toolchain.cluster.api import Api
 from toolchain.cluster.plan import MAIN, Folders, Node
 from toolchain.cluster.supervise import Process
@@ -147,6 +148,21 @@ def control(cluster: Cluster, action: str, program: str) -> None:
     result = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=False)
     if result.returncode:
         raise PrepareError(f"{action} {program} failed: {(result.stdout or result.stderr).strip()}")
+
+
+@contextmanager
+def network_policies(cluster: Cluster) -> Iterator[None]:
+    """NetworkPolicies hold while the block runs, and nothing is left of their rules after it. Raises PrepareError.
+
+    They are in force a moment after the block, or a Pod, has started; a connection that is older stays.
+    """
+    folders = Folders(cluster.folder)
+    with ExitStack() as stack:
+        for number in range(cluster.nodes):
+            name = plan.policy_engine(folders, cluster.binaries, Node(number + 1)).name
+            control(cluster, "start", name)
+            stack.callback(control, cluster, "stop", name)
+        yield
 
 
 def _namespace(cluster: Cluster) -> str:

@@ -12,6 +12,7 @@ NODES = "10.90.0.0/24"
 BRIDGE = "nodes"
 API_PORT = 6443
 METRICS_PORT = 4443
+NAME_SERVICE = "169.254.20.10"  # where Pods ask for names: the usual address of a name server on each node, which policies can name
 READY_PORT = 8181  # CoreDNS says there whether it has seen the cluster
 RUN = Path("/run/isthmus")  # inside the cluster's own mounts
 
@@ -56,12 +57,16 @@ MAIN = Node(1)
 
 @dataclass(frozen=True)
 class Program:
-    """A program that is kept running. node: the node it belongs to."""
+    """A program that is kept running. node: the node it belongs to.
+
+    on_demand: it starts only when it is told to, and is asked to end instead of being killed (see `handle.control`).
+    """
 
     name: str
     command: Sequence[str]
     node: Node = MAIN
     environment: Mapping[str, str] = field(default_factory=dict)
+    on_demand: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,4 +221,11 @@ def node_programs(folders: Folders, binaries: Path, node: Node) -> list[Program]
         Program(f"containerd-{node.name}", ["containerd", "--config", str(config / f"containerd-{node.name}.toml")], node),
         Program(f"kubelet-{node.name}", [str(binaries / "kubelet"), *kubelet], node),
         Program(f"kube-proxy-{node.name}", [str(binaries / "kube-proxy"), f"--config={config / f'kube-proxy-{node.name}.yaml'}"], node),
+        policy_engine(folders, binaries, node),
     ]
+
+
+def policy_engine(folders: Folders, binaries: Path, node: Node) -> Program:
+    """Enforces NetworkPolicies. On demand: it is a little behind new Pods, which would cost requests where none may be lost."""
+    arguments = flags(kubeconfig=folders.client("network-policies"), hostname_override=node.name, service_cluster_ip_range=SERVICES)
+    return Program(f"network-policies-{node.name}", [str(binaries / "network-policies"), *arguments], node, on_demand=True)

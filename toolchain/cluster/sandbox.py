@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain.cluster.plan import BRIDGE, MAIN, RUN, SERVICES, Folders, Node, Program
+from toolchain.cluster.plan import BRIDGE, MAIN, NAME_SERVICE, RUN, SERVICES, Folders, Node, Program
 from toolchain.cluster.supervise import daemon_command
 
 # What programs write to whatever they are told; an overlay keeps it here.
@@ -41,6 +41,7 @@ def network_commands(nodes: Sequence[Node]) -> list[list[str]]:
     address = MAIN.address
     lines = [
         "ip link set lo up",
+        f"ip address add {NAME_SERVICE}/32 dev lo",
         f"ip link add {BRIDGE} type bridge",
         f"ip address add {address}/24 dev {BRIDGE}",
         f"ip link set {BRIDGE} up",

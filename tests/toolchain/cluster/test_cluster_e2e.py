@@ -6,12 +6,13 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from toolchain.cluster import Cluster, cgroups, control, down, enter, expose, find, forward, load_image, plan, up
+from toolchain.cluster import Cluster, cgroups, control, down, enter, expose, find, forward, load_image, network_policies, plan, up
 from toolchain.cluster.oci import Image, write_archive
 from toolchain.cluster.plan import Node
 from toolchain.cluster.supervise import wait_until
@@ -192,6 +193,38 @@ def test_a_pod_that_asks_for_more_than_is_allowed_is_refused(cluster: Cluster) -
     )
     assert result.returncode
     assert "violates PodSecurity" in result.stderr
+
+
+def policy_rules(cluster: Cluster) -> str:
+    """What the policy engine has left in the kernel, on both nodes."""
+    script = "iptables-save --table filter | grep -E 'KUBE-(ROUTER|NWPLCY|POD-FW)'; ipset list -name"
+    found = ""
+    for node in (Node(1), Node(2)):
+        inside = [] if node == plan.MAIN else ["nsenter", f"--net={node.namespace}", "--"]
+        command = enter(cluster, [*inside, "sh", "-c", script])
+        found += subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=True, timeout=60).stdout
+    return found
+
+
+def test_network_policies_hold_while_they_are_asked_for_and_leave_no_rules(cluster: Cluster) -> None:
+    policy = {"podSelector": {}, "policyTypes": ["Ingress"]}
+    manifest = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "nobody"}, "spec": policy}
+    kubectl(cluster, "apply", "--filename", "-", given=json.dumps(manifest))
+    items = json.loads(kubectl(cluster, "get", "pods", "--output", "json"))["items"]
+    addresses = {item["metadata"]["name"]: item["status"]["podIP"] for item in items}
+
+    def reached() -> list[str]:
+        return [pod for pod, other in permutations(addresses, 2) if fetched(cluster, f"http://{addresses[other]}:8080/name", pod)]
+
+    try:
+        assert reached() == list(addresses)
+        with network_policies(cluster):
+            assert wait_until(lambda: not reached(), SECONDS)
+            assert policy_rules(cluster)
+        assert reached() == list(addresses)
+        assert not policy_rules(cluster)
+    finally:
+        kubectl(cluster, "delete", "networkpolicy", "nobody")
 
 
 def test_up_again_finds_the_cluster_that_runs(cluster: Cluster, node_layout: Layout) -> None:

@@ -74,6 +74,15 @@ def test_supervisord_reads_back_the_commands_that_it_was_given() -> None:
     assert parser["program:p"]["environment"] % () == 'A="1%"'
 
 
+def test_the_policy_engine_waits_until_it_is_asked_for_and_may_tidy_up_where_others_are_killed() -> None:
+    programs = plan.node_programs(Folders(Path("/c")), Path("/b"), Node(2))
+    parser = configparser.RawConfigParser()
+    parser.read_string(supervise.configuration(Path("/c"), Path("/run/c"), programs, lambda program: program.command))
+    told = {name: (parser[name]["autostart"], parser[name]["stopsignal"]) for name in parser.sections() if name.startswith("program:")}
+    assert told.pop("program:network-policies-node-2") == ("false", "TERM")
+    assert set(told.values()) == {("true", "KILL")}
+
+
 def test_the_version_that_is_told_is_the_one_that_is_pinned(project: Path) -> None:
     module = (project / build.SOURCE / "go.mod").read_text()
     assert f"k8s.io/kubernetes v{build.KUBERNETES_VERSION}\n" in module

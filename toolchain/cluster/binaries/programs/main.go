@@ -1,5 +1,5 @@
 // Command programs is every program of the test cluster in one file: it runs the one by whose name it is called.
-// One link step instead of nine, and the programs share their code in memory and on disk.
+// One link step instead of ten, and the programs share their code in memory and on disk.
 package main
 
 import (
@@ -38,6 +38,7 @@ var commands = map[string]func() *cobra.Command{
 	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 	"kube-proxy":              proxy.NewProxyCommand,
 	"kubectl":                 kubectl.NewDefaultKubectlCommand,
+	"network-policies":        newNetworkPoliciesCommand,
 	"metrics-server":          func() *cobra.Command { return metrics.NewMetricsServerCommand(make(chan struct{})) },
 }
 
