@@ -19,7 +19,7 @@ COMPONENTS = Path(__file__).parents[2] / "components"
 
 
 def test_it_imports_nothing_slow_before_it_is_asked_to_do_something() -> None:
-    code = "import sys; import isthmus.provider.main; print({'boto3', 'tensorflow', 'securesystemslib', 'pydantic'} & set(sys.modules))"
+    code = "import sys; import isthmus.provider.main; print({'boto3', 'tensorflow', 'securesystemslib', 'pydantic', 'numpy'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], cwd=COMPONENTS, capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
 
