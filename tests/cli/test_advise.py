@@ -5,7 +5,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from isthmus.cli.advise import situation_from
+from isthmus.cli.advising import situation_from
 from isthmus.cli.main import app
 from isthmus.errors import InputError
 from isthmus.sizing.advisor_inputs import INPUTS

@@ -17,6 +17,12 @@ def example(tmp_path):
     return str(tmp_path / "x.npy")
 
 
+def test_no_command_waits_for_what_only_others_need():
+    code = "import sys; import isthmus.cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert not set(done.stdout.split()) & {"rich", "numpy", "requests", "yaml", "pydantic", "filelock", "pulumi"}
+
+
 def test_predict_names_the_class_and_how_sure_the_model_is(server, example, bodies):
     done = isthmus("predict", f"{server}/v1/models/m", "--input", example)
     assert done.returncode == 0, done.stderr

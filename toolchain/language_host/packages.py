@@ -20,6 +20,13 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def _name_and_version(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
+    """As its metadata says, which is not parsed as a whole: that is most of what a listing would take."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    fields = dict(re.findall(r"^(Name|Version):[ \t]*(\S+)", text.partition("\n\n")[0], re.MULTILINE))
+    return fields.get("Name", ""), fields.get("Version", "")
+
+
 def _plugin(module: str) -> Any:
     try:
         spec = importlib.util.find_spec(module)
@@ -57,10 +64,10 @@ def listing(*, direct: bool = False) -> list[dict[str, Any]]:
     hidden = _required(distributions) if direct else set()
     found: dict[str, dict[str, Any]] = {}
     for distribution in distributions:
-        about = distribution.metadata  # read and parsed anew at each use
-        raw, name = about["Name"], _normal(about["Name"] or "")
+        raw, version = _name_and_version(distribution)
+        name = _normal(raw)
         if name and name not in hidden and name not in found:  # the first one on the path is the one that imports
-            found[name] = {"name": name, "version": about["Version"], "plugin": _plugin(raw.replace("-", "_"))}
+            found[name] = {"name": name, "version": version, "plugin": _plugin(raw.replace("-", "_"))}
     return [found[name] for name in sorted(found)]
 
 

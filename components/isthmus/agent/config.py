@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from isthmus.errors import InputError, Problem
 from isthmus.release import signing
-from isthmus.release.fleet import NAME
+from isthmus.release.names import DEVICE
 from isthmus.release.store import StoreAddress, endpoint_problems
 
 # Devices that poll every second still write only so many reports.
@@ -19,7 +19,7 @@ ACCESS_KEY_VARIABLE = "AWS_ACCESS_KEY_ID"
 SECRET_KEY_VARIABLE = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the name of a variable
 MAX_CONFIG_BYTES = 1 << 20
 
-_Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+_Name = Annotated[str, Field(pattern=f"^{DEVICE.pattern}$")]
 
 
 class _Section(BaseModel):

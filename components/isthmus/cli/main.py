@@ -1,4 +1,7 @@
-"""The `isthmus` command."""
+"""The `isthmus` command.
+
+Every command pays for what is imported here. What only some of them need, they import when they run.
+"""
 
 import contextlib
 import threading
@@ -6,23 +9,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from isthmus.cli import advise, cache
 from isthmus.cli.batch import command as batch_command
 from isthmus.cli.compile import command as compile_command
-from isthmus.cli.parts import Source
 from isthmus.cli.plan import command as plan_command
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="AI models in the cloud, on edge fleets, or both."
 )
-console = Console()
-errors = Console(stderr=True)
-
-
 Stack = Annotated[str, typer.Argument(help="A stack of this project.")]
 
 
@@ -38,9 +34,12 @@ def predict(  # noqa: PLR0917  a command's options are keywords to its users
     ca: Annotated[Path | None, typer.Option(help="Certificate (PEM) of the CA that has signed the gateway's.")] = None,
 ) -> None:
     """Ask the cloud role and every device of a stack (or one URL) for a prediction."""
+    from rich.console import Console
+
     from isthmus.cli import predicting
     from isthmus.cli.reach import Client
 
+    console = Console()
     targets = predicting.targets_of(stack_or_url, model, Client(api_key, track, ca))
     with console.status(f"asking {len(targets)} …"):
         answers = [predicting.ask(target, input) for target in targets]
@@ -55,9 +54,12 @@ def predict(  # noqa: PLR0917  a command's options are keywords to its users
 @app.command()
 def status(stack: Stack = "local") -> None:
     """Show what a stack runs: gateways, servers, devices, releases, versions, health."""
+    from rich.console import Console
+
     from isthmus.cli import status as parts
     from isthmus.cli.stack_state import read_stack
 
+    console = Console()
     with console.status("asking every part …"):
         found = parts.blocks_of(read_stack(stack))
     console.print(parts.rendered(found))
@@ -73,10 +75,14 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
 ) -> None:
     """Show what the parts of a stack wrote: gateways, servers, devices."""
+    from rich.console import Console
+    from rich.markup import escape
+
     from isthmus.cli import logs as parts
+    from isthmus.cli.parts import Source
     from isthmus.cli.stack_state import read_stack
 
-    state = read_stack(stack)
+    console, state = Console(), read_stack(stack)
 
     def out(name: str, line: str) -> None:
         console.print(f"[cyan]{escape(name)}[/cyan] {escape(line)}", highlight=False, soft_wrap=True)
@@ -96,9 +102,13 @@ def rollback(
     stack: Annotated[str, typer.Option(help="A stack of this project; without it the selected one.")] = "",
 ) -> None:
     """Send all traffic of a service to its stable release, at once."""
+    from rich.console import Console
+    from rich.markup import escape
+
     from isthmus.cli.rolling_back import roll_back
     from isthmus.cli.stack_state import read_stack
 
+    console = Console()
     with console.status(f"rolling back {escape(service)} …") as shown:
         done = roll_back(read_stack(stack), service, lambda line: shown.update(escape(line)))
     console.print(done, markup=False, highlight=False, soft_wrap=True)
@@ -124,6 +134,10 @@ def main() -> None:
     try:
         app()
     except IsthmusError as error:
+        from rich.console import Console
+        from rich.markup import escape
+
+        errors = Console(stderr=True)
         errors.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)  # a message may hold [brackets] of its own
         raise SystemExit(1) from None
 

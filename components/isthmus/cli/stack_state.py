@@ -1,6 +1,7 @@
 """What a stack has made, read from its state by the Pulumi CLI."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -45,7 +46,9 @@ def reading(name: str = "") -> Iterator[Callable[[], StackState]]:
     if shutil.which("pulumi") is None:
         raise PlatformError("no `pulumi` on PATH. Fix: `source activate` in the project's folder, or see `isthmus doctor`")
     command = ["pulumi", "stack", "export", *(["--stack", name] if name else []), "--non-interactive"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Nearly all that `pulumi` does here is its own start, a fifth of it Go's garbage collection: less often is enough for that.
+    environment = {"GOGC": "400", **os.environ}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield lambda: _answer(process, name)
     finally:

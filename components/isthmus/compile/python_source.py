@@ -8,6 +8,7 @@ that lies in its package (a function that loads weights has them beside it, as a
 import ast
 import sys
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -140,18 +141,24 @@ def _follow_imports(found: dict[Path, str], file: Path, module: str, search: lis
                 waiting.append((path, imported))
 
 
-def _imports(file: Path, module: str) -> Iterator[str]:
+def _imports(file: Path, module: str) -> tuple[str, ...]:
+    return _imported(file.read_bytes(), module if file.name == "__init__.py" else module.rpartition(".")[0])
+
+
+@lru_cache(maxsize=256)
+def _imported(content: bytes, package: str) -> tuple[str, ...]:
+    """What a module of the package imports. A preview asks for it a dozen times: kept by content, which cannot be out of date."""
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):
-        return  # the compile will say so, with the line
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+        return ()  # the compile will say so, with the line
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             parent = ".".join([*parents, *([node.module] if node.module else [])])
             if parent:
-                yield parent
-                yield from (f"{parent}.{alias.name}" for alias in node.names)
+                found += [parent, *(f"{parent}.{alias.name}" for alias in node.names)]
+    return tuple(dict.fromkeys(found))

@@ -24,7 +24,7 @@ from isthmus.platforms.publishing import key_prefix, publish, store_of
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import GOLDEN_NAME, Release
 from isthmus.resources import CanaryGate, GatewayTraffic
-from isthmus.rollout.drift import probe_body
+from isthmus.rollout.comparing import probe_body
 from isthmus.sizing.service import ServicePlan
 
 # kind → the fields beside apiVersion, kind and metadata.

@@ -6,13 +6,13 @@ bound to device, digest and attempt. A report is a device's own word and is not 
 """
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from isthmus.errors import IntegrityError
 from isthmus.release import signing
+from isthmus.release.names import DEVICE
 from isthmus.release.store import MissingObjectError, Store
 
 TARGET_TYPE = "application/vnd.isthmus.target+json"
@@ -25,7 +25,6 @@ MISSED_HEARTBEATS = 3
 STALE_GRACE_SECONDS = 5.0
 
 State = Literal["starting", "serving", "refused"]
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -183,6 +182,6 @@ def read_reports(store: Store, prefix: str, devices: Iterable[str]) -> dict[str,
 
 
 def _report_key(prefix: str, device: str) -> str:
-    if not NAME.fullmatch(device):
+    if not DEVICE.fullmatch(device):
         raise IntegrityError(f"not a device's name: {device!r}")
     return f"{prefix}reports/{device}.json"

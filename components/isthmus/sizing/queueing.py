@@ -173,10 +173,13 @@ def _check_scv(scv: float) -> None:
 # From here on the unit of time is the mean service time.
 
 
-def _balanced(scv: float | Floats) -> Floats:
-    """Hyperexponential with balanced means, mean 1, scv ≥ 1: the probabilities p (…, 2) of its phases; their rates are 2p."""
-    root = np.sqrt((np.asarray(scv) - 1) / (np.asarray(scv) + 1))
-    return np.stack([(1 + root) / 2, (1 - root) / 2], axis=-1)
+@lru_cache(maxsize=4096)
+def _balanced(scv: float) -> Floats:
+    """Hyperexponential with balanced means, mean 1, scv ≥ 1: the probabilities p of its two phases; their rates are 2p."""
+    root = math.sqrt((scv - 1) / (scv + 1))
+    found = np.array([(1 + root) / 2, (1 - root) / 2])
+    found.flags.writeable = False  # everybody gets the same one
+    return found
 
 
 @lru_cache(maxsize=4096)

@@ -226,12 +226,13 @@ def curve(deployed: ServicePlan, scenario: Scenario, points: int = CURVE_POINTS)
     serving = scenario.serving(inputs, len(deployed.weights))
     base = inputs.requests_per_second
     top = max(_FACTOR_SHOWN * base, _FACTOR_SHOWN * scenario.rate(inputs), _CARRIED_SHOWN * carried_per_second(deployed, serving))
-    applied, everything = scenario.applied(inputs), carried_per_second(deployed, len(deployed.weights))
+    applied = scenario.applied(inputs)
+    # Servers that are named cost what they cost, as far as they carry; others are planned anew.
+    most = carried_per_second(deployed, len(deployed.weights)) if inputs.speeds else math.inf
     rates = sorted({base, scenario.rate(inputs), *(top * step / points for step in range(1, points + 1))})
     found = []
     for rate in rates:
-        # Servers that are named cost what they cost, as far as they carry; others are planned anew.
-        replicas, cost = _cost_at(applied, rate) if not inputs.speeds or rate <= everything else (None, None)
+        replicas, cost = _cost_at(applied, rate) if rate <= most else (None, None)
         found.append(CurvePoint(rate, _predict(deployed, serving, rate, relative_width=_DRAWN_WIDTH)[1], replicas, cost))
     return found
 

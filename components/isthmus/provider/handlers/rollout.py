@@ -19,6 +19,7 @@ from isthmus.provider.handlers.stores import (
 )
 from isthmus.provider.schema import Property, ResourceSpec
 from isthmus.provider.values import UNKNOWN, Properties
+from isthmus.release.names import DEVICE
 from isthmus.rollout.verdict import Verdict, judge
 
 if TYPE_CHECKING:
@@ -147,8 +148,6 @@ class RolloutHandler(HandlerBase):
 
 
 def _device_problems(inputs: Values) -> list[Problem]:
-    from isthmus.release.fleet import NAME
-
     devices = inputs["devices"]
     if devices is UNKNOWN:
         return []
@@ -158,7 +157,7 @@ def _device_problems(inputs: Values) -> list[Problem]:
     for index, device in enumerate(devices):
         if device is UNKNOWN:
             continue
-        if not NAME.fullmatch(device):
+        if not DEVICE.fullmatch(device):
             found.append(Problem(f"devices[{index}]", f"is {device!r}", "letters, digits, `.`, `_` and `-`, not first, 128 at most"))
         elif device in devices[:index]:
             found.append(Problem(f"devices[{index}]", f"{device!r} is named twice", "each device once"))

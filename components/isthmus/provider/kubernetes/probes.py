@@ -9,7 +9,7 @@ from typing import Final
 
 from isthmus.provider.kubernetes.client import Pod, Reply
 from isthmus.provider.kubernetes.traffic import Traffic, TrafficMap, labels
-from isthmus.rollout.drift import Answer, Drift, Kind, compare
+from isthmus.rollout.drift import Answer, Drift, Kind
 from isthmus.rollout.evidence import CANARY, STABLE
 
 REST_PORT: Final = 8501
@@ -41,6 +41,8 @@ def probe(traffic_map: TrafficMap, traffic: Traffic, probes: Sequence[str], door
 
 
 def _compare(ask: Callable[[str, bytes], Answer | None], probes: Sequence[str], kind: Kind) -> Drift | None:
+    from isthmus.rollout.comparing import compare
+
     total = Drift()
     for body in probes:
         stable, canary = ask(STABLE, body.encode()), ask(CANARY, body.encode())

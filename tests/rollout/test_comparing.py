@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.rollout.drift import Answer, compare, probe_body
+from isthmus.rollout.comparing import compare, probe_body
+from isthmus.rollout.drift import Answer
 
 finite = st.floats(-1e3, 1e3)
 batches = st.lists(st.lists(finite, min_size=3, max_size=3), min_size=1, max_size=5)
