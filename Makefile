@@ -55,7 +55,7 @@ test:  ## everything: style, types, walls, then all tests (ARGS: for pytest); th
 	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports
 	$(ACTIVE) python -m toolchain.cluster build || echo "isthmus: tests that need a cluster will be skipped"
 	$(ACTIVE) python -m toolchain.images >/dev/null || echo "isthmus: tests that need images will be skipped"
-	$(ACTIVE) pytest -m "not alone" --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS) $(NONE_IS_FINE)
+	$(ACTIVE) pytest -m "not alone" --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS) $(NONE_IS_FINE)
 	$(ACTIVE) pytest -m alone $(ARGS) $(NONE_IS_FINE)
 
 bench:  ## measure previews, hashing and serving, on a machine that does nothing else (BENCH=serving: one of benchmarks/, ARGS for it)

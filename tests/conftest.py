@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,24 @@ from isthmus.release.store import Store
 # CI tries the same examples every time.
 settings.register_profile("isthmus", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("isthmus")
+
+
+# A shell has what it starts in the background ignore Ctrl-C, and whatever a process starts inherits that: a test that interrupts
+# something would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Files with these tests take longest: begun first, they do not leave one process working alone at the end.
+LONGEST_FIRST = ("e2e", "slow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in the order of how long they take, as far as marks tell; within a file nothing changes."""
+    ranks: dict[Path, int] = {}
+    for item in items:
+        known = [rank for rank, mark in enumerate(LONGEST_FIRST) if item.get_closest_marker(mark)]
+        ranks[item.path] = min([*known, ranks.get(item.path, len(LONGEST_FIRST))])
+    items.sort(key=lambda item: ranks[item.path])
 
 
 def _beside(name: str) -> ModuleType:
