@@ -32,6 +32,8 @@ POLICIES = ("weighted", "least_request", "round_robin")
 # A policy that gives a server more than it can do: times grow as long as the run lasts.
 OVERLOADED_SECONDS = 20.0
 SIMULATED_REQUESTS = 400_000
+# Before a server's speed is measured: its first answers are slow.
+WARM_UP_REQUESTS = 50
 NO_OBJECTIVE_MS = 1e9
 
 
@@ -90,7 +92,7 @@ def servers(folder: Path) -> Iterator[list[Running]]:
 def service_ms(port: int, requests: int = 300) -> float:
     """Mean time of requests one after the other, of which the work is spread as in the load."""
     connection, times_ms = http.client.HTTPConnection("127.0.0.1", port), []
-    for work in paced_model.spread_work("exponential", WORK_MS, requests).tolist():
+    for work in [0.0] * WARM_UP_REQUESTS + paced_model.spread_work("exponential", WORK_MS, requests).tolist():
         began = time.perf_counter()
         connection.request("POST", f"/v1/models/{paced_model.NAME}:predict", json.dumps({"instances": [[work]]}))
         reply = connection.getresponse()
@@ -99,7 +101,7 @@ def service_ms(port: int, requests: int = 300) -> float:
             raise SystemExit(f"HTTP {reply.status} from port {port}")
         times_ms.append(1000 * (time.perf_counter() - began))
     connection.close()
-    return statistics.mean(times_ms)
+    return statistics.mean(times_ms[WARM_UP_REQUESTS:])
 
 
 @contextmanager
