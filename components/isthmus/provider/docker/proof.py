@@ -52,10 +52,11 @@ def prove(client: docker.APIClient, id: str, inputs: Mapping[str, Any], release:
         probed = run(
             client, job, context, timeout_seconds=inputs["deadline_seconds"], message="waiting for the new server", objection=ended
         )
-    except PlatformError as error:
+    except (PlatformError, docker.errors.APIError) as error:
         if str(error).startswith(where):
             raise
-        raise PlatformError(f"{where}: {error}: {last_lines(client, id)}") from error
+        # A server that has ended already has no network that the probe could join: what ended it is the reason to tell.
+        raise PlatformError(ended() or f"{where}: {error}: {last_lines(client, id)}") from error
     if probed.status:
         raise PlatformError(f"{where} does not answer: {ended() or probed.message}")
     off = _difference(probed.stdout.split(_SEPARATOR)[1:], wanted)
