@@ -10,7 +10,6 @@ corrected while it runs, so that each shows what it is worth by itself. Also: a 
 import argparse
 import asyncio
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from report import spread
 from rich.console import Console
 from rich.table import Table
 from serving_processes import MODEL, Running, server
@@ -122,11 +122,6 @@ def job(way: str, running: Sequence[Running], shares: Sequence[float], scratch: 
     if not np.allclose(np.load(output, mmap_mode="r"), np.load(first, mmap_mode="r"), atol=1e-5):
         raise SystemExit(f"the answers of the {way} differ")
     return done
-
-
-def spread(values: Sequence[float]) -> str:
-    """Median with (least–most)."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ Times are as the client sees them.
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 import generator
 import load_replicas
 import load_unequal
+from report import machine
 from rich.console import Console
 
 PARTS = {"replicas": load_replicas, "unequal": load_unequal}
@@ -33,14 +32,14 @@ def main() -> None:
     parser.add_argument("--only", choices=tuple(PARTS))
     options = parser.parse_args()
     generator.program()
-    machine = f"{datetime.now(UTC).date()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    found: dict[str, object] = {"machine": machine}
+    where = f"{datetime.now(UTC).date()}, {machine()}"
+    found: dict[str, object] = {"machine": where}
     for name, part in PARTS.items():
         if options.only in (None, name):
             with tempfile.TemporaryDirectory() as folder:
                 runs = part.measure(Path(folder), options.seconds, options.rounds)
             found[name] = runs
-            Console(width=150).print(part.table(runs, machine))
+            Console(width=150).print(part.table(runs, where))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 

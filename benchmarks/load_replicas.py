@@ -14,6 +14,7 @@ from typing import Any
 
 import generator
 import paced_model
+from report import spread
 from rich.table import Table
 
 from isthmus.sizing.queueing import response_time_quantile_ms
@@ -22,7 +23,6 @@ sys.path.insert(0, str(generator.REPOSITORY / "tests" / "e2e"))
 
 from project import Project, free_port
 
-SERVICE = "paced"
 MEAN_WORK_MS = 20.0
 REQUESTS_PER_SECOND = 140.0
 # By distribution of the service time: between the p95 of what is planned and that of one replica less.
@@ -38,16 +38,16 @@ def measure(folder: Path, seconds: float, rounds: int) -> list[dict[str, Any]]:
         (folder / distribution).mkdir()
         with running(folder / distribution, distribution) as stand:
             planned = stand.up(REQUESTS_PER_SECOND, objective_ms)
-            found.append(stand.run(planned, planned["p50_ms"], planned["p95_ms"], seconds, rounds))
+            found.append(stand.run(planned, int(planned["replicas"]), seconds, rounds))
             less = int(planned["replicas"]) - 1
             # A demand that one less can keep up with, however slowly: what comes to them is the whole demand all the same.
             stand.up(0.9 * REQUESTS_PER_SECOND * less / planned["replicas"], LAX_MS, replicas=less)
-            found.append(stand.run({**planned, "replicas": less}, *(predicted(planned, less, it) for it in (0.5, 0.95)), seconds, rounds))
+            found.append(stand.run(planned, less, seconds, rounds))
     return found
 
 
 def predicted(plan: dict[str, Any], replicas: int, quantile: float) -> float | None:
-    """For another number of replicas; None where they cannot keep up."""
+    """What the plan's own arithmetic says of so many replicas; None where they cannot keep up."""
     rate = plan["service_rate_per_second"]
     if replicas * rate <= REQUESTS_PER_SECOND:
         return None
@@ -66,19 +66,18 @@ class Stand:
     def up(self, requests_per_second: float, p95_ms: float, replicas: int = 1) -> dict[str, Any]:
         """The plan that was deployed: of at least so many replicas."""
         demand = {"requests_per_second": requests_per_second, "p95_ms": p95_ms, "min_replicas": replicas}
-        self.project.configure(services={SERVICE: {**self.arguments, **demand}})
+        self.project.configure(services={paced_model.NAME: {**self.arguments, **demand}})
         done = self.project.up()
         if done.code:
             raise SystemExit(done.text)
-        plan: dict[str, Any] = self.project.outputs()["services"][SERVICE]["plan"]
+        plan: dict[str, Any] = self.project.outputs()["services"][paced_model.NAME]["plan"]
         if replicas > 1 and plan["replicas"] != replicas:
             raise SystemExit(f"the plan is {plan['replicas']} replicas, not {replicas}")
         return plan
 
-    def run(
-        self, plan: dict[str, Any], predicted_p50_ms: float | None, predicted_p95_ms: float | None, seconds: float, rounds: int
-    ) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self.arguments['local']['port']}/v1/models/{SERVICE}:predict"
+    def run(self, plan: dict[str, Any], replicas: int, seconds: float, rounds: int) -> dict[str, Any]:
+        """The planned demand on so many replicas, which have been deployed."""
+        url = f"http://127.0.0.1:{self.arguments['local']['port']}{paced_model.PREDICT}"
         loads = [generator.drive(url, self.bodies, REQUESTS_PER_SECOND, seconds, seed) for seed in range(rounds)]
         seen = [load.summary() for load in loads]
         return {
@@ -86,10 +85,10 @@ class Stand:
             "service_ms": 1000 / plan["service_rate_per_second"],
             "scv": plan["inputs"].get("scv", 1.0),
             "sent_per_second": [load.per_second for load in loads],
-            "replicas": int(plan["replicas"]),
-            "predicted_p50_ms": predicted_p50_ms,
+            "replicas": replicas,
+            "predicted_p50_ms": predicted(plan, replicas, 0.5),
             "p50_ms": [it.p50_ms for it in seen],
-            "predicted_p95_ms": predicted_p95_ms,
+            "predicted_p95_ms": predicted(plan, replicas, 0.95),
             "p95_ms": [it.p95_ms for it in seen],
             "objective_ms": OBJECTIVES_MS[self.distribution],
             "failures": [dict(load.failures) for load in loads],
@@ -118,10 +117,6 @@ def running(folder: Path, distribution: str) -> Iterator[Stand]:
 
 def table(runs: Sequence[dict[str, Any]], machine: str) -> Table:
     """Medians over the rounds (least–most)."""
-
-    def spread(figures: Sequence[float]) -> str:
-        return f"{statistics.median(figures):.1f} ({min(figures):.1f}–{max(figures):.1f})"
-
     found = Table(
         *("service time", "ms", "scv", "requests/s", "replicas", "p50 ms: predicted", "measured", "p95 ms: predicted", "measured"),
         *("objective ms", "kept"),
@@ -135,7 +130,7 @@ def table(runs: Sequence[dict[str, Any]], machine: str) -> Table:
         kept = sum(it <= run["objective_ms"] for it in run["p95_ms"])
         found.add_row(
             *(run["distribution"], f"{run['service_ms']:.1f}", f"{run['scv']:.2f}", f"{statistics.median(run['sent_per_second']):.0f}"),
-            *(str(run["replicas"]), p50, spread(run["p50_ms"]), p95, spread(run["p95_ms"])),
+            *(str(run["replicas"]), p50, spread(run["p50_ms"], 1), p95, spread(run["p95_ms"], 1)),
             *(f"{run['objective_ms']:g}", f"{kept} of {len(run['p95_ms'])}"),
         )
     return found

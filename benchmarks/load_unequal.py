@@ -16,10 +16,10 @@ from typing import Any
 import balancers
 import generator
 import paced_model
+from report import spread
 from rich.table import Table
-from serving_processes import Running, balancing_gateway, server
+from serving_processes import Running, gateway_to, server
 
-from isthmus.platforms.gateway import Server
 from isthmus.sizing.balancing import plan_shares
 from isthmus.sizing.replicas import Demand
 from isthmus.sizing.unequal import predict_unequal
@@ -94,7 +94,7 @@ def service_ms(port: int, requests: int = 300) -> float:
     connection, times_ms = http.client.HTTPConnection("127.0.0.1", port), []
     for work in [0.0] * WARM_UP_REQUESTS + paced_model.spread_work("exponential", WORK_MS, requests).tolist():
         began = time.perf_counter()
-        connection.request("POST", f"/v1/models/{paced_model.NAME}:predict", json.dumps({"instances": [[work]]}))
+        connection.request("POST", paced_model.PREDICT, json.dumps({"instances": [[work]]}))
         reply = connection.getresponse()
         reply.read()
         if reply.status != 200:
@@ -107,12 +107,10 @@ def service_ms(port: int, requests: int = 300) -> float:
 @contextmanager
 def gateway(running: Sequence[Running], policy: str, weights: Sequence[int], folder: Path) -> Iterator[str]:
     """URL of a predict call through a gateway with this policy."""
-    both = zip(running, weights, strict=True)
-    listed = [Server("127.0.0.1", it.ports["rest"], it.ports["grpc"], weight) for it, weight in both]
-    envoy = balancing_gateway(policy, listed, folder, paced_model.NAME)
+    envoy = gateway_to(running, folder, model=paced_model.NAME, balancing=policy, weights=weights)
     try:
         envoy.wait()
-        yield f"http://127.0.0.1:{envoy.ports['rest']}/v1/models/{paced_model.NAME}:predict"
+        yield f"http://127.0.0.1:{envoy.ports['rest']}{paced_model.PREDICT}"
     finally:
         envoy.close()
 
@@ -132,7 +130,7 @@ def table(rows: Sequence[dict[str, Any]], machine: str) -> Table:
         found.add_row(
             *(f"{row['load']:.0%}", row["policy"], ":".join(map(str, row["weights"] or ()))),
             *("–" if row[key] is None else f"{row[key]:.1f}" for key in ("predicted_ms", "simulated_ms")),
-            f"{statistics.median(means):.1f} ({min(means):.1f}–{max(means):.1f})",
+            spread(means, 1),
             f"{statistics.median(ratios):.2f}",
             end_section=row["policy"] == POLICIES[-1],
         )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAME = "paced"
+PREDICT = f"/v1/models/{NAME}:predict"
 INPUT = "work_ms"
 EXAMPLES = 512
 # The golden ratio's multiples spread evenly over [0, 1), in whichever part of them one looks.

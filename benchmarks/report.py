@@ -1,4 +1,4 @@
-"""What benchmarks of a few runs print: least, median and most seconds of each thing, and the ratio that is judged."""
+"""What benchmarks print: figures of a few runs, the machine that gave them, and the ratio that is judged."""
 
 import json
 import os
@@ -10,6 +10,16 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+
+def machine() -> str:
+    """In words."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def spread(figures: Sequence[float], digits: int = 2) -> str:
+    """Median (least–most)."""
+    return f"{statistics.median(figures):.{digits}f} ({min(figures):.{digits}f}–{max(figures):.{digits}f})"
 
 
 def report(
@@ -24,8 +34,7 @@ def report(
         file: where the figures are written too, as JSON.
     """
     ratio = statistics.median(found[numerator]) / statistics.median(found[denominator])
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    table = Table("what", "runs", "min s", "median s", "max s", title=f"{datetime.now(UTC).date()}, {machine}")
+    table = Table("what", "runs", "min s", "median s", "max s", title=f"{datetime.now(UTC).date()}, {machine()}")
     for name, seconds in found.items():
         figures = (min(seconds), statistics.median(seconds), max(seconds))
         table.add_row(name, str(len(seconds)), *(f"{figure:.{decimals}f}" for figure in figures))
@@ -33,4 +42,4 @@ def report(
     console.print(table)
     console.print(f"{numerator} / {denominator}: {ratio:.3f} (goal: at most {goal})")
     if file:
-        file.write_text(json.dumps({"machine": machine, "seconds": found, "ratio": ratio}, indent=1))
+        file.write_text(json.dumps({"machine": machine(), "seconds": found, "ratio": ratio}, indent=1))

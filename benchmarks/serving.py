@@ -16,13 +16,11 @@ of waiting, they depend little on what else the machine does. Prints tables; `--
 import argparse
 import asyncio
 import json
-import os
-import platform
 import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from report import machine, spread
 from rich.console import Console
 from rich.table import Table
 from serving_clients import (
@@ -191,11 +190,6 @@ def measure_server(stand: Stand, options: argparse.Namespace, number: int) -> di
     return found
 
 
-def spread(figures: Sequence[float], digits: int = 2) -> str:
-    """Median (smallest–largest)."""
-    return f"{statistics.median(figures):.{digits}f} ({min(figures):.{digits}f}–{max(figures):.{digits}f})"
-
-
 def middle(rounds: Rounds, key: Any, figure: Callable[[Turn], float], digits: int = 2) -> str:
     return f"{statistics.median(figure(found[key]) for found in rounds):.{digits}f}"
 
@@ -311,13 +305,12 @@ def main() -> None:
             for number in range(options.rounds):
                 say(f"{section}: round {number + 1} of {options.rounds}")
                 found[section].append(measure(stand, options, number))
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     console = Console(width=max(Console().width, TABLE_WIDTH), highlight=False)
-    console.print(f"{datetime.now(UTC).date()}, {machine}; {options.rounds} rounds")
+    console.print(f"{datetime.now(UTC).date()}, {machine()}; {options.rounds} rounds")
     lines = capacity_lines(found["replicas"])
     console.print(gateway_table(found["gateway"]), replicas_table(found["replicas"]), *lines, server_table(found["server"]), sep="\n")
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine, **report(found)}, indent=1))
+        options.json.write_text(json.dumps({"machine": machine(), **report(found)}, indent=1))
 
 
 if __name__ == "__main__":

@@ -74,17 +74,14 @@ def server(index: int, model_directory: Path, scratch: Path, model: str = MODEL)
     return Running(local.server(f"server-{index}", model, str(model_directory), 1), scratch)
 
 
-def gateway_to(servers: Sequence[Running], scratch: Path) -> Running:
-    """A gateway with the local platform's own configuration, least request over these servers."""
-    program = f"gateway-{len(servers)}"
-    endpoints = [it.ports for it in servers]
-    return _envoy(program, MODEL, local.gateway_files(program, MODEL, endpoints, "least_request"), scratch)
-
-
-def balancing_gateway(balancing: str, servers: Sequence[gateway.Server], scratch: Path, model: str) -> Running:
-    """The same with that policy, and with weights."""
-    program = f"gateway-{balancing}"
-    spec = local.gateway_spec(program, model, tuple(servers), balancing)
+def gateway_to(
+    servers: Sequence[Running], scratch: Path, *, model: str = MODEL, balancing: str = "least_request", weights: Sequence[int] = ()
+) -> Running:
+    """A gateway with the local platform's own configuration over these servers. weights: one a server; without them all are alike."""
+    program = f"gateway-{balancing}-{len(servers)}"
+    both = zip(servers, weights or [1] * len(servers), strict=True)
+    listed = tuple(gateway.Server("127.0.0.1", it.ports["rest"], it.ports["grpc"], weight) for it, weight in both)
+    spec = local.gateway_spec(program, model, listed, balancing)
     return _envoy(program, model, {**gateway.live_files(spec), **gateway.routes_of(spec)}, scratch)
 
 
