@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
+from tests.cli.batch_scorer import COLUMNS
 
 from isthmus.cli.stack_state import StackState
 
@@ -274,3 +276,15 @@ def api(tmp_path: Path) -> Iterator[FakeApi]:
 @pytest.fixture
 def make_pod() -> Callable[..., dict]:
     return pod
+
+
+@pytest.fixture
+def examples(tmp_path):
+    """Writes so many rows, no two alike; the file and the rows."""
+
+    def write(rows: int, dtype: str = "float32"):
+        x = (np.arange(rows * COLUMNS).reshape(rows, COLUMNS) % 1009).astype(dtype)
+        np.save(tmp_path / "x.npy", x)
+        return tmp_path / "x.npy", x
+
+    return write

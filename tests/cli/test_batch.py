@@ -4,18 +4,16 @@ import json
 import re
 import subprocess
 import sys
-import threading
 import time
 import tracemalloc
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks.throttle import in_turn
+from tests.cli.batch_scorer import COLUMNS, ONE, TWO, Scorer, expected, serving, tensor
 from typer.testing import CliRunner
 
 from isthmus.cli import batch_run, batching, on_kubernetes, on_local, reach
@@ -27,90 +25,7 @@ from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError, IsthmusError, PlatformError
 from isthmus.provider.local.ports import choose
 
-DT = {"float32": "DT_FLOAT", "int64": "DT_INT64", "object": "DT_STRING"}
-COLUMNS = 3
 DATA = Path(__file__).parents[1] / "server" / "data"
-
-
-def tensor(*shape, dtype="float32"):
-    return {"dtype": DT[dtype], "tensor_shape": {"dim": [{"size": str(size)} for size in shape], "unknown_rank": False}}
-
-
-ONE = {"inputs": {"x": tensor(-1, COLUMNS)}, "outputs": {"y": tensor(-1, 2)}}
-TWO = {
-    "inputs": {"x": tensor(-1, COLUMNS), "k": tensor(-1, dtype="int64")},
-    "outputs": {"y": tensor(-1, 2), "k2": tensor(-1, dtype="int64")},
-}
-
-
-def expected(x):
-    return np.stack([x.sum(axis=1), x.max(axis=1)], axis=1).astype(np.float32)
-
-
-@dataclass
-class Scorer:
-    """A predict server that works on one request at a time.
-
-    fail_after: so many rows, it answers times_failing times with fail_status; 0: it closes the connection; −1: it never answers.
-    rows: that it answered for.
-    """
-
-    seconds_per_row: float = 0.0
-    signature: dict = field(default_factory=lambda: ONE)
-    fail_after: int | None = None
-    fail_status: int = 503
-    times_failing: int = 10**9
-    rows: int = 0
-    url: str = ""
-    core: threading.Lock = field(default_factory=threading.Lock)
-
-    def predict(self, body: bytes) -> tuple[int, dict]:
-        inputs = json.loads(body)["inputs"]
-        x = np.array(inputs["x"], dtype=np.float32)
-        with self.core:
-            if self.fail_after is not None and self.rows >= self.fail_after and self.times_failing > 0:
-                self.times_failing -= 1
-                return self.fail_status, {"error": "out of order"}
-            time.sleep(self.seconds_per_row * len(x))
-            self.rows += len(x)
-        found = expected(x).tolist()
-        return 200, {"outputs": {"y": found, "k2": [2 * k for k in inputs["k"]]} if "k" in inputs else found}
-
-
-def handler(scorer: Scorer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.answer(200, {"metadata": {"signature_def": {"signature_def": {"serving_default": scorer.signature}}}})
-
-        def do_POST(self) -> None:
-            self.answer(*scorer.predict(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def answer(self, status: int, content: dict) -> None:
-            if status < 0:
-                time.sleep(60)
-            elif status:
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(json.dumps(content).encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler
-
-
-@contextmanager
-def serving(scorer: Scorer):
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler(scorer)) as httpd:
-        httpd.daemon_threads = True
-        thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        scorer.url = f"http://127.0.0.1:{httpd.server_port}"
-        try:
-            yield scorer
-        finally:
-            httpd.shutdown()
-            thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -122,18 +37,6 @@ def short_pauses(monkeypatch):
 def scorers() -> Callable[..., list[Scorer]]:
     with ExitStack() as stack:
         yield lambda *wanted: [stack.enter_context(serving(scorer)) for scorer in wanted]
-
-
-@pytest.fixture
-def examples(tmp_path):
-    """Writes so many rows, no two alike; the file and the rows."""
-
-    def write(rows: int, dtype: str = "float32"):
-        x = (np.arange(rows * COLUMNS).reshape(rows, COLUMNS) % 1009).astype(dtype)
-        np.save(tmp_path / "x.npy", x)
-        return tmp_path / "x.npy", x
-
-    return write
 
 
 def run(*words: object):
@@ -309,55 +212,6 @@ def test_everything_wrong_with_the_command_is_said_at_once(tmp_path):
         "'ftp://b'",
     )
     assert not [part for part in parts if part not in text]
-
-
-@pytest.mark.parametrize(
-    ("arrays", "signature", "message"),
-    [
-        (np.zeros((5, 4), np.float32), ONE, r"--input.x: has shape \(5, 4\); expected \('any number', 3\)"),
-        (np.zeros((0, 3), np.float32), ONE, "has no rows"),
-        (np.array([["a"] * 3]), ONE, "holds <U1"),
-        (np.array([[{}] * 3]), ONE, "cannot be read"),
-        (np.zeros((5, 3), np.float32), TWO, "the model has 2 inputs; expected a .npz file with k, x"),
-        ({"x": np.zeros((5, 3)), "k": np.zeros(4, int)}, TWO, "numbers of rows differ: k has 4, x has 5"),
-        ({"x": np.zeros((5, 3)), "z": np.zeros(5)}, TWO, r"--input.k: is missing[^\0]*--input.z: the model has no such input"),
-        (np.zeros((5, 3), np.float32), {**ONE, "inputs": {"x": tensor(1, 3)}}, "any number of examples"),
-        (np.zeros((5, 3), np.float32), {**ONE, "inputs": {"x": tensor(-1, dtype="object")}}, "DT_STRING"),
-    ],
-)  # fmt: skip
-def test_examples_that_the_model_cannot_take_are_refused(tmp_path, arrays, signature, message):
-    file = tmp_path / ("x.npz" if isinstance(arrays, dict) else "x.npy")
-    np.savez(file, **arrays) if isinstance(arrays, dict) else np.save(file, arrays)
-    with pytest.raises(InputError, match=message):
-        open_examples(file, signature, tmp_path)
-
-
-@pytest.mark.parametrize(("name", "outputs", "message"), [
-    ("y.npy", TWO["outputs"], "the model has 2 outputs: k2, y; expected a .npz file"),
-    ("y.npz", {"s": tensor(-1, dtype="object")}, "'s' is DT_STRING"),
-])  # fmt: skip
-def test_outputs_that_no_file_can_hold_are_refused(examples, tmp_path, name, outputs, message):
-    found = open_examples(examples(5)[0], ONE, tmp_path)
-    with pytest.raises(InputError, match=message):
-        Answers(tmp_path / name, tmp_path, found, {"outputs": outputs}, "", resume=False)
-
-
-@pytest.mark.parametrize("answer", [{"outputs": [[1, 2]]}, {"outputs": 3.0}, {"outputs": [["a", "b"], ["c", "d"]]}, {"predictions": []}])
-def test_an_answer_that_cannot_be_right_is_not_written(examples, tmp_path, answer):
-    answers = Answers(tmp_path / "y.npy", tmp_path, open_examples(examples(5)[0], ONE, tmp_path), ONE, "", resume=False)
-    answers.write((0, 2), {"outputs": [[1, 2], [3, 4]]})
-    with pytest.raises(PlatformError, match="rows 2 to 3"):
-        answers.write((2, 4), answer)
-
-
-def test_two_jobs_do_not_write_the_same_output(tmp_path):
-    output = tmp_path / "y.npy"
-    with (
-        open_partial(output, resume=False),
-        pytest.raises(InputError, match="another job is writing"),
-        open_partial(output, resume=True),
-    ):
-        pass
 
 
 def test_a_job_holds_a_few_chunks_in_memory_not_its_files(tmp_path):
