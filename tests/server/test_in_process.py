@@ -150,7 +150,7 @@ async def test_the_models_can_be_replaced_over_grpc(models, tmp_path, serve_here
     from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
     async with (
-        serve_here(config_file(tmp_path, ""), f"--port={free_port}") as url,  # an empty list serves
+        serve_here(config_file(tmp_path, ""), f"--port={free_port}", "--enable_reload_config") as url,  # an empty list serves
         grpc.aio.insecure_channel(f"127.0.0.1:{free_port}") as channel,
     ):
         reload = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest
@@ -167,6 +167,62 @@ async def test_the_models_can_be_replaced_over_grpc(models, tmp_path, serve_here
         request.config.model_config_list.SetInParent()
         await reload(request, timeout=60)
         await asyncio.to_thread(until_status, f"{url}/v1/models/m/metadata", 404)
+
+
+async def test_the_models_stay_where_no_flag_lets_clients_replace_them(models, serve_here, free_port):
+    from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+
+    async with (
+        serve_here("--model_name=m", f"--model_base_path={models}/m", f"--port={free_port}") as url,
+        grpc.aio.insecure_channel(f"127.0.0.1:{free_port}") as channel,
+    ):
+        request = model_management_pb2.ReloadConfigRequest()
+        request.config.model_config_list.config.add(name="cr", base_path=f"{models}/cr", model_platform="tensorflow")
+        with pytest.raises(grpc.RpcError) as caught:
+            await model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=60)
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert "--enable_reload_config" in caught.value.details()
+        assert await states(url, "m") == {"2": "AVAILABLE"}
+
+
+async def test_both_interfaces_answer_on_unix_sockets_of_the_owner_alone(models, tmp_path, serve_here):
+    from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+
+    rest, rpc = tmp_path / "rest.sock", tmp_path / "grpc.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(rest))  # what a server that was killed leaves behind
+    flags = ("--model_name=m", f"--model_base_path={models}/m", f"--rest_api_socket_path={rest}", f"--grpc_socket_path={rpc}")
+    async with serve_here(*flags):
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(rest))) as session,
+            session.post("http://socket/v1/models/m:predict", data=BODY) as reply,
+        ):
+            assert await reply.json() == {"predictions": [[22.5, 27.5]]}
+        async with grpc.aio.insecure_channel(f"unix:{rpc}") as channel:
+            request = get_model_status_pb2.GetModelStatusRequest()
+            request.model_spec.name = "m"
+            reply = await model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request, timeout=30)
+            assert [status.version for status in reply.model_version_status] == [2]
+        assert {path.stat().st_mode & 0o777 for path in (rest, rpc)} == {0o600}
+    assert not rest.exists()
+
+
+@pytest.mark.parametrize("flag", ["--rest_api_socket_path", "--grpc_socket_path"])
+@pytest.mark.parametrize("kind", ["listening", "file", "long"])
+async def test_a_socket_path_that_cannot_be_had_is_refused(models, tmp_path, serve_here, flag, kind):
+    from isthmus.server.errors import StartError
+
+    path = tmp_path / ("x" * 108 if kind == "long" else "taken.sock")
+    with socket.socket(socket.AF_UNIX) as holder:
+        if kind == "listening":
+            holder.bind(str(path))
+            holder.listen()
+        elif kind == "file":
+            path.write_text("mine")
+        with pytest.raises(StartError, match="cannot listen on"):
+            async with serve_here("--model_name=m", f"--model_base_path={models}/m", f"{flag}={path}"):
+                pass
+        assert kind == "long" or path.exists()
 
 
 async def test_a_call_that_takes_too_long_gets_504_and_the_loop_goes_on(models, serve_here):

@@ -10,11 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import grpc
+
 from isthmus.server.bundle import Parallelism, load_bundle
 from isthmus.server.config import ModelConfig, read_metrics_path, read_models
 from isthmus.server.errors import StartError
 from isthmus.server.flags import LOOPBACK, Options, parse_flags
 from isthmus.server.grpc_api import grpc_server
+from isthmus.server.listeners import bind_path, bind_port, free_path, make_private, remove_path
 from isthmus.server.manager import ModelManager, Watching
 from isthmus.server.metrics import Metrics
 from isthmus.server.prediction import Predictor
@@ -46,10 +49,15 @@ async def serve(
     manager = _manager(options)
     metrics = Metrics()
     predictor = Predictor(manager, metrics)
+    rest_sockets = [rest_socket] if rest_socket is not None else []
     if rest_socket is None and options.rest_api_port:
-        rest_socket = _bind(options.bind_address, options.rest_api_port)
+        rest_sockets.append(bind_port(options.bind_address, options.rest_api_port))
+    if options.rest_api_socket_path:
+        rest_sockets.append(bind_path(options.rest_api_socket_path))
     # gRPC binds and listens in one step, so its port is only held until then.
-    grpc_holder = _bind(options.bind_address, options.port) if options.port else None
+    grpc_holder = bind_port(options.bind_address, options.port) if options.port else None
+    if options.grpc_socket_path:
+        free_path(options.grpc_socket_path)
     loop = asyncio.get_running_loop()
     executor = ThreadPoolExecutor(options.rest_api_num_threads, thread_name_prefix="predict")
     server = None
@@ -59,23 +67,23 @@ async def serve(
         stack.callback(manager.stop)
         if not await _unless_stopped(manager.wait_until_available, stop):
             return
-        if grpc_holder is not None:
-            grpc_holder.close()
-            server = grpc_server(predictor, executor)
-            try:
-                server.add_insecure_port(f"{options.bind_address}:{options.port}")
-            except RuntimeError as error:
-                raise StartError(f"cannot listen on port {options.port}: {error}") from None
-            server.start()
+        if grpc_holder is not None or options.grpc_socket_path:
+            if grpc_holder is not None:
+                grpc_holder.close()
+            server = grpc_server(predictor, executor, allow_reload=options.enable_reload_config)
+            _listen_grpc(server, options)
             stack.push_async_callback(loop.run_in_executor, None, lambda: server.stop(options.drain_seconds).wait())
-            _log.info("Running gRPC ModelServer at %s:%d ...", options.bind_address, options.port)
-        if rest_socket is not None:
+        if rest_sockets:
             api = RestApi(predictor, executor, options.rest_api_timeout_in_ms / 1000, metrics_path).http_server()
-            listener = await loop.create_server(api, sock=rest_socket, backlog=_BACKLOG)
             stack.push_async_callback(api.shutdown, options.drain_seconds)
             stack.callback(api.pre_shutdown)  # ends the connections that wait for a request
+        for bound in rest_sockets:
+            listener = await loop.create_server(api, sock=bound, backlog=_BACKLOG)
             stack.callback(listener.close)
-            _log.info("Exporting HTTP/REST API at:%s:%d ...", *rest_socket.getsockname()[:2])
+            name = bound.getsockname()
+            if isinstance(name, str):
+                stack.callback(remove_path, name)
+            _log.info("Exporting HTTP/REST API at:%s ...", name if isinstance(name, str) else f"{name[0]}:{name[1]}")
         on_ready()
         await stop.wait()
         _log.info("stopping")
@@ -102,16 +110,21 @@ def _config_reader(options: Options) -> Callable[[], list[ModelConfig] | None]:
     return partial(read_models, options)
 
 
-def _bind(address: str, port: int) -> socket.socket:
-    """A socket that holds the port and does not listen yet, so that clients are refused until the models are there."""
-    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((address, port))
-    except OSError as error:
-        bound.close()
-        raise StartError(f"cannot listen on {address}:{port}: {error.strerror}. Fix: choose another port, or stop what uses it") from None
-    return bound
+def _listen_grpc(server: grpc.Server, options: Options) -> None:
+    """Opens the gRPC port and socket. Raises StartError."""
+    addresses = [f"{options.bind_address}:{options.port}"] if options.port else []
+    if options.grpc_socket_path:
+        addresses.append(f"unix:{options.grpc_socket_path}")
+    for address in addresses:
+        try:
+            server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise StartError(f"cannot listen on {address}: {error}") from None
+    if options.grpc_socket_path:
+        make_private(options.grpc_socket_path)
+    server.start()
+    for address in addresses:
+        _log.info("Running gRPC ModelServer at %s ...", address)
 
 
 async def _unless_stopped(work: Callable[[], None], stop: asyncio.Event) -> bool:
@@ -159,7 +172,7 @@ def serving(model_base_path: Path, model_name: str) -> Iterator[str]:
         raise StartError(f"{model_base_path} is not a folder")
     flags = [f"--model_name={model_name}", f"--model_base_path={model_base_path.absolute()}", *_ONE_SHOT_FLAGS]
     options, _ = parse_flags(flags)
-    bound = _bind(LOOPBACK, 0)
+    bound = bind_port(LOOPBACK, 0)
     ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def work() -> None:

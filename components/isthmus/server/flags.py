@@ -15,7 +15,9 @@ class Options:
 
     bind_address: str
     port: int
+    grpc_socket_path: str
     rest_api_port: int
+    rest_api_socket_path: str
     rest_api_num_threads: int
     rest_api_timeout_in_ms: int
     model_name: str
@@ -28,6 +30,7 @@ class Options:
     allow_version_labels_for_unavailable_models: bool
     monitoring_config_file: str
     enable_model_warmup: bool
+    enable_reload_config: bool
     tensorflow_intra_op_parallelism: int
     tensorflow_inter_op_parallelism: int
     drain_seconds: float
@@ -43,7 +46,9 @@ def _boolean(text: str) -> bool:
 _FLAGS: tuple[tuple[str, Any, Any, str], ...] = (
     ("bind_address", str, LOOPBACK, "address that both interfaces listen on"),
     ("port", int, 8500, "gRPC port; 0: no gRPC"),
+    ("grpc_socket_path", str, "", "path of a Unix socket for gRPC"),
     ("rest_api_port", int, 0, "REST port; 0: no REST"),
+    ("rest_api_socket_path", str, "", "path of a Unix socket for REST"),
     ("rest_api_num_threads", int, 4 * (os.cpu_count() or 1), "calls that are worked on at once"),
     ("rest_api_timeout_in_ms", int, 30000, "time limit of a REST call, in milliseconds"),
     ("model_name", str, "default", "name of the model"),
@@ -56,6 +61,7 @@ _FLAGS: tuple[tuple[str, Any, Any, str], ...] = (
     ("allow_version_labels_for_unavailable_models", _boolean, False, "accept labels of versions that are not available"),
     ("monitoring_config_file", str, "", "a MonitoringConfig in protobuf text"),
     ("enable_model_warmup", _boolean, True, "replay assets.extra/tf_serving_warmup_requests when a version is loaded"),
+    ("enable_reload_config", _boolean, False, "let clients replace the served models (ModelService.HandleReloadConfigRequest)"),
     ("tensorflow_intra_op_parallelism", int, 0, "threads of one operation; 0: one a core"),
     ("tensorflow_inter_op_parallelism", int, 0, "threads for independent operations; 0: a call runs on its own thread"),
     ("drain_seconds", float, 8.0, "how long calls may go on after SIGTERM"),

@@ -31,11 +31,11 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-def grpc_server(predictor: Predictor, executor: ThreadPoolExecutor) -> grpc.Server:
-    """A server with both services, on no port yet."""
+def grpc_server(predictor: Predictor, executor: ThreadPoolExecutor, *, allow_reload: bool) -> grpc.Server:
+    """A server with both services, on no port yet. allow_reload: clients may say which models are served."""
     server = grpc.server(executor, options=_OPTIONS)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(predictor), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(predictor.manager), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(predictor.manager, allow_reload), server)
     return server
 
 
@@ -116,8 +116,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
     """GetModelStatus and HandleReloadConfigRequest."""
 
-    def __init__(self, manager: ModelManager) -> None:
+    def __init__(self, manager: ModelManager, allow_reload: bool) -> None:
         self._manager = manager
+        self._allow_reload = allow_reload
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return _answer(context, lambda: self._status(request))
@@ -139,6 +140,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
 
     def _reload(self, request: Any) -> Any:
         """Serve the models of the request from now on; answers when they are available."""
+        if not self._allow_reload:  # who may call this may have any file read and written with the server's rights
+            raise ServingError("PERMISSION_DENIED", "HandleReloadConfigRequest is switched off; --enable_reload_config switches it on")
         try:
             self._manager.apply(models_from_proto(request.config))
             self._manager.wait_until_available(_RELOAD_TIMEOUT_SECONDS)
