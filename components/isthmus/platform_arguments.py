@@ -55,6 +55,8 @@ class KubernetesArgs(TypedDict, total=False):
     HorizontalPodAutoscaler sets the replicas between min_replicas and max_replicas. scale_down_seconds: its stabilisation.
     pools: servers of unequal speed, instead of one kind. service_monitor: auto (where the cluster knows ServiceMonitors),
     always, never. deadline_seconds: until when Pods must be ready. model_size_limit_mib: of the folder a model is fetched to.
+    gateway_leave_seconds: how long a gateway that goes away serves on; left out: as long as no request is lost, from the
+    gateway's timeout_seconds. server_drain_seconds: how long a server that goes away still answers.
     """
 
     namespace: Input[str]
@@ -75,6 +77,8 @@ class KubernetesArgs(TypedDict, total=False):
     image_pull_policy: Input[str]
     deadline_seconds: Input[int]
     model_size_limit_mib: Input[int]
+    gateway_leave_seconds: Input[int]
+    server_drain_seconds: Input[int]
 
 
 class HostArgs(TypedDict, total=False):
@@ -211,6 +215,8 @@ class Kubernetes(Checked):
     image_pull_policy: Annotated[str, one_of(PULL_POLICIES, "pull policy")] = "IfNotPresent"
     deadline_seconds: Seconds = 600
     model_size_limit_mib: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
+    gateway_leave_seconds: Annotated[int, Field(ge=1, le=7200)] | None = None
+    server_drain_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
 
     def problems(self, path: str) -> Sequence[Problem]:
         found = _two_ports(self.port, self.grpc_port, path) + same_twice(self.pools, lambda pool: pool.name, f"{path}.pools", "pools named")

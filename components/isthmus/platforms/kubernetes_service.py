@@ -72,6 +72,7 @@ def service_of(
             port=kubernetes.port,
             grpc_port=kubernetes.grpc_port,
             node_port=kubernetes.node_port,
+            leave_seconds=kubernetes.gateway_leave_seconds,
             tls=args.gateway.tls_certificate is not None,
             tls_certificate=str(known.get("tls_certificate") or ""),
             tls_key=str(known.get("tls_key") or ""),
@@ -83,6 +84,7 @@ def service_of(
         create_namespace=kubernetes.namespace is None,
         autoscale=autoscales(args),
         scale_down_seconds=kubernetes.scale_down_seconds,
+        server_drain_seconds=kubernetes.server_drain_seconds,
         load_seconds=kubernetes.deadline_seconds,
         model_volume_mib=kubernetes.model_size_limit_mib or 0,
     )

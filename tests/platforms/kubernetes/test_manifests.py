@@ -372,12 +372,13 @@ def test_new_keys_reach_running_gateways_and_another_bootstrap_starts_new_ones(m
     assert template(max_connections=5) != template()
 
 
-def test_a_gateway_that_leaves_serves_until_nobody_asks_it_any_more(make):
-    pod = pod_of(objects(make()), "gateway")
+@pytest.mark.parametrize(("given", "seconds"), [(None, gateway.leave_seconds(gateway.GatewayOptions())), (2, 2)])
+def test_a_gateway_that_leaves_serves_until_nobody_asks_it_any_more_or_as_long_as_it_is_told(make, given, seconds):
+    plain = make()
+    pod = pod_of(objects(dataclasses.replace(plain, gateway=dataclasses.replace(plain.gateway, leave_seconds=given))), "gateway")
     (container,) = pod["containers"]
-    sleep = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert sleep == gateway.leave_seconds(gateway.GatewayOptions())
-    assert pod["terminationGracePeriodSeconds"] > sleep
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] == seconds
+    assert pod["terminationGracePeriodSeconds"] > seconds
 
 
 def test_the_service_offers_what_was_asked_for(configurations, make):

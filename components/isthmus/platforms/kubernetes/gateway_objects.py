@@ -99,7 +99,7 @@ def gateway_deployment(service: KubernetesService) -> Json:
     """Envoy. New live files, certificates and splits reach running Pods; another bootstrap file starts new ones."""
     configuration, chosen = envoy(service), selector(service, GATEWAY)
     static = "".join(f"{name}\0{text}\0" for name, text in sorted(gateway.static_files(configuration).items()))
-    leave = gateway.leave_seconds(configuration.options)
+    leave = service.gateway.leave_seconds or gateway.leave_seconds(configuration.options)
     return manifest(
         service,
         "apps/v1",

@@ -79,6 +79,7 @@ class GatewayPods:
     """Envoy's Pods and Service.
 
     options, balancing: as in `gateway.Gateway`; options.tls is set here. port, grpc_port: of the Service. node_port: of REST.
+    leave_seconds: how long a Pod that goes away serves on; None: as `gateway.leave_seconds` has it.
     client_cidrs, client_namespaces: who may call it; both empty: anybody. tls: whether it speaks TLS; that must be known before
     the PEM texts tls_certificate and tls_key are.
     """
@@ -91,6 +92,7 @@ class GatewayPods:
     port: int = REST_PORT
     grpc_port: int = GRPC_PORT
     node_port: int | None = None
+    leave_seconds: int | None = None
     service_annotations: Mapping[str, str] = field(default_factory=dict)
     client_cidrs: tuple[str, ...] = ()
     client_namespaces: tuple[str, ...] = ()
