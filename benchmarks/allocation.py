@@ -15,8 +15,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from isthmus.sizing.allocation import divide_units
-from isthmus.sizing.allocation_tasks import Node, Task, allocate
+from isthmus.sizing.formulas.allocation import divide_units
+from isthmus.sizing.formulas.allocation_tasks import Node, Task, allocate
 from isthmus.solving import allocate_within
 
 

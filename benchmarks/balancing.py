@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from isthmus.sizing.balancing import kkt_residual, mean_response_of_shares_ms, optimal_shares, plan_shares
+from isthmus.sizing.formulas.balancing import kkt_residual, mean_response_of_shares_ms, optimal_shares, plan_shares
 
 try:
     import cvxpy

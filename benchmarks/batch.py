@@ -31,7 +31,7 @@ from isthmus.cli.reach import Direct, Server
 from isthmus.compile import CompileRequest, compile_release
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.manifest import SERVING
-from isthmus.sizing.allocation import divide_units
+from isthmus.sizing.formulas.allocation import divide_units
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WAYS = ("equal split", "declared speeds", "measured speeds")

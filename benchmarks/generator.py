@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.sizing.simulation import Simulated, summarise
+from isthmus.sizing.formulas.simulation import Simulated, summarise
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "benchmarks" / "load_generator"

@@ -20,10 +20,10 @@ from report import spread
 from rich.table import Table
 from serving_processes import Running, gateway_to, server
 
-from isthmus.sizing.balancing import plan_shares
+from isthmus.sizing.formulas.balancing import plan_shares
+from isthmus.sizing.formulas.weights import round_to_weights
 from isthmus.sizing.replicas import Demand
 from isthmus.sizing.unequal import predict_unequal
-from isthmus.sizing.weights import round_to_weights
 
 SPEEDS = (4.0, 2.0, 1.0)
 WORK_MS = 40.0  # of one request, on average, at speed 1

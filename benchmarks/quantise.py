@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from isthmus.compile.edge import Compressed, compress, float_model
-from isthmus.compile.evaluation import Evaluation, load_evaluation
-from isthmus.compile.export import SIGNATURE, export_keras
-from isthmus.compile.load import describe_keras
+from isthmus.compile.build.edge import Compressed, compress, float_model
+from isthmus.compile.build.evaluation import Evaluation, load_evaluation
+from isthmus.compile.build.export import SIGNATURE, export_keras
 from isthmus.compile.quantise import flatbuffer
 from isthmus.compile.quantise.optimal import squared_error
 from isthmus.compile.quantise.scales import best_scales, min_max_scales
+from isthmus.compile.sources.load import describe_keras
 from isthmus.errors import IsthmusError
 
 MODELS = Path(__file__).parents[1] / "models"

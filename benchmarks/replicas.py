@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from isthmus.errors import GateError
+from isthmus.sizing.formulas.simulation import simulate
 from isthmus.sizing.headroom import MOST_REPLICAS, Headroom
 from isthmus.sizing.mixing import plan_mix
 from isthmus.sizing.pooling import Pools, ServerKind
 from isthmus.sizing.queueing import response_time_quantile_ms
 from isthmus.sizing.replicas import Demand, plan_replicas
-from isthmus.sizing.simulation import simulate
 
 MU = 100.0
 LOADS = (0.3, 0.6, 0.8, 0.9)

@@ -7,7 +7,7 @@ import pytest
 
 from isthmus import solving
 from isthmus.errors import InputError
-from isthmus.sizing.allocation_tasks import Node, Task
+from isthmus.sizing.formulas.allocation_tasks import Node, Task
 from isthmus.solving import allocate_within
 
 needs_search = pytest.mark.skipif(importlib.util.find_spec("ortools") is None, reason="the extra [allocate] is not installed")

@@ -10,7 +10,7 @@ from pulumi import Output, ResourceOptions
 from isthmus import arguments, compiling
 from isthmus.arguments import CloudModelServiceArgs
 from isthmus.checking import problems_of
-from isthmus.compile.source import TFLITE, no_serving_variant
+from isthmus.compile.sources.source import TFLITE, no_serving_variant
 from isthmus.errors import Problem, SourceError
 from isthmus.planning import plan_of, shown
 from isthmus.platforms.served import Served

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError, Problem
-from isthmus.sizing.allocation_case import Case, Node, Task
-from isthmus.sizing.allocation_exact import Searched, search
-from isthmus.sizing.allocation_tasks import Allocation, allocate
+from isthmus.sizing.formulas.allocation_case import Case, Node, Task
+from isthmus.sizing.formulas.allocation_exact import Searched, search
+from isthmus.sizing.formulas.allocation_tasks import Allocation, allocate
 
 # CP-SAT's portfolio of strategies is made for eight threads, also where there are fewer cores.
 DEFAULT_WORKERS = 8
@@ -44,7 +44,7 @@ def allocate_within(
     workers: int = DEFAULT_WORKERS,
     path: str = "allocation",
 ) -> Allocation:
-    """As `isthmus.sizing.allocation_tasks.allocate`, with a search of so many seconds. workers: threads of it.
+    """As `isthmus.sizing.formulas.allocation_tasks.allocate`, with a search of so many seconds. workers: threads of it.
 
     Raises:
         InputError: also where the budget or the threads make no sense, or OR-Tools is not installed. GateError: as there.

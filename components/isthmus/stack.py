@@ -9,7 +9,7 @@ from pulumi import Output
 
 from isthmus import arguments, cloud, compiling, edge, hybrid
 from isthmus.errors import InputError, Problem
-from isthmus.sizing import table
+from isthmus.sizing.asking import table
 from isthmus.sizing.cost import price_table
 
 CHECKS: dict[str, Callable[[str, object, str], list[Problem]]] = {

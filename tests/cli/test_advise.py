@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from isthmus.cli.advising import situation_from
 from isthmus.cli.main import app
 from isthmus.errors import InputError
-from isthmus.sizing.advisor_inputs import INPUTS
-from isthmus.sizing.advisor_presets import PRESETS
+from isthmus.sizing.advisor.inputs import INPUTS
+from isthmus.sizing.advisor.presets import PRESETS
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from isthmus.cli import plan_view, stack_state
 from isthmus.cli.main import app
 from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError
-from isthmus.sizing.deployed import stack_plan
+from isthmus.sizing.asking.deployed import stack_plan
+from isthmus.sizing.asking.what_if import scenario_of
 from isthmus.sizing.headroom import Headroom
 from isthmus.sizing.service import ServiceInputs, plan_service
-from isthmus.sizing.what_if import scenario_of
 
 INPUTS = ServiceInputs(200, 50, 120, scv=0.3, kinds=("cpu-2",), headroom=Headroom(zones=3), edge_requests_per_second=100)
 RELEASE = {"accuracy": 0.99, "metric": "accuracy", "evaluation_examples": 450, "size_bytes": 402_118, "recipe": "float32"}

@@ -14,9 +14,9 @@ from isthmus.cli.rolling_back import roll_back
 from isthmus.cli.stack_state import StackState
 from isthmus.cli.status import blocks_of
 from isthmus.errors import InputError, PlatformError
-from isthmus.provider.handler import Context
-from isthmus.provider.kubernetes.client import Access, Cluster
-from isthmus.provider.kubernetes.traffic import Track, Traffic, TrafficMap
+from isthmus.plugin.handler import Context
+from isthmus.provider.clusters.client import Access, Cluster
+from isthmus.provider.clusters.traffic import Track, Traffic, TrafficMap
 
 # Two services side by side, so that neither is touched for the other.
 SERVICES = ("digits", "digits-two")

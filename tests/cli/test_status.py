@@ -7,7 +7,7 @@ from rich.console import Console
 from isthmus.cli.parts import Block, Part
 from isthmus.cli.stack_state import StackState
 from isthmus.cli.status import blocks_of, rendered
-from isthmus.provider.kubernetes.traffic import ANNOTATION, Track, Traffic
+from isthmus.provider.clusters.traffic import ANNOTATION, Track, Traffic
 
 PODS = "/api/v1/namespaces/ns/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/ns/deployments"

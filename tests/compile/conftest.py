@@ -128,7 +128,7 @@ def compile_here(tmp_path: Path) -> Callable[..., Release]:
     """The jobs of a compile one after the other in this process: quick, once TensorFlow is imported. options: of the request."""
 
     def run(source: str, base: Path, recipe: str = "float32", name: str = "release", **options: Any) -> Release:
-        from isthmus.compile.jobs import JOBS
+        from isthmus.compile.build.jobs import JOBS
 
         request = CompileRequest("tiny", source, recipe, base_directory=base, **options)
         work = tmp_path / name

@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.compile import CompileRequest
 from isthmus.compile.key import compile_key, resolve
-from isthmus.compile.source import KERAS_NAME
+from isthmus.compile.sources.source import KERAS_NAME
 
 
 def _request(source: str, base: Path, **changes: object) -> CompileRequest:

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from isthmus.compile import CompileRequest, compile_release
-from isthmus.compile import pool as pool_module
-from isthmus.compile import sharing as sharing_module
-from isthmus.compile.pool import Pool
+from isthmus.compile.workers import pool as pool_module
+from isthmus.compile.workers import sharing as sharing_module
+from isthmus.compile.workers.pool import Pool
 from isthmus.errors import GateError, InputError, ResourceFullError, SourceError
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.cache_size import MAX_SIZE_VARIABLE
@@ -272,7 +272,7 @@ async def test_the_cache_is_kept_to_the_size_that_a_variable_says(
 
 async def test_more_memory_than_there_is_is_an_error_that_says_so(compile_model: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
     async def killed(*_: Any, **__: Any) -> None:
-        from isthmus.compile.process import WorkerLostError
+        from isthmus.compile.workers.process import WorkerLostError
 
         raise WorkerLostError(-9, b"")
 

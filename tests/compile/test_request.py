@@ -8,7 +8,7 @@ import pytest
 
 from isthmus.compile import RECIPES, CompileRequest, check_request
 from isthmus.compile.key import resolve
-from isthmus.compile.source import KERAS_NAME
+from isthmus.compile.sources.source import KERAS_NAME
 from isthmus.errors import SourceError
 
 

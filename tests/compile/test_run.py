@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from isthmus.compile import CompileRequest, check_accuracy, compile_release
-from isthmus.compile.process import worker_environment
+from isthmus.compile.workers.process import worker_environment
 from isthmus.errors import IsthmusError, PlatformError, ResourceFullError, SourceError
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import EDGE, SERVING

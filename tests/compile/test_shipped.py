@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.compile import CompileRequest, compile_release
-from isthmus.compile.edge import float_model
+from isthmus.compile.build.edge import float_model
 from isthmus.release import deflate
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import EDGE, SERVING

@@ -32,7 +32,7 @@ def test_an_interrupted_cold_preview_leaves_no_worker_and_no_half_made_release(p
     process = project.start("preview", "--stack", "test")
 
     def workers() -> list[int]:
-        return [pid for pid, command in processes_of(tmp_path).items() if "isthmus.compile.worker" in command]
+        return [pid for pid, command in processes_of(tmp_path).items() if "isthmus.compile.workers.worker" in command]
 
     eventually(workers, seconds=60)
     os.killpg(process.pid, signal.SIGINT)

@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 import pytest
 
 from isthmus.pages.plan import html
-from isthmus.sizing.deployed import stack_plan
+from isthmus.sizing.asking.deployed import stack_plan
+from isthmus.sizing.asking.what_if import scenario_of
 from isthmus.sizing.headroom import Headroom
 from isthmus.sizing.service import ServiceInputs, plan_service
-from isthmus.sizing.what_if import scenario_of
 
 EVIL = """</title></style><script>document.title = 'owned'</script><img src="http://127.0.0.1:1/x" onerror="alert(1)">"""
 INPUTS = ServiceInputs(200, 50, 120, scv=0.3, measured_on="x86_64 2 cores", kinds=("cpu-2",), headroom=Headroom(zones=3, lost_zones=1))

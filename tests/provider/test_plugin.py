@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
-from isthmus.provider.values import encode
+from isthmus.plugin.values import encode
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 
@@ -21,7 +21,7 @@ COMPONENTS = Path(__file__).parents[2] / "components"
 def test_it_imports_nothing_slow_before_it_is_asked_to_make_something() -> None:
     slow = {"boto3", "tensorflow", "securesystemslib", "pydantic", "numpy"}
     code = (
-        "import sys; import isthmus.provider.main as main; from isthmus.provider.values import UNKNOWN\n"
+        "import sys; import isthmus.provider.main as main; from isthmus.plugin.values import UNKNOWN\n"
         "rollout = main.HANDLERS['isthmus:index:Rollout']\n"
         "assert not rollout.check({**dict.fromkeys(rollout.spec.inputs, UNKNOWN), 'devices': ['camera-1']}, {}, None)\n"
         f"print({slow} & set(sys.modules))"
@@ -59,7 +59,7 @@ def test_secrets_are_asked_for_as_such_and_kept(plugin: Any) -> None:
 
 
 def test_keys_are_made_once_and_unknown_at_preview(plugin: Any) -> None:
-    from isthmus.provider.values import UNKNOWN
+    from isthmus.plugin.values import UNKNOWN
 
     assert plugin.preview("SigningKey", {}) == {"private_key": UNKNOWN, "public_key": UNKNOWN}
     key = plugin.create("SigningKey", {})

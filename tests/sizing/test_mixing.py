@@ -8,11 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import GateError
+from isthmus.sizing.formulas.simulation import draw_services, response_times
 from isthmus.sizing.mixing import MOST_KINDS, plan_mix
 from isthmus.sizing.pooling import LATE, POOL_FACTOR, Pools, ServerKind
 from isthmus.sizing.queueing import response_time_quantile_ms, response_time_tail, response_time_tails
 from isthmus.sizing.replicas import Demand, plan_replicas
-from isthmus.sizing.simulation import draw_services, response_times
 
 SMALL, MEDIUM, LARGE = ServerKind("small", 40, 0.05), ServerKind("medium", 90, 0.1), ServerKind("large", 200, 0.22, scv=0.3)
 prices = st.floats(0.01, 1)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus.sizing.formulas.simulation import simulate
 from isthmus.sizing.queueing import (
     erlang_c,
     mean_response_ms,
@@ -14,7 +15,6 @@ from isthmus.sizing.queueing import (
     response_time_tails,
     service_time_quantile_ms,
 )
-from isthmus.sizing.simulation import simulate
 
 loads = st.floats(0.01, 0.99)
 servers = st.integers(1, 60)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import GateError
-from isthmus.sizing.balancing import plan_shares
+from isthmus.sizing.formulas.balancing import plan_shares
 from isthmus.sizing.replicas import Demand
 from isthmus.sizing.unequal import plan_unequal
 

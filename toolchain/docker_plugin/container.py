@@ -14,9 +14,9 @@ from toolchain.plugin.bag import Bag
 from toolchain.plugin.handler import Call, Checked, Created, Difference, Found, HalfMadeError
 
 from isthmus.errors import PlatformError
-from isthmus.provider.diffs import Change
-from isthmus.provider.handler import StoppedWaitingError
-from isthmus.provider.values import UNKNOWN
+from isthmus.plugin.diffs import Change
+from isthmus.plugin.handler import StoppedWaitingError
+from isthmus.plugin.values import UNKNOWN
 
 # Marks the container with the resource that it is, so that one whose making was cut short is found again.
 URN_LABEL: Final = "dev.isthmus.pulumi-urn"

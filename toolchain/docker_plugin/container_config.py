@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.errors import Problem
-from isthmus.provider.values import UNKNOWN
+from isthmus.plugin.values import UNKNOWN
 
 Values = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from toolchain.docker_plugin.tables import REMOTE_IMAGE
 from toolchain.plugin.bag import Bag
 from toolchain.plugin.handler import Call, Checked, Created, Difference, Found
 
-from isthmus.provider.values import UNKNOWN
+from isthmus.plugin.values import UNKNOWN
 
 
 def ensure(connection: Connection, client: docker.APIClient, name: str, platform: str, call: Call, *, again: bool = False) -> None:

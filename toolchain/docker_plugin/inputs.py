@@ -10,10 +10,10 @@ from toolchain.plugin.handler import Call
 from toolchain.plugin.names import automatic_name
 
 from isthmus.errors import Problem
-from isthmus.provider import schema
-from isthmus.provider.diffs import Change, compare
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import Properties, property_path
+from isthmus.plugin import schema
+from isthmus.plugin.diffs import Change, compare
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import Properties, property_path
 
 _DEFAULTS: Final = "__defaults"
 _TIMEOUTS_KEY: Final = "e2bfb730-ecaa-11e6-8f88-34363bc7c4c0"  # of the Terraform SDK

@@ -10,7 +10,7 @@ from toolchain.plugin.bag import Bag
 from toolchain.plugin.handler import Call, Checked, Created, Difference, Found
 
 from isthmus.errors import PlatformError
-from isthmus.provider.values import UNKNOWN
+from isthmus.plugin.values import UNKNOWN
 
 _RELEASE_SECONDS: Final = 30
 _IPAM: Final = {"subnet": "Subnet", "ipRange": "IPRange", "gateway": "Gateway", "auxAddress": "AuxiliaryAddresses"}

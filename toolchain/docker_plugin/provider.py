@@ -13,9 +13,9 @@ from toolchain.plugin.bag import Bag
 from toolchain.plugin.handler import Checked, Difference, Handler
 
 from isthmus.errors import Problem
-from isthmus.provider.diffs import Change
+from isthmus.plugin.diffs import Change
+from isthmus.plugin.values import UNKNOWN, is_known
 from isthmus.provider.docker.ssh import command
-from isthmus.provider.values import UNKNOWN, is_known
 
 _COVERED: Final = frozenset({"host", "sshOpts", "registryAuth", "disableDockerDaemonCheck"})
 _REGISTRY: Final = frozenset({"address", "username", "password"})

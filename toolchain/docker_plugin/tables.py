@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from isthmus.provider.schema import Property, ResourceSpec, Type
+from isthmus.plugin.schema import Property, ResourceSpec, Type
 
 
 def _one(kind: Type, description: str = "", **more: Any) -> Property:

@@ -9,7 +9,7 @@ from toolchain.docker_plugin.tables import VOLUME
 from toolchain.plugin.bag import Bag
 from toolchain.plugin.handler import Call, Checked, Created, Difference, Found
 
-from isthmus.provider.values import UNKNOWN
+from isthmus.plugin.values import UNKNOWN
 
 _RELEASE_SECONDS: Final = 30
 _COMPUTED: Final = ("driver", "mountpoint")

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from toolchain.kubernetes_plugin.settings import Settings
 
-from isthmus.provider.diffs import Change, Kind
-from isthmus.provider.values import UNKNOWN, Path, is_known
+from isthmus.plugin.diffs import Change, Kind
+from isthmus.plugin.values import UNKNOWN, Path, is_known
 
 _SELECTOR: Final = ("spec.selector",)
 _VOLUME_SOURCES: Final = (

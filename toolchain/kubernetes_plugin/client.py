@@ -13,7 +13,7 @@ from toolchain.kubernetes_plugin.settings import Settings
 from toolchain.plugin.handler import Call
 
 from isthmus.errors import PlatformError
-from isthmus.provider.handler import StoppedWaitingError
+from isthmus.plugin.handler import StoppedWaitingError
 
 Object = dict[str, Any]
 

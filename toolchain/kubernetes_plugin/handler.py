@@ -27,8 +27,8 @@ from toolchain.plugin.handler import Call, Checked, Created, Difference, Found, 
 from toolchain.plugin.names import automatic_name
 
 from isthmus.errors import PlatformError, Problem
-from isthmus.provider.diffs import Change
-from isthmus.provider.values import UNKNOWN
+from isthmus.plugin.diffs import Change
+from isthmus.plugin.values import UNKNOWN
 
 _LONGEST_NAME: Final = 253
 _NOT_COVERED: Final = ("pulumi.com/waitFor", "pulumi.com/replaceUnready")

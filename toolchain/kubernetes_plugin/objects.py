@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from toolchain.plugin.bag import Bag
 
-from isthmus.provider.values import UNKNOWN, Path, Properties
+from isthmus.plugin.values import UNKNOWN, Path, Properties
 
 AUTONAMED: Final = "pulumi.com/autonamed"
 SKIP_AWAIT: Final = "pulumi.com/skipAwait"

@@ -9,7 +9,7 @@ from toolchain.kubernetes_plugin.settings import Settings, problems
 from toolchain.plugin.bag import Bag
 from toolchain.plugin.handler import Checked, Difference, Handler
 
-from isthmus.provider.diffs import Change
+from isthmus.plugin.diffs import Change
 
 VERSION: Final = "4.34.2"
 

@@ -9,7 +9,7 @@ from typing import Any
 from toolchain.plugin.bag import Bag
 
 from isthmus.errors import Problem
-from isthmus.provider.values import UNKNOWN
+from isthmus.plugin.values import UNKNOWN
 
 # Setting → the environment variable that gives its default.
 _SWITCHES = {

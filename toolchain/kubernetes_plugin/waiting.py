@@ -12,7 +12,7 @@ from toolchain.kubernetes_plugin.readiness import Readiness, readiness
 from toolchain.plugin.handler import Call
 
 from isthmus.errors import PlatformError
-from isthmus.provider.handler import StoppedWaitingError
+from isthmus.plugin.handler import StoppedWaitingError
 
 TIMEOUT_SECONDS: Final = 600.0
 _FIRST_INTERVAL_SECONDS: Final = 0.2

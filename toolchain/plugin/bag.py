@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf import struct_pb2
 
-from isthmus.provider.values import Path, Properties, decode, encode, is_known, secret_strings
+from isthmus.plugin.values import Path, Properties, decode, encode, is_known, secret_strings
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Protocol
 from toolchain.plugin.bag import Bag
 
 from isthmus.errors import IsthmusError, PlatformError, Problem
-from isthmus.provider.diffs import Change
-from isthmus.provider.handler import Context
+from isthmus.plugin.diffs import Change
+from isthmus.plugin.handler import Context
 
 
 class NotCoveredError(PlatformError):

@@ -20,10 +20,10 @@ from toolchain.plugin.handler import Call as CallContext
 from toolchain.plugin.handler import Difference, HalfMadeError, Handler, NotCoveredError, Provider
 
 from isthmus.errors import InputError, IsthmusError
-from isthmus.provider.engine import Engine
-from isthmus.provider.handler import StoppedWaitingError, describe
-from isthmus.provider.replies import THREADS, half_made, property_diff, token_and_name
-from isthmus.provider.values import property_path, redact
+from isthmus.plugin.engine import Engine
+from isthmus.plugin.handler import StoppedWaitingError, describe
+from isthmus.plugin.replies import THREADS, half_made, property_diff, token_and_name
+from isthmus.plugin.values import property_path, redact
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.errors import InputError, Problem
-from isthmus.sizing.advisor_inputs import INPUTS
+from isthmus.sizing.advisor.inputs import INPUTS
 
 # Spelled as a person may look for it.
 _ALIASES = {"p95_ms": ("--latency-ms",)}

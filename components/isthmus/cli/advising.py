@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from isthmus.errors import InputError, Problem
-from isthmus.sizing.advisor import Advice, Check, advise
-from isthmus.sizing.advisor_inputs import Situation, situation_of
-from isthmus.sizing.advisor_presets import PRESETS
-from isthmus.sizing.advisor_requirements import MODES, REQUIREMENTS, Mode, in_bytes, plain
-from isthmus.sizing.advisor_sensitivity import Flip, flips
+from isthmus.sizing.advisor.advice import Advice, Check, advise
+from isthmus.sizing.advisor.inputs import Situation, situation_of
+from isthmus.sizing.advisor.presets import PRESETS
+from isthmus.sizing.advisor.requirements import MODES, REQUIREMENTS, Mode, in_bytes, plain
+from isthmus.sizing.advisor.sensitivity import Flip, flips
 
 # So many changes are shown unless --all is given; JSON has all.
 _CHANGES_SHOWN = 8

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError, PlatformError, Problem, ResourceFullError
 from isthmus.protocol.dtypes import dtype_name, element_type
-from isthmus.sizing.splitting import Rows, joined
+from isthmus.sizing.formulas.splitting import Rows, joined
 
 Array = NDArray[Any]
 _NPY, _NPZ = ".npy", ".npz"

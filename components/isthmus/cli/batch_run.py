@@ -15,8 +15,8 @@ from isthmus.cli.batch_files import Answers, Examples
 from isthmus.cli.predicting import refusal
 from isthmus.cli.reach import Server
 from isthmus.errors import PlatformError
-from isthmus.sizing.allocation import DivisionPlan
-from isthmus.sizing.splitting import Rows, Split, count, missing
+from isthmus.sizing.formulas.allocation import DivisionPlan
+from isthmus.sizing.formulas.splitting import Rows, Split, count, missing
 
 # A chunk is what is done again when a server is lost; shorter ones cost more calls.
 _CHUNK_SECONDS = 0.5

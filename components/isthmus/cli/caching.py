@@ -9,7 +9,7 @@ from rich.text import Text
 
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.cache_size import CachedRelease, Eviction, cached_releases, evict, parse_size
-from isthmus.sizing.advisor_requirements import in_bytes
+from isthmus.sizing.advisor.requirements import in_bytes
 
 DIGITS_SHOWN = 12
 

@@ -9,7 +9,7 @@ import urllib3
 
 from isthmus.cli.reach import CONNECT_SECONDS, NoWayError, Reply, cause, encoded
 from isthmus.errors import PlatformError
-from isthmus.provider.kubernetes.client import Access, ApiError, Object, UnreachableApiError, api_client
+from isthmus.provider.clusters.client import Access, ApiError, Object, UnreachableApiError, api_client
 
 _ANSWER_SECONDS = 30
 _SILENCE_SECONDS = 120

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from isthmus.cli.pages import check_page, write_page
 from isthmus.compile import CompileRequest, check_accuracy, check_request, compile_release
-from isthmus.compile.choose import Choice, choose
+from isthmus.compile.build.choose import Choice, choose
 from isthmus.compile.recipes import AUTO, Recipe, parse
 from isthmus.compile.report import html, rows_of, table
 from isthmus.compile.report.page import ready

@@ -14,9 +14,9 @@ from isthmus.cli.parts import AVAILABLE, Block, Outputs, Source, behind_gateway
 from isthmus.cli.reach import Client, Direct, NoWayError, Reply, Server, Way
 from isthmus.cli.stack_state import StackState
 from isthmus.errors import PlatformError
-from isthmus.provider.kubernetes.client import Access, ApiError, Object
-from isthmus.provider.kubernetes.probes import REST_PORT
-from isthmus.provider.kubernetes.traffic import ANNOTATION, Traffic, config_map_name
+from isthmus.provider.clusters.client import Access, ApiError, Object
+from isthmus.provider.clusters.probes import REST_PORT
+from isthmus.provider.clusters.traffic import ANNOTATION, Traffic, config_map_name
 
 Fact = tuple[str, str]
 _SERVICE_LABEL = "isthmus.dev/service"

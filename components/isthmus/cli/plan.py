@@ -26,8 +26,8 @@ def command(
 
         from isthmus.cli import plan_view
         from isthmus.cli.pages import check_page, write_page
-        from isthmus.sizing.deployed import stack_plan
-        from isthmus.sizing.what_if import scenario_of
+        from isthmus.sizing.asking.deployed import stack_plan
+        from isthmus.sizing.asking.what_if import scenario_of
 
         scenario = scenario_of(what_if or [])
         if page:

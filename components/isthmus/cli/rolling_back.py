@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Mapping
 
+from isthmus.canary.evidence import CANARY, STABLE
 from isthmus.cli import pods
 from isthmus.cli.on_kubernetes import Place, deployed
 from isthmus.cli.parts import AVAILABLE, Outputs, one_of
 from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError, PlatformError, Problem
-from isthmus.provider.handler import Context
-from isthmus.provider.kubernetes.client import Cluster
-from isthmus.provider.kubernetes.gateways import rollback
-from isthmus.provider.kubernetes.traffic import Traffic, TrafficMap
-from isthmus.rollout.evidence import CANARY, STABLE
+from isthmus.plugin.handler import Context
+from isthmus.provider.clusters.client import Cluster
+from isthmus.provider.clusters.gateways import rollback
+from isthmus.provider.clusters.traffic import Traffic, TrafficMap
 
 _WHY_NOT: Mapping[str, str] = {
     "local": "it serves one release at a time",

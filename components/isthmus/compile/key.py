@@ -19,7 +19,7 @@ from pathlib import Path
 
 from isthmus.compile.recipes import candidates, parse
 from isthmus.compile.request import CompileRequest
-from isthmus.compile.source import FUNCTION, KERAS, SAVED_MODEL, TFLITE, Source, keras_content
+from isthmus.compile.sources.source import FUNCTION, KERAS, SAVED_MODEL, TFLITE, Source, keras_content
 from isthmus.errors import Problem, SourceError
 from isthmus.release.hashing import FileRange, tree_hashes
 

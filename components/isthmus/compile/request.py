@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isthmus.compile.recipes import AUTO, SERVING_ONLY, Recipe, parse
-from isthmus.compile.source import FUNCTION, KERAS, TFLITE, Source, find_source
+from isthmus.compile.sources.source import FUNCTION, KERAS, TFLITE, Source, find_source
 from isthmus.errors import Problem
 
 TRAINING_DEADLINE_SECONDS = 900

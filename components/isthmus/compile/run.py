@@ -1,7 +1,7 @@
 """Compiling without TensorFlow in this process: out of the cache, out of the shared cache, or by worker processes.
 
-A compile is four kinds of jobs (see `isthmus.compile.jobs`): prepare; a candidate for each recipe to try, side by side; time, alone on
-the machine; finish. Several compiles of one program share its workers.
+A compile is four kinds of jobs (see `isthmus.compile.build.jobs`): prepare; a candidate for each recipe to try, side by side; time,
+alone on the machine; finish. Several compiles of one program share its workers.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from isthmus.compile.key import compile_key, resolve
 from isthmus.compile.recipes import Recipe
 from isthmus.compile.request import CompileRequest
-from isthmus.compile.source import FUNCTION, Source
+from isthmus.compile.sources.source import FUNCTION, Source
 from isthmus.errors import PlatformError, Problem, SourceError
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import Release
@@ -59,7 +59,7 @@ async def compile_release(request: CompileRequest, cache: ReleaseCache, progress
 async def _find_by_digest(request: CompileRequest, cache: ReleaseCache, warn: Say) -> Release:
     release = await asyncio.to_thread(cache.find, request.source)
     if release is None and cache.shared is not None:
-        from isthmus.compile.sharing import Sharing
+        from isthmus.compile.workers.sharing import Sharing
 
         with _explained_errors(cache.directory), cache.work_directory() as work:
             release = await Sharing(cache, cache.shared, warn).fetch_digest(request.source, work)
@@ -87,7 +87,7 @@ class _Compile:
 
     async def run(self) -> Release:
         # Imported by those who compile: a warm preview does without.
-        from isthmus.compile.pool import held
+        from isthmus.compile.workers.pool import held
         from isthmus.release.cache_size import evict, limit_bytes
 
         limit = limit_bytes()
@@ -103,8 +103,8 @@ class _Compile:
             return release
 
     async def _fetch_or_compile(self, work: Path) -> Release:
-        from isthmus.compile.pool import finished
-        from isthmus.compile.sharing import Sharing
+        from isthmus.compile.workers.pool import finished
+        from isthmus.compile.workers.sharing import Sharing
 
         sharing = Sharing(self.cache, self.cache.shared, self.warn) if self.cache.shared is not None else None
         release = await sharing.fetch(self.key, work, self.progress) if sharing else None
@@ -131,7 +131,7 @@ class _Compile:
 
     async def _candidates(self, recipes: Sequence[Recipe], common: Mapping[str, Any], work: Path) -> dict[str, str]:
         """Makes and proves every candidate. Returns why candidates were lost, by index, where there are others to choose from."""
-        from isthmus.compile.failures import OutOfMemoryError
+        from isthmus.compile.workers.failures import OutOfMemoryError
 
         async def make(index: int, recipe: Recipe) -> str:
             try:
@@ -162,8 +162,8 @@ class _Compile:
         return self.request.training_deadline_seconds + CANDIDATE_SECONDS if recipe.needs_training else None
 
     async def _do(self, kind: str, job: Mapping[str, Any], work: Path, doing: str, **options: Any) -> dict[str, Any]:
-        from isthmus.compile.failures import FAILURES, explained
-        from isthmus.compile.pool import pool_of_this_loop
+        from isthmus.compile.workers.failures import FAILURES, explained
+        from isthmus.compile.workers.pool import pool_of_this_loop
 
         try:
             return await pool_of_this_loop().run(kind, job, work, self.progress, **options)
@@ -192,7 +192,7 @@ def _explained_errors(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            from isthmus.compile.failures import disk_full
+            from isthmus.compile.workers.failures import disk_full
 
             raise disk_full(directory) from error
         raise PlatformError(

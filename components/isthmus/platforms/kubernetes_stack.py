@@ -13,6 +13,7 @@ from pulumi import CustomTimeouts, Output, ResourceOptions
 from pulumi_kubernetes import Provider
 
 from isthmus import arguments, compiling
+from isthmus.canary.comparing import probe_body
 from isthmus.errors import IsthmusError, PlatformError
 from isthmus.platforms.gateway import CANARY, STABLE
 from isthmus.platforms.gateway_options import SECRETS
@@ -24,7 +25,6 @@ from isthmus.platforms.publishing import key_prefix, publish, store_of
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import GOLDEN_NAME, Release
 from isthmus.resources import CanaryGate, GatewayTraffic
-from isthmus.rollout.comparing import probe_body
 from isthmus.sizing.service import ServicePlan
 
 # kind → the fields beside apiVersion, kind and metadata.
@@ -251,8 +251,8 @@ def _has_operator(args: arguments.Cloud) -> bool:
     choice = args.kubernetes.service_monitor
     if choice != "auto":
         return choice == "always"
-    from isthmus.provider.handler import Context
-    from isthmus.provider.kubernetes.client import Access, Cluster
+    from isthmus.plugin.handler import Context
+    from isthmus.provider.clusters.client import Access, Cluster
 
     given = args.kubernetes.kubeconfig
     if isinstance(given, Output):

@@ -12,9 +12,9 @@ from typing import Protocol
 import grpc.aio
 from pulumi.runtime.proto import provider_pb2_grpc
 
-from isthmus.provider.engine import Engine
+from isthmus.plugin.engine import Engine
+from isthmus.plugin.servicer import Servicer
 from isthmus.provider.registry import HANDLERS, PACKAGE
-from isthmus.provider.servicer import Servicer
 
 _MAX_MESSAGE_BYTES = 400 << 20
 _STOP_GRACE_SECONDS = 4  # less than the engine waits

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from isthmus.provider.handler import Handler
+from isthmus.plugin.handler import Handler
 from isthmus.provider.handlers.bucket import BucketHandler
 from isthmus.provider.handlers.canary_gate import CanaryGateHandler
 from isthmus.provider.handlers.docker_files import DockerFilesHandler

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isthmus.errors import GateError, Problem
-from isthmus.sizing.balancing import SharePlan, plan_shares
+from isthmus.sizing.formulas.balancing import SharePlan, plan_shares
+from isthmus.sizing.formulas.weights import round_to_weights
 from isthmus.sizing.replicas import OBJECTIVE_QUANTILE, Demand
-from isthmus.sizing.weights import round_to_weights
 
 _STEPS = 200
 

@@ -20,7 +20,7 @@ def digits_data() -> dict[str, NDArray[Any]]:
 @pytest.fixture(scope="session")
 def float_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], bytes]:
     """A Keras model as the float .tflite file that compiling starts from."""
-    from isthmus.compile.edge import float_model
+    from isthmus.compile.build.edge import float_model
 
     def convert(model: Any) -> bytes:
         folder = tmp_path_factory.mktemp("saved") / "model"

@@ -14,8 +14,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 from numpy.typing import NDArray
 
-from isthmus.compile import edge
-from isthmus.compile.edge import Compressed, compress
+from isthmus.compile.build import edge
+from isthmus.compile.build.edge import Compressed, compress
 from isthmus.compile.quantise import flatbuffer, litert, optimal
 from isthmus.errors import SourceError
 
@@ -110,7 +110,7 @@ def test_a_real_model_of_many_small_layers_reaches_the_same_share() -> None:
 def test_the_bytes_are_the_same_from_another_process(digits: dict[str, Compressed], digits_file: bytes, tmp_path: Path) -> None:
     (tmp_path / "plain.tflite").write_bytes(digits_file)
     program = (
-        "import sys, hashlib; from isthmus.compile.edge import compress\n"
+        "import sys, hashlib; from isthmus.compile.build.edge import compress\n"
         "print(*(hashlib.sha256(compress(open('plain.tflite', 'rb').read(), s, None, 'm').data).hexdigest() for s in sys.argv[1:]))"
     )
     storages = ("int8", "int4", "float16")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isthmus.compile.shrink import Training, load_training
-from isthmus.compile.source import Source, find_source
+from isthmus.compile.sources.source import Source, find_source
 
 DIGITS = Path(__file__).parents[3] / "models" / "digits"
 

@@ -27,7 +27,7 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 import keras
 from isthmus.compile.recipes import Recipe
 from isthmus.compile.shrink import load_training, shrink
-from isthmus.compile.source import find_source
+from isthmus.compile.sources.source import find_source
 base, *recipes = sys.argv[1:]
 source, _ = find_source("models/digits", None, Path(base), "digits")
 for recipe in recipes:

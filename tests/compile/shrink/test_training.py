@@ -10,7 +10,7 @@ import pytest
 
 from isthmus.compile.recipes import Step
 from isthmus.compile.shrink import load_training, shrink
-from isthmus.compile.source import Source
+from isthmus.compile.sources.source import Source
 from isthmus.errors import SourceError
 
 pytestmark = pytest.mark.slow

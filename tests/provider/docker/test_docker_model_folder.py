@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from isthmus.provider.values import encode
+from isthmus.plugin.values import encode
 from isthmus.release import published
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store

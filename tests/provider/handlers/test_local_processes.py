@@ -14,8 +14,8 @@ import pytest
 from google.protobuf import struct_pb2
 from pulumi.runtime.proto import provider_pb2
 
+from isthmus.plugin.values import UNKNOWN, encode
 from isthmus.provider.local import ports
-from isthmus.provider.values import UNKNOWN, encode
 
 SERVER = """
 import http.server, json, os, sys

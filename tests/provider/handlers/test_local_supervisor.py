@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf import struct_pb2
 
-from isthmus.provider.values import UNKNOWN
+from isthmus.plugin.values import UNKNOWN
 
 
 def test_it_outlives_the_plugin_and_goes_with_everything_that_was_its_own(

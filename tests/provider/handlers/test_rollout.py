@@ -97,7 +97,7 @@ def test_it_fails_with_the_reason_of_each_device_and_tries_again_under_a_new_num
 
     devices.answers.update(b="serving")
     checked = plugin.check("Rollout", inputs).inputs
-    from isthmus.provider.values import encode
+    from isthmus.plugin.values import encode
 
     half_made = type(plugin.create("StoreCredentials", {}))("Rollout", "it", error.id, checked, encode(error.properties))
     assert plugin.update(half_made, inputs).outputs["attempt"] == 2

@@ -1,8 +1,8 @@
 from pathlib import Path
 from typing import Any
 
+from isthmus.plugin.values import UNKNOWN
 from isthmus.provider.local.replicas import known_endpoints, render, replica_from, unknown_ports
-from isthmus.provider.values import UNKNOWN
 
 INPUTS: dict[str, Any] = {
     "program": "web",

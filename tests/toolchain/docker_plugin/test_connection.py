@@ -60,7 +60,7 @@ def test_types_that_are_not_covered_are_refused_by_name(wire: Any) -> None:
 
 
 def test_a_host_that_is_not_known_yet_does_not_stop_a_preview(wires: Callable[[dict[str, Any]], Any]) -> None:
-    from isthmus.provider.values import UNKNOWN
+    from isthmus.plugin.values import UNKNOWN
 
     wire = wires({"host": UNKNOWN})
     wire.resource().preview({"image": IMAGE})

@@ -251,7 +251,7 @@ def test_everything_wrong_is_said_at_once_and_what_is_not_covered_is_refused_by_
 
 
 def test_a_preview_makes_nothing_and_takes_unknown_inputs(wire: Any, client: docker.DockerClient) -> None:
-    from isthmus.provider.values import UNKNOWN
+    from isthmus.plugin.values import UNKNOWN
 
     before = client.containers.list(all=True)
     state: Bag = wire.resource().preview({"image": UNKNOWN, "envs": UNKNOWN, "ports": [{"internal": UNKNOWN}]})

@@ -8,7 +8,7 @@ from toolchain.kubernetes_plugin.objects import from_object, overlay, secrets_of
 from toolchain.kubernetes_plugin.settings import Settings
 from toolchain.plugin.bag import Bag
 
-from isthmus.provider.values import UNKNOWN
+from isthmus.plugin.values import UNKNOWN
 
 SETTINGS = Settings()
 KEYS = st.sampled_from(["spec", "data", "replicas", "limits", "cpu", "x"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pulumi.runtime.proto import provider_pb2
 
-from isthmus.provider.values import UNKNOWN, decode, encode
+from isthmus.plugin.values import UNKNOWN, decode, encode
 
 MAIN = Path(__file__).parents[3] / "toolchain" / "kubernetes_plugin" / "__main__.py"
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"

@@ -11,7 +11,7 @@ from toolchain.plugin.main import main
 from toolchain.plugin.names import automatic_name
 
 from isthmus.errors import PlatformError, Problem
-from isthmus.provider.diffs import Change
+from isthmus.plugin.diffs import Change
 
 
 class Box:

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
-from isthmus.provider.values import decode, encode
+from isthmus.plugin.values import decode, encode
 
 BOX = "fake:index:Box"
 KEY = frozenset({("key",)})

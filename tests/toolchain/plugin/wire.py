@@ -18,7 +18,7 @@ import grpc
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2
 
-from isthmus.provider.values import decode, encode
+from isthmus.plugin.values import decode, encode
 
 PROJECT = Path(__file__).parents[3]
 START_SECONDS = 30

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from isthmus.compile.source import FUNCTION, Source
+from isthmus.compile.sources.source import FUNCTION, Source
 from isthmus.errors import Problem, SourceError
 
 Progress = Callable[[str], None]

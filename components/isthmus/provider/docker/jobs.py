@@ -16,7 +16,7 @@ import docker
 import docker.errors
 
 from isthmus.errors import PlatformError
-from isthmus.provider.handler import Context
+from isthmus.plugin.handler import Context
 
 OWNER_LABEL: Final = "isthmus.dev/owner"
 JOB_LABEL: Final = "isthmus.dev/job"

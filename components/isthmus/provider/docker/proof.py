@@ -10,8 +10,8 @@ import docker
 import docker.errors
 
 from isthmus.errors import PlatformError
+from isthmus.plugin.handler import Context
 from isthmus.provider.docker.jobs import FOLDER, Job, last_lines, run
-from isthmus.provider.handler import Context
 from isthmus.release.manifest import Release
 
 RUNNING: Final = "running"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from isthmus.errors import Problem
-from isthmus.provider.schema import Property
-from isthmus.provider.values import UNKNOWN, is_known
+from isthmus.plugin.schema import Property
+from isthmus.plugin.values import UNKNOWN, is_known
 
 HOST: Final = Property(
     "object",

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from isthmus.errors import Problem
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.plugin.schema import ResourceSpec
+from isthmus.plugin.values import Properties
 from isthmus.provider.handlers.stores import BUCKET, STORE, address_problems, gone_with_its_store, open_store
-from isthmus.provider.schema import ResourceSpec
-from isthmus.provider.values import Properties
 
 
 class BucketHandler(HandlerBase):

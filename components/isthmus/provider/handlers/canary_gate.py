@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+from isthmus.canary.drift import KINDS
+from isthmus.canary.evidence import CANARY, STABLE
+from isthmus.canary.judgement import Limits
 from isthmus.errors import GateError, IsthmusError, PlatformError, Problem
-from isthmus.provider.diffs import Change, compare
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
+from isthmus.plugin.diffs import Change, compare
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties
+from isthmus.provider.clusters.gate import Gate, Plan, Result
+from isthmus.provider.clusters.gateways import Gateways
+from isthmus.provider.clusters.probes import Door
+from isthmus.provider.clusters.traffic import Traffic, TrafficMap
 from isthmus.provider.handlers.clusters import PLACE, cluster_changes, place_problems, promoted_problems, refused_canary, traffic_map
-from isthmus.provider.kubernetes.gate import Gate, Plan, Result
-from isthmus.provider.kubernetes.gateways import Gateways
-from isthmus.provider.kubernetes.probes import Door
-from isthmus.provider.kubernetes.traffic import Traffic, TrafficMap
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import UNKNOWN, Properties
-from isthmus.rollout.canary import Limits
-from isthmus.rollout.drift import KINDS
-from isthmus.rollout.evidence import CANARY, STABLE
 
 _DEFAULT_INTERVAL_SECONDS: Final = 2.0
 _DEFAULT_DEADLINE_SECONDS: Final = 600.0

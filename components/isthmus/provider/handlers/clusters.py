@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from isthmus.errors import IsthmusError, Problem
-from isthmus.provider.diffs import Change
-from isthmus.provider.handler import Context, Values
-from isthmus.provider.kubernetes.client import AWAY_SECONDS, Access, Cluster
-from isthmus.provider.kubernetes.traffic import Traffic, TrafficMap
-from isthmus.provider.schema import Property
-from isthmus.provider.values import UNKNOWN, is_known
+from isthmus.plugin.diffs import Change
+from isthmus.plugin.handler import Context, Values
+from isthmus.plugin.schema import Property
+from isthmus.plugin.values import UNKNOWN, is_known
+from isthmus.provider.clusters.client import AWAY_SECONDS, Access, Cluster
+from isthmus.provider.clusters.traffic import Traffic, TrafficMap
 
 _PATIENCE_AT_PREVIEW_SECONDS: Final = 5.0
 

@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from isthmus.errors import PlatformError, Problem
-from isthmus.provider.diffs import Change, compare
+from isthmus.plugin.diffs import Change, compare
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.docker.properties import FOLDER, HOST, ROOT, directory_of, host_problems, place_problems, removal_script
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values, not_importable
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import UNKNOWN, Properties, is_known
 
 _ROOT: Final = "/isthmus-root"
 _TIMEOUT_SECONDS: Final = 120

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from isthmus.errors import PlatformError, Problem
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import Properties
 from isthmus.provider.docker.properties import HOST, host_problems
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import Properties
 
 _HEALTHY: Final = "::health_flags::healthy"
 

@@ -8,13 +8,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from isthmus.errors import PlatformError, Problem
-from isthmus.provider.diffs import Change, compare
+from isthmus.plugin.diffs import Change, compare
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, StoppedWaitingError, Values, not_importable
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.docker.properties import FOLDER, HOST, ROOT, directory_of, host_problems, place_problems, removal_script
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, PartlyMadeError, StoppedWaitingError, Values, not_importable
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.handlers.stores import BUCKET, PREFIX, STORE, address_problems, prefix_problems
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import UNKNOWN, Properties, is_known
 
 if TYPE_CHECKING:
     import docker

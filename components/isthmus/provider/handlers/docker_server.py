@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.errors import PlatformError, Problem
-from isthmus.provider.diffs import Change, compare
+from isthmus.plugin.diffs import Change, compare
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties
 from isthmus.provider.docker.properties import HOST, host_problems
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.provider.handlers.releases import digest_problems, find_release
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import UNKNOWN, Properties
 
 if TYPE_CHECKING:
     import docker

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from isthmus.canary.evidence import CANARY, STABLE, TRACKS
 from isthmus.errors import Problem
-from isthmus.provider.diffs import Change, compare
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values
+from isthmus.plugin.diffs import Change, compare
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties, is_known
+from isthmus.provider.clusters.client import ConflictError
+from isthmus.provider.clusters.gateways import Gateways
+from isthmus.provider.clusters.traffic import Track, Traffic, config_map_name
 from isthmus.provider.handlers.clusters import PLACE, cluster_changes, place_problems, promoted_problems, traffic_map
-from isthmus.provider.kubernetes.client import ConflictError
-from isthmus.provider.kubernetes.gateways import Gateways
-from isthmus.provider.kubernetes.traffic import Track, Traffic, config_map_name
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import UNKNOWN, Properties, is_known
-from isthmus.rollout.evidence import CANARY, STABLE, TRACKS
 
 
 class GatewayTrafficHandler(HandlerBase):

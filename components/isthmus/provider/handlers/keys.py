@@ -4,9 +4,9 @@ import secrets
 import string
 from typing import Final
 
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values, not_importable
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import UNKNOWN, Properties
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties
 
 _ACCESS_KEY_LENGTH: Final = 20  # as long as AWS's own
 _SECRET_KEY_LENGTH: Final = 40

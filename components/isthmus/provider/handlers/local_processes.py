@@ -8,15 +8,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from isthmus.errors import IsthmusError, PlatformError, Problem
-from isthmus.provider.diffs import compare
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, describe
+from isthmus.plugin.diffs import compare
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, describe
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.local import orphans, ports
 from isthmus.provider.local.layout import Layout
 from isthmus.provider.local.program import Program
 from isthmus.provider.local.replicas import PYTHON, known_endpoints, replica_name, unknown_ports
 from isthmus.provider.local.supervisord import Supervisord, find_command
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import UNKNOWN, Properties, is_known
 
 _PROGRAM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MOST_REPLICAS: Final = 1000

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isthmus.errors import PlatformError, Problem
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties
 from isthmus.provider.local.layout import Layout, unsupported_characters
 from isthmus.provider.local.supervisord import Supervisord
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import UNKNOWN, Properties
 
 
 class LocalSupervisorHandler(HandlerBase):

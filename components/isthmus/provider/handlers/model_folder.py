@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from isthmus.errors import IntegrityError, PlatformError, Problem, ResourceFullError
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.local.layout import write_private
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import UNKNOWN, Properties, is_known
 
 if TYPE_CHECKING:
     from isthmus.release.manifest import FileEntry, Manifest, Release

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.errors import InputError, Problem
+from isthmus.plugin.values import UNKNOWN
 from isthmus.provider.handlers.stores import access_problems, address_problems, prefix_problems
-from isthmus.provider.values import UNKNOWN
 
 if TYPE_CHECKING:
     from isthmus.release.manifest import Release

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from isthmus.errors import IntegrityError, IsthmusError, Problem, StoreError
-from isthmus.provider.diffs import Change, compare
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
+from isthmus.fleet.verdict import Verdict, judge
+from isthmus.plugin.diffs import Change, compare
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties
 from isthmus.provider.handlers.releases import digest_problems
 from isthmus.provider.handlers.stores import (
     BUCKET,
@@ -17,10 +20,7 @@ from isthmus.provider.handlers.stores import (
     open_store,
     prefix_problems,
 )
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import UNKNOWN, Properties
 from isthmus.release.names import DEVICE
-from isthmus.rollout.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from isthmus.release.fleet import Target

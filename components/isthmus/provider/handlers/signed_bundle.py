@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isthmus.errors import IntegrityError, Problem
-from isthmus.provider.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import Properties, is_known
 from isthmus.provider.handlers.releases import find_release, publishing_problems
 from isthmus.provider.handlers.stores import (
     BUCKET,
@@ -14,8 +16,6 @@ from isthmus.provider.handlers.stores import (
     gone_with_its_store,
     open_store,
 )
-from isthmus.provider.schema import Property, ResourceSpec
-from isthmus.provider.values import Properties, is_known
 
 
 class SignedBundleHandler(HandlerBase):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from isthmus.errors import Problem, StoreError
-from isthmus.provider.schema import Property
-from isthmus.provider.values import UNKNOWN, is_known
+from isthmus.plugin.schema import Property
+from isthmus.plugin.values import UNKNOWN, is_known
 
 if TYPE_CHECKING:
     from isthmus.release.store import Store, StoreAddress

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from isthmus.errors import PlatformError
-from isthmus.provider.handler import Context
+from isthmus.plugin.handler import Context
 
 if TYPE_CHECKING:
     from psutil import Process

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import isthmus
 from isthmus.errors import PlatformError
-from isthmus.provider.handler import Context, StoppedWaitingError
+from isthmus.plugin.handler import Context, StoppedWaitingError
 from isthmus.provider.local import orphans, ports, readiness
 from isthmus.provider.local.layout import Layout, write_private
 from isthmus.provider.local.replicas import Replica, render, replica_from, replica_name

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from isthmus.provider.values import UNKNOWN
+from isthmus.plugin.values import UNKNOWN
 
 _VARIABLE = re.compile(r"\$\{(directory|index|port\.[^}]*)\}")
 # As the first word of a command: the plugin's own interpreter, which can import isthmus.

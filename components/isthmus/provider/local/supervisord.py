@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.errors import PlatformError
-from isthmus.provider.handler import Context
+from isthmus.plugin.handler import Context
 from isthmus.provider.local import orphans
 from isthmus.provider.local.layout import MARK, Layout, write_private
 

@@ -28,8 +28,8 @@ from toolchain.prepare import layout
 from toolchain.prepare.steps import PrepareError
 
 from isthmus.platforms import gateway
-from isthmus.provider.kubernetes.gateways import GENERATION_ANNOTATION
-from isthmus.provider.kubernetes.traffic import config_map_name, labels
+from isthmus.provider.clusters.gateways import GENERATION_ANNOTATION
+from isthmus.provider.clusters.traffic import config_map_name, labels
 
 PROJECT = Path(__file__).parents[4]
 SERVICE, MODEL = "digits", "digits"

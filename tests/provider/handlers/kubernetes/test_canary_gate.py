@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from google.protobuf import empty_pb2
 
-from isthmus.provider.kubernetes.client import Access
-from isthmus.provider.kubernetes.gateways import rollback
+from isthmus.provider.clusters.client import Access
+from isthmus.provider.clusters.gateways import rollback
 
 ONLY_STABLE = {"gateway-0": {"stable"}, "gateway-1": {"stable"}}
 ONLY_CANARY = {"gateway-0": {"canary"}, "gateway-1": {"canary"}}

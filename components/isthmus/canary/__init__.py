@@ -1,0 +1,1 @@
+"""What a canary's figures amount to: evidence, exact tests, comparison, judgement. Pure."""

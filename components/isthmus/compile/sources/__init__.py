@@ -1,0 +1,1 @@
+"""Models as users have them: found, checked without TensorFlow, and loaded in a worker."""

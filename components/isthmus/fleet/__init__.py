@@ -1,0 +1,1 @@
+"""What a fleet's reports amount to. Pure."""

@@ -1,0 +1,1 @@
+"""What any Pulumi plugin in Python needs: values, schema, differences, replies, the protocol."""

@@ -1,0 +1,45 @@
+"""Parts of the engine's protocol that every plugin says the same way."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import grpc
+from google.protobuf import any_pb2, struct_pb2
+from pulumi.runtime.proto import provider_pb2, status_pb2
+
+from isthmus.plugin.diffs import Change
+
+# The engine never runs more operations at once than its --parallel says; beyond this many, the rest wait here.
+THREADS: Final = 64
+
+_KINDS: Final[Mapping[tuple[str, bool], "provider_pb2.PropertyDiff.Kind.ValueType"]] = {
+    ("add", False): provider_pb2.PropertyDiff.ADD,
+    ("add", True): provider_pb2.PropertyDiff.ADD_REPLACE,
+    ("delete", False): provider_pb2.PropertyDiff.DELETE,
+    ("delete", True): provider_pb2.PropertyDiff.DELETE_REPLACE,
+    ("update", False): provider_pb2.PropertyDiff.UPDATE,
+    ("update", True): provider_pb2.PropertyDiff.UPDATE_REPLACE,
+}
+
+
+def property_diff(change: Change) -> provider_pb2.PropertyDiff:
+    """One property's change."""
+    return provider_pb2.PropertyDiff(kind=_KINDS[change.kind, change.replaces], inputDiff=change.is_input)
+
+
+def half_made(
+    id: str, properties: struct_pb2.Struct, inputs: struct_pb2.Struct, reasons: Sequence[str]
+) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
+    """Code, message and trailing metadata that make the engine keep a half-made resource in its state. reasons: without secrets."""
+    detail = provider_pb2.ErrorResourceInitFailed(id=id, properties=properties, reasons=reasons, inputs=inputs)
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    code, message = grpc.StatusCode.UNKNOWN, "\n".join(reasons)
+    status = status_pb2.Status(code=code.value[0], message=message, details=[packed])
+    return code, message, (("grpc-status-details-bin", status.SerializeToString()),)
+
+
+def token_and_name(urn: str) -> tuple[str, str]:
+    """Type token and name of a URN: `urn:pulumi:STACK::PROJECT::PARENT$TYPE::NAME`; both empty where it is none."""
+    parts = urn.split("::", 3)
+    return (parts[2].rpartition("$")[2], parts[3]) if len(parts) > 3 else ("", "")

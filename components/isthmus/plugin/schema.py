@@ -1,0 +1,169 @@
+"""What each custom resource accepts and returns, as a value.
+
+One table of properties for each resource drives the generic part of Check (types, required, unknown names), the diff
+(what replaces), which outputs are secret, and the package schema that other languages get.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from isthmus.errors import Problem
+from isthmus.plugin.values import UNKNOWN, Path, property_path
+
+Type = Literal["string", "integer", "number", "boolean", "array", "object"]
+
+# How a type is called in a message, and which Python values it has. bool is an int in Python, and is none here.
+_EXPECTED: Mapping[Type, tuple[str, tuple[type, ...]]] = {
+    "string": ("a string", (str,)),
+    "integer": ("a whole number", (int,)),
+    "number": ("a number", (int, float)),
+    "boolean": ("true or false", (bool,)),
+    "array": ("a list", (list,)),
+    "object": ("a mapping", (dict,)),
+}
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property.
+
+    required: of an input; an empty string does not count as given. default: of an input that is left out.
+    secret: always marked as secret. Values that the program marked stay secret without it.
+    replaces: a change makes a new resource. compared: False where a change of it alone changes nothing that exists.
+    minimum, maximum: of a number, both included. items: of an array, or of an object that maps names to values of one kind.
+    fields: of an object with known keys.
+    """
+
+    type: Type
+    description: str
+    required: bool = True
+    default: Any = None
+    secret: bool = False
+    replaces: bool = False
+    compared: bool = True
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    items: "Property | None" = None
+    fields: Mapping[str, "Property"] | None = None
+
+
+@dataclass(frozen=True)
+class ResourceSpec:
+    """One resource: its name in the type token, what it is, inputs, and the outputs beside the inputs."""
+
+    name: str
+    description: str
+    inputs: Mapping[str, Property] = field(default_factory=dict)
+    outputs: Mapping[str, Property] = field(default_factory=dict)
+
+    @property
+    def secret_paths(self) -> frozenset[Path]:
+        return frozenset((name,) for name, prop in {**self.inputs, **self.outputs}.items() if prop.secret)
+
+    def with_defaults(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs, with the default of each property that was left out."""
+        defaults = {name: prop.default for name, prop in self.inputs.items() if prop.default is not None}
+        return {**defaults, **inputs}
+
+
+def problems(spec: ResourceSpec, inputs: Mapping[str, Any]) -> list[Problem]:
+    """Everything that is wrong with the inputs by the table alone. What is unknown yet is not judged."""
+    return list(_check_fields(spec.inputs, inputs, ()))
+
+
+def _check_fields(fields: Mapping[str, Property], values: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    for name in values:
+        # Names that start with __ are the engine's own.
+        if name not in fields and not name.startswith("__"):
+            yield Problem(property_path((*path, name)), "is not a property of this resource", f"one of {', '.join(sorted(fields))}")
+    for name, prop in fields.items():
+        value = values.get(name)
+        if value is None or value == "":
+            if prop.required and prop.default is None:
+                yield Problem(property_path((*path, name)), "is missing", _EXPECTED[prop.type][0], f"give {prop.description}")
+        else:
+            yield from _check_value(prop, value, (*path, name))
+
+
+def _check_value(prop: Property, value: Any, path: Path) -> Iterator[Problem]:
+    if value is UNKNOWN:
+        return
+    expected, types = _EXPECTED[prop.type]
+    fits: bool = isinstance(value, types) and isinstance(value, bool) == (prop.type == "boolean")
+    if not fits:
+        # The value itself may be a secret that the program did not mark: name its type alone.
+        yield Problem(property_path(path), f"is {_type_name(value)}", expected)
+    elif prop.type in {"integer", "number"} and not prop.minimum <= value <= prop.maximum:
+        yield Problem(property_path(path), f"is {value}", _range(prop))
+    elif prop.fields is not None:
+        yield from _check_fields(prop.fields, value, path)
+    elif prop.items is not None:
+        pairs: Sequence[tuple[str | int, Any]] = list(value.items() if isinstance(value, dict) else enumerate(value))
+        for key, item in pairs:
+            if item is None:
+                yield Problem(property_path((*path, key)), "is null", _EXPECTED[prop.items.type][0])
+            else:
+                yield from _check_value(prop.items, item, (*path, key))
+
+
+def _type_name(value: Any) -> str:
+    # A boolean is an int too, and an int may stand for a number: the narrower type first.
+    for name, types in sorted(_EXPECTED.values(), key=lambda entry: bool not in entry[1]):
+        if isinstance(value, types):
+            return name
+    return type(value).__name__
+
+
+def _range(prop: Property) -> str:
+    if prop.maximum == math.inf:
+        return f"{prop.minimum:g} or more"
+    return f"{prop.minimum:g} to {prop.maximum:g}"
+
+
+def package_schema(package: str, version: str, specs: Sequence[ResourceSpec]) -> dict[str, Any]:
+    """The Pulumi package schema of these resources, as the value of its JSON."""
+    return {
+        "name": package,
+        "version": version,
+        "displayName": "Isthmus",
+        "description": "Deploys AI models to the cloud, to edge fleets, or to both.",
+        "license": "Apache-2.0",
+        "meta": {"supportPack": True},
+        "language": {"python": {"respectSchemaVersion": True}, "nodejs": {"respectSchemaVersion": True}},
+        "config": {},
+        "provider": {"description": "The Isthmus plugin. It has no settings."},
+        "resources": {f"{package}:index:{spec.name}": _resource_schema(spec) for spec in specs},
+    }
+
+
+def _resource_schema(spec: ResourceSpec) -> dict[str, Any]:
+    outputs = {**spec.inputs, **spec.outputs}
+    return {
+        "description": spec.description,
+        "inputProperties": {name: _property_schema(prop, is_input=True) for name, prop in spec.inputs.items()},
+        "requiredInputs": [name for name, prop in spec.inputs.items() if prop.required and prop.default is None],
+        "properties": {name: _property_schema(prop, is_input=False) for name, prop in outputs.items()},
+        "required": [name for name, prop in outputs.items() if prop.required],
+    }
+
+
+def _property_schema(prop: Property, *, is_input: bool) -> dict[str, Any]:
+    schema = {"description": prop.description, **_type_schema(prop)}
+    if prop.secret:
+        schema["secret"] = True
+    if is_input and prop.default is not None and not isinstance(prop.default, dict | list):
+        schema["default"] = prop.default
+    if is_input and prop.replaces:
+        schema["willReplaceOnChanges"] = True
+    return schema
+
+
+def _type_schema(prop: Property) -> dict[str, Any]:
+    if prop.type == "array":
+        return {"type": "array", "items": _type_schema(prop.items) if prop.items else {"$ref": "pulumi.json#/Any"}}
+    if prop.type == "object":
+        # Objects with known keys have values of several types; their keys stand in the description.
+        return {"type": "object", "additionalProperties": _type_schema(prop.items) if prop.items else {"$ref": "pulumi.json#/Any"}}
+    return {"type": prop.type}

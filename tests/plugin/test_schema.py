@@ -1,0 +1,59 @@
+import inspect
+
+import pytest
+
+from isthmus import resources
+from isthmus.plugin.schema import Property, ResourceSpec, package_schema, problems
+from isthmus.plugin.values import UNKNOWN
+from isthmus.provider.registry import HANDLERS
+
+SPEC = ResourceSpec(
+    "Thing",
+    "a thing",
+    inputs={
+        "name": Property("string", "the name"),
+        "count": Property("integer", "how many", default=1, minimum=1, maximum=9),
+        "on": Property("boolean", "whether", required=False),
+        "sizes": Property("object", "sizes", required=False, items=Property("number", "a size", minimum=0)),
+        "where": Property("object", "where", required=False, fields={"host": Property("string", "the host")}),
+    },
+)
+
+
+def test_everything_that_is_wrong_is_said_at_once_with_its_path() -> None:
+    found = problems(SPEC, {"nme": "x", "count": 0, "on": 1, "sizes": {"a": -1, "b": "big"}, "where": {}})
+    assert {problem.path for problem in found} == {"nme", "name", "count", "on", "sizes.a", "sizes.b", "where.host"}
+
+
+def test_what_is_not_known_yet_is_not_judged() -> None:
+    assert problems(SPEC, {"name": UNKNOWN, "count": UNKNOWN, "sizes": {"a": UNKNOWN}, "where": UNKNOWN}) == []
+
+
+def test_true_is_no_number_and_one_is_not_true() -> None:
+    assert [p.path for p in problems(SPEC, {"name": "x", "count": True, "on": 1})] == ["count", "on"]
+
+
+def test_a_wrong_value_is_not_quoted_since_it_may_be_a_secret() -> None:
+    assert "hunter" not in str(problems(SPEC, {"name": ["hunter"]})[0])
+
+
+@pytest.mark.parametrize("handler", HANDLERS.values(), ids=lambda handler: handler.spec.name)
+def test_the_program_and_the_plugin_know_the_same_properties(handler: object) -> None:
+    spec = handler.spec  # type: ignore[attr-defined]
+    client = getattr(resources, spec.name)
+    accepted = set(inspect.signature(client.__init__).parameters) - {"self", "name", "opts"}
+    assert accepted == set(spec.inputs)
+    assert set(inspect.get_annotations(client)) <= {*spec.inputs, *spec.outputs}
+
+
+def test_the_package_schema_describes_every_resource() -> None:
+    schema = package_schema("isthmus", "1.2.3", [handler.spec for handler in HANDLERS.values()])
+    assert set(schema["resources"]) == set(HANDLERS)
+    for resource in schema["resources"].values():
+        assert resource["description"]
+        for prop in {**resource["inputProperties"], **resource["properties"]}.values():
+            assert prop["description"]
+            assert "type" in prop
+    key = schema["resources"]["isthmus:index:SigningKey"]["properties"]
+    assert key["private_key"]["secret"]
+    assert "secret" not in key["public_key"]
