@@ -1,4 +1,4 @@
-"""What every test shares: hypothesis's settings, a real store, a real browser."""
+"""What every test shares: hypothesis's settings, a real store, a real browser, and what it compiles."""
 
 import importlib.util
 import os
@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from toolchain.testing import RELEASES
 
 from isthmus.release import signing
 from isthmus.release.store import Store
+
+# The run of all tests: see docs/testing.md.
+pytest_plugins = ("toolchain.testing.plugin",)
 
 # A shared machine stalls now and then: a test is judged by what it finds, not by how long one example took.
 # CI tries the same examples every time.
@@ -25,18 +29,6 @@ settings.load_profile("isthmus")
 # something would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Files with these tests take longest: begun first, they do not leave one process working alone at the end.
-LONGEST_FIRST = ("e2e", "slow")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files in the order of how long they take, as far as marks tell; within a file nothing changes."""
-    ranks: dict[Path, int] = {}
-    for item in items:
-        known = [rank for rank, mark in enumerate(LONGEST_FIRST) if item.get_closest_marker(mark)]
-        ranks[item.path] = min([*known, ranks.get(item.path, len(LONGEST_FIRST))])
-    items.sort(key=lambda item: ranks[item.path])
 
 
 def _beside(name: str) -> ModuleType:
@@ -76,6 +68,13 @@ def store(store_server: Any) -> Iterator[Store]:
     store.ensure_bucket()
     yield store
     store.delete_bucket()
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of releases for tests that need one, but not its compiling: each is compiled once in a run, whichever process asks."""
+    shared = os.environ.get(RELEASES)
+    return Path(shared) if shared else tmp_path_factory.mktemp("releases")
 
 
 @pytest.fixture(scope="session")

@@ -183,12 +183,6 @@ def bucket(store_server: Any) -> Iterator[str]:
     store.delete_bucket()
 
 
-@pytest.fixture(scope="session")
-def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of releases that these tests share."""
-    return tmp_path_factory.mktemp("releases")
-
-
 @pytest.fixture(scope="module")
 def make_project(
     tmp_path_factory: pytest.TempPathFactory, releases: Path, place: Place, request: pytest.FixtureRequest

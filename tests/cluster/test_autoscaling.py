@@ -10,7 +10,7 @@ import pytest
 
 from isthmus.sizing.autoscaling import TOLERANCE
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.alone, pytest.mark.in_order, pytest.mark.timeout(1200)]
 NAMESPACE = "scaled"
 # About what a replica gets when the autoscaler has come to rest: a request costs more or less at other rates.
 PROBING_RATE = 60.0

@@ -10,7 +10,7 @@ from toolchain import cluster as test_cluster
 
 from isthmus.release.store import Store
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.lane("second cluster"), pytest.mark.in_order, pytest.mark.timeout(900)]
 NAMESPACE = "faulty"
 STABLE = "deployments/faulty-stable"
 # For updates that cannot succeed.

@@ -10,7 +10,7 @@ import pytest
 from toolchain import cluster as test_cluster
 from toolchain import images as test_images
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.lane("second cluster"), pytest.mark.in_order, pytest.mark.timeout(900)]
 NAMESPACE = "guarded"
 SERVICE = {"isthmus.dev/service": NAMESPACE}
 COMPONENT = "app.kubernetes.io/component"

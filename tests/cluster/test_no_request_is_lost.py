@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.lane("first cluster"), pytest.mark.in_order, pytest.mark.timeout(900)]
 NAMESPACE = "steady"
 RATE = 25.0
 LONGEST_SECONDS = 600.0

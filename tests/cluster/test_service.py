@@ -8,7 +8,7 @@ import pytest
 from isthmus.release.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.lane("first cluster"), pytest.mark.in_order, pytest.mark.timeout(900)]
 NAMESPACE = "digits"
 
 

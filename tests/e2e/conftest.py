@@ -20,12 +20,6 @@ sys.modules[_spec.name] = project_module
 _spec.loader.exec_module(project_module)
 
 
-@pytest.fixture(scope="session")
-def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of releases that the end-to-end tests share, so that each release is compiled once."""
-    return tmp_path_factory.mktemp("releases")
-
-
 @pytest.fixture(scope="module")
 def make_project(tmp_path_factory: pytest.TempPathFactory, releases: Path) -> Iterator[Callable[..., "project_module.Project"]]:
     """Makes projects; each is destroyed at the end of the module, and whatever is left of it is killed."""

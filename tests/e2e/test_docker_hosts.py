@@ -25,7 +25,7 @@ from isthmus.release.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.alone, pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.alone, pytest.mark.lane("machines"), pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 KEY = "a-long-enough-key"
 

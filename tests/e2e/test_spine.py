@@ -19,7 +19,7 @@ import requests
 
 from isthmus.release.store import Store, StoreAddress
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.in_order]
 
 SEVEN = "models/digits/samples/digit-7.npy"
 DEVICES = ("camera-1", "camera-2", "camera-3")

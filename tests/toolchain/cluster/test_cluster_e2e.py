@@ -19,7 +19,7 @@ from toolchain.cluster.supervise import wait_until
 from toolchain.prepare import debian
 from toolchain.prepare.layout import Layout
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.alone, pytest.mark.lane("machines"), pytest.mark.in_order, pytest.mark.e2e, pytest.mark.timeout(1800)]
 IMAGE, SHELL = "localhost/test/busybox:1", "/bin/busybox"
 SECONDS = 180.0
 Running = Callable[[str], list[int]]

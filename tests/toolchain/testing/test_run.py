@@ -1,0 +1,128 @@
+"""Whole runs of small projects."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).parents[3]
+CONFTEST = 'pytest_plugins = ("toolchain.testing.plugin",)\n'
+# A test that fails once in its life.
+FLAKY = """
+from pathlib import Path
+
+
+def test_chance():
+    file = Path("been-here")
+    been, _ = file.exists(), file.touch()
+    assert been
+"""
+# The second test needs what the first one made in the same process, and the first try of it fails.
+CHAIN = """
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.alone, pytest.mark.lane("first cluster"), pytest.mark.in_order]
+made = []
+
+
+def test_makes():
+    made.append(1)
+
+
+def test_goes_on():
+    file = Path("chain-was-here")
+    been, _ = file.exists(), file.touch()
+    assert made
+    assert been
+"""
+QUIET = """
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.alone
+
+
+def test_nothing_runs_beside():
+    assert Path("side-by-side-ended").exists()
+
+
+@pytest.mark.skip(reason="there is no moon")
+def test_skipped():
+    raise AssertionError
+"""
+PLAIN = """
+import time
+from pathlib import Path
+
+
+def test_slow():
+    time.sleep(1)
+    Path("side-by-side-ended").touch()
+"""
+BROKEN = """
+def test_right():
+    pass
+
+
+def test_wrong():
+    assert 1 == 2
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    def start(files: dict[str, str], *arguments: str) -> tuple["subprocess.CompletedProcess[str]", dict[str, Any]]:
+        (tmp_path / "conftest.py").write_text(CONFTEST)
+        (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -ra\n")
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+        environ = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        done = subprocess.run(
+            [sys.executable, "-m", "toolchain.testing", *arguments],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        file = tmp_path / "build" / "tests" / "report.json"
+        return done, json.loads(file.read_text()) if file.exists() else {}
+
+    return start
+
+
+def closing_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if re.fullmatch(r"=+ .* in [\d.]+s.*=+", line)]
+
+
+def test_what_failed_by_chance_is_run_again_alone_told_and_counted_and_the_run_is_green(run: Any) -> None:
+    done, report = run({"test_flaky.py": FLAKY, "test_chain.py": CHAIN, "test_quiet.py": QUIET, "test_plain.py": PLAIN})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(report["flaky"]) == ["test_chain.py::test_goes_on", "test_flaky.py::test_chance"]
+    assert report["counts"] == {"passed": 5, "skipped": 1, "flaky": 2}
+    assert report["failed"] == []
+    for name in report["flaky"]:
+        assert f"FLAKY {name}" in done.stdout
+    assert "skipped 1: there is no moon" in done.stdout
+    # One closing line, the last of all, for whoever reads runs by it.
+    assert closing_lines(done.stdout) == done.stdout.splitlines()[-1:]
+    assert "= 5 passed, 1 skipped, 2 flaky in " in done.stdout.splitlines()[-1]
+
+
+def test_what_fails_twice_is_a_failure(run: Any) -> None:
+    done, report = run({"test_broken.py": BROKEN, "test_chain.py": CHAIN}, "test_broken.py")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert report["failed"] == ["test_broken.py::test_wrong"]
+    assert report["counts"] == {"failed": 1, "passed": 1}
+    assert "isthmus: FAILED test_broken.py::test_wrong" in done.stdout
+    assert closing_lines(done.stdout) == done.stdout.splitlines()[-1:]

@@ -1,0 +1,127 @@
+"""The run inside pytest: it picks a part's tests, begins with the longest, and writes down what became of each.
+
+tests/conftest.py loads it, so that `pytest` by hand has the same marks, order and timeouts; the options are for
+`python -m toolchain.testing`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toolchain.testing import lanes, outcomes, patience
+from toolchain.testing.outcomes import Outcome, Outcomes
+
+# Files with these tests take longest: begun first, they do not leave one process working alone at the end.
+LONGEST_FIRST = ("e2e", "slow")
+ALL = "all"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("isthmus", "parts of the whole run, see docs/testing.md")
+    group.addoption("--part", default=ALL, choices=(ALL, lanes.SIDE_BY_SIDE, *lanes.LANES, lanes.QUIET), help="only this part's tests")
+    group.addoption("--units", metavar="FILE", help="only the tests and whole files named in this JSON list")
+    group.addoption("--outcomes", metavar="FILE", help="write what became of each test, and print no closing line")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in (
+        "alone: not among the tests that run side by side; with nothing beside it, if it has no lane",
+        "lane(name): beside the others, in a process of the lane's own",
+        "in_order: each test goes on from where the one before it in its file stopped; run again, it is the whole file",
+    ):
+        config.addinivalue_line("markers", line)
+    if config.getoption("--outcomes") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Writer(config), "isthmus-outcomes")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Lanes have few files: the others need not be imported. (A file that does not say `alone` has no such test.)"""
+    if config.getoption("--part") in {ALL, lanes.SIDE_BY_SIDE} or collection_path.suffix != ".py" or not collection_path.is_file():
+        return None
+    return True if lanes.ALONE not in collection_path.read_text(encoding="utf-8") else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _pick(config, items)
+    ranks: dict[Path, int] = {}
+    for item in items:
+        known = [rank for rank, mark in enumerate(LONGEST_FIRST) if item.get_closest_marker(mark)]
+        ranks[item.path] = min([*known, ranks.get(item.path, len(LONGEST_FIRST))])
+    items.sort(key=lambda item: ranks[item.path])
+    for item in items:
+        _grant_time(config, item)
+
+
+def _pick(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part, file = config.getoption("--part"), config.getoption("--units")
+    units = set(json.loads(Path(file).read_text(encoding="utf-8"))) if file else None
+    kept = []
+    for item in items:
+        marks = {mark.name: mark.args for mark in reversed(list(item.iter_markers()))}
+        try:
+            own = lanes.part_of(marks)
+        except ValueError as error:
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from error
+        if part in {ALL, own} and (units is None or not units.isdisjoint({item.nodeid, item.nodeid.split("::")[0]})):
+            kept.append(item)
+    if dropped := [item for item in items if item not in set(kept)]:
+        config.hook.pytest_deselected(items=dropped)
+    items[:] = kept
+
+
+def _grant_time(config: pytest.Config, item: pytest.Item) -> None:
+    """More of pytest-timeout's time on a machine that is slow now. Without that plugin there is nothing to grant."""
+    mark = item.get_closest_marker("timeout")
+    given = mark.args[0] if mark and mark.args else config.getini("timeout") if config.pluginmanager.hasplugin("timeout") else None
+    if given and (slow := patience.slowness()) > 1:
+        item.add_marker(pytest.mark.timeout(float(given) * slow), append=False)
+
+
+class Writer:
+    """Gathers what became of each test of this part, for the whole run to tell."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.found: Outcomes = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        before = self.found.get(report.nodeid)
+        unit = report.nodeid.split("::")[0] if lanes.IN_ORDER in report.keywords else report.nodeid
+        outcome, reason = _outcome(report)
+        if before and outcome in {"", outcomes.PASSED}:
+            outcome, reason = before.outcome, before.reason
+        seconds = getattr(report, "duration", 0.0) + (before.seconds if before else 0.0)
+        self.found[report.nodeid] = Outcome(outcome or outcomes.PASSED, seconds, unit, reason)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.found[report.nodeid] = Outcome(outcomes.FAILED, 0.0, report.nodeid, "it cannot be collected")
+        elif report.skipped:
+            self.found[report.nodeid] = Outcome(outcomes.SKIPPED, 0.0, report.nodeid, _reason(report.longrepr))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        outcomes.write(Path(self.config.getoption("--outcomes")), self.found)
+        # There is one closing line of a run, and it is the run's: those of its parts would be taken for it.
+        reporter: Any = self.config.pluginmanager.getplugin("terminalreporter")
+        reporter.summary_stats = lambda: None
+
+
+def _outcome(report: pytest.TestReport) -> tuple[str, str]:
+    """What one phase of a test says of it, and why; an empty text if it says nothing."""
+    expected = getattr(report, "wasxfail", None)
+    if report.failed:
+        return outcomes.FAILED, ""
+    if report.skipped:
+        return (outcomes.XFAILED, str(expected)) if expected is not None else (outcomes.SKIPPED, _reason(report.longrepr))
+    if report.when == "call":
+        return outcomes.XPASSED if expected is not None else outcomes.PASSED, ""
+    return "", ""
+
+
+def _reason(longrepr: Any) -> str:
+    """Why something was skipped; pytest tells it as (file, line, reason)."""
+    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return str(text).removeprefix("Skipped: ")
