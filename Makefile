@@ -6,8 +6,6 @@ PREPARE = @test -n "$(PYTHON)" || { echo "isthmus: error: no Python 3.11 to 3.13
 ACTIVE = @. ./activate &&
 ARGS ?=
 BENCH ?= preview hashing serving
-# Tests that ARGS picks may all be in one of the two runs: pytest ends with 5 where there is none.
-NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
 
 .DEFAULT_GOAL := help
 .PHONY: help up preview refresh destroy doctor cluster cluster-down lint format test bench train lock
@@ -50,13 +48,12 @@ format:  ## write the code in the project's style
 	$(PREPARE) developer
 	$(ACTIVE) ruff check --fix . ; ruff format .
 
-test:  ## everything: style, types, walls, then all tests (ARGS: for pytest); those on a real cluster last, one after the other
+test:  ## everything: style, types, walls, then all tests (ARGS: for pytest); what fails is run once more
 	$(PREPARE) test
 	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports
 	$(ACTIVE) python -m toolchain.cluster build || echo "isthmus: tests that need a cluster will be skipped"
 	$(ACTIVE) python -m toolchain.images >/dev/null || echo "isthmus: tests that need images will be skipped"
-	$(ACTIVE) pytest -m "not alone" --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS) $(NONE_IS_FINE)
-	$(ACTIVE) pytest -m alone $(ARGS) $(NONE_IS_FINE)
+	$(ACTIVE) python -m toolchain.testing $(ARGS)
 
 bench:  ## measure previews, hashing and serving, on a machine that does nothing else (BENCH=serving: one of benchmarks/, ARGS for it)
 	$(PREPARE) stack
