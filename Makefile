@@ -5,6 +5,8 @@ PREPARE = @test -n "$(PYTHON)" || { echo "isthmus: error: no Python 3.11 to 3.13
 	"$(PYTHON)" -m toolchain.prepare
 ACTIVE = @. ./activate &&
 ARGS ?=
+DOCUMENTS = *.md docs examples models
+LINT = ruff check . && ruff format --check . && mdformat --check $(DOCUMENTS) && mypy && mypy -p toolchain && lint-imports
 BENCH ?= preview hashing serving
 
 .DEFAULT_GOAL := help
@@ -42,15 +44,15 @@ cluster-down:  ## end it and remove everything of it
 
 lint:  ## check style, types and walls
 	$(PREPARE) developer
-	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports
+	$(ACTIVE) $(LINT)
 
 format:  ## write the code in the project's style
 	$(PREPARE) developer
-	$(ACTIVE) ruff check --fix . ; ruff format .
+	$(ACTIVE) ruff check --fix . ; ruff format . ; mdformat $(DOCUMENTS)
 
 test:  ## everything: style, types, walls, then all tests (ARGS: for pytest); what fails is run once more
 	$(PREPARE) test
-	$(ACTIVE) ruff check . && ruff format --check . && mypy && mypy -p toolchain && lint-imports
+	$(ACTIVE) $(LINT)
 	$(ACTIVE) python -m toolchain.cluster build || echo "isthmus: tests that need a cluster will be skipped"
 	$(ACTIVE) python -m toolchain.images >/dev/null || echo "isthmus: tests that need images will be skipped"
 	$(ACTIVE) python -m toolchain.testing $(ARGS)
