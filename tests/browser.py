@@ -15,6 +15,7 @@ import pytest
 from toolchain.prepare import debian
 from toolchain.prepare.layout import load
 from toolchain.prepare.steps import PrepareError
+from toolchain.testing import patience
 
 PROJECT = Path(__file__).parents[1]
 DEADLINE_SECONDS = 60
@@ -95,9 +96,9 @@ class Browser:
         self._ask("Emulation.setEmulatedMedia", features=[scheme])
         self._ask("Page.navigate", url=file.as_uri())
         loaded = f"document.readyState + location.href == {json.dumps('complete' + file.as_uri())}"
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = patience.Deadline(DEADLINE_SECONDS)
         while self._ask("Runtime.evaluate", expression=loaded)["result"].get("value") is not True:
-            assert time.monotonic() < deadline, f"{file} was not loaded"
+            assert not deadline.over(), f"{file} was not loaded"
             time.sleep(0.01)
 
     def value(self, expression: str) -> Any:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from toolchain.testing import patience
+
 from isthmus.errors import StoreError
 from isthmus.release.store import Store, StoreAddress
 
@@ -55,14 +57,14 @@ class Server:
         with (self._directory / "log").open("ab") as log:
             command = [str(Path(sys.executable).with_name("weed")), "mini", *(f"-{name}={value}" for name, value in options.items())]
             self._process = subprocess.Popen(command, cwd=self._directory, stdout=log, stderr=log)
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = patience.Deadline(READY_SECONDS)
         while True:
             try:
                 Store(self.address, "probe").check()
                 return
             except StoreError:
                 assert self._process.poll() is None, (self._directory / "log").read_text()
-                assert time.monotonic() < deadline, "SeaweedFS does not become ready"
+                assert not deadline.over(), "SeaweedFS does not become ready"
                 time.sleep(0.05)
 
     def stop(self) -> None:

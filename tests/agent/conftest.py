@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from toolchain.testing import patience
 
 from isthmus.release import bundle, fleet
 from isthmus.release.fleet import Report, Target
@@ -211,9 +212,9 @@ def make_agent(store: Store, keys: KeyPair, tmp_path: Path, seaweedfs: ModuleTyp
 
 def eventually(found: Callable[[], Any]) -> Any:
     """The first true answer; fails when there is none in time."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = patience.Deadline(DEADLINE_SECONDS)
     while not (answer := found()):
-        assert time.monotonic() < deadline, "it did not come about"
+        assert not deadline.over(), "it did not come about"
         time.sleep(0.02)
     return answer
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toolchain.testing import patience
 
 from isthmus.agent.fallback import confidence
 
@@ -107,7 +108,7 @@ def test_the_device_s_own_answer_stands_when_the_cloud_is_slow_wrong_or_away(
     cloud.delay_seconds = 60.0
     began = time.monotonic()
     is_own()
-    assert TIMEOUT_MS / 1000 <= time.monotonic() - began < 30
+    assert TIMEOUT_MS / 1000 <= time.monotonic() - began < patience.scaled(30)
     cloud.delay_seconds = 0.0
     assert agent.predict(UNSURE).headers["X-Isthmus-Answered-By"] == "cloud"
     cloud.status = 500

@@ -2,6 +2,7 @@ import threading
 import time
 
 import pytest
+from toolchain.testing import patience
 
 from isthmus.cli import following, logs
 from isthmus.cli.logs import follow, show, sources_of
@@ -40,9 +41,9 @@ class Followed:
         self._thread.join()
 
     def until(self, name, line):
-        end = time.monotonic() + SECONDS
+        end = patience.Deadline(SECONDS)
         while (name, line) not in self.lines:
-            assert time.monotonic() < end, self.lines
+            assert not end.over(), self.lines
             time.sleep(0.02)
 
 

@@ -1,7 +1,8 @@
-"""A real cluster, a real store and the real engine; one of each for all the tests in this folder.
+"""A real cluster, a real store and the real engine; one of each for all the tests of a process.
 
-These tests run one after the other (`make test` does it so): they measure what an autoscaler and a rollout do, and a machine that
-runs other tests beside them would decide instead. Where no cluster can be made they are skipped, with the reason.
+`make test` runs these files in two processes beside all other tests, each with a cluster of its own, since they wait more than they work
+(see docs/testing.md); only what an autoscaler does is measured with nothing beside it. Where no cluster can be made they are skipped, with
+the reason.
 """
 
 import importlib.util
@@ -11,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +23,7 @@ from toolchain import cluster as test_cluster
 from toolchain import images as test_images
 from toolchain.prepare.layout import load
 from toolchain.prepare.steps import PrepareError
+from toolchain.testing import patience
 
 from isthmus.release.store import Store
 
@@ -43,6 +44,8 @@ def _module(name: str, file: Path) -> Any:
 
 
 project_module = _module("isthmus_cluster_project", TESTS / "e2e" / "project.py")
+# Nobody minds a lost request of a service that no test counts them of: its Pods go at once.
+QUICK = {"gateway_leave_seconds": 2, "server_drain_seconds": 2}
 OPEN_LOOP = TESTS / "e2e" / "openloop.py"
 
 
@@ -74,9 +77,8 @@ class Place:
         self.cluster, self.store, self.pull_endpoint = cluster, store, pull_endpoint
 
     def kubectl(self, *words: str, check: bool = True, seconds: float = 120) -> str:
-        done = subprocess.run(
-            ["kubectl", *words], env=self.cluster.environment, capture_output=True, text=True, timeout=seconds, check=False
-        )
+        command, most_seconds = ["kubectl", *words], patience.scaled(seconds)
+        done = subprocess.run(command, env=self.cluster.environment, capture_output=True, text=True, timeout=most_seconds, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout if done.returncode == 0 else done.stderr
 
@@ -86,14 +88,20 @@ class Place:
         return found if name else found["items"]
 
     def clear(self, namespace: str) -> None:
-        """Ends its Pods at once. A `destroy` then need not wait for gateways and servers to leave in order, as test_service.py's does."""
+        """Ends its Pods at once, so that a `destroy` need not wait until they have left in order, as test_service.py's does."""
         self.kubectl("scale", "deployments", "--all", "--replicas=0", "-n", namespace, check=False)
         self.kubectl("delete", "pods", "--all", "-n", namespace, "--grace-period=0", "--force", check=False)
 
-    def arguments(self, bucket: str, **changes: Any) -> dict[str, Any]:
-        """Of a service of the digits model, in a namespace of its own name."""
+    def arguments(self, bucket: str, *, quick: bool = True, **changes: Any) -> dict[str, Any]:
+        """Of a service of the digits model, in a namespace of its own name. quick: as QUICK says."""
         address = self.store.address
-        kubernetes = {"kubeconfig": str(self.cluster.kubeconfig), "cpu_millis": 100, "service_type": "NodePort", "deadline_seconds": 150}
+        kubernetes = {
+            "kubeconfig": str(self.cluster.kubeconfig),
+            "cpu_millis": 100,
+            "service_type": "NodePort",
+            "deadline_seconds": round(patience.scaled(150)),
+            **(QUICK if quick else {}),
+        }
         return {
             "model": "models/digits",
             "model_name": "digits",
@@ -110,7 +118,7 @@ class Place:
                 "access_key": address.access_key,
                 "secret_key": address.secret_key,
             },
-            # A gateway that goes away serves on for as long as one more request may take, and 15 s.
+            # A gateway that goes away, and is not `quick`, serves on for as long as one more request may take, and 15 s.
             "gateway": {"timeout_seconds": 10},
             "images": {"serving": test_images.SERVING, "gateway": test_images.ENVOY, "fetch": test_images.FETCH},
             **changes,
@@ -130,7 +138,9 @@ class Place:
             "json.dump([r.status_code, r.json(), r.headers.get('isthmus-track', '')], sys.stdout)"
         )
         command = [sys.executable, "-c", program, url, str(body), json.dumps({"Content-Type": "application/json", **headers})]
-        done = subprocess.run(test_cluster.enter(self.cluster, command), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            test_cluster.enter(self.cluster, command), capture_output=True, text=True, timeout=patience.scaled(60), check=False
+        )
         assert done.returncode == 0, done.stderr
         status, answer, track = json.loads(done.stdout)
         return status, {**answer, "track": track}
@@ -160,7 +170,7 @@ class Load:
         if not self.found:
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGTERM)
-            out, err = self.process.communicate(timeout=90)
+            out, err = self.process.communicate(timeout=patience.scaled(90))
             assert self.process.returncode == 0, err
             self.found = json.loads(out)
         return self.found
@@ -214,21 +224,11 @@ def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def wait_until(check: Callable[[], object], seconds: float = 60, every: float = 0.5) -> Any:
-    """Polls until a check is true, and returns what it said; fails when the deadline is over, with what it last said."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if found := check():
-                return found
-            last: object = found
-        except Exception as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {last!r}")
-        time.sleep(every)
-
-
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., Any]:
-    return wait_until
+    """`patience.wait_until` with a cluster's times."""
+
+    def wait(check: Callable[[], object], seconds: float = 60) -> Any:
+        return patience.wait_until(check, seconds, every_seconds=0.5)
+
+    return wait

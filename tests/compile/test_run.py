@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from toolchain.testing import patience
 
 from isthmus.compile import CompileRequest, check_accuracy, compile_release
 from isthmus.compile.workers.process import worker_environment
@@ -168,8 +169,8 @@ async def test_a_training_that_never_ends_is_ended_by_its_deadline(sources: Path
 
 async def _until_slow(cache: ReleaseCache) -> int:
     """The process id of a worker that runs the `slow` function."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    deadline = patience.Deadline(120)
+    while not deadline.over():
         for partial in cache.directory.glob("work/*/tmp-*/partial"):
             if text := partial.read_text():
                 return int(text)
@@ -180,7 +181,7 @@ async def _until_slow(cache: ReleaseCache) -> int:
 async def _has_ended(pid: int) -> bool:
     deadline = time.monotonic() + 10
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > deadline:
+        if deadline.over():
             return False
         await asyncio.sleep(0.05)
     return True

@@ -6,11 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from toolchain.testing import patience
 
 _spec = importlib.util.spec_from_file_location("isthmus_e2e_project", Path(__file__).with_name("project.py"))
 assert _spec is not None
@@ -58,24 +59,9 @@ def processes_of() -> Callable[[Path], dict[int, str]]:
     return project_module.processes_of
 
 
-def wait_until(check: Callable[[], object], seconds: float = 30, every: float = 0.2) -> None:
-    """Polls until a check is true; fails when the deadline is over, with what the check last said."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if check():
-                return
-            last: object = "it stayed false"
-        except Exception as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {last}")
-        time.sleep(every)
-
-
 @pytest.fixture(scope="session")
-def eventually() -> Callable[..., None]:
-    return wait_until
+def eventually() -> Callable[..., Any]:
+    return patience.wait_until
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +69,9 @@ def unsigned_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SavedModel that has no signature."""
     folder = tmp_path_factory.mktemp("unsigned") / "model"
     program = "import sys, tensorflow as tf; m = tf.Module(); m.v = tf.Variable(1.0); tf.saved_model.save(m, sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=patience.scaled(120), check=False
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -94,7 +82,7 @@ def supervisorctl() -> Callable[..., str]:
 
     def run(directory: Path, *words: str) -> str:
         command = [str(Path(sys.prefix) / "bin/supervisorctl"), "-c", str(directory / "supervisord.conf"), *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patience.scaled(60), check=False)
         return done.stdout
 
     return run

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from toolchain.testing import patience
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STACK = "test"
@@ -117,14 +118,14 @@ class Project:
         )
 
     def pulumi(self, *args: str, **environment: str) -> Done:
-        """Runs `pulumi` to its end; after TIMEOUT_SECONDS it is killed with all it started."""
+        """Runs `pulumi` to its end; after TIMEOUT_SECONDS of an idle machine it is killed with all it started."""
         process = self.start(*args, **environment)
         try:
-            text, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+            text, _ = process.communicate(timeout=patience.scaled(TIMEOUT_SECONDS))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             text, _ = process.communicate()
-            raise AssertionError(f"pulumi {' '.join(args)} took longer than {TIMEOUT_SECONDS} s:\n{text}") from None
+            raise AssertionError(f"pulumi {' '.join(args)} took longer than {TIMEOUT_SECONDS} s of an idle machine:\n{text}") from None
         return Done(process.returncode, text)
 
     def init(self) -> None:
@@ -156,7 +157,9 @@ class Project:
     def isthmus(self, *args: str) -> Done:
         """Runs the `isthmus` command in the project's folder."""
         command = [sys.executable, "-m", "isthmus.cli.main", *args]
-        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=patience.scaled(120), check=False
+        )
         return Done(done.returncode, done.stdout + done.stderr)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
+from toolchain.testing import patience
 
 from isthmus.release.store import Store, StoreAddress
 
@@ -302,7 +303,7 @@ def tampered_up(stack, eventually):
         eventually(complete, seconds=120)
         model = complete()[0].replace("manifest.dsse.json", "edge/model.tflite.zlib")
         store.put(model, bytes(store.size_bytes(model)))
-    text, _ = process.communicate(timeout=200)
+    text, _ = process.communicate(timeout=patience.scaled(200))
     return process.returncode, text
 
 

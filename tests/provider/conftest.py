@@ -22,6 +22,7 @@ import psutil
 import pytest
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2
+from toolchain.testing import patience
 
 from isthmus.plugin.values import decode, encode
 
@@ -259,8 +260,8 @@ def end_everything_below(directory: Path) -> None:
 
 def eventually(condition: Callable[[], Any], timeout_seconds: float = 20) -> Any:
     """What the condition returns once it is true."""
-    deadline = time.monotonic() + timeout_seconds
-    while time.monotonic() < deadline:
+    deadline = patience.Deadline(timeout_seconds)
+    while not deadline.over():
         value = condition()
         if value:
             return value

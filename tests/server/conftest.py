@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from toolchain.testing import patience
 
 DATA = Path(__file__).parent / "data"
 DEADLINE_SECONDS = 60
@@ -27,8 +28,8 @@ def find_free_port() -> int:
 
 def wait_for(condition, what: str):
     """condition's first true result, asked for again and again."""
-    end = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < end:
+    end = patience.Deadline(DEADLINE_SECONDS)
+    while not end.over():
         result = condition()
         if result:
             return result

@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 import requests
+from toolchain.testing import patience
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +29,9 @@ async def states(url: str, model: str) -> dict[str, str]:
 
 
 def until_status(url: str, status: int) -> None:
-    end = time.monotonic() + 60
+    end = patience.Deadline(60)
     while requests.get(url, timeout=10).status_code != status:
-        assert time.monotonic() < end, "not in time"
+        assert not end.over(), "not in time"
         time.sleep(0.05)
 
 

@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 import requests
+from toolchain.testing import patience
 
 pytestmark = pytest.mark.slow
 
@@ -109,9 +110,9 @@ def install(source, destination):
 
 
 def until(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
+    end = patience.Deadline(seconds)
     while not condition():
-        assert time.monotonic() < end, "not in time"
+        assert not end.over(), "not in time"
         time.sleep(0.05)
 
 

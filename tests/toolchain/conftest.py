@@ -18,6 +18,7 @@ if str(PROJECT) not in sys.path:
 
 from toolchain.prepare.layout import Layout, load  # noqa: E402
 from toolchain.prepare.stack import variables  # noqa: E402
+from toolchain.testing import patience  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -39,9 +40,9 @@ def eventually() -> Callable[..., None]:
     """Polls a condition until it holds; fails when the deadline is over."""
 
     def wait(condition: Callable[[], object], what: str, deadline_seconds: float = 30) -> None:
-        end = time.monotonic() + deadline_seconds
+        deadline = patience.Deadline(deadline_seconds)
         while not condition():
-            assert time.monotonic() < end, f"{what} did not happen within {deadline_seconds} s"
+            assert not deadline.over(), f"{what} did not happen within {deadline.passed_seconds:.0f} s"
             time.sleep(0.02)
 
     return wait
@@ -69,7 +70,13 @@ class Engine:
     def run(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Runs it to its end."""
         result = subprocess.run(
-            self.command(*arguments), cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=120, check=False
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=patience.scaled(120),
+            check=False,
         )
         assert not check or result.returncode == 0, result.stdout + result.stderr
         return result

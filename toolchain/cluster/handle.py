@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,12 +123,16 @@ def enter(cluster: Cluster, command: Sequence[str], *, mounts: bool = True) -> l
 
 
 def load_image(cluster: Cluster, archive: Path) -> None:
-    """Gives every node the images of an archive (OCI, or what `docker save` writes). Raises PrepareError."""
-    for number in range(cluster.nodes):
-        command = enter(cluster, import_command(Node(number + 1), archive.resolve()))
-        result = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise PrepareError(f"{archive} can't be loaded: {result.stderr.strip()}")
+    """Gives every node, all at once, the images of an archive (OCI, or what `docker save` writes). Raises PrepareError."""
+
+    def give(number: int) -> "subprocess.CompletedProcess[str]":
+        command = enter(cluster, import_command(Node(number), archive.resolve()))
+        return subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor(cluster.nodes) as pool:
+        for result in pool.map(give, range(1, cluster.nodes + 1)):
+            if result.returncode:
+                raise PrepareError(f"{archive} can't be loaded: {result.stderr.strip()}")
 
 
 def forward(cluster: Cluster, host: str, port: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from filelock import FileLock
+from toolchain.testing import patience
 
 from isthmus.compile.workers import pool as pool_module
 from isthmus.compile.workers.pool import JobDeadlineError, JobError, Pool
@@ -44,9 +45,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 async def _until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = patience.Deadline(DEADLINE_SECONDS)
     while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert not deadline.over(), "it did not come to pass"
         await asyncio.sleep(0.02)
     return found
 
@@ -217,7 +218,7 @@ async def test_cancelling_ends_the_worker_and_its_children_at_once_and_leaves_no
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < patience.scaled(5)
     assert _files(tmp_path) == []
     assert _is_gone(worker)
     await _until(lambda: _is_gone(child))

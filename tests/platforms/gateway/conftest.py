@@ -23,6 +23,7 @@ import grpc
 import pytest
 import requests
 from aiohttp import web
+from toolchain.testing import patience
 
 from isthmus.platforms import gateway as g
 
@@ -35,11 +36,11 @@ DEADLINE_SECONDS = 60
 
 def until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
     """The condition's first truthy value."""
-    end = time.monotonic() + seconds
+    end = patience.Deadline(seconds)
     while True:
         if found := condition():
             return found
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        assert not end.over(), f"not within {seconds} s: {what}"
         time.sleep(0.05)
 
 

@@ -23,6 +23,7 @@ import yaml
 from toolchain.prepare import debian
 from toolchain.prepare.layout import load
 from toolchain.prepare.steps import PrepareError
+from toolchain.testing import patience
 
 from isthmus.platforms import gateway
 from isthmus.platforms.kubernetes import KubernetesService, Observability, Query, envoy, objects, queries
@@ -222,8 +223,8 @@ def process(command: list[object], log: Path, environ: dict[str, str] | None = N
 
 def until(what: Callable[[], object], why: Callable[[], object] = lambda: "") -> None:
     """Asks until it is so. Raises AssertionError with `why` when the time is up."""
-    end = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < end:
+    end = patience.Deadline(DEADLINE_SECONDS)
+    while not end.over():
         try:
             if what():
                 return

@@ -2,7 +2,6 @@
 
 import importlib.util
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
@@ -16,6 +15,7 @@ import requests
 from toolchain.cluster import Cluster, control, control_plane, down
 from toolchain.prepare import layout
 from toolchain.prepare.steps import PrepareError
+from toolchain.testing import patience
 
 PROJECT = Path(__file__).parents[3]
 MAIN = PROJECT / "toolchain" / "kubernetes_plugin" / "__main__.py"
@@ -140,13 +140,7 @@ def eventually() -> Callable[..., Any]:
     """What the condition returns once it is true."""
 
     def wait(condition: Callable[[], Any], timeout_seconds: float = DEADLINE_SECONDS) -> Any:
-        deadline = time.monotonic() + timeout_seconds
-        while time.monotonic() < deadline:
-            value = condition()
-            if value:
-                return value
-            time.sleep(0.05)
-        raise AssertionError(f"not within {timeout_seconds} s: {condition}")
+        return patience.wait_until(condition, timeout_seconds, every_seconds=0.05)
 
     return wait
 

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
+from toolchain.testing import patience
 
 from isthmus.plugin.values import decode, encode
 
@@ -122,9 +123,9 @@ def test_waiting_ends_when_the_engine_asks_to_stop(wire: Any, how: str) -> None:
 
         waiting = threading.Thread(target=create)
         waiting.start()
-        deadline = time.monotonic() + 30
+        deadline = patience.Deadline(30)
         while "making it" not in plugin.engine.texts:
-            assert time.monotonic() < deadline
+            assert not deadline.over()
             time.sleep(0.02)
         if how == "cancel":
             plugin.stub.Cancel(empty_pb2.Empty())

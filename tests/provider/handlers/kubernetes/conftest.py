@@ -26,6 +26,7 @@ import urllib3
 from toolchain.cluster import control_plane, down
 from toolchain.prepare import layout
 from toolchain.prepare.steps import PrepareError
+from toolchain.testing import patience
 
 from isthmus.platforms import gateway
 from isthmus.provider.clusters.gateways import GENERATION_ANNOTATION
@@ -261,10 +262,10 @@ class Stage:
     def _start(self, name: str, command: list[str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self._envoys[name] = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
+        deadline = patience.Deadline(60)
         while self.ask(name, f"/v1/models/{MODEL}") != 200:
             assert self._envoys[name].poll() is None, (self.folder / f"{name}.log").read_text()
-            assert time.monotonic() < deadline, (self.folder / f"{name}.log").read_text()
+            assert not deadline.over(), (self.folder / f"{name}.log").read_text()
             time.sleep(0.05)
 
     def restart_gateway(self, name: str) -> None:
