@@ -7,6 +7,7 @@ import statistics
 import time
 
 import pytest
+from toolchain.testing import patience
 
 from isthmus.sizing.autoscaling import TOLERANCE
 
@@ -14,6 +15,8 @@ pytestmark = [pytest.mark.alone, pytest.mark.in_order, pytest.mark.timeout(1200)
 NAMESPACE = "scaled"
 # About what a replica gets when the autoscaler has come to rest: a request costs more or less at other rates.
 PROBING_RATE = 60.0
+# metrics-server's own windows are of 10 s.
+WINDOW_SECONDS, WINDOWS = 12.0, 3
 # Of the smallest load that needs three: the autoscaler then rests at three, with room for what a busy machine measures wrong.
 TIMES_ONE_REPLICA = 2.5
 
@@ -43,42 +46,38 @@ def cpu_seconds_per_second(place):
     return sum(float(text[:-1]) * units[text[-1]] if text[-1] in units else float(text) for text in usages)
 
 
-def settled_cpu(place, samples=3, every_seconds=12.0):
-    """The middle of a few samples, each from a window of metrics-server's own."""
-    found = []
-    for _ in range(samples):
-        end = time.monotonic() + every_seconds
-        while time.monotonic() < end:
-            time.sleep(0.5)
-        found.append(cpu_seconds_per_second(place))
-    return statistics.median(found)
+def pause(seconds):
+    """What is measured is measured over time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.5)
 
 
 def replicas(place):
     return place.get("deployment", NAMESPACE, f"{NAMESPACE}-stable")["status"].get("readyReplicas", 0)
 
 
-def steady_replicas(place, for_seconds=40.0, deadline_seconds=420.0):
-    """The number of replicas once it has not changed for so long: eight looks of the autoscaler, each from fresh samples."""
-    deadline = time.monotonic() + deadline_seconds
-    found, since = replicas(place), time.monotonic()
-    while time.monotonic() - since < for_seconds:
-        assert time.monotonic() < deadline, f"the number of replicas does not settle; the last was {found}"
-        time.sleep(2)
+def at_rest(place, deadline):
+    """The number of replicas and the CPU of all of them together, once the number has not changed over WINDOWS of metrics-server's: eight
+    looks of the autoscaler, each from fresh samples. The CPU is the mean of the last two windows; the first one may begin before."""
+    found, samples = replicas(place), []
+    while len(samples) < WINDOWS:
+        assert not deadline.over(), f"the number of replicas does not settle; the last was {found}"
+        pause(WINDOW_SECONDS)
+        samples.append(cpu_seconds_per_second(place))
         if (now := replicas(place)) != found:
-            found, since = now, time.monotonic()
-    return found
+            found, samples = now, []
+    return found, statistics.mean(samples[-2:])
 
 
 def replicas_that_the_planner_names(place, target, deadline_seconds=420.0):
     """The number at which the replicas rest, once it is the planner's for the CPU that the demand costs: ceil(used / target), with the
     autoscaler's own tolerance. What a request costs drifts on a busy machine and the autoscaler follows: both are read again until they
     agree."""
-    deadline = time.monotonic() + deadline_seconds
+    deadline = patience.Deadline(deadline_seconds)
     seen = []
-    while time.monotonic() < deadline:
-        found = steady_replicas(place)
-        used = settled_cpu(place)
+    while not deadline.over():
+        found, used = at_rest(place, deadline)
         seen.append((found, round(used / target, 2)))
         if found in {math.ceil(used / target * (1 + side * TOLERANCE)) for side in (-1, 1)}:
             return found
@@ -92,7 +91,8 @@ def service_ms(stack, arguments, place, body):
     done = stack.up()
     assert done.code == 0, done
     with place.load(place.url(NAMESPACE), body, PROBING_RATE, 300):
-        return 1000 * settled_cpu(place) / PROBING_RATE
+        _, used = at_rest(place, patience.Deadline(420))
+        return 1000 * used / PROBING_RATE
 
 
 @pytest.fixture(scope="module")
@@ -123,5 +123,23 @@ def test_replicas_grow_to_what_was_planned_and_an_update_leaves_them(stack, plac
     assert abs(found - math.ceil(TIMES_ONE_REPLICA)) <= 1
 
 
+def autoscaler(place):
+    return place.get("hpa", NAMESPACE, f"{NAMESPACE}-stable")
+
+
+def wished(place):
+    """How many replicas the load asks for, by the autoscaler's own numbers, whatever the pace that it may shrink at."""
+    found = autoscaler(place)
+    (metric,) = found["spec"]["metrics"]
+    (current,) = found["status"]["currentMetrics"]
+    share = current["resource"]["current"]["averageUtilization"] / metric["resource"]["target"]["averageUtilization"]
+    return max(found["spec"]["minReplicas"], math.ceil(share * found["status"]["currentReplicas"]))
+
+
 def test_replicas_shrink_when_the_load_is_gone(place, eventually):
-    eventually(lambda: place.get("deployment", NAMESPACE, f"{NAMESPACE}-stable")["spec"]["replicas"] == 1, 300)
+    # One a minute: that the second one follows the first is Kubernetes' own affair.
+    before = autoscaler(place)["status"]["desiredReplicas"]
+    assert before > 1
+    eventually(lambda: wished(place) == 1, 120)
+    eventually(lambda: autoscaler(place)["status"]["desiredReplicas"] < before, 180)
+    eventually(lambda: replicas(place) < before, 120)
