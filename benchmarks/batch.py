@@ -27,8 +27,8 @@ from throttle import in_turn
 from isthmus.cli.batch_files import Answers, open_examples, open_partial
 from isthmus.cli.batch_run import Done, Job
 from isthmus.cli.batching import Targets, declared_rates, ready
-from isthmus.cli.reach import Direct, Server
 from isthmus.compile import CompileRequest, compile_release
+from isthmus.observing.reach import Direct, Server
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.manifest import SERVING
 from isthmus.sizing.formulas.allocation import divide_units

@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil
 
-from isthmus.platforms import gateway, local
+from isthmus import gateway
+from isthmus.platforms.local import desired as local
 from isthmus.provider.local import ports, readiness
 from isthmus.provider.local.replicas import render
 

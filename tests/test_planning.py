@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.arguments import Cloud, Edge, check
+from isthmus.arguments.checking import check
+from isthmus.arguments.components import CloudSettings, EdgeSettings
 from isthmus.errors import GateError, InputError
 from isthmus.planning import fleet_plan_of, plan_of, shown
 from isthmus.release.manifest import EDGE, SERVING, Candidate, FileEntry, Manifest, Record, Release, Timing, Variant
@@ -18,7 +19,7 @@ PRICES = {"as_of": "2027-01-02", "servers": {"local": 0.1, "big": 1.0, "small": 
 
 
 def planned(release=None, **changes):
-    return plan_of(check(Cloud, {**ARGS, "store": STORE, **changes}, "services.a"), release, "services.a")
+    return plan_of(check(CloudSettings, {**ARGS, "store": STORE, **changes}, "services.a"), release, "services.a")
 
 
 @pytest.fixture
@@ -204,9 +205,9 @@ def test_what_cannot_be_kept_says_the_least_that_would_do(changes, said):
 
 def test_shipping_costs_what_leaves_this_machine(release):
     args = {"model": "models/digits", "fleet": "f", "releases_per_month": 5, "prices": PRICES}
-    own = fleet_plan_of(check(Edge, args, "fleets.a"), 1000, release, "fleets.a")
+    own = fleet_plan_of(check(EdgeSettings, args, "fleets.a"), 1000, release, "fleets.a")
     assert own.cost.total == 0
-    bought = fleet_plan_of(check(Edge, {**args, "store": STORE}, "fleets.a"), 1000, release, "fleets.a")
+    bought = fleet_plan_of(check(EdgeSettings, {**args, "store": STORE}, "fleets.a"), 1000, release, "fleets.a")
     assert bought.cost.total == pytest.approx(400_000 * 1000 * 5 / 1e9 * 0.5)
     output = shown(bought, release, EDGE)
     assert (output["size_bytes"], output["bundle_bytes"], output["accuracy"]) == (1_000_000, 400_000, 0.98)

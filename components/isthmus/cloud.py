@@ -7,12 +7,13 @@ from typing import Any, Optional
 import pulumi
 from pulumi import Output, ResourceOptions
 
-from isthmus import arguments, compiling
-from isthmus.arguments import CloudModelServiceArgs
-from isthmus.checking import problems_of
+from isthmus import compiling
+from isthmus.arguments.checking import problems_of
+from isthmus.arguments.components import CloudModelServiceArgs, CloudSettings
 from isthmus.compile.sources.source import TFLITE, no_serving_variant
 from isthmus.errors import Problem, SourceError
 from isthmus.planning import plan_of, shown
+from isthmus.platforms.registry import PLATFORMS
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import SERVING, Release
 
@@ -63,9 +64,9 @@ class CloudModelService(pulumi.ComponentResource):
         self.register_outputs({key: getattr(self, key) for key in OUTPUTS})
 
 
-def check(name: str, args: object, path: str) -> tuple[arguments.Cloud | None, list[Problem]]:
+def check(name: str, args: object, path: str) -> tuple[CloudSettings | None, list[Problem]]:
     """The checked arguments, and everything that can be seen to be wrong before anything is built."""
-    checked, problems = problems_of(arguments.Cloud, args, path)
+    checked, problems = problems_of(CloudSettings, args, path)
     if checked is not None:
         model_name = checked.model_name or name
         problems = problems + compiling.source_problems(checked, model_name, path)
@@ -75,7 +76,7 @@ def check(name: str, args: object, path: str) -> tuple[arguments.Cloud | None, l
     return checked, problems
 
 
-def _judge(args: arguments.Cloud, release: Release, path: str) -> str:
+def _judge(args: CloudSettings, release: Release, path: str) -> str:
     return f"{_describe(release, path)}\n{plan_of(args, release, path).explain()}"
 
 
@@ -85,7 +86,7 @@ def _describe(release: Release, path: str) -> str:
     return compiling.describe(release, SERVING)
 
 
-def _canary(component: pulumi.Resource, args: arguments.Cloud, model_name: str, path: str) -> compiling.Compiling | None:
+def _canary(component: pulumi.Resource, args: CloudSettings, model_name: str, path: str) -> compiling.Compiling | None:
     """The canary's release, compiled beside the stable one; what it does not say is as for that."""
     if args.canary is None:
         return None
@@ -104,4 +105,4 @@ def _serve_on(module: str) -> Callable[..., Served]:
     return serve
 
 
-SERVE = {platform: _serve_on(f"{platform}_stack") for platform in arguments.PLATFORMS}
+SERVE = {platform: _serve_on(f"{platform}.declare") for platform in PLATFORMS}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pulumi
 from pulumi import Output
 
-from isthmus import arguments
+from isthmus.arguments.source import SourceSettings
 from isthmus.compile import CompileRequest, check_accuracy, check_request, compile_release
 from isthmus.compile.recipes import AUTO
 from isthmus.errors import GateError, InputError, IsthmusError, Problem
@@ -36,7 +36,7 @@ class Compiling:
         return self.release.apply(lambda release: release.digest)
 
 
-def request_of(args: arguments.Source, model_name: str) -> CompileRequest:
+def request_of(args: SourceSettings, model_name: str) -> CompileRequest:
     """What is to be compiled; relative paths are meant from the project's folder."""
     return CompileRequest(
         model=model_name,
@@ -54,7 +54,7 @@ def request_of(args: arguments.Source, model_name: str) -> CompileRequest:
     )
 
 
-def source_problems(args: arguments.Source, model_name: str, path: str) -> list[Problem]:
+def source_problems(args: SourceSettings, model_name: str, path: str) -> list[Problem]:
     """What is wrong with the source, as far as that is seen without building it."""
     return check_request(request_of(args, model_name), path)
 
@@ -84,7 +84,7 @@ class _Progress:
 
 def start(
     component: pulumi.Resource,
-    args: arguments.Source,
+    args: SourceSettings,
     model_name: str,
     path: str,
     judge: Callable[[Release], str],

@@ -8,13 +8,14 @@ from typing import Any, Optional
 import pulumi
 from pulumi import Output, ResourceOptions
 
-from isthmus import arguments, compiling
-from isthmus.arguments import EdgeFleetRolloutArgs
-from isthmus.checking import problems_of
+from isthmus import compiling
+from isthmus.arguments.checking import problems_of
+from isthmus.arguments.components import EdgeFleetRolloutArgs, EdgeSettings
+from isthmus.arguments.fleet_file import FleetSettings, load_fleet
 from isthmus.errors import InputError, Problem, SourceError
 from isthmus.planning import fleet_plan_of, shown
-from isthmus.platforms import local
-from isthmus.platforms.local_stack import LocalStack, loopback_url
+from isthmus.platforms.local import desired as local
+from isthmus.platforms.local.declare import LocalStack, loopback_url
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import Rollout, SignedBundle, SigningKey
 from isthmus.sizing.fleet import FleetPlan
@@ -104,14 +105,14 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
 
-def check(name: str, args: object, path: str) -> tuple[arguments.Edge | None, arguments.Fleet | None, list[Problem]]:
+def check(name: str, args: object, path: str) -> tuple[EdgeSettings | None, FleetSettings | None, list[Problem]]:
     """The checked arguments and fleet, and everything that can be seen to be wrong before anything is built."""
-    checked, problems = problems_of(arguments.Edge, args, path)
+    checked, problems = problems_of(EdgeSettings, args, path)
     if checked is None:
         return None, None, problems
     problems = problems + compiling.source_problems(checked, checked.model_name or name, path)
     try:
-        return checked, arguments.load_fleet(checked.fleet, Path.cwd(), f"{path}.fleet"), problems
+        return checked, load_fleet(checked.fleet, Path.cwd(), f"{path}.fleet"), problems
     except InputError as error:
         return checked, None, [*problems, *error.problems]
 
@@ -124,7 +125,7 @@ def _judge(plan: Callable[[Release], FleetPlan], release: Release, path: str) ->
     return f"{compiling.describe(release, EDGE)}\n{plan(release).explain()}"
 
 
-def _store(stack: LocalStack, args: arguments.Edge) -> tuple[dict[str, pulumi.Input[str]], pulumi.Input[str], list[pulumi.Resource]]:
+def _store(stack: LocalStack, args: EdgeSettings) -> tuple[dict[str, pulumi.Input[str]], pulumi.Input[str], list[pulumi.Resource]]:
     """Address, bucket, and what must exist first: the user's own store, or the one of the local stack."""
     if args.store is None:
         bucket = stack.bucket(args.bucket)
@@ -134,7 +135,7 @@ def _store(stack: LocalStack, args: arguments.Edge) -> tuple[dict[str, pulumi.In
     return {**given, **{key: Output.secret(given[key]) for key in ("access_key", "secret_key")}}, args.bucket, []
 
 
-def _agent_files(args: arguments.Edge, fleet: str, device: str, model_name: str, told: list[Any]) -> dict[str, str]:
+def _agent_files(args: EdgeSettings, fleet: str, device: str, model_name: str, told: list[Any]) -> dict[str, str]:
     """One device's files, once store address, bucket, public key and fallback are known."""
     store, bucket, public_key, fallback_url = told
     config = local.DeviceConfig(

@@ -5,9 +5,10 @@ from typing import Any, Optional
 import pulumi
 from pulumi import Output, ResourceOptions
 
-from isthmus import arguments, cloud, compiling, edge
-from isthmus.arguments import HybridDeploymentArgs
-from isthmus.checking import problems_of
+from isthmus import cloud, compiling, edge
+from isthmus.arguments.checking import problems_of
+from isthmus.arguments.components import CloudSettings, EdgeSettings, HybridDeploymentArgs, HybridSettings
+from isthmus.arguments.source import SourceSettings
 from isthmus.cloud import CloudModelService
 from isthmus.edge import EdgeFleetRollout
 from isthmus.errors import Problem
@@ -33,8 +34,8 @@ class HybridDeployment(pulumi.ComponentResource):
         if problems:
             raise compiling.run_error(problems)
         child = ResourceOptions(parent=self)
-        service = CloudModelService(f"{name}-cloud", _part(arguments.Cloud, args, name), child, path=path)
-        edge_args: Any = {**_part(arguments.Edge, args, name), "fallback_url": service.endpoint}
+        service = CloudModelService(f"{name}-cloud", _part(CloudSettings, args, name), child, path=path)
+        edge_args: Any = {**_part(EdgeSettings, args, name), "fallback_url": service.endpoint}
         fleet = EdgeFleetRollout(f"{name}-edge", edge_args, child, path=path)
         self.cloud = Output.all(**{key: getattr(service, key) for key in cloud.OUTPUTS})
         self.edge = Output.all(**{key: getattr(fleet, key) for key in FLEET_OUTPUTS})
@@ -48,18 +49,18 @@ FLEET_OUTPUTS = ("devices", "digest", "confirmed", "attempt", "model_name", "pla
 
 def check(name: str, args: object, path: str) -> list[Problem]:
     """Everything that can be seen to be wrong before anything is built."""
-    checked, problems = problems_of(arguments.Hybrid, args, path)
+    checked, problems = problems_of(HybridSettings, args, path)
     if checked is None:
         return problems
     found = [
         *problems,
-        *cloud.check(name, _part(arguments.Cloud, args, name), path)[1],
-        *edge.check(name, {**_part(arguments.Edge, args, name), "fallback_url": "cloud"}, path)[2],
+        *cloud.check(name, _part(CloudSettings, args, name), path)[1],
+        *edge.check(name, {**_part(EdgeSettings, args, name), "fallback_url": "cloud"}, path)[2],
     ]
     return list(dict.fromkeys(found))  # both halves see the same source
 
 
-def _part(model: type[arguments.Source], args: Any, name: str) -> Any:
+def _part(model: type[SourceSettings], args: Any, name: str) -> Any:
     """The arguments that one half takes, served under the whole's name."""
     part = {"model_name": name, **{key: value for key, value in args.items() if key in model.model_fields}}
-    return {**part, "platform": "local"} if model is arguments.Edge else part  # the agents run here, wherever the cloud role is
+    return {**part, "platform": "local"} if model is EdgeSettings else part  # the agents run here, wherever the cloud role is

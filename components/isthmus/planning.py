@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from isthmus.arguments import Cloud, Edge
+from isthmus.arguments.components import CloudSettings, EdgeSettings
 from isthmus.release.manifest import EDGE, SERVING, Release
 from isthmus.sizing.fleet import FleetPlan, plan_fleet
 from isthmus.sizing.headroom import Headroom
@@ -14,12 +14,12 @@ from isthmus.sizing.service import Autoscale, ServiceInputs, ServicePlan, plan_s
 LEAST_TIMES = 30
 
 
-def plan_of(args: Cloud, release: Release, path: str) -> ServicePlan:
+def plan_of(args: CloudSettings, release: Release, path: str) -> ServicePlan:
     """The plan for a release. Raises GateError where no plan keeps the objective."""
     return plan_service(inputs_of(args, release), path)
 
 
-def inputs_of(args: Cloud, release: Release) -> ServiceInputs:
+def inputs_of(args: CloudSettings, release: Release) -> ServiceInputs:
     """What the plan is computed from: the arguments, and what was measured where they do not say."""
     rate, scv, measured_on = _measured(args, release)
     fallback = args.edge_requests_per_second * args.headroom.offline_percent / 100
@@ -43,7 +43,7 @@ def inputs_of(args: Cloud, release: Release) -> ServiceInputs:
     )
 
 
-def _measured(args: Cloud, release: Release) -> tuple[float, float, str]:
+def _measured(args: CloudSettings, release: Release) -> tuple[float, float, str]:
     """μ of one server, the scv of its service time, and where they were measured (empty: the program's own figures)."""
     if args.profile.service_ms:
         return 1000 / args.profile.service_ms, 1.0 if args.profile.scv is None else args.profile.scv, ""
@@ -52,7 +52,7 @@ def _measured(args: Cloud, release: Release) -> tuple[float, float, str]:
     return release.record.service_rate_per_second, measured if args.profile.scv is None else args.profile.scv, release.record.machine_class
 
 
-def _servers(args: Cloud) -> tuple[tuple[float, str], ...]:
+def _servers(args: CloudSettings) -> tuple[tuple[float, str], ...]:
     """Speed in multiples of the measured machine, and kind, of each server that the program names (hosts, pools); else empty."""
     if args.platform == "docker":
         return tuple((host.speed, host.server_kind or args.kind_of_server()) for host in args.docker.hosts)
@@ -62,7 +62,7 @@ def _servers(args: Cloud) -> tuple[tuple[float, str], ...]:
     return ()
 
 
-def _autoscale(args: Cloud) -> Autoscale:
+def _autoscale(args: CloudSettings) -> Autoscale:
     given = args.model_fields_set
     return Autoscale(
         args.min_replicas if "min_replicas" in given else None,
@@ -71,7 +71,7 @@ def _autoscale(args: Cloud) -> Autoscale:
     )
 
 
-def fleet_plan_of(args: Edge, devices: int, release: Release, path: str) -> FleetPlan:
+def fleet_plan_of(args: EdgeSettings, devices: int, release: Release, path: str) -> FleetPlan:
     """What the fleet costs. What a store of the stack's own ships never leaves this machine, and is free."""
     variant, timing = release.manifest.variant(EDGE), release.record.timing(EDGE)
     shipped = {it.recipe: it.shipped_bytes for it in release.record.candidates if not it.problem}

@@ -7,7 +7,8 @@ from typing import Any
 import pulumi
 from pulumi import Output
 
-from isthmus import arguments, cloud, compiling, edge, hybrid
+from isthmus import cloud, compiling, edge, hybrid
+from isthmus.arguments.fleet_file import load_fleet
 from isthmus.errors import InputError, Problem
 from isthmus.sizing.asking import table
 from isthmus.sizing.cost import price_table
@@ -88,7 +89,7 @@ def _claims(section: str, name: str, args: Mapping[str, Any]) -> Iterator[tuple[
         if port := (args.get("local") or {}).get(key):
             yield f".local.{key}", "port", int(port)
     if "fleet" in args:
-        yield ".fleet", "fleet", arguments.load_fleet(args["fleet"], Path.cwd(), "").name
+        yield ".fleet", "fleet", load_fleet(args["fleet"], Path.cwd(), "").name
 
 
 def outputs(made: Mapping[str, Mapping[str, pulumi.ComponentResource]]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import pulumi
 
 from isthmus import CloudModelService
-from isthmus.platforms.local_stack import LocalStack
+from isthmus.platforms.local.declare import LocalStack
 
 config = pulumi.Config()
 

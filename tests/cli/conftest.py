@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from tests.cli.batch_scorer import COLUMNS
 
-from isthmus.cli.stack_state import StackState
+from isthmus.observing.stack_state import StackState
 
 SIGNATURE = {
     "inputs": {"image": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "2"}, {"size": "2"}, {"size": "1"}]}}},

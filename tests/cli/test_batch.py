@@ -16,13 +16,16 @@ from benchmarks.throttle import in_turn
 from tests.cli.batch_scorer import COLUMNS, ONE, TWO, Scorer, expected, serving, tensor
 from typer.testing import CliRunner
 
-from isthmus.cli import batch_run, batching, on_kubernetes, on_local, reach
+from isthmus.cli import batch_run, batching
 from isthmus.cli.batch_files import Answers, open_examples, open_partial
 from isthmus.cli.batch_run import Job, Meter
 from isthmus.cli.main import app
-from isthmus.cli.reach import Client, Direct, Reply, Server
-from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError, IsthmusError, PlatformError
+from isthmus.observing import reach
+from isthmus.observing.reach import Client, Direct, Reply, Server
+from isthmus.observing.stack_state import StackState
+from isthmus.platforms.kubernetes import observe as on_kubernetes
+from isthmus.platforms.local import observe as on_local
 from isthmus.provider.local.ports import choose
 
 DATA = Path(__file__).parents[1] / "server" / "data"

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 import docker.errors
 import pytest
 
-from isthmus.cli import following, on_docker
 from isthmus.cli.logs import show, sources_of
-from isthmus.cli.reach import Client
-from isthmus.cli.stack_state import StackState
 from isthmus.cli.status import blocks_of
 from isthmus.errors import PlatformError
+from isthmus.observing import following
+from isthmus.observing.reach import Client
+from isthmus.observing.stack_state import StackState
+from isthmus.platforms.docker import observe as on_docker
 
 DIGEST = "sha256:" + "ab" * 32
 

@@ -4,11 +4,12 @@ import time
 import pytest
 from toolchain.testing import patience
 
-from isthmus.cli import following, logs
+from isthmus.cli import logs
 from isthmus.cli.logs import follow, show, sources_of
-from isthmus.cli.on_local import file_lines
-from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError, PlatformError
+from isthmus.observing import following
+from isthmus.observing.stack_state import StackState
+from isthmus.platforms.local.observe import file_lines
 
 SECONDS = 60
 

@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from isthmus.cli import plan_view, stack_state
+from isthmus.cli import plan_view
 from isthmus.cli.main import app
-from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError
+from isthmus.observing import stack_state
+from isthmus.observing.stack_state import StackState
 from isthmus.sizing.asking.deployed import stack_plan
 from isthmus.sizing.asking.what_if import scenario_of
 from isthmus.sizing.headroom import Headroom

@@ -2,8 +2,8 @@
 
 import pytest
 
-from isthmus.cli import pods
-from isthmus.cli.parts import AVAILABLE, LEAVING
+from isthmus.observing.parts import AVAILABLE, LEAVING
+from isthmus.platforms.kubernetes import pods
 
 
 def held(pod, **status):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from isthmus.cli.predicting import ask, targets_of
-from isthmus.cli.reach import Client
-from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError
+from isthmus.observing.reach import Client
+from isthmus.observing.stack_state import StackState
 
 KEY = "k3y-of-a-client"
 INSIDE = "http://digits.ns.svc.cluster.local:8501"

@@ -11,9 +11,9 @@ from toolchain.prepare.layout import load
 from toolchain.prepare.steps import PrepareError
 
 from isthmus.cli.rolling_back import roll_back
-from isthmus.cli.stack_state import StackState
 from isthmus.cli.status import blocks_of
 from isthmus.errors import InputError, PlatformError
+from isthmus.observing.stack_state import StackState
 from isthmus.plugin.handler import Context
 from isthmus.provider.clusters.client import Access, Cluster
 from isthmus.provider.clusters.traffic import Track, Traffic, TrafficMap

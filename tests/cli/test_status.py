@@ -4,9 +4,9 @@ import json
 import pytest
 from rich.console import Console
 
-from isthmus.cli.parts import Block, Part
-from isthmus.cli.stack_state import StackState
 from isthmus.cli.status import blocks_of, rendered
+from isthmus.observing.parts import Block, Part
+from isthmus.observing.stack_state import StackState
 from isthmus.provider.clusters.traffic import ANNOTATION, Track, Traffic
 
 PODS = "/api/v1/namespaces/ns/pods"

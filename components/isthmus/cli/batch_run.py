@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from isthmus.cli.batch_files import Answers, Examples
 from isthmus.cli.predicting import refusal
-from isthmus.cli.reach import Server
 from isthmus.errors import PlatformError
+from isthmus.observing.reach import Server
 from isthmus.sizing.formulas.allocation import DivisionPlan
 from isthmus.sizing.formulas.splitting import Rows, Split, count, missing
 

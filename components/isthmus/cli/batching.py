@@ -15,11 +15,11 @@ from rich.text import Text
 
 from isthmus.cli.batch_files import Answers, file_problems, open_examples, open_partial
 from isthmus.cli.batch_run import Done, Job
-from isthmus.cli.parts import Outputs, platform_of
 from isthmus.cli.predicting import refusal
-from isthmus.cli.reach import Client, Direct, Server
-from isthmus.cli.stack_state import StackState, read_stack
 from isthmus.errors import InputError, PlatformError, Problem
+from isthmus.observing.parts import Outputs, platform_of
+from isthmus.observing.reach import Client, Direct, Server
+from isthmus.observing.stack_state import StackState, read_stack
 
 console = Console()
 

@@ -6,9 +6,9 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
-from isthmus.cli.parts import Source, platform_of
-from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError, IsthmusError, Problem
+from isthmus.observing.parts import Source, platform_of
+from isthmus.observing.stack_state import StackState
 
 LOOK_SECONDS = 2.0
 """Between two looks for parts that are new, while logs are followed."""

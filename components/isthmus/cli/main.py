@@ -37,7 +37,7 @@ def predict(  # noqa: PLR0917  a command's options are keywords to its users
     from rich.console import Console
 
     from isthmus.cli import predicting
-    from isthmus.cli.reach import Client
+    from isthmus.observing.reach import Client
 
     console = Console()
     targets = predicting.targets_of(stack_or_url, model, Client(api_key, track, ca))
@@ -57,7 +57,7 @@ def status(stack: Stack = "local") -> None:
     from rich.console import Console
 
     from isthmus.cli import status as parts
-    from isthmus.cli.stack_state import read_stack
+    from isthmus.observing.stack_state import read_stack
 
     console = Console()
     with console.status("asking every part …"):
@@ -79,8 +79,8 @@ def logs(
     from rich.markup import escape
 
     from isthmus.cli import logs as parts
-    from isthmus.cli.parts import Source
-    from isthmus.cli.stack_state import read_stack
+    from isthmus.observing.parts import Source
+    from isthmus.observing.stack_state import read_stack
 
     console, state = Console(), read_stack(stack)
 
@@ -106,7 +106,7 @@ def rollback(
     from rich.markup import escape
 
     from isthmus.cli.rolling_back import roll_back
-    from isthmus.cli.stack_state import read_stack
+    from isthmus.observing.stack_state import read_stack
 
     console = Console()
     with console.status(f"rolling back {escape(service)} …") as shown:

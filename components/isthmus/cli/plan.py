@@ -16,7 +16,7 @@ def command(
     page: Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")] = None,
 ) -> None:
     """Show the plan of what is deployed: servers, p95, load, cost; and what would be if."""
-    from isthmus.cli.stack_state import reading
+    from isthmus.observing.stack_state import reading
 
     # numpy's threads, for matrices that are not here, take longer to start than all of the arithmetic.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

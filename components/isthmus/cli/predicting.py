@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from isthmus.cli.inputs import load_request
-from isthmus.cli.parts import platform_of
-from isthmus.cli.reach import Client, Direct, Reply, Way
-from isthmus.cli.stack_state import StackState, read_stack
 from isthmus.errors import InputError, IsthmusError, PlatformError, Problem
-from isthmus.platforms.gateway import TRACK_HEADER
+from isthmus.gateway import TRACK_HEADER
+from isthmus.observing.parts import platform_of
+from isthmus.observing.reach import Client, Direct, Reply, Way
+from isthmus.observing.stack_state import StackState, read_stack
 
 ANSWERED_BY = "x-isthmus-answered-by"
 _HINTS: Mapping[int, str] = {

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from isthmus.canary.evidence import CANARY, STABLE
-from isthmus.cli import pods
-from isthmus.cli.on_kubernetes import Place, deployed
-from isthmus.cli.parts import AVAILABLE, Outputs, one_of
-from isthmus.cli.stack_state import StackState
 from isthmus.errors import InputError, PlatformError, Problem
+from isthmus.observing.parts import AVAILABLE, Outputs, one_of
+from isthmus.observing.stack_state import StackState
+from isthmus.platforms.kubernetes import pods
+from isthmus.platforms.kubernetes.observe import Place, deployed
 from isthmus.plugin.handler import Context
 from isthmus.provider.clusters.client import Cluster
 from isthmus.provider.clusters.gateways import rollback

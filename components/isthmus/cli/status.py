@@ -8,9 +8,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.cli.parts import Block, Outputs, Part, platform_of
-from isthmus.cli.stack_state import StackState
 from isthmus.errors import IsthmusError
+from isthmus.observing.parts import Block, Outputs, Part, platform_of
+from isthmus.observing.stack_state import StackState
 
 DIGITS_SHOWN = 12
 

@@ -5,11 +5,12 @@ from typing import Any
 import pulumi
 from pulumi import Output, ResourceOptions
 
-from isthmus import arguments, compiling
+from isthmus import compiling
+from isthmus.arguments.components import CloudSettings
 from isthmus.resources import PublishedRelease
 
 
-def store_of(args: arguments.Cloud, *, pull: bool = False) -> dict[str, Any]:
+def store_of(args: CloudSettings, *, pull: bool = False) -> dict[str, Any]:
     """The store as this machine reaches it; pull: as servers do, and with their credentials."""
     store = args.store
     assert store is not None  # noqa: S101  platform_rules has seen to it
@@ -21,14 +22,12 @@ def store_of(args: arguments.Cloud, *, pull: bool = False) -> dict[str, Any]:
     return {"endpoint": of("endpoint"), "region": store.region, **secrets}
 
 
-def key_prefix(args: arguments.Cloud, name: str) -> str:
+def key_prefix(args: CloudSettings, name: str) -> str:
     """Of a service's keys: no other service's, so that removing one takes nothing away from another."""
     return f"{args.store.prefix if args.store else ''}{pulumi.get_project()}/{pulumi.get_stack()}/{name}/"
 
 
-def publish(
-    component: pulumi.Resource, args: arguments.Cloud, made: compiling.Compiling, *, resource: str, prefix: str
-) -> PublishedRelease:
+def publish(component: pulumi.Resource, args: CloudSettings, made: compiling.Compiling, *, resource: str, prefix: str) -> PublishedRelease:
     """A release in the store, under the prefix. resource: the resource's name."""
     return PublishedRelease(
         resource,

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from isthmus.platforms.fetch import FetchFile, FetchPlan
-from isthmus.platforms.gateway import GatewayOptions, Jwt
-from isthmus.platforms.kubernetes import GatewayPods, KubernetesService, Observability, Pool, Served, Store, Track
+from isthmus.gateway import GatewayOptions, Jwt
+from isthmus.platforms.kubernetes.objects import GatewayPods, KubernetesService, Observability, Pool, Served, Store, Track
+from isthmus.release.fetch import FetchFile, FetchPlan
 
 PROJECT = Path(__file__).resolve().parents[3]
 if str(PROJECT) not in sys.path:

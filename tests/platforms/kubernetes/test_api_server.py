@@ -11,7 +11,7 @@ import pytest
 from toolchain.prepare.layout import load
 from toolchain.prepare.steps import PrepareError
 
-from isthmus.platforms.kubernetes import KubernetesService, objects
+from isthmus.platforms.kubernetes.objects import KubernetesService, objects
 
 NAMESPACE = "serving"
 

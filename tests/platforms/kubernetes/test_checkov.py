@@ -10,7 +10,7 @@ from toolchain import checkov
 from toolchain.prepare.layout import load
 from toolchain.prepare.steps import PrepareError
 
-from isthmus.platforms.kubernetes import objects
+from isthmus.platforms.kubernetes.objects import objects
 
 # Check → the components whose Deployments it fails for, and why that is right.
 SERVERS, GATEWAYS = "server", "gateway"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.platforms import gateway
-from isthmus.platforms.kubernetes import (
+from isthmus import gateway
+from isthmus.platforms.kubernetes.objects import (
     Pool,
     Resources,
     Track,
@@ -21,8 +21,8 @@ from isthmus.platforms.kubernetes import (
     servers_name,
     traffic_name,
 )
-from isthmus.platforms.kubernetes.naming import dns_label
-from isthmus.platforms.kubernetes.resources import mebibytes, millis
+from isthmus.platforms.kubernetes.objects.naming import dns_label
+from isthmus.platforms.kubernetes.objects.resources import mebibytes, millis
 
 SCHEMAS = "1.37"
 # The Prometheus operator's own kinds, which Kubernetes' schemas do not have.

@@ -25,11 +25,11 @@ from toolchain.prepare.layout import load
 from toolchain.prepare.steps import PrepareError
 from toolchain.testing import patience
 
-from isthmus.platforms import gateway
-from isthmus.platforms.kubernetes import KubernetesService, Observability, Query, envoy, objects, queries
-from isthmus.platforms.kubernetes.dashboards import dashboard_json, panels
-from isthmus.platforms.kubernetes.queries import label, latency_bound_ms, recorded
-from isthmus.platforms.kubernetes.rules import groups, rule_file
+from isthmus import gateway
+from isthmus.platforms.kubernetes.objects import KubernetesService, Observability, Query, envoy, objects, queries
+from isthmus.platforms.kubernetes.objects.dashboards import dashboard_json, panels
+from isthmus.platforms.kubernetes.objects.queries import label, latency_bound_ms, recorded
+from isthmus.platforms.kubernetes.objects.rules import groups, rule_file
 from isthmus.server.metrics import Metrics
 
 PROJECT = Path(__file__).resolve().parents[3]

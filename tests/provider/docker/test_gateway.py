@@ -12,8 +12,8 @@ from toolchain.docker_engine.ssh import serve as serve_ssh
 from toolchain.prepare.layout import Layout
 
 from isthmus.errors import PlatformError
-from isthmus.platforms import docker
-from isthmus.platforms.gateway import GatewayOptions, Server
+from isthmus.gateway import GatewayOptions, Server
+from isthmus.platforms.docker import desired as docker
 from isthmus.provider.docker.client import connect
 
 # A model server as far as a gateway can tell: healthy, and it says which one it is.

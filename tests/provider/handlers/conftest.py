@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from isthmus.platforms import local
+from isthmus.platforms.local import desired as local
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import (
     EDGE,

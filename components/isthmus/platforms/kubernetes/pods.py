@@ -1,90 +1,156 @@
-"""What all Pods of a service have in common: who they run as, where they are put, what a container may do."""
+"""What Kubernetes' objects say about a service, read. Pure."""
 
-from isthmus.platforms.kubernetes.naming import Json, named
-from isthmus.platforms.kubernetes.resources import Resources, mebibytes, millis
-from isthmus.platforms.kubernetes.spec import KubernetesService
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-USER = 65532
-"""Nobody in particular: the number that distroless images use, and above those that hosts give to people."""
-LOG_MIB = 64
-"""Of the node's disk, for what a container writes to its log and to /tmp."""
-SECRET_MODE = 0o440
+from isthmus.observing.parts import AVAILABLE, LEAVING, Part
 
+Object = Mapping[str, Any]
 
-def container(
-    service: KubernetesService, name: str, image: str, resources: Resources, *, disk_mib: int = LOG_MIB, **fields: object
-) -> Json:
-    """A container that can change nothing but its volumes. disk_mib: of the node's disk, with what it writes to emptyDirs."""
-    memory, disk = mebibytes(resources.memory_mib), mebibytes(disk_mib)
-    return {
-        "name": name,
-        "image": image,
-        "imagePullPolicy": service.image_pull_policy,
-        "resources": {
-            "requests": {"cpu": millis(resources.cpu_millis), "memory": memory, "ephemeral-storage": disk},
-            "limits": {"memory": memory, "ephemeral-storage": disk},
-        },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        # What a container writes last is what `kubectl describe`, and the message of a failed update, show.
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        **fields,
-    }
+DIGITS_SHOWN = 12
+_MESSAGE_CHARACTERS = 160
+# What every container waits for; anything else that it waits for is the reason.
+_USUAL = frozenset({"", "PodInitializing", "ContainerCreating"})
+_ONLY_POOL = "default"
 
 
-def pod(service: KubernetesService, pod_selector: dict[str, str], *, grace_seconds: int, **fields: object) -> Json:
-    """A Pod's spec. pod_selector: its Deployment's; its Pods are spread over zones and nodes. fields: containers, volumes, …"""
-    return {
-        "serviceAccountName": named(service),
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": grace_seconds,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        # A preference and no condition: a cluster of one node, or with a full zone, still gets all of them. By the hash of the
-        # template each rollout spreads its own Pods, whatever the old ones leave room for.
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": key,
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": pod_selector},
-                "matchLabelKeys": ["pod-template-hash"],
-            }
-            for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
-        ],
-        # Names inside the cluster have four dots: with the usual five, each lookup would first try every search domain.
-        "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
-        **({"priorityClassName": service.priority_class} if service.priority_class else {}),
-        **fields,
-    }
+@dataclass(frozen=True)
+class Container:
+    """One container's log. previous: of the one before the restart."""
+
+    namespace: str
+    pod: str
+    uid: str
+    container: str
+    previous: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.pod}/{self.container}{' (before its restart)' if self.previous else ''}"
 
 
-def sleep_before_stop(seconds: int) -> Json:
-    """The kubelet waits so long before it sends SIGTERM; meanwhile everybody learns that the Pod goes."""
-    return {"preStop": {"sleep": {"seconds": seconds}}}
+def part(pod: Object) -> Part:
+    """A Pod as a row."""
+    metadata = pod["metadata"]
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    return Part(
+        kind=_kind(labels),
+        name=metadata["name"],
+        on=str((pod.get("spec") or {}).get("nodeName") or ""),
+        state=state(pod),
+        release=str(annotations.get("isthmus.dev/release", "")),
+        version=str(labels.get("isthmus.dev/version", "")),
+        restarts=max((int(it.get("restartCount", 0)) for it in _statuses(pod)), default=0),
+    )
 
 
-def empty_dir(name: str, size_mib: int) -> Json:
-    """A folder on the node's disk that lives as long as the Pod. A Pod that writes more is evicted."""
-    return {"name": name, "emptyDir": {"sizeLimit": mebibytes(size_mib)}}
+def stuck(deployment: Object) -> Part | None:
+    """A Deployment that cannot make its Pods (a quota, say) as a row."""
+    conditions = _conditions(deployment)
+    failed = conditions.get("ReplicaFailure", {})
+    if failed.get("status") != "True":
+        return None
+    name, labels = deployment["metadata"]["name"], deployment["metadata"].get("labels") or {}
+    return Part(_kind(labels), name, "", f"no Pod can be made: {_short(failed.get('message'))}")
 
 
-def rolling(service: KubernetesService, **spec: object) -> Json:
-    """A Deployment's spec whose updates add new Pods before they take old ones."""
-    return {
-        "revisionHistoryLimit": 3,
-        "progressDeadlineSeconds": service.load_seconds + 60,
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
-        **spec,
-    }
+def _kind(labels: Mapping[str, str]) -> str:
+    if labels.get("app.kubernetes.io/component") == "gateway":
+        return "gateway"
+    pool = labels.get("isthmus.dev/pool", "")
+    return f"{labels.get('isthmus.dev/track', 'server')}{f' {pool}' if pool not in ('', _ONLY_POOL) else ''}"
+
+
+def state(pod: Object) -> str:
+    """AVAILABLE once its probe has seen the version that it is to serve; LEAVING; else what keeps it."""
+    status, conditions = pod.get("status") or {}, _conditions(pod)
+    if "deletionTimestamp" in pod["metadata"]:
+        return LEAVING
+    if conditions.get("Ready", {}).get("status") == "True":
+        return AVAILABLE
+    if status.get("phase") == "Failed":
+        return f"{status.get('reason') or 'failed'}{_after(status.get('message'))}"
+    for container in _statuses(pod):
+        if reason := _hold(container):
+            return reason
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return f"{scheduled.get('reason') or 'not scheduled'}{_after(scheduled.get('message'))}"
+    return "starting"
+
+
+def _hold(container: Object) -> str:
+    """Why a container does not run; empty where it does, or is only on its way."""
+    now, before = container.get("state") or {}, container.get("lastState") or {}
+    ended = now.get("terminated") or before.get("terminated") or {}
+    waiting = now.get("waiting") or {}
+    ending = f"{container['name']} ended: {ended.get('reason') or 'Error'} ({ended.get('exitCode')}){_after(ended.get('message'))}"
+    if waiting.get("reason", "") not in _USUAL:
+        return f"{waiting['reason']}: {ending}" if ended else f"{waiting['reason']}{_after(waiting.get('message'))}"
+    if now.get("terminated") and ended.get("exitCode"):
+        return ending
+    return ""
+
+
+def _after(message: Any) -> str:
+    return f": {_short(message)}" if message else ""
+
+
+def _short(message: Any) -> str:
+    """The last line: what a container wrote last, where it is one's."""
+    lines = [line.strip() for line in str(message or "").splitlines() if line.strip()]
+    text = lines[-1] if lines else ""
+    return text if len(text) <= _MESSAGE_CHARACTERS else f"{text[:_MESSAGE_CHARACTERS]}…"
+
+
+def containers(pod: Object) -> Iterator[Container]:
+    """Each container of a Pod; before it the one that was there before, where that did not end well."""
+    metadata, known = pod["metadata"], {it["name"]: it for it in _statuses(pod)}
+    spec = pod.get("spec") or {}
+    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+        about = known.get(container["name"], {})
+        one = (metadata["namespace"], metadata["name"], metadata["uid"], container["name"])
+        # One that waits for its restart still has its own log.
+        if (about.get("lastState") or {}).get("terminated", {}).get("exitCode") and "running" in (about.get("state") or {}):
+            yield Container(*one, previous=True)
+        yield Container(*one)
+
+
+def is_done(pod: Object, container: str) -> bool:
+    """Whether a container has ended for good: an init container that succeeded, or any container of a Pod that has ended."""
+    if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return True
+    init = {it["name"] for it in (pod.get("spec") or {}).get("initContainers") or ()}
+    ended = {it["name"]: (it.get("state") or {}).get("terminated") for it in _statuses(pod)}
+    found = ended.get(container)
+    return container in init and bool(found) and not (found or {}).get("exitCode")
+
+
+def autoscaler(found: Object, planned: Any) -> str:
+    """An autoscaler in one line. planned: replicas by the service's plan; None: not known."""
+    spec, status, labels = found["spec"], found.get("status") or {}, found["metadata"].get("labels") or {}
+    plan = f"planned {int(planned)}, " if planned is not None else ""
+    text = f"{_kind(labels)}: {status.get('currentReplicas', 0)} replicas ({plan}{spec.get('minReplicas', 1)} to {spec['maxReplicas']})"
+    target = _cpu(spec.get("metrics"), "target")
+    now = _cpu(status.get("currentMetrics"), "current")
+    text += f", CPU {'unknown' if now is None else f'{now} %'} of {target} %" if target is not None else ""
+    active = _conditions(found).get("ScalingActive", {})
+    return f"{text}; {_short(active.get('message'))}" if active.get("status") == "False" else text
+
+
+def _cpu(metrics: Any, key: str) -> int | None:
+    for metric in metrics or ():
+        if (metric.get("resource") or {}).get("name") == "cpu":
+            value = (metric["resource"].get(key) or {}).get("averageUtilization")
+            return None if value is None else int(value)
+    return None
+
+
+def _conditions(found: Object) -> dict[str, Mapping[str, Any]]:
+    return {it["type"]: it for it in (found.get("status") or {}).get("conditions") or ()}
+
+
+def _statuses(pod: Object) -> list[Object]:
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]

@@ -62,7 +62,7 @@ def _ask_server(traffic_map: TrafficMap, traffic: Traffic, track: str, body: byt
 
 
 def _ask_gateway(traffic_map: TrafficMap, traffic: Traffic, track: str, body: bytes, door: Door) -> Answer | None:
-    from isthmus.platforms.gateway import KEY_HEADER
+    from isthmus.gateway import KEY_HEADER
 
     path = f"v1/models/{traffic.model_name}/labels/{track}:predict"
     headers = {KEY_HEADER: door.api_key} if door.api_key else {}

@@ -105,7 +105,7 @@ def config_map_name(service: str) -> str:
 
 def render(traffic: Traffic) -> str:
     """The file for Envoy."""
-    from isthmus.platforms import gateway
+    from isthmus import gateway
 
     versions = {track: traffic.tracks[track].version for track in TRACKS if track in traffic.tracks}
     if versions[STABLE] == versions.get(CANARY):

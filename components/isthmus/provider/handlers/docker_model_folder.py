@@ -19,8 +19,8 @@ from isthmus.provider.handlers.stores import BUCKET, PREFIX, STORE, address_prob
 if TYPE_CHECKING:
     import docker
 
-    from isthmus.platforms.fetch import FetchPlan
     from isthmus.provider.docker import jobs
+    from isthmus.release.fetch import FetchPlan
 
 COMPLETE: Final = "complete"
 DAMAGED: Final = "damaged"
@@ -116,8 +116,8 @@ class DockerModelFolderHandler(HandlerBase):
         return {**outputs, "content": COMPLETE}
 
     def _run_fetch(self, client: "docker.APIClient", inputs: Values, plan: "FetchPlan", owner: str, context: Context) -> "jobs.Ended":
-        from isthmus.platforms.fetch import ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE, environment
         from isthmus.provider.docker import jobs
+        from isthmus.release.fetch import ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE, environment
 
         store, target = inputs["store"], f"{_ROOT}/{inputs['folder']}"
         variables = {
@@ -149,9 +149,9 @@ class DockerModelFolderHandler(HandlerBase):
         return jobs.run(client, job, context, timeout_seconds=inputs["deadline_seconds"], message=message)
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
-        from isthmus.platforms.fetch import FetchFile, FetchPlan
         from isthmus.provider.docker import jobs
         from isthmus.provider.docker.client import connect
+        from isthmus.release.fetch import FetchFile, FetchPlan
 
         if not inputs:
             raise not_importable("DockerModelFolder", "its host is not part of its id")
@@ -190,7 +190,7 @@ class DockerModelFolderHandler(HandlerBase):
 
 
 def _plan(inputs: Values) -> "FetchPlan":
-    from isthmus.platforms.fetch import fetch_plan
+    from isthmus.release.fetch import fetch_plan
 
     return fetch_plan(find_release(inputs).manifest)
 

@@ -28,7 +28,7 @@ from toolchain.prepare import layout
 from toolchain.prepare.steps import PrepareError
 from toolchain.testing import patience
 
-from isthmus.platforms import gateway
+from isthmus import gateway
 from isthmus.provider.clusters.gateways import GENERATION_ANNOTATION
 from isthmus.provider.clusters.traffic import config_map_name, labels
 

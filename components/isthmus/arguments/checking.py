@@ -1,0 +1,168 @@
+"""How arguments are checked: the types that the checked models share, and pydantic's findings in our words."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from isthmus.compile.recipes import parse as parse_recipe
+from isthmus.errors import InputError, Problem
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+
+
+def one_of(values: tuple[str, ...], what: str) -> BeforeValidator:
+    """One of these words; the message suggests the nearest one."""
+
+    def check(value: object) -> object:
+        if value not in values:
+            raise ValueError(f"unknown {what} {value!r}; expected {' or '.join(values)}{_suggestion(str(value), values)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _suggestion(value: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(value, known, n=1)
+    return f". Fix: did you mean {close[0]!r}?" if close else ""
+
+
+class _FoundError(ValueError):
+    """More than one thing that is wrong with one value, or with a place inside it. The problems' paths begin at the value."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = problems
+        super().__init__(str(problems[0]))
+
+
+def _recipe_text(value: object) -> str:
+    recipe, problems = parse_recipe(value, "")
+    if recipe is None:
+        raise _FoundError(problems)
+    return recipe.text
+
+
+RecipeText = Annotated[str, BeforeValidator(_recipe_text)]
+"""A recipe, given as a text or as a list of steps; checked, it is the canonical text."""
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[int, Field(ge=1, le=7 * 86400)]
+
+
+class Checked(BaseModel):
+    """A mapping of arguments, with every limit and default."""
+
+    # protected_namespaces: `model_name` is TensorFlow Serving's word, and pydantic would keep `model_` for itself.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
+
+    def problems(self, path: str) -> Sequence[Problem]:
+        """What is wrong with the arguments taken together. path: property path of the mapping."""
+        return ()
+
+
+M = TypeVar("M", bound=Checked)
+
+
+def problems_of(model: type[M], raw: object, path: str) -> tuple[M | None, list[Problem]]:
+    """The checked arguments, or None and everything that is wrong with them.
+
+    Args:
+        path: property path of `raw`, such as `services.digits`.
+    """
+    if not isinstance(raw, Mapping):
+        return None, [Problem(path, f"found {type(raw).__name__}", "a mapping of arguments")]
+    try:
+        checked = model.model_validate(dict(raw))
+    except ValidationError as error:
+        return None, [problem for item in error.errors(include_url=False) for problem in _problems(item, model, path)]
+    return checked, list(_together(checked, path))
+
+
+def _together(checked: Checked, path: str) -> Sequence[Problem]:
+    """The rules over more than one argument, of the mapping and of those inside it."""
+    inside = [(name, value) for name, value in checked if isinstance(value, Checked)]
+    listed = [
+        (f"{name}.{index}", item)
+        for name, value in checked
+        if isinstance(value, tuple)
+        for index, item in enumerate(value)
+        if isinstance(item, Checked)
+    ]
+    return [*checked.problems(path), *(problem for name, value in inside + listed for problem in _together(value, f"{path}.{name}"))]
+
+
+def check(model: type[M], raw: object, path: str) -> M:
+    """The checked arguments. Raises InputError with all problems at once."""
+    checked, problems = problems_of(model, raw, path)
+    if checked is None or problems:
+        raise InputError(problems)
+    return checked
+
+
+def same_twice(items: Sequence[Any], key: Callable[[Any], object], path: str, what: str) -> list[Problem]:
+    """One problem for each value that two items share."""
+    values = [key(item) for item in items]
+    return [Problem(path, f"two {what} {value!r}", f"different {what}") for value in dict.fromkeys(values) if values.count(value) > 1]
+
+
+def two_ports(port: int, grpc_port: int, path: str) -> list[Problem]:
+    """One problem where both are the same."""
+    return [Problem(f"{path}.grpc_port", f"{port} is also `port`", "two different ports")] if port and port == grpc_port else []
+
+
+def _problems(item: Any, model: type[BaseModel], path: str) -> list[Problem]:
+    found = item.get("ctx", {}).get("error")
+    if not isinstance(found, _FoundError):
+        return [_problem(item, model, path)]
+    where = ".".join([path, *(str(part) for part in item["loc"])])
+    return [replace(problem, path=where + problem.path) for problem in found.problems]
+
+
+def _problem(item: Any, model: type[BaseModel], path: str) -> Problem:
+    """One of pydantic's findings in our words. `input` is shown only for plain scalars, so no secret mapping gets out."""
+    where = ".".join([path, *(str(part) for part in item["loc"])])
+    kind, message, value = item["type"], item["msg"], item["input"]
+    if kind == "missing":
+        return Problem(where, "is missing", "a value", "add it")
+    if kind == "extra_forbidden":
+        close = difflib.get_close_matches(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]), n=1)
+        return Problem(where, "no such argument", fix=f"did you mean {close[0]!r}?" if close else "remove it")
+    if kind == "value_error":
+        what, _, rest = message.removeprefix("Value error, ").partition("; expected ")
+        expected, _, fix = rest.partition(". Fix: ")
+        return Problem(where, what, expected, fix)
+    shown = f"found {value!r}" if isinstance(value, (int, float, str, bool)) else f"found {type(value).__name__}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return Problem(where, shown, "a finite number")
+    return Problem(where, shown, _EXPECTED.get(kind) or message.removeprefix("Input should be "))
+
+
+def _fields_at(model: type[BaseModel], where: Sequence[object]) -> tuple[str, ...]:
+    """The arguments that the mapping at that place takes."""
+    found: Any = model
+    for part in where:
+        if isinstance(part, str):
+            found = next(iter(_models_in(found.model_fields[part].annotation)), None) if part in found.model_fields else None
+        if found is None:
+            return ()
+    return tuple(found.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]
+
+
+# Where pydantic's own words are for programmers.
+_EXPECTED = {
+    "string_pattern_mismatch": "letters, digits, `-`, `_` (buckets, namespaces: lower case), beginning with a letter or digit, at most 63",
+    "too_short": "at least one",
+    "model_type": "a mapping",
+}

@@ -1,0 +1,50 @@
+"""A fleet file: the devices of one fleet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field
+
+from isthmus.arguments.checking import Checked, Name, Port, check
+from isthmus.errors import InputError, Problem
+
+
+class DeviceSettings(Checked):
+    """One device of a fleet. port: of its REST server on loopback; 0: any free one."""
+
+    name: Name
+    port: Port = 0
+
+
+class FleetSettings(Checked):
+    name: Name
+    devices: Annotated[tuple[DeviceSettings, ...], Field(min_length=1, max_length=1000)]
+
+    def problems(self, path: str) -> Sequence[Problem]:
+        names = [device.name for device in self.devices]
+        return [
+            Problem(f"{path}.devices", f"two devices are named {name!r}", "different names")
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
+
+
+def load_fleet(text: str, base_directory: Path, path: str) -> FleetSettings:
+    """The fleet of a fleet file (YAML).
+
+    Raises:
+        InputError: no such file, not YAML, or wrong content; all problems at once.
+    """
+    file = base_directory / text
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            [Problem(path, f"cannot read fleet file {text!r}: {error.strerror}", "a YAML file with `name` and `devices`")]
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" (line {mark.line + 1})" if mark else ""
+        raise InputError([Problem(path, f"fleet file {text!r} is not YAML{line}", "a YAML file with `name` and `devices`")]) from error
+    return check(FleetSettings, raw, path)

@@ -1,0 +1,1 @@
+"""Machines with a Docker engine each."""

@@ -1,0 +1,310 @@
+"""The `kubernetes` platform: a service's objects, declared. What they are is decided in `platforms.kubernetes`, which is pure."""
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi import CustomTimeouts, Output, ResourceOptions
+from pulumi_kubernetes import Provider
+
+from isthmus import compiling
+from isthmus.arguments.components import CloudSettings
+from isthmus.arguments.gateway_options import SECRETS
+from isthmus.canary.comparing import probe_body
+from isthmus.errors import IsthmusError, PlatformError
+from isthmus.gateway import CANARY, STABLE
+from isthmus.platforms.kubernetes.desired import namespace_of, service_of
+from isthmus.platforms.kubernetes.objects import manifests
+from isthmus.platforms.kubernetes.objects.naming import Json, named
+from isthmus.platforms.kubernetes.objects.spec import KubernetesService
+from isthmus.platforms.publishing import key_prefix, publish, store_of
+from isthmus.platforms.served import Served
+from isthmus.release.manifest import GOLDEN_NAME, Release
+from isthmus.resources import CanaryGate, GatewayTraffic
+from isthmus.sizing.service import ServicePlan
+
+# kind → the fields beside apiVersion, kind and metadata.
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "Namespace": (),
+    "ServiceAccount": ("automountServiceAccountToken", "imagePullSecrets"),
+    "Secret": ("type", "data"),
+    "ConfigMap": ("data",),
+}
+SPEC = ("spec",)
+# Who has to be there before an object is made: its key's prefix → prefixes of theirs.
+AFTER: Mapping[str, tuple[str, ...]] = {
+    "server-": ("account", "store-secret", "server-config", "default-deny", "servers-policy"),
+    "autoscaler-": ("server-",),
+    # New servers are ready before the gateway hears of them.
+    "gateway-config": ("server-",),
+    "gateway-secret": ("server-",),
+    "gateway": ("account", "server-", "gateway-config", "gateway-secret", "gateway-tls", "gateway-policy", "default-deny"),
+    "service": ("gateway",),
+}
+AWAITED = ("Deployment", "Service")
+FORCE = "pulumi.com/patchForce"
+OPERATOR_GROUP = "monitoring.coreos.com"
+
+
+def serve(
+    component: pulumi.Resource,
+    name: str,
+    model_name: str,
+    *,
+    args: CloudSettings,
+    made: compiling.Compiling,
+    plan: Output[ServicePlan],
+    canary: compiling.Compiling | None = None,
+) -> Served:
+    """Servers of one or two releases, a gateway in front, and what belongs to them."""
+    prefix = key_prefix(args, name)
+    describe = partial(service_of, args, name, model_name, operator=_has_operator(args), prefix=prefix)
+    found = _Declared(component, args, name, named(describe()), _Cluster.of(component, name, args))
+    compiled = {STABLE: made, **({CANARY: canary} if canary else {})}
+    published = [
+        publish(component, args, it, resource=f"{name}-release-{track}", prefix=f"{prefix}{track}/") for track, it in compiled.items()
+    ]
+    known = Output.all(
+        releases=Output.all(**{track: it.release for track, it in compiled.items()}),
+        plan=plan,
+        pull_endpoint=store_of(args, pull=True)["endpoint"],
+        region=store_of(args)["region"],
+    )
+    secrets: Output[dict[str, Any]] = Output.secret(Output.all(**_secrets(args)))
+    plain = known.apply(lambda it: manifests.objects(_checked(describe(**it), f"services.{name}")))
+    secret = Output.all(known, secrets).apply(lambda it: manifests.objects(describe(**it[0], secrets=it[1])))
+    outlines = manifests.outline(describe())
+    if "namespace" in outlines:
+        found.declare("namespace", outlines.pop("namespace"), plain, ())
+    # Before a canary's servers: what an interrupted gate left is taken back while the servers are still those that it judged.
+    traffic = _traffic(found, model_name, compiled)
+    for key, outline in outlines.items():
+        before: list[pulumi.Resource] = [traffic] if key == "gateway" or key.startswith(f"server-{CANARY}") else []
+        if key.startswith("server-") and outline["kind"] == "Deployment":
+            before += published
+        found.declare(key, outline, secret if outline["kind"] == "Secret" else plain, before)
+    if canary is not None:
+        _gate(found, made, canary)
+    return _served(found, describe())
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    """Which cluster, and the namespace in it."""
+
+    provider: Provider
+    kubeconfig: pulumi.Input[str]
+    context: str
+    namespace: str
+
+    @classmethod
+    def of(cls, component: pulumi.Resource, name: str, args: CloudSettings) -> "_Cluster":
+        given = args.kubernetes
+        kubeconfig = "" if given.kubeconfig is None else Output.secret(given.kubeconfig)
+        provider = Provider(
+            f"{name}-cluster",
+            kubeconfig=kubeconfig or None,
+            context=given.context,
+            # Files that Envoy watches are changed in place; Pods that mount them must never find them gone.
+            enable_config_map_mutable=True,
+            enable_secret_mutable=True,
+            # What an engine that was killed had made, and could not write down, is taken over by the next update.
+            upsert_existing_objects=True,
+            opts=ResourceOptions(parent=component),
+        )
+        return cls(provider, kubeconfig, given.context or "", namespace_of(args, name))
+
+
+@dataclass
+class _Declared:
+    """The objects of one service that were declared so far, by key. label: the service's name as the cluster has it."""
+
+    component: pulumi.Resource
+    args: CloudSettings
+    name: str
+    label: str
+    cluster: _Cluster
+    resources: dict[str, pulumi.Resource] = field(default_factory=dict)
+
+    def declare(self, key: str, outline: Json, objects: Output[dict[str, Json]], before: Sequence[pulumi.Resource]) -> None:
+        """objects: all of them by key, with their content."""
+        kind, version = outline["kind"], outline["apiVersion"]
+        fields = FIELDS.get(kind, SPEC)
+        content = {_snake(name): objects.apply(partial(_field, key=key, name=name)) for name in fields}
+        seconds = f"{self.args.kubernetes.deadline_seconds}s"
+        opts = ResourceOptions(
+            parent=self.component,
+            provider=self.cluster.provider,
+            depends_on=[*before, *self.after(key)],
+            custom_timeouts=CustomTimeouts(create=seconds, update=seconds) if kind in AWAITED else None,
+        )
+        self.resources[key] = _class_of(version, kind)(f"{self.name}-{key}", metadata=_metadata(outline), **content, opts=opts)
+
+    def after(self, key: str) -> list[pulumi.Resource]:
+        """What has to be there first: always the namespace, if it is ours."""
+        wanted = AFTER.get(key) or next((it for start, it in AFTER.items() if start.endswith("-") and key.startswith(start)), ())
+        return [
+            it for other, it in self.resources.items()
+            if other != key and (other == "namespace" or other in wanted or any(other.startswith(w) for w in wanted if w.endswith("-")))
+        ]  # fmt: skip
+
+
+def _metadata(outline: Json) -> Json:
+    """What somebody changed by hand is taken back by the next update, and does not stop it. What we do not name (an autoscaled
+    Deployment's replicas) stays somebody else's."""
+    metadata: Json = outline["metadata"]
+    return {**metadata, "annotations": {**metadata.get("annotations", {}), FORCE: "true"}}
+
+
+def _field(objects: Mapping[str, Json], key: str, name: str) -> Any:
+    return objects[key].get(name)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name)
+
+
+def _class_of(version: str, kind: str) -> Any:
+    """The SDK's class of a kind; one for all kinds that a cluster was taught later."""
+    group, _, number = version.rpartition("/")
+    if group == OPERATOR_GROUP:
+        from pulumi_kubernetes.apiextensions import CustomResource
+
+        return partial(CustomResource, api_version=version, kind=kind)
+    module = f"pulumi_kubernetes.{(group or 'core').removesuffix('.k8s.io')}.{number}"
+    return getattr(importlib.import_module(module), kind)
+
+
+def _checked(service: KubernetesService, path: str) -> KubernetesService:
+    if problems := manifests.problems(service, path):
+        raise compiling.run_error(problems)
+    return service
+
+
+def _secrets(args: CloudSettings) -> dict[str, Any]:
+    store = store_of(args, pull=True)
+    own = {key: store[key] for key in ("access_key", "secret_key")}
+    return {**own, **{name: getattr(args.gateway, name) for name in SECRETS}}
+
+
+def _traffic(found: _Declared, model_name: str, compiled: Mapping[str, compiling.Compiling]) -> GatewayTraffic:
+    traffic = GatewayTraffic(
+        f"{found.name}-traffic",
+        namespace=found.cluster.namespace,
+        service=found.label,
+        model_name=model_name,
+        tracks={
+            track: it.release.apply(lambda release: {"version": release.manifest.version, "digest": release.digest})
+            for track, it in compiled.items()
+        },
+        options={"timeout_seconds": found.args.gateway.timeout_seconds},
+        kubeconfig=found.cluster.kubeconfig,
+        context=found.cluster.context,
+        opts=ResourceOptions(parent=found.component, depends_on=found.after("traffic")),
+    )
+    found.resources["traffic"] = traffic
+    return traffic
+
+
+def _gate(found: _Declared, made: compiling.Compiling, canary: compiling.Compiling) -> None:
+    args, gate = found.args, found.args.canary_gate
+    limits = {
+        "min_requests": gate.min_requests,
+        "max_error_percent": gate.max_error_percent,
+        "max_p95_ms": gate.max_p95_ms or args.p95_ms,
+        "max_p95_ratio": gate.max_p95_ratio,
+        "answers": gate.answers,
+        "max_drift_percent": gate.max_drift_percent,
+        "interval_seconds": gate.interval_seconds,
+        "deadline_seconds": gate.deadline_seconds,
+    }
+    keys: Output[dict[str, str]] = Output.secret(args.gateway.api_keys)
+    CanaryGate(
+        f"{found.name}-canary",
+        namespace=found.cluster.namespace,
+        service=found.label,
+        canary_digest=canary.digest(),
+        canary_percent=args.canary_percent,
+        mirror_percent=args.mirror_percent,
+        gate=limits,
+        probes=made.release.apply(probes_of),
+        api_key=keys.apply(lambda known: next(iter(known.values()), "")),
+        gateway_tls=args.gateway.tls_certificate is not None,
+        kubeconfig=found.cluster.kubeconfig,
+        context=found.cluster.context,
+        # It is deleted before any of these is: the canary has no requests then.
+        opts=ResourceOptions(parent=found.component, depends_on=list(found.resources.values())),
+    )
+
+
+def probes_of(release: Release) -> list[str]:
+    """The bodies of predict requests that a gate asks both releases: the stable one's golden inputs."""
+    return [probe_body((release.directory / GOLDEN_NAME).read_text(encoding="utf-8"))]
+
+
+def _has_operator(args: CloudSettings) -> bool:
+    """Whether the Prometheus operator's kinds are used: as the program says, else as the cluster does."""
+    choice = args.kubernetes.service_monitor
+    if choice != "auto":
+        return choice == "always"
+    from isthmus.plugin.handler import Context
+    from isthmus.provider.clusters.client import Access, Cluster
+
+    given = args.kubernetes.kubeconfig
+    if isinstance(given, Output):
+        return False  # another resource's, and the cluster may not be there yet
+    try:
+        return Cluster(Access(given or "", args.kubernetes.context or ""), Context(""), patience_seconds=5).has_group(OPERATOR_GROUP)
+    except IsthmusError as error:
+        raise pulumi.RunError(str(error)) from None
+
+
+def _served(found: _Declared, service: KubernetesService) -> Served:
+    """The address: outside of the cluster where there is one, else the Service's name in it."""
+    args, label, given = found.args, found.label, found.args.kubernetes
+    gateway: Any = found.resources["service"]
+    scheme = "https" if args.gateway.tls_certificate is not None else "http"
+    host: Output[str] = Output.from_input(given.host or f"{label}.{service.namespace}.svc.{service.cluster_domain}")
+    ports = (given.port, given.grpc_port)
+    if given.service_type == "LoadBalancer" and not given.host:
+        host = gateway.status.apply(_ingress)
+    numbers = Output.from_input(ports)
+    if given.service_type == "NodePort" and given.host:
+        numbers = gateway.spec.apply(lambda spec: tuple(int(_get(port, "node_port") or 0) for port in _get(spec, "ports")))
+    place = {
+        "platform": "kubernetes",
+        "namespace": service.namespace,
+        "service": label,
+        "context": given.context or "",
+        "kubeconfig": _path_of(given.kubeconfig),
+        "tls": scheme == "https",
+        "tracks": [STABLE, CANARY] if args.canary else [STABLE],
+    }
+    return Served(
+        Output.all(host, numbers).apply(lambda it: f"{scheme}://{it[0]}:{it[1][0]}"),
+        Output.all(host, numbers).apply(lambda it: f"{it[0]}:{it[1][1]}"),
+        Output.from_input(place),
+    )
+
+
+def _path_of(kubeconfig: Any) -> str:
+    """The path of a kubeconfig, so that `isthmus status` finds it; its content is a secret, and is not shown."""
+    return kubeconfig if isinstance(kubeconfig, str) and "\n" not in kubeconfig and Path(kubeconfig).expanduser().is_file() else ""
+
+
+def _get(value: Any, key: str) -> Any:
+    """A property of one of the SDK's output types, or of the mapping that it may also be."""
+    return value.get(key, value.get(re.sub("_(.)", lambda m: m[1].upper(), key))) if isinstance(value, Mapping) else getattr(value, key)
+
+
+def _ingress(status: Any) -> str:
+    ingress = (_get(_get(status, "load_balancer"), "ingress") or [{}])[0] if status else {}
+    found = _get(ingress, "ip") or _get(ingress, "hostname") if ingress else None
+    if not found:
+        raise PlatformError("the load balancer has no address yet")
+    return str(found)

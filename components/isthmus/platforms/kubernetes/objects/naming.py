@@ -1,0 +1,92 @@
+"""Names and labels of the objects of one service.
+
+Every name is a DNS label. What is too long, or has other characters, keeps its readable part and gets a hash of the whole, so
+that two different names stay different.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Pool, Track
+
+MOST_CHARACTERS = 63
+SERVER, GATEWAY = "server", "gateway"
+
+SERVICE_LABEL = "isthmus.dev/service"
+TRACK_LABEL = "isthmus.dev/track"
+POOL_LABEL = "isthmus.dev/pool"
+VERSION_LABEL = "isthmus.dev/version"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+ONLY_POOL = "default"
+"""Value of POOL_LABEL where there is only one kind of servers."""
+
+Json = dict[str, Any]
+
+
+def dns_label(text: str) -> str:
+    """`text` itself where it is a DNS label (RFC 1123), else one made of it. Raises ValueError for an empty text."""
+    if not text:
+        raise ValueError("a name is empty")
+    plain = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")
+    if plain == text and len(plain) <= MOST_CHARACTERS:
+        return plain
+    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{plain[: MOST_CHARACTERS - 9].rstrip('-')}-{mark}".lstrip("-")
+
+
+def named(service: KubernetesService, *parts: str) -> str:
+    """The name of an object of the service: `digits`, `digits-gateway`, `digits-stable-servers`."""
+    return dns_label("-".join([dns_label(service.name), *(part for part in parts if part)]))
+
+
+def server_name(service: KubernetesService, track: Track, pool: Pool) -> str:
+    """Of the Deployment, its autoscaler and its disruption budget."""
+    return named(service, track.name, pool.name)
+
+
+def servers_name(service: KubernetesService, track: Track, pool: Pool) -> str:
+    """Of the headless Service whose addresses are the ready servers."""
+    return named(service, track.name, pool.name, "servers")
+
+
+def server_host(service: KubernetesService, track: Track, pool: Pool) -> str:
+    """The DNS name behind which every address is a ready server of the pool."""
+    return f"{servers_name(service, track, pool)}.{service.namespace}.svc.{service.cluster_domain}"
+
+
+def labels(service: KubernetesService, component: str = "") -> dict[str, str]:
+    """What every object of the service carries."""
+    name = named(service)
+    found = {
+        "app.kubernetes.io/name": name,
+        "app.kubernetes.io/part-of": "isthmus",
+        "app.kubernetes.io/managed-by": "pulumi",
+        SERVICE_LABEL: name,
+    }
+    return {**found, COMPONENT_LABEL: component} if component else found
+
+
+def selector(service: KubernetesService, component: str = "") -> dict[str, str]:
+    """The labels that pick the service's Pods (of one component). They never change: a Deployment's selector cannot."""
+    chosen = {SERVICE_LABEL: named(service)}
+    return {**chosen, COMPONENT_LABEL: component} if component else chosen
+
+
+def pool_labels(track: Track, pool: Pool) -> dict[str, str]:
+    """What the servers of one pool carry beside `labels`."""
+    return {TRACK_LABEL: track.name, POOL_LABEL: pool.name or ONLY_POOL}
+
+
+def manifest(service: KubernetesService, api_version: str, kind: str, name: str, /, component: str = "", **body: Any) -> Json:
+    """An object of the service in its namespace. body: its fields beside apiVersion, kind and metadata."""
+    metadata = {"name": name, "namespace": service.namespace, "labels": labels(service, component)}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body}
+
+
+def secret(service: KubernetesService, name: str, kind: str, texts: Mapping[str, str], component: str = "") -> Json:
+    """A Secret of texts. In `data`, as the API server gives it back: what is in `stringData` could not be compared."""
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    return manifest(service, "v1", "Secret", name, component, type=kind, data=data)

@@ -1,0 +1,234 @@
+"""Services on the `kubernetes` platform: Pods, asked through the API server alone."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from isthmus.errors import PlatformError
+from isthmus.observing.following import container_lines
+from isthmus.observing.parts import AVAILABLE, Block, Outputs, Source, behind_gateway
+from isthmus.observing.reach import Client, Direct, NoWayError, Reply, Server, Way
+from isthmus.observing.stack_state import StackState
+from isthmus.platforms.kubernetes import pods
+from isthmus.platforms.kubernetes.api import Api
+from isthmus.provider.clusters.client import Access, ApiError, Object
+from isthmus.provider.clusters.probes import REST_PORT
+from isthmus.provider.clusters.traffic import ANNOTATION, Traffic, config_map_name
+
+Fact = tuple[str, str]
+_SERVICE_LABEL = "isthmus.dev/service"
+_COMPONENT_LABEL = "app.kubernetes.io/component"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a service is, as its output `place` says."""
+
+    namespace: str
+    service: str
+    context: str = ""
+    kubeconfig: str = ""
+    tls: bool = False
+
+    @classmethod
+    def of(cls, outputs: Outputs) -> "Place":
+        place = outputs["place"]
+        return cls(**{key: place[key] for key in cls.__dataclass_fields__ if key in place})
+
+    def access(self) -> Access:
+        """The kubeconfig that the stack names, where this machine has it; else what kubectl would use."""
+        path = Path(self.kubeconfig).expanduser() if self.kubeconfig else None
+        return Access(str(path) if path and path.is_file() else "", self.context)
+
+    def items(self, api: Api, group: str, plural: str, **labels: str) -> list[Object]:
+        return api.items(group, self.namespace, plural, {_SERVICE_LABEL: self.service, **labels})
+
+
+def deployed(place: Place, state: StackState) -> Api:
+    """The API server that the service is at.
+
+    Raises PlatformError where it does not answer, or has no such service, or has one that another stack made: a kubeconfig whose
+    current context is another cluster is an easy mistake.
+    """
+    api, where = Api(place.access()), f"{place.namespace}/{place.service}"
+    try:
+        found = api.get(f"/api/v1/namespaces/{quote(place.namespace)}/services/{quote(place.service)}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        fix = "point KUBECONFIG at the stack's cluster; if this is it: `pulumi refresh`, then `pulumi up`"
+        raise PlatformError(f"there is no Service {where} in the cluster {api}. Fix: {fix}") from None
+    mine = _uid(place, state)
+    if mine and mine != found["metadata"]["uid"]:
+        fix = "point KUBECONFIG at the stack's cluster; if this is it, and somebody made the Service anew: `pulumi refresh`"
+        raise PlatformError(f"Service {where} in the cluster {api} is not the one that stack {state.name!r} made. Fix: {fix}")
+    return api
+
+
+def _uid(place: Place, state: StackState) -> str:
+    """Of the Service, by the stack's state; empty where it does not say."""
+    for outputs in state.resources.get("Service", {}).values():
+        metadata = outputs.get("metadata") or {}
+        if isinstance(metadata, Mapping) and (metadata.get("namespace"), metadata.get("name")) == (place.namespace, place.service):
+            return str(metadata.get("uid") or "")
+    return ""
+
+
+def block(name: str, outputs: Outputs, state: StackState) -> Block:
+    """Pods, the split and the autoscalers. Raises PlatformError."""
+    place = Place.of(outputs)
+    api = deployed(place, state)
+    rows = [pods.part(it) for it in place.items(api, "api/v1", "pods")]
+    rows += [row for it in place.items(api, "apis/apps/v1", "deployments") if (row := pods.stuck(it))]
+    rows.sort(key=lambda row: (row.kind != "gateway", not row.kind.startswith("stable"), row.kind, row.name))
+    facts = [
+        ("endpoint", outputs["endpoint"]),
+        ("cluster", f"{api}, namespace {place.namespace}"),
+        *_if_allowed("traffic", lambda: _traffic(api, place)),
+        *_if_allowed("autoscaler", lambda: _autoscalers(api, place, (outputs.get("plan") or {}).get("replicas"))),
+    ]
+    return Block(f"cloud · {name}", tuple(facts), tuple(rows))
+
+
+def _if_allowed(label: str, read: Callable[[], list[Fact]]) -> Iterator[Fact]:
+    """Facts that a role for looking at Pods need not allow."""
+    try:
+        yield from read()
+    except ApiError as error:
+        yield label, str(error)
+
+
+def _traffic(api: Api, place: Place) -> list[Fact]:
+    name = config_map_name(place.service)
+    try:
+        found = api.get(f"/api/v1/namespaces/{quote(place.namespace)}/configmaps/{quote(name)}")
+        return traffic_facts(Traffic.from_json(found["metadata"]["annotations"][ANNOTATION]))
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return [("traffic", f"there is no ConfigMap {name}. Fix: `pulumi refresh`, then `pulumi up`")]
+    except (KeyError, TypeError, ValueError):
+        return [("traffic", f"ConfigMap {name} has no readable annotation {ANNOTATION}. Fix: delete it, `pulumi refresh`, `pulumi up`")]
+
+
+def traffic_facts(traffic: Traffic) -> list[Fact]:
+    """The split with its verdict, and the reasons of that."""
+    shares = ", ".join(f"{track} {percent} %" for track, percent in traffic.percents.items())
+    mirror = f", copies of {traffic.mirror_percent} % to canary" if traffic.mirror_percent else ""
+    verdict = f"; {traffic.verdict.replace('_', ' ')}" if traffic.verdict else ""
+    digest = f" {traffic.digest.removeprefix('sha256:')[: pods.DIGITS_SHOWN]}" if traffic.verdict and traffic.digest else ""
+    return [("traffic", f"{shares}{mirror}{verdict}{digest}"), *(("why", reason) for reason in traffic.reasons)]
+
+
+def _autoscalers(api: Api, place: Place, planned: Any) -> list[Fact]:
+    return [("autoscaler", pods.autoscaler(it, planned)) for it in place.items(api, "apis/autoscaling/v2", "horizontalpodautoscalers")]
+
+
+def sources(name: str, outputs: Outputs, state: StackState) -> list[Source]:
+    """Every container of every Pod, with the one before it where that was killed or failed."""
+    place = Place.of(outputs)
+    api = deployed(place, state)
+    return [
+        Source(f"{it.uid}/{it.container}{' (previous)' * it.previous}", it.name, partial(_lines, api, it))
+        for pod in sorted(place.items(api, "api/v1", "pods"), key=lambda pod: _component(pod) != "gateway")
+        for it in pods.containers(pod)
+    ]
+
+
+def _component(pod: Object) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(_COMPONENT_LABEL, ""))
+
+
+def _lines(api: Api, of: pods.Container, tail: int | None, follow: bool) -> Iterator[str]:
+    follow = follow and not of.previous
+    pod_path = f"/api/v1/namespaces/{quote(of.namespace)}/pods/{quote(of.pod)}"
+
+    def read(tail: int | None, since: str) -> Iterator[str]:
+        wanted = {"follow": "true"} if follow else {"previous": "true"} if of.previous else {}
+        wanted |= {"sinceTime": since} if since else {} if tail is None else {"tailLines": str(tail)}
+        try:
+            yield from api.lines(f"{pod_path}/log", container=of.container, timestamps="true", **wanted)
+        except ApiError as error:
+            if error.status == 400:  # it has not started yet, or cannot
+                yield f" ({str(error).partition(': ')[2]})"
+            elif error.status != 404:
+                raise
+
+    def goes_on() -> bool:
+        """Whether the Pod is the same one, and this container has not done all it had to."""
+        try:
+            pod = api.get(pod_path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return False
+        return bool(pod["metadata"]["uid"] == of.uid) and not pods.is_done(pod, of.container)
+
+    return container_lines(read, tail, goes_on if follow else None)
+
+
+def way(name: str, outputs: Outputs, client: Client) -> Way:
+    """By the endpoint, else through the API server. A name inside the cluster (`….svc.…`) is not even looked up: outside it may be
+    anybody's, and a key goes with the request."""
+    place = Place.of(outputs)
+    through = ThroughCluster(place, client)
+    if ".svc." in f"{urlsplit(outputs['endpoint']).hostname or ''}.":
+        return through
+    return Either(Direct(outputs["endpoint"], client.headers(), client.ca), through)
+
+
+def servers(name: str, outputs: Outputs, state: StackState, client: Client) -> list[Server]:
+    """The gateway: Pods come and go, and their network is the cluster's own."""
+    return behind_gateway(outputs, way(name, outputs, client), "Pods are not asked one by one")
+
+
+class ThroughCluster:
+    """A gateway Pod, through the API server's proxy. With TLS the API server is who vouches for the Pod: it checks no certificate."""
+
+    def __init__(self, place: Place, client: Client) -> None:
+        self._place, self._headers = place, client.headers()
+        self.note = "through the API server"
+
+    def call(self, path: str, body: Any = None) -> Reply:
+        place = self._place
+        api = Api(place.access())
+        gateways = place.items(api, "api/v1", "pods", **{_COMPONENT_LABEL: "gateway"})
+        problem = NoWayError(
+            f"no gateway Pod of {place.namespace}/{place.service} is ready in the cluster {api}. Fix: see `isthmus status`"
+        )
+        for pod in gateways:
+            if pods.part(pod).state == AVAILABLE:
+                try:
+                    return api.call_pod(
+                        place.namespace, pod["metadata"]["name"], REST_PORT, path, body=body, headers=self._headers, tls=place.tls
+                    )
+                except NoWayError as error:
+                    problem = error
+        raise problem
+
+
+class Either:
+    """The first way, and where no connection can be made there, the second from then on."""
+
+    def __init__(self, first: Way, second: Way) -> None:
+        self._way, self._second = first, second
+
+    @property
+    def note(self) -> str:
+        return self._way.note
+
+    def call(self, path: str, body: Any = None) -> Reply:
+        try:
+            return self._way.call(path, body)
+        except NoWayError as error:
+            if self._way is self._second:
+                raise
+            try:
+                reply = self._second.call(path, body)
+            except PlatformError as second:
+                raise NoWayError(f"{error}; nor {self._second.note}: {second}") from None
+            self._way = self._second
+            return reply

@@ -1,0 +1,1 @@
+"""This machine: processes under a supervisor."""

@@ -1,0 +1,150 @@
+"""What the components of one stack share on the `local` platform: a supervisor, and a store with its buckets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi import Input, Output, ResourceOptions
+
+from isthmus import compiling
+from isthmus.arguments.components import CloudSettings
+from isthmus.arguments.gateway_options import access_of, options_of
+from isthmus.platforms.local import desired as local
+from isthmus.platforms.served import Served
+from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, ModelFolder, StoreCredentials
+from isthmus.sizing.service import ServicePlan
+
+STORE_REGION = "us-east-1"
+
+
+class LocalStack:
+    """Made on first use, part by part; `of` hands out one for each directory and deployment."""
+
+    _known: dict[tuple[str, str, str], "LocalStack"] = {}  # noqa: RUF012  (a registry, shared on purpose)
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._supervisor: LocalSupervisor | None = None
+        self._store: tuple[dict[str, Input[str]], LocalProcesses] | None = None
+        self._buckets: dict[str, Bucket] = {}
+
+    @classmethod
+    def of(cls, directory: str | None) -> "LocalStack":
+        """The shared parts for `directory` (default `.isthmus/STACK` in the project's folder)."""
+        path = Path(directory or f".isthmus/{pulumi.get_stack()}").absolute()
+        key = (pulumi.get_project(), pulumi.get_stack(), str(path))
+        return cls._known.setdefault(key, cls(path))
+
+    @property
+    def _suffix(self) -> str:
+        """Empty for the default directory; the folder's name for one of the user's, so that resource names differ."""
+        return "" if self.directory.name == pulumi.get_stack() else f"-{self.directory.name}"
+
+    @property
+    def supervisor(self) -> LocalSupervisor:
+        if self._supervisor is None:
+            self._supervisor = LocalSupervisor(f"local{self._suffix}", str(self.directory))
+        return self._supervisor
+
+    @property
+    def store(self) -> tuple[dict[str, Input[str]], LocalProcesses]:
+        """The store's address (the credentials in it are secret) and the process that serves it."""
+        if self._store is None:
+            credentials = StoreCredentials(f"store-credentials{self._suffix}")
+            files = Output.all(credentials.access_key, credentials.secret_key).apply(lambda keys: local.store_files(*keys))
+            server = self.processes(f"store{self._suffix}", local.store("store"), apart={"files": files})
+            address: dict[str, Input[str]] = {
+                "endpoint": loopback_url(server.endpoints, "s3"),
+                "region": STORE_REGION,
+                "access_key": credentials.access_key,
+                "secret_key": credentials.secret_key,
+            }
+            self._store = (address, server)
+        return self._store
+
+    def bucket(self, name: str) -> Bucket:
+        """A bucket of the stack's own store, shared by the fleets that name it."""
+        if name not in self._buckets:
+            address, server = self.store
+            opts = ResourceOptions(depends_on=[server], parent=server)
+            self._buckets[name] = Bucket(f"bucket{self._suffix}-{name}", store=address, bucket=name, opts=opts)
+        return self._buckets[name]
+
+    def processes(
+        self,
+        name: str,
+        spec: Input[local.Processes],
+        *,
+        apart: Mapping[str, Input[Any]] | None = None,
+        parent: pulumi.Resource | None = None,
+        depends_on: Sequence[pulumi.Resource] = (),
+    ) -> LocalProcesses:
+        """A `LocalProcesses` under the stack's supervisor, from a value that may be known later.
+
+        apart: inputs that replace the spec's own. They come apart from it where they are secret (all that is derived from
+            a secret is one, and a command line cannot be) or known later than the rest (an unknown program is a new one).
+        """
+        known = Output.from_input(spec)
+
+        def part(key: str) -> Output[Any]:
+            return known.apply(lambda value: asdict(value)[key])
+
+        inputs = {**{key: part(key) for key in (field.name for field in fields(local.Processes))}, **(apart or {})}
+        opts = ResourceOptions(parent=parent or self.supervisor, depends_on=[self.supervisor, *depends_on])
+        return LocalProcesses(name, supervisor=self.supervisor.directory, **inputs, opts=opts)
+
+
+def loopback_url(endpoints: Output[list[dict[str, int]]], port: str = "rest") -> Output[str]:
+    """URL of the first replica's port of that name."""
+
+    def url(found: list[dict[str, int]]) -> str:
+        return f"http://127.0.0.1:{int(found[0][port])}"
+
+    return endpoints.apply(url)
+
+
+def serve(
+    component: pulumi.Resource,
+    name: str,
+    model_name: str,
+    *,
+    args: CloudSettings,
+    made: compiling.Compiling,
+    plan: Output[ServicePlan],
+    canary: compiling.Compiling | None = None,
+) -> Served:
+    """Replicas of the embedded server under the stack's supervisor, Envoy in front."""
+    stack = LocalStack.of(args.local.directory)
+    models = Path(stack.directory) / "models" / name
+    folder = ModelFolder(
+        f"{name}-model",
+        digest=made.digest(),
+        cache_directory=made.cache_directory,
+        directory=made.digest().apply(lambda digest: str(models / digest.removeprefix("sha256:")[:12])),
+        opts=ResourceOptions(parent=component, depends_on=[stack.supervisor]),
+    )
+    servers = stack.processes(
+        f"{name}-server",
+        Output.all(folder.directory, plan).apply(
+            lambda known: local.server(f"{name}-server", model_name, known[0], replicas=known[1].replicas)
+        ),
+        parent=component,
+        depends_on=[folder],
+    )
+    program = f"{name}-gateway"
+    gateway = stack.processes(
+        program,
+        local.envoy(program, model_name, port=args.local.port, grpc_port=args.local.grpc_port, options=options_of(args.gateway)),
+        apart={
+            "live_files": Output.all(servers.endpoints, access_of(args.gateway)).apply(
+                lambda known: local.gateway_files(program, model_name, known[0], args.balancing, options_of(args.gateway, known[1]))
+            )
+        },
+        parent=component,
+        depends_on=[servers],
+    )
+    grpc = gateway.endpoints.apply(lambda found: f"127.0.0.1:{int(found[0]['grpc'])}")
+    place = {"platform": "local", "directory": str(stack.directory), "programs": [f"{name}-gateway", f"{name}-server"]}
+    return Served(loopback_url(gateway.endpoints), grpc, Output.from_input(place))

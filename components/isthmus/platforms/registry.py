@@ -1,0 +1,3 @@
+"""The platforms there are."""
+
+PLATFORMS = ("local", "docker", "kubernetes")

@@ -1,0 +1,73 @@
+import dataclasses
+import json
+
+import pytest
+
+from isthmus.platforms.local import desired as local
+
+STORE = {"endpoint": "http://127.0.0.1:9000", "region": "us-east-1", "access_key": "the-access-key", "secret_key": "the-secret-key"}
+CONFIG = local.DeviceConfig(
+    device="camera-1",
+    fleet="cameras",
+    model_name="digits",
+    store=STORE,
+    bucket="models",
+    prefix="cameras/",
+    public_key="PEM",
+    fallback_url="",
+    min_confidence=None,
+    fallback_timeout_ms=500,
+)
+SPECS = [
+    local.server("server", "digits", "/models/digits", 3),
+    local.envoy("gateway", "digits", port=8501, grpc_port=8500),
+    local.store("store"),
+    local.agent("agent", 0),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.program)
+def test_every_placeholder_names_a_port_of_the_program(spec):
+    text = json.dumps(dataclasses.asdict(spec))
+    used = {part.partition("}")[0] for part in text.split("${port.")[1:]}
+    assert used <= set(spec.ports)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.program)
+def test_readiness_is_asked_at_a_port_of_the_program_and_has_a_deadline(spec):
+    assert spec.ready["port"] in spec.ports
+    assert spec.ready["timeout_seconds"] > 0
+
+
+def test_a_server_is_ready_only_when_its_model_is_available():
+    assert local.server("server", "digits", "/models/digits", 1).ready["contains"] == "AVAILABLE"
+
+
+def test_the_store_listens_on_loopback_with_telemetry_off():
+    command = local.store("store").command
+    assert {"-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-webdav=false"} <= set(command)
+
+
+def test_the_store_lets_in_only_who_has_the_keys():
+    (identity,) = json.loads(local.store_files("a", "s")["s3.json"])["identities"]
+    assert identity["credentials"] == [{"accessKey": "a", "secretKey": "s"}]
+
+
+def test_keys_are_in_files_and_nowhere_else():
+    assert all("the-" not in json.dumps(dataclasses.asdict(spec)) for spec in SPECS)
+    assert "the-secret-key" in local.agent_files(CONFIG)["agent.json"]
+
+
+def test_an_agents_file_is_json_once_its_port_is_known():
+    text = local.agent_files(CONFIG)["agent.json"].replace("${port.rest}", "8601")
+    assert json.loads(text)["port"] == 8601
+
+
+def test_without_anybody_to_ask_an_agent_has_no_fallback():
+    assert json.loads(local.agent_files(CONFIG)["agent.json"].replace("${port.rest}", "1"))["fallback"] is None
+
+
+def test_whom_an_agent_asks_and_when_is_what_was_asked_for():
+    config = dataclasses.replace(CONFIG, fallback_url="http://127.0.0.1:8501", min_confidence=0.8)
+    told = json.loads(local.agent_files(config)["agent.json"].replace("${port.rest}", "1"))
+    assert told["fallback"] == {"url": "http://127.0.0.1:8501", "min_confidence": 0.8, "timeout_ms": 500}
