@@ -59,6 +59,15 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, str]]] = [
     ("Bucket", {"store": STORE, "bucket": "b"}, {"bucket": "c"}, {"bucket": REPLACE}),
     ("Bucket", {"store": STORE, "bucket": "b"}, {"store": {**STORE, "secret_key": "t"}}, {"store.secret_key": UPDATE}),
     ("Bucket", {"store": STORE, "bucket": "b"}, {"store": {**STORE, "endpoint": "http://other"}}, {"store.endpoint": REPLACE}),
+    *(
+        ("Bucket", {"store": STORE, "bucket": "b"}, {"store": {**STORE, "endpoint": spelling}}, {})
+        for spelling in ("http://localhost:1", "HTTP://127.0.0.1:1/", "http://LOCALHOST.:1/", "http://127.0.0.1:1")
+    ),
+    ("Bucket", {"store": STORE, "bucket": "b"}, {"store": {**STORE, "endpoint": "http://[::1]:1"}}, {"store.endpoint": REPLACE}),
+    ("Bucket", {"store": STORE, "bucket": "b"}, {"store": {**STORE, "endpoint": UNKNOWN}}, {"store.endpoint": REPLACE}),
+    ("LocalSupervisor", {"directory": "/a"}, {"directory": "/a/"}, {}),
+    ("LocalProcesses", PROCESSES, {"supervisor": "/s/"}, {}),
+    ("ModelFolder", FOLDER, {"directory": "/m/"}, {}),
     ("SignedBundle", BUNDLE, {"digest": "e"}, {"digest": REPLACE}),
     ("SignedBundle", BUNDLE, {"private_key": "l"}, {"private_key": UPDATE}),
     ("SignedBundle", BUNDLE, {"cache_directory": "/d", "check_at_preview": True}, {}),

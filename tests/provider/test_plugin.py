@@ -62,7 +62,7 @@ def test_secrets_are_asked_for_as_such_and_kept(plugin: Any) -> None:
 def test_keys_are_made_once_and_unknown_at_preview(plugin: Any) -> None:
     from isthmus.plugin.values import UNKNOWN
 
-    assert plugin.preview("SigningKey", {}) == {"private_key": UNKNOWN, "public_key": UNKNOWN}
+    assert plugin.preview("SigningKey", {}) == dict.fromkeys(("private_key", "public_key", "making"), UNKNOWN)
     key = plugin.create("SigningKey", {})
     assert plugin.read(key).outputs == key.outputs
     assert plugin.diff(key, {}).changes == provider_pb2.DiffResponse.DIFF_NONE

@@ -18,6 +18,7 @@ from isthmus.release.store import (
     Store,
     StoreAddress,
     UnreachableStoreError,
+    normal_endpoint,
 )
 
 
@@ -202,3 +203,21 @@ def test_an_address_shows_no_secret() -> None:
     assert (address.endpoint, address.region) == ("http://127.0.0.1:1", "us-east-1")
     for text in (repr(address), repr(Store(address, "b"))):
         assert "my-" not in text
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "normal"),
+    [
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("http://localhost:9000/", "http://127.0.0.1:9000"),
+        ("HTTPS://S3.Example.com:443//", "https://s3.example.com"),
+        ("http://example.com:80", "http://example.com"),
+        ("https://example.com:80/path/", "https://example.com:80/path"),
+        ("http://[0:0::1]:9000/", "http://[::1]:9000"),
+        ("no url", "no url"),
+        ("http://x:port", "http://x:port"),
+    ],
+)
+def test_an_endpoint_has_one_spelling(endpoint: str, normal: str) -> None:
+    assert normal_endpoint(endpoint) == normal
+    assert normal_endpoint(normal) == normal

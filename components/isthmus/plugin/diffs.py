@@ -42,9 +42,13 @@ def _compare(prop: Property | None, old: Any, new: Any, path: Path, *, inherited
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (before, after) in enumerate(zip(old, new, strict=True)):
             yield from _compare(_child(prop, index), before, after, (*path, index), inherited=replaces)
-    elif new is UNKNOWN or old != new or isinstance(old, bool) != isinstance(new, bool):
+    elif new is UNKNOWN or _spelt(prop, old) != _spelt(prop, new) or isinstance(old, bool) != isinstance(new, bool):
         kind: Kind = "add" if old is None else "delete" if new is None else "update"
         yield Change(path, kind, replaces)
+
+
+def _spelt(prop: Property | None, value: Any) -> Any:
+    return value if prop is None or prop.spelling is None or value is None else prop.spelling(value)
 
 
 def _child(prop: Property | None, key: str | int) -> Property | None:

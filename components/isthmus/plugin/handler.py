@@ -41,7 +41,8 @@ class PartlyMadeError(IsthmusError):
 class Context:
     """What surrounds one call of a handler.
 
-    urn: of the resource. timeout_seconds: for the whole call, from the user's `custom_timeouts`; None: no such limit.
+    urn: of the resource. making: of the resource (see `schema.MAKING`): a fresh one when it is created, the state's otherwise; empty
+        where the state knows none. timeout_seconds: for the whole call, from the user's `custom_timeouts`; None: no such limit.
     progress: shows a line on the resource's row; secrets are taken out of it on the way.
     secrets: strings that must not show in anything that others can read.
     """
@@ -53,6 +54,7 @@ class Context:
     secret_properties: frozenset[str] = frozenset()
     progress: Callable[[str], None] = lambda _: None
     started: float = field(default_factory=time.monotonic)
+    making: str = ""
 
     def pause(self, seconds: float) -> None:
         """Waits; every waiting loop of a handler uses it. Raises StoppedWaitingError."""
@@ -132,7 +134,15 @@ class Handler(Protocol):
         ...
 
     def delete(self, id: str, state: Values, context: Context) -> None:
-        """Leaves nothing behind. What is gone already is no error."""
+        """Leaves nothing behind. What is gone already is no error. Not called for what a later making has taken over."""
+        ...
+
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        """Leaves `context.making` beside the thing, for `marked` to find. Called once the thing is made, whole or in part."""
+        ...
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        """The making that was left there last; empty: none, or there is no such thing."""
         ...
 
 
@@ -149,6 +159,14 @@ class HandlerBase:
 
     def deletes_before_replace(self, state: Values, inputs: Values) -> bool:
         return False
+
+    # For a resource that is a new thing each time, or nothing outside the state.
+
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        return
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        return ""
 
 
 def describe(error: Exception) -> str:

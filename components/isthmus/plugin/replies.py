@@ -43,3 +43,9 @@ def token_and_name(urn: str) -> tuple[str, str]:
     """Type token and name of a URN: `urn:pulumi:STACK::PROJECT::PARENT$TYPE::NAME`; both empty where it is none."""
     parts = urn.split("::", 3)
     return (parts[2].rpartition("$")[2], parts[3]) if len(parts) > 3 else ("", "")
+
+
+def stack_of(urn: str) -> str:
+    """Whose a resource is, as `PROJECT/STACK`; empty where the URN is none."""
+    parts = urn.split("::", 3)
+    return f"{parts[1]}/{parts[0].removeprefix('urn:pulumi:')}" if len(parts) > 3 else ""

@@ -5,9 +5,9 @@ One table of properties for each resource drives the generic part of Check (type
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from isthmus.errors import Problem
 from isthmus.plugin.values import UNKNOWN, Path, property_path
@@ -31,7 +31,8 @@ class Property:
 
     required: of an input; an empty string does not count as given. default: of an input that is left out.
     secret: always marked as secret. Values that the program marked stay secret without it.
-    replaces: a change makes a new resource. compared: False where a change of it alone changes nothing that exists.
+    replaces: a change makes a new resource. spelling: makes the one spelling of a value that has several: another is no change.
+    compared: False where a change of it alone changes nothing that exists.
     minimum, maximum: of a number, both included. items: of an array, or of an object that maps names to values of one kind.
     fields: of an object with known keys.
     """
@@ -45,8 +46,15 @@ class Property:
     compared: bool = True
     minimum: float = -math.inf
     maximum: float = math.inf
+    spelling: Callable[[Any], Any] | None = None
     items: "Property | None" = None
     fields: Mapping[str, "Property"] | None = None
+
+
+# A resource that is replaced and keeps its name, folder or key is made first and deleted afterwards: the new one must survive
+# that. So each making has a mark of its own, in the state and beside the thing, and a delete takes away its own making alone.
+MAKING: Final = "making"
+_MAKING_PROPERTY: Final = Property("string", "marks this making of the resource, so that deleting an earlier one leaves it alone")
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ def package_schema(package: str, version: str, specs: Sequence[ResourceSpec]) ->
 
 
 def _resource_schema(spec: ResourceSpec) -> dict[str, Any]:
-    outputs = {**spec.inputs, **spec.outputs}
+    outputs = {**spec.inputs, **spec.outputs, MAKING: _MAKING_PROPERTY}
     return {
         "description": spec.description,
         "inputProperties": {name: _property_schema(prop, is_input=True) for name, prop in spec.inputs.items()},

@@ -5,9 +5,11 @@ becomes one message for the user, with every secret of the call taken out of it.
 """
 
 import asyncio
+import contextlib
 import errno
 import json
 import logging
+import secrets
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -23,12 +25,14 @@ from isthmus.plugin import schema
 from isthmus.plugin.engine import Engine
 from isthmus.plugin.handler import Context, Handler, PartlyMadeError, StoppedWaitingError, describe
 from isthmus.plugin.replies import THREADS, half_made, property_diff, token_and_name
-from isthmus.plugin.values import Path, Properties, decode, encode, property_path, redact, secret_strings
+from isthmus.plugin.schema import MAKING
+from isthmus.plugin.values import UNKNOWN, Path, Properties, decode, encode, property_path, redact, secret_strings
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_MAKING_BYTES: Final = 8
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_SETTINGS: Final = (
     "the isthmus plugin has no settings. Pulumi passes a stack's settings `isthmus:NAME` to it: where they are the program's own, "
@@ -197,32 +201,58 @@ class _Call:
     def create(self) -> provider_pb2.CreateResponse:
         inputs = self._last = self._decoded("properties")
         if self._request.preview:
-            return provider_pb2.CreateResponse(properties=self._encoded(inputs, self._handler.preview(inputs, None)))
-        created = self._handler.create(inputs, self.context)
-        return provider_pb2.CreateResponse(id=created.id, properties=self._encoded(inputs, created.outputs))
+            return provider_pb2.CreateResponse(properties=self._encoded(inputs, self._handler.preview(inputs, None), {MAKING: UNKNOWN}))
+        self.context.making = secrets.token_hex(_MAKING_BYTES)
+        try:
+            created = self._handler.create(inputs, self.context)
+        except PartlyMadeError as error:
+            with contextlib.suppress(IsthmusError, OSError):  # the update that tries again marks it
+                self._handler.mark(error.id, inputs, self.context)
+            raise
+        try:
+            self._handler.mark(created.id, inputs, self.context)
+        except (IsthmusError, OSError) as error:
+            raise PartlyMadeError([f"it was made, and cannot be marked: {describe(error)}"], created.outputs, created.id) from error
+        return provider_pb2.CreateResponse(id=created.id, properties=self._encoded(inputs, created.outputs, self._making))
+
+    @property
+    def _making(self) -> Properties:
+        return {MAKING: self.context.making or None}
 
     def read(self) -> provider_pb2.ReadResponse:
         state, inputs = self._decoded("properties"), self._decoded("inputs")
         found = self._handler.read(self._request.id, state, inputs, self.context)
         if found is None:
             return provider_pb2.ReadResponse()
-        properties = self._encoded(found.inputs, found.outputs)
+        self.context.making = state.get(MAKING) or ""
+        if not state:  # an import
+            self.context.making = self._handler.marked(self._request.id, found.inputs, self.context)
+        properties = self._encoded(found.inputs, found.outputs, self._making)
         return provider_pb2.ReadResponse(id=self._request.id, properties=properties, inputs=self._encoded(found.inputs))
 
     def update(self) -> provider_pb2.UpdateResponse:
         state = self._decoded("olds")
         self._secrets = self._handler.spec.secret_paths
         inputs = self._last = self._decoded("news")
+        self.context.making = state.get(MAKING) or ""
         if self._request.preview:
-            return provider_pb2.UpdateResponse(properties=self._encoded(inputs, self._handler.preview(inputs, state)))
+            return provider_pb2.UpdateResponse(properties=self._encoded(inputs, self._handler.preview(inputs, state), self._making))
         outputs = self._handler.update(self._request.id, state, inputs, self.context)
-        return provider_pb2.UpdateResponse(properties=self._encoded(inputs, outputs))
+        if self.context.making:
+            self._handler.mark(self._request.id, inputs, self.context)
+        return provider_pb2.UpdateResponse(properties=self._encoded(inputs, outputs, self._making))
 
     def delete(self) -> empty_pb2.Empty:
-        self._handler.delete(self._request.id, self._decoded("properties"), self.context)
+        state = self._decoded("properties")
+        self.context.making = state.get(MAKING) or ""
+        marked = self._handler.marked(self._request.id, state, self.context)
+        if marked in {"", self.context.making}:
+            self._handler.delete(self._request.id, state, self.context)
+        else:
+            logger.info("%s: a later making of it is there, and stays", self.context.urn)
         return empty_pb2.Empty()
 
     def partial_failure(self, error: PartlyMadeError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
         reasons = [redact(reason, self.context.secrets) for reason in error.reasons]
         id = error.id or getattr(self._request, "id", "")
-        return half_made(id, self._encoded(self._last, error.outputs), self._encoded(self._last), reasons)
+        return half_made(id, self._encoded(self._last, error.outputs, self._making), self._encoded(self._last), reasons)

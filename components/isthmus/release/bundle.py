@@ -40,6 +40,11 @@ def publish(store: Store, prefix: str, release: Release, private_pem: str) -> No
     store.put(keys.of(ENVELOPE_NAME), signing.sign(MANIFEST_TYPE, release.manifest.to_bytes(), private_pem))
 
 
+def making_key(prefix: str, digest: str) -> str:
+    """Where the resource that made a bundle leaves its mark; it goes with the bundle."""
+    return _Keys(prefix, digest).of("making")
+
+
 def remove(store: Store, prefix: str, digest: str) -> None:
     """Removes a bundle's objects, the envelope first, so that no device starts to fetch what is going away."""
     keys = _Keys(prefix, digest)

@@ -152,9 +152,14 @@ def claimed_target(store: Store, prefix: str) -> Target | None:
         return None
 
 
+def making_key(prefix: str) -> str:
+    """Where the resource that set the target leaves its mark; it goes with the target."""
+    return f"{prefix}target.making"
+
+
 def remove_target(store: Store, prefix: str) -> None:
     """Removes the target and all reports: the fleet is told nothing any more."""
-    store.delete([prefix + TARGET_NAME, *store.list(f"{prefix}reports/")])
+    store.delete([prefix + TARGET_NAME, making_key(prefix), *store.list(f"{prefix}reports/")])
 
 
 def write_report(store: Store, prefix: str, report: Report) -> None:

@@ -98,6 +98,11 @@ def folder_key(prefix: str, digest: str) -> str:
     return f"{prefix}releases/{hexadecimal}/"
 
 
+def making_key(prefix: str, digest: str) -> str:
+    """Where the resource that published a release leaves its mark; it goes with the release."""
+    return folder_key(prefix, digest) + "making"
+
+
 def serving_files(manifest: Manifest) -> tuple[FileEntry, ...]:
     """The files of a release that a server needs. Raises IntegrityError where the release has no serving variant."""
     return (*manifest.variant(SERVING).files, manifest.golden)

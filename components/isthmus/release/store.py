@@ -11,9 +11,10 @@ import errno
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ READ_TIMEOUT_SECONDS = 20
 ATTEMPTS = 3
 CHUNK_BYTES = 1 << 18
 KEYS_PER_DELETE = 1000
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 # A peer that trickles bytes keeps every read within its timeout: a download has a deadline of its own as well.
 DOWNLOAD_GRACE_SECONDS = 30.0
 MINIMUM_BYTES_PER_SECOND = 16 << 10
@@ -113,6 +115,25 @@ def endpoint_problems(endpoint: str, path: str) -> list[Problem]:
     if url.scheme not in {"http", "https"} or not url.hostname:
         return [Problem(path, f"not a URL: {endpoint!r}", expected)]
     return []
+
+
+def normal_endpoint(endpoint: str) -> str:
+    """The one spelling of an endpoint's URL: lower case, no default port, no slash at the end, loopback as 127.0.0.1.
+
+    What is no URL comes back as it is.
+    """
+    try:
+        url = urlsplit(endpoint.strip())
+        host, port = (url.hostname or "").rstrip("."), url.port
+    except ValueError:
+        return endpoint
+    if not host:
+        return endpoint
+    with suppress(ValueError):
+        host = ip_address(host).compressed
+    host = "127.0.0.1" if host == "localhost" else f"[{host}]" if ":" in host else host
+    shown = "" if port in {None, _DEFAULT_PORTS.get(url.scheme)} else f":{port}"
+    return f"{url.scheme}://{host}{shown}{url.path.rstrip('/')}"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,18 @@ def test_a_release_is_fetched_found_and_removed_with_nothing_left(plugin: Any, m
     plugin.delete(folder)
 
 
+def test_one_that_is_replaced_in_place_survives_the_old_one(plugin: Any, machine: Any, folder_inputs: Callable[..., Any]) -> None:
+    inputs = folder_inputs()
+    old, new = plugin.create(KIND, inputs), plugin.create(KIND, inputs)
+    plugin.delete(old)
+    assert plugin.read(new).outputs["content"] == "complete"
+    new = plugin.update(new, inputs)
+    plugin.delete(old)
+    assert plugin.read(new).outputs["content"] == "complete"
+    plugin.delete(new)
+    assert machine.run(f"ls -A {inputs['root']}", inputs["root"]) == ""
+
+
 def test_credentials_are_in_no_output_and_no_container(
     plugin: Any, machine: Any, folder_inputs: Callable[..., Any], pull: dict[str, str]
 ) -> None:

@@ -51,6 +51,16 @@ def inspect(machine: Any, id: str) -> Any:
         client.close()
 
 
+def test_one_that_is_replaced_in_place_survives_the_old_one(
+    plugin: Any, machine: Any, server_inputs: Callable[..., Any], make_release: Callable[..., Release]
+) -> None:
+    inputs = server_inputs(make_release(2))
+    old, new = plugin.create(KIND, inputs), plugin.create(KIND, inputs)
+    plugin.delete(old)
+    assert plugin.read(new).outputs["status"] == "running"
+    assert predict(machine, new.outputs["rest_port"]) == [[2, 4]]
+
+
 def test_an_update_has_the_new_server_proved_beside_the_old_one(
     plugin: Any, machine: Any, server_inputs: Callable[..., Any], make_release: Callable[..., Release]
 ) -> None:

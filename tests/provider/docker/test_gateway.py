@@ -165,6 +165,25 @@ def test_files_are_for_their_group_alone_and_their_loss_or_change_is_drift(gatew
     assert plugin.read(files) is None
 
 
+def test_files_and_a_gate_that_are_replaced_in_place_survive_the_old_ones(
+    gateway: Gateway, plugin: Any, machine: Any, root: str, fake_servers: list[Server]
+) -> None:
+    spec = gateway.spec(fake_servers)
+    old_files, new_files = (plugin.create("DockerFiles", gateway.files(spec)) for _ in range(2))
+    gateway.start_envoy(spec)
+    old_gate, new_gate = (plugin.create("DockerGate", gateway.gate(spec)) for _ in range(2))
+    plugin.delete(old_gate)
+    plugin.delete(old_files)
+    assert not plugin.diff(plugin.read(new_files), gateway.files(spec)).diffs
+    new_files = plugin.update(new_files, gateway.files(spec))
+    plugin.delete(old_files)
+    assert plugin.read(new_files) is not None
+    assert gateway.answers() == {"blue", "green"}
+    plugin.delete(new_gate)
+    plugin.delete(new_files)
+    assert machine.run(f"ls -A {root}", root) == ""
+
+
 def test_wrong_places_and_names_of_files_are_said(gateway: Gateway, plugin: Any) -> None:
     wrong = {**gateway.files(gateway.spec([])), "root": "/", "folder": "/x", "files": {"../x": "", "/y": ""}}
     found = plugin.problems("DockerFiles", wrong)

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from isthmus.platforms.local import desired as local
+from isthmus.release import fleet, signing
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import (
     EDGE,
@@ -27,6 +29,7 @@ from isthmus.release.manifest import (
     Timing,
     Variant,
 )
+from isthmus.release.store import Store, StoreAddress
 
 KEYS = ("test-access-key", "test-secret-key")
 
@@ -76,6 +79,41 @@ def make_release(cache_directory: Path) -> Callable[..., Release]:
     return make
 
 
+class Devices:
+    """Answer every target as they are told: `serving`, `refused`, or not at all."""
+
+    def __init__(self, store: Store, prefix: str, public_key: str) -> None:
+        self.answers: dict[str, str] = {}
+        self._store, self._prefix, self._public_key = store, prefix, public_key
+        self._one_at_a_time = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            target = fleet.read_target(self._store, self._prefix, self._public_key)
+            with self._one_at_a_time:
+                for device, answer in list(self.answers.items()) if target else ():
+                    self._report(device, answer, target)
+
+    def change(self, device: str, answer: str, target: fleet.Target) -> None:
+        """From now on the device answers so, and has done it once: no earlier answer comes after it."""
+        with self._one_at_a_time:
+            self.answers[device] = answer
+            self._report(device, answer, target)
+
+    def _report(self, device: str, answer: str, target: fleet.Target) -> None:
+        serving = target.digest if answer == "serving" else ""
+        reason = "wrong digest" if answer == "refused" else ""
+        report = fleet.Report(device, target.fleet, target.digest, target.attempt, answer, reason, serving)  # type: ignore[arg-type]
+        fleet.write_report(self._store, self._prefix, report)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+
 class StackStore:
     """SeaweedFS as a stack runs it: a LocalProcesses of the plugin."""
 
@@ -112,3 +150,18 @@ def dead_store() -> dict[str, str]:
     listening = {connection.laddr.port for connection in psutil.net_connections("tcp")}
     port = next(port for port in range(19_000, 20_000) if port not in listening)
     return {"endpoint": f"http://127.0.0.1:{port}", "region": "us-east-1", "access_key": KEYS[0], "secret_key": KEYS[1]}
+
+
+@pytest.fixture
+def devices_of() -> Iterator[Callable[[dict[str, Any]], Devices]]:
+    """Devices for the inputs of a Rollout."""
+    made = []
+
+    def make(inputs: dict[str, Any]) -> Devices:
+        store = Store(StoreAddress.from_inputs(inputs["store"]), inputs["bucket"])
+        made.append(Devices(store, inputs["prefix"], signing.public_key(inputs["private_key"])))
+        return made[-1]
+
+    yield make
+    for devices in made:
+        devices.stop()

@@ -1,8 +1,7 @@
 """Rollout against a real store, with devices that only write reports."""
 
-import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +10,6 @@ import pytest
 from isthmus.release import fleet, signing
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
-
-
-class Devices:
-    """Answer every target as they are told: `serving`, `refused`, or not at all."""
-
-    def __init__(self, store: Store, prefix: str, public_key: str) -> None:
-        self.answers: dict[str, str] = {}
-        self._store, self._prefix, self._public_key = store, prefix, public_key
-        self._one_at_a_time = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            target = fleet.read_target(self._store, self._prefix, self._public_key)
-            with self._one_at_a_time:
-                for device, answer in list(self.answers.items()) if target else ():
-                    self._report(device, answer, target)
-
-    def change(self, device: str, answer: str, target: fleet.Target) -> None:
-        """From now on the device answers so, and has done it once: no earlier answer comes after it."""
-        with self._one_at_a_time:
-            self.answers[device] = answer
-            self._report(device, answer, target)
-
-    def _report(self, device: str, answer: str, target: fleet.Target) -> None:
-        serving = target.digest if answer == "serving" else ""
-        reason = "wrong digest" if answer == "refused" else ""
-        report = fleet.Report(device, target.fleet, target.digest, target.attempt, answer, reason, serving)  # type: ignore[arg-type]
-        fleet.write_report(self._store, self._prefix, report)
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(10)
 
 
 @pytest.fixture
@@ -64,15 +28,12 @@ def inputs(plugin: Any, store: dict[str, str], make_release: Callable[..., Relea
 
 
 @pytest.fixture
-def devices(inputs: dict[str, Any]) -> Iterator[Devices]:
-    store = Store(StoreAddress.from_inputs(inputs["store"]), inputs["bucket"])
-    found = Devices(store, inputs["prefix"], signing.public_key(inputs["private_key"]))
-    yield found
-    found.stop()
+def devices(inputs: dict[str, Any], devices_of: Callable[[dict[str, Any]], Any]) -> Any:
+    return devices_of(inputs)
 
 
 def test_it_waits_until_every_device_confirms(
-    plugin: Any, inputs: dict[str, Any], devices: Devices, in_background: Any, eventually: Any
+    plugin: Any, inputs: dict[str, Any], devices: Any, in_background: Any, eventually: Any
 ) -> None:
     assert plugin.preview("Rollout", inputs)["confirmed"] == ["a", "b"]
     devices.answers["a"] = "serving"
@@ -86,7 +47,7 @@ def test_it_waits_until_every_device_confirms(
 
 
 def test_it_fails_with_the_reason_of_each_device_and_tries_again_under_a_new_number(
-    plugin: Any, inputs: dict[str, Any], devices: Devices
+    plugin: Any, inputs: dict[str, Any], devices: Any
 ) -> None:
     devices.answers.update(a="serving", b="refused")
     with pytest.raises(Exception, match="b refused: wrong digest") as caught:
@@ -103,7 +64,7 @@ def test_it_fails_with_the_reason_of_each_device_and_tries_again_under_a_new_num
     assert plugin.update(half_made, inputs).outputs["attempt"] == 2
 
 
-def test_a_device_that_lost_the_release_is_drift(plugin: Any, inputs: dict[str, Any], devices: Devices) -> None:
+def test_a_device_that_lost_the_release_is_drift(plugin: Any, inputs: dict[str, Any], devices: Any) -> None:
     devices.answers.update(a="serving", b="serving")
     rollout = plugin.create("Rollout", inputs)
     devices.change("b", "starting", fleet.Target("cameras", 1, inputs["digest"], "digits"))
@@ -113,7 +74,7 @@ def test_a_device_that_lost_the_release_is_drift(plugin: Any, inputs: dict[str, 
 
 
 def test_a_target_that_was_taken_away_is_gone_and_a_dead_store_is_too(
-    plugin: Any, inputs: dict[str, Any], devices: Devices, dead_store: dict[str, str]
+    plugin: Any, inputs: dict[str, Any], devices: Any, dead_store: dict[str, str]
 ) -> None:
     devices.answers.update(a="serving", b="serving")
     rollout = plugin.create("Rollout", inputs)

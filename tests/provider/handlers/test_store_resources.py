@@ -75,13 +75,13 @@ def test_a_store_elsewhere_that_does_not_answer_is_an_error(plugin: Any, dead_st
 
 def test_a_bundle_is_uploaded_found_and_removed(plugin: Any, inputs: dict[str, Any], store: dict[str, str], bucket: str) -> None:
     plugin.preview("SignedBundle", inputs)
-    assert opened(store, bucket).list("") == []
+    assert opened(store, bucket).list("cameras/") == []
     bundle = plugin.create("SignedBundle", inputs, secrets=SECRETS)
     assert ("private_key",) in bundle.secrets
-    assert len(opened(store, bucket).list("cameras/bundles/")) == 3
+    assert len(opened(store, bucket).list("cameras/bundles/")) == 4
     assert plugin.read(bundle) is not None
     plugin.delete(bundle)
-    assert opened(store, bucket).list("") == []
+    assert opened(store, bucket).list("cameras/") == []
     plugin.delete(bundle)
 
 

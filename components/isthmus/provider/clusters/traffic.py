@@ -6,6 +6,7 @@ know nothing else. Each change has a generation, larger than any before it, that
 write is bound to the version that was read.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ from isthmus.errors import IsthmusError, PlatformError
 from isthmus.provider.clusters.client import Cluster, ConflictError, Object
 
 ANNOTATION: Final = "isthmus.dev/traffic"
+# Which making of the GatewayTraffic wrote it, and which of the CanaryGate decided it.
+MAKING_ANNOTATION: Final = "isthmus.dev/making"
+GATE_ANNOTATION: Final = "isthmus.dev/gate-making"
 FILE: Final = "rds.json"
 _TRIES: Final = 20
 
@@ -169,6 +173,23 @@ class TrafficMap:
             except ConflictError:
                 continue
             return written
+        raise PlatformError(f"ConfigMap {self.namespace}/{self.name} is changed by others all the time")
+
+    def annotation(self, name: str) -> str:
+        """An annotation; empty where there is none, or no ConfigMap."""
+        found = self.cluster.config_map(self.namespace, self.name) or {"metadata": {}}
+        return str((found["metadata"].get("annotations") or {}).get(name, ""))
+
+    def annotate(self, name: str, value: str) -> None:
+        """Sets an annotation, and leaves everything else as it is."""
+        for _ in range(_TRIES):
+            found = self.cluster.config_map(self.namespace, self.name)
+            if found is None or (found["metadata"].get("annotations") or {}).get(name) == value:
+                return
+            annotations = {**(found["metadata"].get("annotations") or {}), name: value}
+            with contextlib.suppress(ConflictError):
+                self.cluster.replace_config_map(self.namespace, {**found, "metadata": {**found["metadata"], "annotations": annotations}})
+                return
         raise PlatformError(f"ConfigMap {self.namespace}/{self.name} is changed by others all the time")
 
     def delete(self) -> None:

@@ -1,12 +1,15 @@
 """Bucket: an S3 bucket of a store that the stack owns."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from isthmus.errors import Problem
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
 from isthmus.plugin.schema import ResourceSpec
 from isthmus.plugin.values import Properties
-from isthmus.provider.handlers.stores import BUCKET, STORE, address_problems, gone_with_its_store, open_store
+from isthmus.provider.handlers.stores import BUCKET, STORE, address_problems, gone_with_its_store, mark, marked, open_store
+
+_MAKING_KEY: Final = ".isthmus/making"
 
 
 class BucketHandler(HandlerBase):
@@ -37,6 +40,12 @@ class BucketHandler(HandlerBase):
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
         open_store(inputs).ensure_bucket()
         return {}
+
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        mark(inputs, _MAKING_KEY, context)
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        return marked(state, _MAKING_KEY)
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         with gone_with_its_store(state):

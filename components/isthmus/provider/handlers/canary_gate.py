@@ -14,7 +14,7 @@ from isthmus.plugin.values import UNKNOWN, Properties
 from isthmus.provider.clusters.gate import Gate, Plan, Result
 from isthmus.provider.clusters.gateways import Gateways
 from isthmus.provider.clusters.probes import Door
-from isthmus.provider.clusters.traffic import Traffic, TrafficMap
+from isthmus.provider.clusters.traffic import GATE_ANNOTATION, Traffic, TrafficMap
 from isthmus.provider.handlers.clusters import PLACE, cluster_changes, place_problems, promoted_problems, refused_canary, traffic_map
 
 _DEFAULT_INTERVAL_SECONDS: Final = 2.0
@@ -133,6 +133,12 @@ class CanaryGateHandler(HandlerBase):
         about = traffic.verdict if traffic.digest == inputs["canary_digest"] else ""
         requests = state.get("requests") or {}
         return Found(dict(inputs), {**_outputs(Result(traffic, requests)), "verdict": about})
+
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        traffic_map(inputs, context).annotate(GATE_ANNOTATION, context.making)
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        return traffic_map(state, context).annotation(GATE_ANNOTATION)
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         found = traffic_map(state, context)

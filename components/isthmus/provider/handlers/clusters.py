@@ -32,7 +32,9 @@ def cluster_changes(old: Values, new: Values) -> Sequence[Change]:
     """Another API server is another cluster: what is in the old one has to be made anew. Other credentials for it are not."""
     if not is_known([old.get("kubeconfig"), new.get("kubeconfig"), new.get("context")]):
         return ()
-    servers = _access(old).server(), _access(new).server()
+    from isthmus.release.store import normal_endpoint
+
+    servers = [normal_endpoint(_access(values).server()) for values in (old, new)]
     return [Change(("kubeconfig",), "update", replaces=True)] if all(servers) and servers[0] != servers[1] else ()
 
 

@@ -16,6 +16,7 @@ from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.docker.properties import FOLDER, HOST, ROOT, directory_of, host_problems, place_problems, removal_script
 
 _ROOT: Final = "/isthmus-root"
+_MAKING_NAME: Final = ".making"
 _TIMEOUT_SECONDS: Final = 120
 
 
@@ -63,7 +64,7 @@ class DockerFilesHandler(HandlerBase):
 
         names = sorted(inputs["files"])
         contents = {str(index): str(inputs["files"][name]).encode() for index, name in enumerate(names)}
-        script = _write_script(inputs["folder"], names, int(inputs["group"]))
+        script = _write_script(inputs["folder"], names, int(inputs["group"]), context.making)
         job = Job(inputs["image"], script, contents, {inputs["root"]: _ROOT})
         with connect(inputs["host"]) as client:
             ended = run(client, job, context, timeout_seconds=_TIMEOUT_SECONDS, message="writing files")
@@ -92,14 +93,17 @@ class DockerFilesHandler(HandlerBase):
         from isthmus.provider.docker.client import connect
         from isthmus.provider.docker.jobs import Job, run
 
-        job = Job(state["image"], f"cd {_ROOT}\n{removal_script(state['folder'])}", {}, {state["root"]: _ROOT})
+        # Only what this making wrote last: one that is replaced in place has been written anew by then.
+        file = shlex.quote(f"{state['folder']}/{_MAKING_NAME}")
+        guard = f'made=$(cat {file} 2>/dev/null) || made=\n[ -z "$made" ] || [ "$made" = {shlex.quote(context.making)} ] || exit 0'
+        job = Job(state["image"], f"cd {_ROOT}\n{guard}\n{removal_script(state['folder'])}", {}, {state["root"]: _ROOT})
         with connect(state["host"]) as client:
             ended = run(client, job, context, timeout_seconds=_TIMEOUT_SECONDS, message="removing files")
         if ended.status:
             raise PlatformError(f"host {state['host']['name']}: cannot remove {directory_of(state)}: {ended.message}")
 
 
-def _write_script(folder: str, names: Sequence[str], group: int) -> str:
+def _write_script(folder: str, names: Sequence[str], group: int, making: str) -> str:
     """Every file is complete under another name before it is moved into place; in the order of their names."""
     target = shlex.quote(f"{_ROOT}/{folder}")
     lines = ["set -eu", f"mkdir -p {target}", f"cd {target}", "chmod 0755 .", "umask 027"]
@@ -109,6 +113,7 @@ def _write_script(folder: str, names: Sequence[str], group: int) -> str:
             lines.append(f"mkdir -p {shlex.quote(above)} && chown 0:{group} {shlex.quote(above)}")
         write = f"cp {source} {new} && chown 0:{group} {new} && chmod 0440 {new} && mv {new} {path}"
         lines.append(f"cmp -s {source} {path} || {{ {write}; }}")
+    lines.append(f"printf %s {shlex.quote(making)} >{_MAKING_NAME}")
     return "\n".join(lines) + "\n"
 
 

@@ -12,7 +12,7 @@ from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.clusters.client import ConflictError
 from isthmus.provider.clusters.gateways import Gateways
-from isthmus.provider.clusters.traffic import Track, Traffic, config_map_name
+from isthmus.provider.clusters.traffic import MAKING_ANNOTATION, Track, Traffic, config_map_name
 from isthmus.provider.handlers.clusters import PLACE, cluster_changes, place_problems, promoted_problems, traffic_map
 
 
@@ -100,6 +100,12 @@ class GatewayTrafficHandler(HandlerBase):
         tracks = {name: _plain(track) for name, track in traffic.tracks.items() if not track.leaving}
         content = {"model_name": traffic.model_name, "tracks": tracks, "options": dict(traffic.options)}
         return Found({**place, **content}, {"config_map": found.name, "intact": found.is_intact(traffic)})
+
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        traffic_map(inputs, context).annotate(MAKING_ANNOTATION, context.making)
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        return traffic_map(state, context).annotation(MAKING_ANNOTATION)
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         traffic_map(state, context).delete()

@@ -27,7 +27,7 @@ class LocalProcessesHandler(HandlerBase):
         name="LocalProcesses",
         description="Replicas of one program under a LocalSupervisor, started one after the other, each ready before the next.",
         inputs={
-            "supervisor": Property("string", "the folder of the LocalSupervisor", replaces=True),
+            "supervisor": Property("string", "the folder of the LocalSupervisor", replaces=True, spelling=os.path.normpath),
             "program": Property("string", "the program's name, unique under the supervisor", replaces=True),
             "command": Property("array", "the argument list", items=Property("string", "one argument")),
             "ports": Property(
@@ -129,6 +129,15 @@ class LocalProcessesHandler(HandlerBase):
         if not inputs and saved is not None:  # an import: what was asked for is beside the processes
             inputs = saved.inputs
         return Found({**inputs, "replicas": len(running)}, _outputs(program))
+
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        supervisor, _, name = id.rpartition(":")
+        _program(supervisor, name).mark(context.making)
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        supervisor, _, name = id.rpartition(":")
+        saved = _program(supervisor, name).saved()
+        return saved.making if saved else ""
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         supervisor, _, name = id.rpartition(":")

@@ -1,15 +1,19 @@
 """LocalSupervisor: a supervisord in a folder of its own."""
 
+import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from isthmus.errors import PlatformError, Problem
-from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
+from isthmus.errors import IsthmusError, PlatformError, Problem
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values
+from isthmus.plugin.replies import stack_of
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties
-from isthmus.provider.local.layout import Layout, unsupported_characters
+from isthmus.provider.local.layout import Layout, unsupported_characters, write_private
+from isthmus.provider.local.program import Program
 from isthmus.provider.local.supervisord import Supervisord
 
 
@@ -17,7 +21,9 @@ class LocalSupervisorHandler(HandlerBase):
     spec = ResourceSpec(
         name="LocalSupervisor",
         description="A supervisord of the stack's own on this machine. Deleting it ends every process under it and removes its folder.",
-        inputs={"directory": Property("string", "the folder (absolute) that holds everything of it", replaces=True)},
+        inputs={
+            "directory": Property("string", "the folder (absolute) that holds everything of it", replaces=True, spelling=os.path.normpath)
+        },
         outputs={"pid": Property("integer", "the process id of the supervisord")},
     )
 
@@ -34,6 +40,9 @@ class LocalSupervisorHandler(HandlerBase):
         if not found and not _is_usable(Layout(Path(directory))):
             what = f"{directory} holds something else already"
             found.append(Problem("directory", what, "a folder that is new or empty", "remove what is there, or choose another folder"))
+        if not found and (owner := _other_stack(Layout(Path(directory)), context)):
+            what = f"{directory} holds the supervisor of another stack, {owner}"
+            found.append(Problem("directory", what, "a folder of this stack's own", "choose another folder, or destroy that stack first"))
         return found
 
     def preview(self, inputs: Values, state: Values | None) -> Properties:
@@ -43,8 +52,19 @@ class LocalSupervisorHandler(HandlerBase):
         layout = Layout(Path(inputs["directory"]))
         if not _is_usable(layout):
             raise PlatformError(f"{layout.directory} holds something else already")
+        if owner := _other_stack(layout, context):
+            raise PlatformError(f"{layout.directory} holds the supervisor of another stack, {owner}; choose another folder")
         layout.make()
-        return Created(inputs["directory"], {"pid": Supervisord(layout).ensure_running(context)})
+        supervisord = Supervisord(layout)
+        outputs = {"pid": supervisord.ensure_running(context)}
+        if not supervisord.is_new(outputs["pid"]):  # replaced in place
+            supervisord.shut_down(context)
+            outputs = {"pid": supervisord.ensure_running(context)}
+            try:
+                _bring_back(supervisord, context)
+            except IsthmusError as error:
+                raise PartlyMadeError([str(error)], outputs, inputs["directory"]) from error
+        return Created(inputs["directory"], outputs)
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
         layout = Layout(Path(id))
@@ -54,6 +74,13 @@ class LocalSupervisorHandler(HandlerBase):
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
         return {"pid": Supervisord(Layout(Path(id))).ensure_running(context)}
 
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        content = json.dumps({"stack": stack_of(context.urn), "making": context.making})
+        write_private(Layout(Path(id)).owner, content)
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        return _owner(Layout(Path(id))).get("making", "")
+
     def delete(self, id: str, state: Values, context: Context) -> None:
         layout = Layout(Path(id))
         Supervisord(layout).shut_down(context)
@@ -62,6 +89,29 @@ class LocalSupervisorHandler(HandlerBase):
                 shutil.rmtree(layout.directory)
             except OSError as error:
                 raise PlatformError(f"cannot remove {error.filename or layout.directory}: {error.strerror}") from error
+
+
+def _owner(layout: Layout) -> Mapping[str, str]:
+    """What `mark` wrote; empty where there is no supervisor of ours, or one of before there were marks."""
+    try:
+        found = json.loads(layout.owner.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _bring_back(supervisord: Supervisord, context: Context) -> None:
+    """Waits until every program that ran under the supervisor before runs again: their resources need not be asked."""
+    for path in sorted((supervisord.layout.directory / "programs").glob("*.json")):
+        program = Program(supervisord, path.stem)
+        if saved := program.saved():
+            program.reconcile(saved.inputs, saved.owner, replace(context, urn=saved.owner, making=saved.making))
+
+
+def _other_stack(layout: Layout, context: Context) -> str:
+    """The stack whose supervisor lies there, where it is another one."""
+    owner = _owner(layout).get("stack", "")
+    return "" if owner == stack_of(context.urn) else owner
 
 
 def _is_usable(layout: Layout) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # The release's manifest lies beside the versions: it says what has to be there, with or without the cache. Model servers
 # look at folders named by a number, and at nothing else.
 _MANIFEST_NAME: Final = ".release.json"
+# Which making of the resource laid it out.
+_MAKING_NAME: Final = ".making"
 # What `read` gives as the digest of a folder whose files are not what its manifest says. No release has it, so `up` mends it.
 DAMAGED: Final = "damaged"
 
@@ -32,7 +34,7 @@ class ModelFolderHandler(HandlerBase):
         inputs={
             "digest": Property("string", "the release's digest"),
             "cache_directory": Property("string", "where this machine keeps releases", compared=False),
-            "directory": Property("string", "the folder (absolute)", replaces=True),
+            "directory": Property("string", "the folder (absolute)", replaces=True, spelling=os.path.normpath),
         },
         outputs={"version": Property("integer", "the version's number, the name of the folder inside")},
     )
@@ -72,6 +74,15 @@ class ModelFolderHandler(HandlerBase):
         digest = manifest.digest if all(_is_sound(Path(id), file) for file in _files(manifest)) else DAMAGED
         return Found({**inputs, "directory": id, "digest": digest}, {"version": manifest.version})
 
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        write_private(Path(id) / _MAKING_NAME, context.making)
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        try:
+            return (Path(id) / _MAKING_NAME).read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
     def delete(self, id: str, state: Values, context: Context) -> None:
         directory = Path(id)
         manifest = _manifest(directory)
@@ -80,7 +91,8 @@ class ModelFolderHandler(HandlerBase):
             versions.add(str(manifest.version))
         for version in versions:
             shutil.rmtree(directory / version, ignore_errors=True)
-        (directory / _MANIFEST_NAME).unlink(missing_ok=True)
+        for name in (_MANIFEST_NAME, _MAKING_NAME):
+            (directory / name).unlink(missing_ok=True)
         # What others put there is theirs.
         if directory.is_dir() and not any(directory.iterdir()):
             directory.rmdir()

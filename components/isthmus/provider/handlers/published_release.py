@@ -12,6 +12,8 @@ from isthmus.provider.handlers.stores import (
     PREFIX,
     STORE,
     gone_with_its_store,
+    mark,
+    marked,
     open_store,
 )
 
@@ -63,6 +65,16 @@ class PublishedReleaseHandler(HandlerBase):
             if published.is_sound(open_store(inputs), inputs["prefix"], inputs["digest"]):
                 return Found(dict(inputs), {})
         return None
+
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        from isthmus.release import published
+
+        mark(inputs, published.making_key(inputs["prefix"], inputs["digest"]), context)
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        from isthmus.release import published
+
+        return marked(state, published.making_key(state["prefix"], state["digest"]))
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         from isthmus.release import published

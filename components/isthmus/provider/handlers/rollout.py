@@ -17,6 +17,8 @@ from isthmus.provider.handlers.stores import (
     STORE,
     address_problems,
     gone_with_its_store,
+    mark,
+    marked,
     open_store,
     prefix_problems,
 )
@@ -139,6 +141,16 @@ class RolloutHandler(HandlerBase):
         reports = fleet.read_reports(store, inputs["prefix"], inputs["devices"])
         confirmed = [device for device in inputs["devices"] if device in reports and reports[device].confirms(target)]
         return Found({**inputs, "digest": target.digest}, {"attempt": target.attempt, "confirmed": confirmed})
+
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        from isthmus.release import fleet
+
+        mark(inputs, fleet.making_key(inputs["prefix"]), context)
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        from isthmus.release import fleet
+
+        return marked(state, fleet.making_key(state["prefix"]))
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         from isthmus.release import fleet

@@ -14,6 +14,8 @@ from isthmus.provider.handlers.stores import (
     PREFIX,
     STORE,
     gone_with_its_store,
+    mark,
+    marked,
     open_store,
 )
 
@@ -67,6 +69,16 @@ class SignedBundleHandler(HandlerBase):
             # A damaged bundle counts as none: `up` uploads it again.
             return Found(dict(inputs), {}) if _is_sound(inputs) else None
         return None
+
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        from isthmus.release import bundle
+
+        mark(inputs, bundle.making_key(inputs["prefix"], inputs["digest"]), context)
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        from isthmus.release import bundle
+
+        return marked(state, bundle.making_key(state["prefix"], state["digest"]))
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         from isthmus.release import bundle

@@ -6,18 +6,28 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from isthmus.errors import Problem, StoreError
+from isthmus.errors import IntegrityError, Problem, StoreError
+from isthmus.plugin.handler import Context
 from isthmus.plugin.schema import Property
 from isthmus.plugin.values import UNKNOWN, is_known
 
 if TYPE_CHECKING:
     from isthmus.release.store import Store, StoreAddress
 
+_MAX_MARK_BYTES: Final = 1 << 10
+
+
+def _endpoint(url: Any) -> Any:
+    from isthmus.release.store import normal_endpoint
+
+    return normal_endpoint(url) if isinstance(url, str) else url
+
+
 STORE: Final = Property(
     "object",
     "the store: endpoint (URL), region, access_key, secret_key",
     fields={
-        "endpoint": Property("string", "the store's URL", replaces=True),
+        "endpoint": Property("string", "the store's URL", replaces=True, spelling=_endpoint),
         "region": Property("string", "the store's region", required=False),
         "access_key": Property("string", "the access key"),
         "secret_key": Property("string", "the secret key"),
@@ -40,6 +50,20 @@ def _open(address: "StoreAddress", bucket: str) -> "Store":
     from isthmus.release.store import Store
 
     return Store(address, bucket)
+
+
+def mark(values: Mapping[str, Any], key: str, context: Context) -> None:
+    """Leaves the making of a resource in an object of the bucket."""
+    open_store(values).put(key, context.making.encode())
+
+
+def marked(values: Mapping[str, Any], key: str) -> str:
+    """The making in an object of the bucket; empty where there is none."""
+    from isthmus.release.store import MissingObjectError
+
+    with gone_with_its_store(values), contextlib.suppress(MissingObjectError, IntegrityError):
+        return open_store(values).get(key, max_bytes=_MAX_MARK_BYTES).decode(errors="replace")
+    return ""
 
 
 def prefix_problems(inputs: Mapping[str, Any]) -> list[Problem]:

@@ -6,6 +6,7 @@ launch/NAME.json        what it becomes when it is started (see launch.py); may 
 programs/PROGRAM.json   what the resource asked for, and the ports that each replica got; may hold secrets
 replicas/PROGRAM/INDEX  a replica's own folder, `${directory}`
 logs/NAME.log           its output, rotated
+owner.json              which stack made it, and in which making
 """
 
 import hashlib
@@ -79,6 +80,10 @@ class Layout:
                     raise PlatformError(f"{self.socket.parent} belongs to another user, and {self.directory} is too long for a socket")
         except OSError as error:
             raise PlatformError(f"cannot make {error.filename or self.directory}: {error.strerror}") from error
+
+    @property
+    def owner(self) -> Path:
+        return self.directory / "owner.json"
 
     @property
     def is_ours(self) -> bool:

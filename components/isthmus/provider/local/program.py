@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,13 +34,15 @@ _LOG_TAIL_BYTES: Final = 4000
 class Saved:
     """What was last asked for and made.
 
-    owner: URN of the resource. replicas: by index. pending: those that were not yet seen to run as described.
+    owner: URN of the resource. making: the mark of that one (see `schema.MAKING`). replicas: by index.
+    pending: those that were not yet seen to run as described.
     """
 
     owner: str
     inputs: Mapping[str, Any]
     replicas: Mapping[int, Replica]
     pending: frozenset[int] = frozenset()
+    making: str = ""
 
 
 class Program:
@@ -55,7 +57,7 @@ class Program:
         try:
             raw = json.loads(self._layout.program(self.name).read_text(encoding="utf-8"))
             replicas = {int(index): replica_from(replica) for index, replica in raw["replicas"].items()}
-            return Saved(raw["owner"], raw["inputs"], replicas, frozenset(raw["pending"]))
+            return Saved(raw["owner"], raw["inputs"], replicas, frozenset(raw["pending"]), raw.get("making", ""))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -64,8 +66,13 @@ class Program:
 
     def _save(self, saved: Saved) -> None:
         replicas = {index: asdict(replica) for index, replica in saved.replicas.items()}
-        content = {"owner": saved.owner, "inputs": saved.inputs, "replicas": replicas, "pending": sorted(saved.pending)}
+        content = {**vars(saved), "replicas": replicas, "pending": sorted(saved.pending)}
         write_private(self._layout.program(self.name), json.dumps(content))
+
+    def mark(self, making: str) -> None:
+        saved = self.saved()
+        if saved is not None and saved.making != making:
+            self._save(replace(saved, making=making))
 
     def running(self) -> list[Replica]:
         """The replicas whose processes run now. Empty where the supervisor does not."""
@@ -91,14 +98,18 @@ class Program:
         """Makes the program what the inputs say: one replica after the other, each ready before the next is touched.
 
         inputs: of LocalProcesses, with defaults, fully known. owner: URN of the resource. A replica that runs and is as
-        it should be is not touched. Raises PlatformError; what was done until then stays.
+        it should be is not touched, unless the resource is made anew. Raises PlatformError; what was done until then stays.
         """
         self._supervisord.ensure_running(context)
         saved = self.saved()
-        if saved is not None and saved.owner != owner and self.running():
+        making = saved.making if saved else ""
+        # A resource may have got another URN, by an alias, and is known by its making then.
+        if saved is not None and saved.owner != owner and (not making or making != context.making) and self.running():
             raise PlatformError(f"{self.name} is run already by {saved.owner}; give this one another name")
         replicas = dict(saved.replicas) if saved else {}
         pending = saved.pending if saved else frozenset()
+        if making and making != context.making:
+            pending |= {index for index, replica in replicas.items() if not self._supervisord.started_it(replica.name)}
         count = inputs["replicas"]
         for index in range(count):
             previous = replicas.get(index)
@@ -109,7 +120,7 @@ class Program:
             replicas[index] = replica
             pending |= {index} if fresh else set()
             # Saved before anything is started: what is not known cannot be cleaned up.
-            self._save(Saved(owner, inputs, replicas, pending))
+            self._save(Saved(owner, inputs, replicas, pending, making))
             title = f"{self.name} {index + 1}/{count}"
             if fresh:
                 context.progress(f"{title}: starting")
@@ -117,10 +128,10 @@ class Program:
             self._write(replica, previous, fresh=fresh)
             self._start(replica, inputs["ready"], title, context, fresh=fresh)
             pending -= {index}
-            self._save(Saved(owner, inputs, replicas, pending))
+            self._save(Saved(owner, inputs, replicas, pending, making))
         for index in sorted(index for index in replicas if index >= count):
             self._remove(replicas.pop(index), context)
-            self._save(Saved(owner, inputs, replicas, pending))
+            self._save(Saved(owner, inputs, replicas, pending, making))
 
     def _render(self, inputs: Mapping[str, Any], index: int, previous: Replica | None) -> Replica:
         before = previous.ports if previous else {}
@@ -241,13 +252,13 @@ class Program:
     def remove(self, owner: str, context: Context) -> None:
         """Ends all replicas and removes all that is theirs. A program that another resource has taken over is left alone."""
         saved = self.saved()
-        if saved is None or saved.owner != owner:
+        if saved is None or (saved.owner != owner and (not saved.making or saved.making != context.making)):
             return
         replicas = dict(saved.replicas)
         for index in sorted(saved.replicas, reverse=True):
             context.progress(f"stopping {replica_name(self.name, index)}")
             self._remove(replicas.pop(index), context)
-            self._save(Saved(owner, saved.inputs, replicas, saved.pending))
+            self._save(replace(saved, replicas=dict(replicas)))
         shutil.rmtree(self._layout.replica(self.name, 0).parent, ignore_errors=True)
         self._layout.program(self.name).unlink(missing_ok=True)
 

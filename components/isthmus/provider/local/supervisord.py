@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import xmlrpc.client
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ STOP_GRACE_SECONDS: Final = 10
 _STOP_TIMEOUT_SECONDS: Final = STOP_GRACE_SECONDS + 5
 _SHUTDOWN_TIMEOUT_SECONDS: Final = STOP_GRACE_SECONDS + 20
 _LOG_BYTES: Final = 5 << 20
+
+_PLUGIN_STARTED: Final = time.time()
 
 RUNNING_STATES: Final = frozenset({"STARTING", "RUNNING"})
 # supervisord's fault codes that say that the wanted state is there already.
@@ -100,6 +103,10 @@ class Supervisord:
             return int(self._ask("getPID"))
         except UnreachableSupervisorError:
             return None
+
+    def is_new(self, pid: int) -> bool:
+        """Whether it was started since this plugin was, by which it is part of the same update."""
+        return orphans.started_at(pid) >= orphans.started_at(os.getpid())
 
     def ensure_running(self, context: Context) -> int:
         """Starts it where it does not run, with every program that is configured, and returns its process id.
@@ -208,6 +215,11 @@ class Supervisord:
         """Whether the replica's process runs (or is just starting). Raises UnreachableSupervisorError."""
         info = self.info(name)
         return info is not None and info["statename"] in RUNNING_STATES
+
+    def started_it(self, name: str) -> bool:
+        """Whether the replica's process was started since this plugin was, by which it is part of the same update."""
+        info = self.info(name)
+        return info is not None and bool(info["start"] >= int(_PLUGIN_STARTED))  # whole seconds
 
     def start(self, name: str) -> None:
         with _suppress_fault(_ALREADY_STARTED):

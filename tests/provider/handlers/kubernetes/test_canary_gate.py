@@ -65,6 +65,15 @@ def test_a_good_canary_is_promoted_without_a_lost_request_and_never_judged_twice
     plugin.delete(gate)
 
 
+def test_one_that_is_replaced_in_place_survives_the_old_one(plugin: Any, serving: Any) -> None:
+    old, new = (plugin.create("CanaryGate", serving.gate_inputs()) for _ in range(2))
+    assert new.outputs["verdict"] == "promoted"
+    plugin.delete(old)
+    assert serving.shares() == ONLY_CANARY
+    plugin.delete(new)
+    assert serving.shares() == ONLY_STABLE
+
+
 def test_a_canary_that_answers_errors_is_sent_back_before_the_failure_is_reported(plugin: Any, serving: Any, failure: Any) -> None:
     serving.canary.error_every = 2
     error = failure(serving.gate_inputs())

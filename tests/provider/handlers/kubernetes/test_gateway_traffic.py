@@ -36,6 +36,19 @@ def test_a_new_split_sends_everything_to_the_stable_release(plugin: Any, stage: 
     assert not plugin.diff(again, inputs).diffs
 
 
+def test_one_that_is_replaced_in_place_survives_the_old_one_with_its_shares(plugin: Any, stage: Any) -> None:
+    inputs = stage.traffic_inputs()
+    old = plugin.create("GatewayTraffic", inputs)
+    set_split(stage, canary_percent=100, verdict="promoted", digest="sha256:" + "b" * 64)
+    new = plugin.create("GatewayTraffic", inputs)
+    new = plugin.update(new, inputs)
+    plugin.delete(old)
+    assert stage.annotation()["canary_percent"] == 100
+    assert plugin.read(new).outputs == new.outputs
+    plugin.delete(new)
+    assert plugin.read(new) is None
+
+
 def test_an_update_of_versions_keeps_the_shares_and_makes_a_new_generation(plugin: Any, stage: Any) -> None:
     traffic = plugin.create("GatewayTraffic", stage.traffic_inputs())
     set_split(stage, canary_percent=100, verdict="promoted", digest="sha256:" + "b" * 64)

@@ -1,0 +1,156 @@
+"""Every resource that is replaced in place survives the deletion of the one that it replaced.
+
+The engine makes the new resource first and deletes the old one afterwards, with the old one's state, wherever it is not told
+otherwise: by `pulumi up --replace`, by a program in any language, after an update that broke off in between.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from isthmus.plugin.schema import MAKING
+from isthmus.provider.registry import HANDLERS
+from isthmus.release import signing
+from isthmus.release.manifest import Release
+from isthmus.release.store import Store, StoreAddress
+
+TESTS = Path(__file__).parents[1]
+# Those that need a cluster or a Docker host are tested where there is one.
+ELSEWHERE = {
+    "DockerModelFolder": "docker/test_docker_model_folder.py",
+    "DockerServer": "docker/test_docker_server.py",
+    "DockerFiles": "docker/test_gateway.py",
+    "DockerGate": "docker/test_gateway.py",
+    "GatewayTraffic": "handlers/kubernetes/test_gateway_traffic.py",
+    "CanaryGate": "handlers/kubernetes/test_canary_gate.py",
+}
+PROGRAM = {"program": "p", "command": ["sleep", "60"], "ports": {}}
+
+
+@dataclass
+class World:
+    """What resources of each kind are made from. devices_of: starts the devices of a Rollout."""
+
+    plugin: Any
+    folder: Path
+    store: dict[str, str]
+    release: Release
+    cache_directory: Path
+    devices_of: Callable[[dict[str, Any]], Any]
+    bucket: str = field(default_factory=lambda: f"b-{uuid.uuid4().hex[:8]}")
+    key: str = field(default_factory=lambda: signing.generate_key().private_pem)
+
+    @property
+    def opened(self) -> Store:
+        return Store(StoreAddress.from_inputs(self.store), self.bucket)
+
+    @property
+    def place(self) -> dict[str, Any]:
+        return {"store": self.store, "bucket": self.bucket}
+
+    @property
+    def published(self) -> dict[str, Any]:
+        return {**self.place, "prefix": "p/", "digest": self.release.digest, "cache_directory": str(self.cache_directory)}
+
+    def processes(self) -> list[str]:
+        """Names of the programs that run under the supervisor here, its own left out."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environment = process.environ()
+                if environment.get("ISTHMUS_SUPERVISOR") == str(self.folder / "sv") and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(environment.get("ISTHMUS_REPLICA", "supervisord"))
+            except (psutil.Error, OSError):
+                continue
+        return sorted(found)
+
+
+def _supervisor(world: World) -> dict[str, Any]:
+    world.plugin.create("LocalSupervisor", {"directory": str(world.folder / "sv")}, name="other")
+    return {**PROGRAM, "supervisor": str(world.folder / "sv")}
+
+
+def _bucket(world: World) -> dict[str, Any]:
+    world.plugin.create("Bucket", world.place, name="other")
+    return world.published
+
+
+def _rollout(world: World) -> dict[str, Any]:
+    shared = {**_bucket(world), "private_key": world.key}
+    world.plugin.create("SignedBundle", shared)
+    del shared["cache_directory"]
+    inputs = {**shared, "fleet": "f", "devices": ["a"], "deadline_seconds": 20}
+    world.devices_of(inputs).answers["a"] = "serving"
+    return inputs
+
+
+def _in_bucket(*keys: str) -> Callable[[World], bool]:
+    return lambda world: all(any(key in found for found in world.opened.list("")) for key in keys)
+
+
+# Kind → its inputs, made with all that it needs; whether the thing is there.
+KINDS: dict[str, tuple[Callable[[World], dict[str, Any]], Callable[[World], bool]]] = {
+    "LocalSupervisor": (lambda world: {"directory": str(world.folder / "sv")}, lambda world: world.processes() == ["supervisord"]),
+    "LocalProcesses": (_supervisor, lambda world: world.processes() == ["p-0", "supervisord"]),
+    "ModelFolder": (
+        lambda world: {
+            "digest": world.release.digest,
+            "cache_directory": str(world.cache_directory),
+            "directory": str(world.folder / "m"),
+        },
+        lambda world: (world.folder / "m" / "1" / "saved_model.pb").exists(),
+    ),
+    "Bucket": (lambda world: world.place, lambda world: world.opened.check()),
+    "PublishedRelease": (_bucket, _in_bucket("manifest.json", "golden.json")),
+    "SignedBundle": (lambda world: {**_bucket(world), "private_key": world.key}, _in_bucket("manifest.dsse.json", "model.tflite")),
+    "Rollout": (_rollout, _in_bucket("target.dsse.json", "reports/a")),
+    "StoreCredentials": (lambda _: {}, lambda _: True),
+    "SigningKey": (lambda _: {}, lambda _: True),
+}
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, make_release: Callable[..., Release]) -> World:
+    names = ("plugin", "folder", "store", "cache_directory", "devices_of")
+    return World(release=make_release(), **{name: request.getfixturevalue(name) for name in names})
+
+
+def test_every_resource_is_tested() -> None:
+    assert {handler.spec.name for handler in HANDLERS.values()} == {*KINDS, *ELSEWHERE}
+    for file in set(ELSEWHERE.values()):
+        assert "_replaced_in_place_" in (TESTS / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_made_anew_survives_the_deletion_of_the_old_one(world: World, kind: str) -> None:
+    inputs_of, is_there = KINDS[kind]
+    inputs = inputs_of(world)
+    old = world.plugin.create(kind, inputs)
+    new = world.plugin.create(kind, inputs)
+    assert new.outputs[MAKING] != old.outputs[MAKING]
+    world.plugin.delete(old)
+    assert is_there(world)
+    found = world.plugin.read(new)
+    assert found.outputs[MAKING] == new.outputs[MAKING]
+    updated = world.plugin.update(found, inputs)
+    assert updated.outputs[MAKING] == new.outputs[MAKING]
+    world.plugin.delete(old)
+    assert is_there(world)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_deleted_first_is_made_anew_and_goes_with_its_own_state(world: World, kind: str) -> None:
+    inputs_of, is_there = KINDS[kind]
+    inputs = inputs_of(world)
+    world.plugin.delete(world.plugin.create(kind, inputs))
+    new = world.plugin.create(kind, inputs)
+    assert is_there(world)
+    world.plugin.delete(new)
+    if kind not in {"StoreCredentials", "SigningKey"}:
+        assert not is_there(world)
+        assert world.plugin.read(new) is None
