@@ -1,7 +1,9 @@
 """Stand-ins on free loopback ports: a small predict server that speaks just enough of the API, and a small API server of Kubernetes."""
 
 import json
+import socket
 import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -61,6 +63,29 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+class UnixServer(ThreadingHTTPServer):
+    """The same at a Unix socket."""
+
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        self.socket.bind(self.server_address)
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        return self.socket.accept()[0], ("", 0)
+
+
+@pytest.fixture
+def unix_server() -> Iterator[str]:
+    """The path of a small predict server's socket. It has upper and lower case in it."""
+    with tempfile.TemporaryDirectory(prefix="isthmus-Aa-") as directory:
+        path = str(Path(directory) / "a.rest")
+        with UnixServer(path, Handler) as httpd:
+            threading.Thread(target=httpd.serve_forever, daemon=True).start()
+            yield path
+            httpd.shutdown()
 
 
 @pytest.fixture

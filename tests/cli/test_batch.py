@@ -308,13 +308,13 @@ def test_real_servers_of_unequal_speed_of_which_one_is_killed_answer_every_row_o
 def test_a_stacks_servers_are_found_by_service_and_by_model(tmp_path):
     outputs = {"endpoint": "http://g:1", "model_name": "m", "digest": "sha256:ab", "plan": {"service_rate_per_second": 50.0}}
     outputs["place"] = {"platform": "local", "programs": ["a-gateway", "a-server"]}
-    made = {"LocalProcesses": {"a-server": {"endpoints": [{"rest": 1.0}, {"rest": 2.0}]}}}
+    made = {"LocalProcesses": {"a-server": {"socket_paths": [{"rest": "/run/1"}, {"rest": "/run/2"}]}}}
     state = StackState("dev", {"services": {"a": outputs}}, made)
     for name in ("a", "m"):
         found = batching.of_stack(state, name, Client())
         assert [(it.name, it.way.url) for it in found.servers] == [
-            ("a-server-0", "http://127.0.0.1:1"),
-            ("a-server-1", "http://127.0.0.1:2"),
+            ("a-server-0", "http+unix://%2Frun%2F1"),
+            ("a-server-1", "http+unix://%2Frun%2F2"),
         ]
         assert (found.model, found.release, found.rate_per_second) == ("m", "sha256:ab", 50.0)
         assert batching.declared_rates(found) == {"a-server-0": 50, "a-server-1": 50}

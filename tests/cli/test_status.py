@@ -139,11 +139,10 @@ def test_a_platform_of_a_later_version_is_refused_by_name():
     assert "platform 'moon', which this version does not know" in blocks_of(state)[0].problem
 
 
-def test_a_local_gateway_and_its_servers_are_asked_by_themselves(server):
-    port = int(server.rpartition(":")[2])
+def test_a_local_gateway_and_its_servers_are_asked_by_themselves(server, unix_server):
     place = {"platform": "local", "programs": ["a-gateway", "a-server"]}
     outputs = {"endpoint": server, "model_name": "m", "digest": "sha256:" + "ab" * 32, "place": place}
-    made = {"LocalProcesses": {"a-server": {"endpoints": [{"rest": port}, {"rest": 1}]}}}
+    made = {"LocalProcesses": {"a-server": {"socket_paths": [{"rest": unix_server}, {"rest": "/nobody/there"}]}}}
     (block,) = blocks_of(StackState("s", {"services": {"a": outputs}}, made))
     assert [(part.kind, part.name) for part in block.parts] == [
         ("gateway", "a-gateway"),

@@ -70,7 +70,10 @@ class Loop:
 
 @dataclass
 class Backend:
-    """A model server that answers everything with its name. What it is asked to predict is recorded."""
+    """A model server that answers everything with its name. What it is asked to predict is recorded.
+
+    directory: listens on Unix sockets in it as well.
+    """
 
     loop: Loop
     version: int
@@ -81,6 +84,7 @@ class Backend:
     delay_seconds: float = 0.0
     port: int = 0
     grpc_port: int = 0
+    directory: Path | None = None
     requests: list[web.BaseRequest] = field(default_factory=list)
     calls: list[dict[str, str]] = field(default_factory=list)
     health_checks: int = 0
@@ -91,6 +95,8 @@ class Backend:
             self._grpc = grpc.server(ThreadPoolExecutor(4))
             self._grpc.add_generic_rpc_handlers((_Calls(self),))
             self.grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
+            if self.directory:
+                self._grpc.add_insecure_port(f"unix:{self.directory / 'grpc'}")
             self._grpc.start()
         return self
 
@@ -98,6 +104,8 @@ class Backend:
         self._server = web.Server(self._answer, handler_cancellation=True)
         self._listening = await self.loop.loop.create_server(self._server, "127.0.0.1", self.port, reuse_address=True)
         self.port = self._listening.sockets[0].getsockname()[1]
+        if self.directory:
+            await self.loop.loop.create_unix_server(self._server, self.directory / "rest")
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if self.hung:
@@ -360,8 +368,8 @@ def loop() -> Iterator[Loop]:
 def backends(loop: Loop) -> Iterator[Callable[..., Backend]]:
     with ExitStack() as stack:
 
-        def make(name: str, version: int = 1) -> Backend:
-            backend = Backend(loop, version, name).start()
+        def make(name: str, version: int = 1, **more: Any) -> Backend:
+            backend = Backend(loop, version, name, **more).start()
             stack.callback(backend.close)
             return backend
 

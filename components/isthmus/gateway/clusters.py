@@ -1,8 +1,8 @@
 """The servers behind the gateway: one cluster for each track and protocol, `stable-rest`, `stable-grpc`, `canary-rest`, …"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from isthmus.gateway.spec import Gateway, GatewayOptions, Server, Track
+from isthmus.gateway.spec import Gateway, GatewayOptions, Server, Socket, Track
 from isthmus.gateway.wire import Json, address, extension, seconds, typed
 
 PROTOCOLS = ("rest", "grpc")
@@ -23,6 +23,12 @@ _POLICIES: dict[str, tuple[str, Json]] = {
     "round_robin": ("round_robin.v3.RoundRobin", _SLOW_START),
     "weighted": ("round_robin.v3.RoundRobin", _SLOW_START),
     "least_request": ("least_request.v3.LeastRequest", {"selection_method": "FULL_SCAN"}),
+}
+
+# gRPC servers answer too many HTTP/2 pings by closing; TCP's own probes cost them nothing. A Unix socket has none: its peer cannot
+# vanish without a word.
+_KEEPALIVE: Json = {
+    "upstream_connection_options": {"tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}}
 }
 
 CONNECT_TIMEOUT_SECONDS = 2
@@ -86,11 +92,14 @@ def _cluster(gateway: Gateway, track: Track, protocol: str) -> Json:
         "close_connections_on_host_health_failure": True,
         "outlier_detection": _outlier_detection(),
         "circuit_breakers": {"thresholds": [_limits(gateway.options)]},
-        # gRPC servers answer too many HTTP/2 pings by closing; TCP's own probes cost them nothing.
-        "upstream_connection_options": {"tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}},
+        **({} if _are_sockets(listed) else _KEEPALIVE),
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _protocol(protocol)},
         **(_names() if track.resolve else {"type": "STATIC"}),
     }
+
+
+def _are_sockets(servers: Sequence[Server]) -> bool:
+    return any(isinstance(server.rest_port, Socket) for server in servers)
 
 
 def _load_balancing_policy(balancing: str) -> Json:
@@ -105,7 +114,9 @@ def _endpoint(server: Server, protocol: str, *, weighted: bool) -> Json:
         "endpoint": {
             "address": address(server.host, port),
             # gRPC servers are asked at their REST port too: one definition of "healthy".
-            "health_check_config": {"port_value": server.rest_port},
+            "health_check_config": {"address": address(server.host, server.rest_port)}
+            if isinstance(server.rest_port, Socket)
+            else {"port_value": server.rest_port},
         }
     }
     return {**endpoint, "load_balancing_weight": server.weight} if weighted else endpoint

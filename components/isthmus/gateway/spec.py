@@ -16,20 +16,29 @@ PROPAGATION_SECONDS = 5
 # Shorter keys can be guessed, or are a mistake.
 MIN_KEY_LENGTH = 16
 
-# A port number, or a placeholder such as `${port.rest}` that is filled in before Envoy reads the file.
-Port = int | str
+
+@dataclass(frozen=True)
+class Socket:
+    """A Unix socket, in place of a port of some host. path: absolute, or a placeholder as for a port."""
+
+    path: str
+
+
+# A port number, or a placeholder such as `${port.rest}` that is filled in before Envoy reads the file; or a Unix socket.
+Port = int | str | Socket
 
 
 @dataclass(frozen=True)
 class Server:
     """A model server, or a DNS name with several behind it (`Track.resolve`).
 
-    weight: share of the requests relative to the others' (formula 3); 0: not listed. Behind a name, of each address.
+    host: not looked at where the ports are sockets. weight: share of the requests relative to the others' (formula 3); 0: not
+    listed. Behind a name, of each address.
     """
 
     host: str
-    rest_port: int
-    grpc_port: int
+    rest_port: Port
+    grpc_port: Port
     weight: int = 1
 
 

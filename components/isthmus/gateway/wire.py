@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from isthmus.gateway.spec import Port
+from isthmus.gateway.spec import Port, Socket
 
 Json = dict[str, Any]
 
@@ -21,7 +21,13 @@ def extension(name: str, kind: str, **content: Any) -> Json:
     return {"name": name, "typed_config": typed(kind, **content)}
 
 
+# Of sockets that Envoy makes: their owner alone may connect.
+_PRIVATE = 0o600
+
+
 def address(host: str, port: Port) -> Json:
+    if isinstance(port, Socket):
+        return {"pipe": {"path": port.path, "mode": _PRIVATE}}
     both = {"ipv4_compat": True} if host == "::" else {}
     return {"socket_address": {"address": host, "port_value": port, **both}}
 

@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 
 from isthmus.errors import InputError, PlatformError, Problem
 from isthmus.gateway import KEY_HEADER, READY_PATH, TRACK_HEADER
+from isthmus.observing import sockets
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 30
@@ -92,7 +93,7 @@ class Direct:
 
     def call(self, path: str, body: Any = None) -> Reply:
         try:
-            reply = requests.request(
+            reply = sockets.request(
                 "GET" if body is None else "POST",
                 f"{self.url}/{path}",
                 data=None if body is None else encoded(body),
@@ -149,7 +150,7 @@ def gateway_state(url: str) -> str:
 def server_state(url: str, model: str) -> tuple[str, str]:
     """The newest version that a server or device has, and its state. Raises NoWayError where nobody can be connected to."""
     try:
-        reply = requests.get(f"{url}/v1/models/{model}", timeout=STATUS_SECONDS, allow_redirects=False).json()
+        reply = sockets.request("GET", f"{url}/v1/models/{model}", timeout=STATUS_SECONDS, allow_redirects=False).json()
         versions = reply.get("model_version_status") or []
         if not versions:
             return "", str(reply.get("error", "no version"))

@@ -10,7 +10,7 @@ from isthmus.provider.handlers.docker_gate import DockerGateHandler
 from isthmus.provider.handlers.docker_model_folder import DockerModelFolderHandler
 from isthmus.provider.handlers.docker_server import DockerServerHandler
 from isthmus.provider.handlers.gateway_traffic import GatewayTrafficHandler
-from isthmus.provider.handlers.keys import SigningKeyHandler, StoreCredentialsHandler
+from isthmus.provider.handlers.keys import LoopbackCertificateHandler, SigningKeyHandler, StoreCredentialsHandler
 from isthmus.provider.handlers.local_processes import LocalProcessesHandler
 from isthmus.provider.handlers.local_supervisor import LocalSupervisorHandler
 from isthmus.provider.handlers.model_folder import ModelFolderHandler
@@ -26,6 +26,7 @@ _HANDLERS: tuple[Handler, ...] = (
     ModelFolderHandler(),
     StoreCredentialsHandler(),
     SigningKeyHandler(),
+    LoopbackCertificateHandler(),
     BucketHandler(),
     SignedBundleHandler(),
     PublishedReleaseHandler(),

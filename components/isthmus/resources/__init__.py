@@ -9,7 +9,7 @@ from isthmus.resources.docker import DockerFiles, DockerGate, DockerModelFolder,
 from isthmus.resources.fleets import Rollout
 from isthmus.resources.kubernetes import CanaryGate, GatewayTraffic
 from isthmus.resources.local import LocalProcesses, LocalSupervisor, ModelFolder
-from isthmus.resources.stores import Bucket, PublishedRelease, SignedBundle, SigningKey, StoreCredentials
+from isthmus.resources.stores import Bucket, LoopbackCertificate, PublishedRelease, SignedBundle, SigningKey, StoreCredentials
 
 __all__ = [
     "PACKAGE",
@@ -22,6 +22,7 @@ __all__ = [
     "GatewayTraffic",
     "LocalProcesses",
     "LocalSupervisor",
+    "LoopbackCertificate",
     "ModelFolder",
     "PublishedRelease",
     "Rollout",

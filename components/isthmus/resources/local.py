@@ -27,28 +27,31 @@ class LocalProcesses(Resource):
     supervisor: directory of the `LocalSupervisor`.
     program: its name there: letters, digits, `-`, `_`; unique under the supervisor.
     command: argument list. In each argument, in `environment`, `files` and `live_files` these are replaced per replica:
-        `${port.NAME}` (a port of `ports`), `${directory}` (the replica's own folder, made 0700), `${index}` (0, 1, …).
-        `${python}` as the first word is the plugin's own interpreter. A first word without a `/` is looked for beside
-        that interpreter, then on PATH.
+        `${port.NAME}` (a port of `ports`), `${socket.NAME}` (the path of one of `sockets`), `${directory}` (the replica's own
+        folder, made 0700), `${index}` (0, 1, …). `${python}` as the first word is the plugin's own interpreter. A first word
+        without a `/` is looked for beside that interpreter, then on PATH.
     ports: port names and the port wanted on loopback; 0: any free one, kept over updates. A fixed port that another
         program holds is refused at preview. A fixed port needs replicas == 1.
+    sockets: names of Unix sockets that the program makes at the paths that it is told; only this user can connect to them.
     replicas: how many; default 1.
     environment: added to the processes' environment; may hold secrets.
     files: file name → content, written (0600) into each replica's folder. A change restarts the replica.
     live_files: the same, but replaced atomically (rename) while the process runs on; it watches them itself (Envoy's
         configuration). A change restarts nothing.
-    ready: how to see that a replica is ready: `port` (a name of `ports`), `path` (HTTP GET; left out: a TCP connect is
-        enough), `contains` (text that the answer must hold), `timeout_seconds` (default 60).
+    ready: how to see that a replica is ready: `port` or `socket` (a name of `ports`, of `sockets`), `path` (HTTP GET;
+        left out: a connection is enough), `contains` (text that the answer must hold), `timeout_seconds` (default 60).
     leftovers: paths of files (absolute; replaced per replica as above) that the program leaves outside its folder, such
         as sockets; removed once a replica has ended. The replica's own folder is kept over updates, and goes with it.
 
     A secret in `command` is refused: argument lists are open to every user of the machine.
 
     Replicas are started, and restarted on an update, one after the other, each ready before the next is touched.
-    Outputs: `endpoints`, a list with one mapping of port name → port number for each replica, and `pids`.
+    Outputs: `endpoints`, a list with one mapping of port name → port number for each replica; `socket_paths`, the same of socket name
+    → path; and `pids`.
     """
 
     endpoints: Output[list[dict[str, int]]]
+    socket_paths: Output[list[dict[str, str]]]
     pids: Output[list[int]]
     replicas: Output[int]
 
@@ -60,6 +63,7 @@ class LocalProcesses(Resource):
         program: Input[str],
         command: Input[Sequence[Input[str]]],
         ports: Input[Mapping[str, Input[int]]],
+        sockets: Input[Sequence[Input[str]]] | None = None,
         replicas: Input[int] = 1,
         environment: Input[Mapping[str, Input[str]]] | None = None,
         files: Input[Mapping[str, Input[str]]] | None = None,
@@ -73,6 +77,7 @@ class LocalProcesses(Resource):
             "program": program,
             "command": command,
             "ports": ports,
+            "sockets": sockets or [],
             "replicas": replicas,
             "environment": environment or {},
             "files": files or {},
@@ -80,7 +85,7 @@ class LocalProcesses(Resource):
             "ready": ready or {},
             "leftovers": leftovers or [],
         }
-        super().__init__(name, inputs, ["endpoints", "pids"], opts)
+        super().__init__(name, inputs, ["endpoints", "socket_paths", "pids"], opts)
 
 
 class ModelFolder(Resource):

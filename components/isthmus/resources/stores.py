@@ -18,6 +18,19 @@ class StoreCredentials(Resource):
         super().__init__(name, {}, ["access_key", "secret_key"], opts, secret=["access_key", "secret_key"])
 
 
+class LoopbackCertificate(Resource):
+    """A certificate for 127.0.0.1 that is its own authority, made once: programs that share its key know each other by it.
+
+    Outputs: `certificate`, `private_key` (PEM); both are secrets of the state.
+    """
+
+    certificate: Output[str]
+    private_key: Output[str]
+
+    def __init__(self, name: str, opts: ResourceOptions | None = None) -> None:
+        super().__init__(name, {}, ["certificate", "private_key"], opts, secret=["certificate", "private_key"])
+
+
 class SigningKey(Resource):
     """An ed25519 key pair, made once; the private key is a secret of the state. Outputs: `private_key`, `public_key` (PEM)."""
 

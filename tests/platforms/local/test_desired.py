@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import tomllib
 
 import pytest
 
@@ -27,15 +28,16 @@ SPECS = [
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.program)
-def test_every_placeholder_names_a_port_of_the_program(spec):
+def test_every_placeholder_names_a_port_or_a_socket_of_the_program(spec):
     text = json.dumps(dataclasses.asdict(spec))
-    used = {part.partition("}")[0] for part in text.split("${port.")[1:]}
-    assert used <= set(spec.ports)
+    for kind, known in (("port", spec.ports), ("socket", spec.sockets)):
+        used = {part.partition("}")[0] for part in text.split(f"${{{kind}.")[1:]}
+        assert used <= set(known)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.program)
-def test_readiness_is_asked_at_a_port_of_the_program_and_has_a_deadline(spec):
-    assert spec.ready["port"] in spec.ports
+def test_readiness_is_asked_at_a_port_or_a_socket_of_the_program_and_has_a_deadline(spec):
+    assert spec.ready.get("port") in spec.ports or spec.ready.get("socket") in spec.sockets
     assert spec.ready["timeout_seconds"] > 0
 
 
@@ -49,8 +51,24 @@ def test_the_store_listens_on_loopback_with_telemetry_off():
 
 
 def test_the_store_lets_in_only_who_has_the_keys():
-    (identity,) = json.loads(local.store_files("a", "s")["s3.json"])["identities"]
+    (identity,) = json.loads(local.store_files("a", "s", "CERT", "KEY")["s3.json"])["identities"]
     assert identity["credentials"] == [{"accessKey": "a", "secretKey": "s"}]
+
+
+def test_the_stores_parts_let_in_only_each_other():
+    security = tomllib.loads(local.store_files("a", "s", "CERT", "KEY")["security.toml"])
+    own = {"cert": "${directory}/tls.crt", "key": "${directory}/tls.key"}
+    assert security["grpc"].pop("ca") == own["cert"]
+    assert {"master", "volume", "filer", "s3", "admin", "client"} <= set(security["grpc"])
+    assert all(table == own for table in security["grpc"].values())
+    assert security["https"].pop("client") == {**own, "ca": own["cert"], "enabled": True}
+    # With an authority named, a client has to show a certificate of it.
+    assert security["https"] == {part: {**own, "ca": own["cert"]} for part in ("master", "volume", "filer", "admin")}
+
+
+def test_replicas_and_the_gateways_inner_pages_have_no_port():
+    assert local.server("server", "digits", "/models/digits", 3).ports == {}
+    assert set(local.envoy("gateway", "digits", port=8501, grpc_port=8500).ports) == {"rest", "grpc"}
 
 
 def test_keys_are_in_files_and_nowhere_else():

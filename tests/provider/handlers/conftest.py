@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from isthmus.platforms.local import desired as local
+from isthmus.provider.local import certificates
 from isthmus.release import fleet, signing
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import (
@@ -120,7 +121,8 @@ class StackStore:
     def __init__(self, plugin: Any, directory: Path) -> None:
         self._plugin = plugin
         self.supervisor = plugin.create("LocalSupervisor", {"directory": str(directory)}, name="store-supervisor")
-        processes = {**asdict(local.store("store")), "files": local.store_files(*KEYS)}
+        own = certificates.for_loopback()
+        processes = {**asdict(local.store("store")), "files": local.store_files(*KEYS, own.certificate_pem, own.private_pem)}
         self._inputs = {**processes, "supervisor": str(directory)}
         self._resource = plugin.create("LocalProcesses", self._inputs, name="store")
         port = self._resource.outputs["endpoints"][0]["s3"]

@@ -16,6 +16,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from isthmus.plugin.values import UNKNOWN, encode
 from isthmus.provider.local import ports
+from isthmus.provider.local.readiness import Probe
 
 SERVER = """
 import http.server, json, os, sys
@@ -74,6 +75,53 @@ def test_a_preview_makes_nothing_and_knows_what_can_be_known(plugin: Any, inputs
     later = plugin.preview("LocalProcesses", {**inputs, "live_files": {"live.json": UNKNOWN}, "replicas": UNKNOWN})
     assert later["endpoints"] is UNKNOWN
     assert list((folder / "sv" / "conf.d").iterdir()) == []
+
+
+UNIX_SERVER = """
+import http.server, socket, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"hello")
+    def log_message(self, *args): pass
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_UNIX
+    def server_bind(self): self.socket.bind(self.server_address)
+    def get_request(self): return self.socket.accept()[0], ("", 0)
+Server(sys.argv[1], Handler).serve_forever()
+"""
+
+
+def test_sockets_are_told_known_before_an_update_and_gone_with_their_replica(plugin: Any, inputs: dict[str, Any], folder: Path) -> None:
+    files = {"server.py": UNIX_SERVER}
+    ready = {"socket": "inner", "path": "/", "contains": "hello", "timeout_seconds": 30}
+    inputs |= {"command": ["${python}", "server.py", "${socket.inner}"], "ports": {}, "sockets": ["inner"], "files": files, "ready": ready}
+    expected = [{"inner": str(folder / "sv" / "run" / f"web-{index}.inner")} for index in (0, 1)]
+    assert plugin.preview("LocalProcesses", inputs)["socket_paths"] == expected
+    web = plugin.create("LocalProcesses", inputs)
+    assert web.outputs["socket_paths"] == expected
+    for paths in expected:
+        assert not stat.S_IMODE(os.stat(paths["inner"]).st_mode) & 0o077
+        assert Probe(paths["inner"], "/", "hello").failure() is None
+    fewer = plugin.update(web, {**inputs, "replicas": 1})
+    again = plugin.update(fewer, {**inputs, "replicas": 1, "environment": {"INDEX": "another"}})  # what a killed one left is no obstacle
+    assert again.outputs["socket_paths"] == expected[:1]
+    assert sorted(path.name for path in (folder / "sv" / "run").iterdir()) == ["supervisor.sock", "web-0.inner"]
+    plugin.delete(again)
+    assert [path.name for path in (folder / "sv" / "run").iterdir()] == ["supervisor.sock"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sockets": ["a/b"]}, "sockets[0]: is 'a/b'"),
+        ({"sockets": ["a", "a"]}, "sockets[1]: is 'a', as another one is"),
+        ({"command": ["true", "${socket.a}"]}, "command: uses ${socket.a}, which is not in sockets"),
+        ({"ready": {"socket": "a", "path": "/"}}, "ready.socket: is 'a'; expected a name of sockets: there are none"),
+        ({"sockets": ["a"], "ready": {"socket": "a", "port": "http", "path": "/"}}, "ready.socket: stands beside ready.port"),
+    ],
+)
+def test_sockets_that_cannot_be_are_refused(plugin: Any, inputs: dict[str, Any], changes: dict[str, Any], says: str) -> None:
+    assert any(says in problem for problem in plugin.problems("LocalProcesses", {**inputs, **changes}))
 
 
 def test_an_update_restarts_one_replica_after_the_other_on_the_same_ports(plugin: Any, inputs: dict[str, Any], in_background: Any) -> None:

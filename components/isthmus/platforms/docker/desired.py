@@ -192,14 +192,14 @@ def endpoints(gateway: Gateway) -> dict[str, list[str]]:
     return found
 
 
-def spelled(host: str, port: int) -> str:
+def spelled(host: str, port: envoy.Port) -> str:
     """Address and port, as in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def gateway_container(service: str, gateway: Gateway, directory: str) -> Inputs:
     """Inputs of pulumi-docker's `Container`, but for `image`. directory: on the host, with `static_files` and `live_files`."""
-    low = min(int(gateway.rest_port), int(gateway.grpc_port)) < FIRST_FREE_PORT
+    low = min(int(str(port)) for port in (gateway.rest_port, gateway.grpc_port)) < FIRST_FREE_PORT
     return {
         "name": gateway_name(service),
         "entrypoints": ["/usr/local/bin/envoy"],

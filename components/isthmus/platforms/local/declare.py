@@ -13,7 +13,7 @@ from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import access_of, options_of
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.served import Served
-from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, ModelFolder, StoreCredentials
+from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, LoopbackCertificate, ModelFolder, StoreCredentials
 from isthmus.sizing.service import ServicePlan
 
 STORE_REGION = "us-east-1"
@@ -53,7 +53,9 @@ class LocalStack:
         """The store's address (the credentials in it are secret) and the process that serves it."""
         if self._store is None:
             credentials = StoreCredentials(f"store-credentials{self._suffix}")
-            files = Output.all(credentials.access_key, credentials.secret_key).apply(lambda keys: local.store_files(*keys))
+            own = LoopbackCertificate(f"store-certificate{self._suffix}")
+            secrets = Output.all(credentials.access_key, credentials.secret_key, own.certificate, own.private_key)
+            files = secrets.apply(lambda known: local.store_files(*known))
             server = self.processes(f"store{self._suffix}", local.store("store"), apart={"files": files})
             address: dict[str, Input[str]] = {
                 "endpoint": loopback_url(server.endpoints, "s3"),
@@ -138,7 +140,7 @@ def serve(
         program,
         local.envoy(program, model_name, port=args.local.port, grpc_port=args.local.grpc_port, options=options_of(args.gateway)),
         apart={
-            "live_files": Output.all(servers.endpoints, access_of(args.gateway)).apply(
+            "live_files": Output.all(servers.socket_paths, access_of(args.gateway)).apply(
                 lambda known: local.gateway_files(program, model_name, known[0], args.balancing, options_of(args.gateway, known[1]))
             )
         },

@@ -15,6 +15,10 @@ SERVER_READY_SECONDS = 180
 READY_SECONDS = 60
 AGENT_POLL_SECONDS = 1
 
+# Whom SeaweedFS's security.toml knows by these names. `client`: parts when they call others.
+_STORE_GRPC_PARTS = ("master", "volume", "filer", "s3", "admin", "worker", "client")
+_STORE_HTTP_PARTS = ("master", "volume", "filer", "admin")
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -24,6 +28,7 @@ class Processes:
     command: Sequence[str]
     ports: Mapping[str, int]
     ready: Mapping[str, Any]
+    sockets: Sequence[str] = ()
     replicas: int = 1
     files: Mapping[str, str] = field(default_factory=dict)
     live_files: Mapping[str, str] = field(default_factory=dict)
@@ -32,24 +37,30 @@ class Processes:
 
 
 def server(program: str, model_name: str, model_directory: str, replicas: int) -> Processes:
-    """Replicas of the embedded model server. model_directory: holds one folder for each version."""
+    """Replicas of the embedded model server, on Unix sockets that only this user can connect to.
+
+    model_directory: holds one folder for each version.
+    """
     return Processes(
         program=program,
         command=[
             "${python}",
             "-m",
             "isthmus.server",
-            "--port=${port.grpc}",
-            "--rest_api_port=${port.rest}",
+            "--port=0",
+            "--rest_api_port=0",
+            "--grpc_socket_path=${socket.grpc}",
+            "--rest_api_socket_path=${socket.rest}",
             f"--model_name={model_name}",
             f"--model_base_path={model_directory}",
             "--monitoring_config_file=${directory}/monitoring.config",
             "--max_num_load_retries=0",  # a model that cannot be loaded is an error now, not in five minutes
         ],
-        ports={"rest": 0, "grpc": 0},
+        ports={},
+        sockets=["rest", "grpc"],
         replicas=replicas,
         files={"monitoring.config": "prometheus_config { enable: true }\n"},
-        ready={"port": "rest", "path": f"/v1/models/{model_name}", "contains": "AVAILABLE", "timeout_seconds": SERVER_READY_SECONDS},
+        ready={"socket": "rest", "path": f"/v1/models/{model_name}", "contains": "AVAILABLE", "timeout_seconds": SERVER_READY_SECONDS},
     )
 
 
@@ -59,25 +70,26 @@ def envoy(program: str, model_name: str, *, port: int, grpc_port: int, options: 
     return Processes(
         program=program,
         command=gateway.command(known, "${directory}/envoy.json"),
-        ports={"rest": port, "grpc": grpc_port, "admin": 0, "status": 0},
+        ports={"rest": port, "grpc": grpc_port},
+        sockets=["admin", "status"],
         files=gateway.static_files(known),
-        ready={"port": "status", "path": gateway.READY_PATH, "timeout_seconds": READY_SECONDS},
+        ready={"socket": "status", "path": gateway.READY_PATH, "timeout_seconds": READY_SECONDS},
     )
 
 
 def gateway_files(
     program: str,
     model_name: str,
-    endpoints: Sequence[Mapping[str, int]],
+    servers: Sequence[Mapping[str, str]],
     balancing: str,
     options: gateway.GatewayOptions | None = None,
 ) -> dict[str, str]:
     """What `envoy` takes up while it runs (secret where the options hold API keys).
 
-    endpoints: of the servers, one mapping of `rest` and `grpc` to loopback ports each.
+    servers: one mapping of `rest` and `grpc` to the paths of Unix sockets each.
     """
-    servers = tuple(gateway.Server("127.0.0.1", int(ports["rest"]), int(ports["grpc"])) for ports in endpoints)
-    known = gateway_spec(program, model_name, servers, balancing, options)
+    listed = tuple(gateway.Server("", gateway.Socket(paths["rest"]), gateway.Socket(paths["grpc"])) for paths in servers)
+    known = gateway_spec(program, model_name, listed, balancing, options)
     return {**gateway.live_files(known), **gateway.routes_of(known)}
 
 
@@ -97,8 +109,8 @@ def gateway_spec(
         balancing=balancing,
         rest_port="${port.rest}",
         grpc_port="${port.grpc}",
-        admin_port="${port.admin}",
-        status_port="${port.status}",
+        admin_port=gateway.Socket("${socket.admin}"),
+        status_port=gateway.Socket("${socket.status}"),
         directory="${directory}",
         traffic_directory="${directory}",
         options=options or gateway.GatewayOptions(),
@@ -106,10 +118,14 @@ def gateway_spec(
 
 
 def store(program: str) -> Processes:
-    """SeaweedFS as the stack's own S3, started with `store_files`. Everything but S3 is off, and all of it on loopback."""
+    """SeaweedFS as the stack's own S3, started with `store_files`. What can be off is, and all of it is on loopback.
+
+    Its parts speak to each other at ports of their own, where anybody on the machine may connect: there they let in only who
+    shows their own certificate.
+    """
     parts = ("s3", "master", "filer", "volume", "admin")
     # weed puts these there whatever it is told, and leaves them behind.
-    sockets = [*(f"{part}-grpc-${{port.{part}_grpc}}" for part in parts), "s3-${port.s3}", "filer-${port.filer}"]
+    elsewhere = [f"{part}-grpc-${{port.{part}_grpc}}" for part in parts]
     return Processes(
         program=program,
         command=[
@@ -119,6 +135,8 @@ def store(program: str) -> Processes:
             "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1",
             "-s3.config=${directory}/s3.json",
+            "-s3.localSocket=${socket.s3}",
+            "-filer.localSocket=${socket.filer}",
             "-master.telemetry=false",
             "-webdav=false",
             "-admin.ui=false",
@@ -129,19 +147,40 @@ def store(program: str) -> Processes:
             *(f"-{part}.port.grpc=${{port.{part}_grpc}}" for part in parts),
         ],
         ports={name: 0 for part in parts for name in (part, f"{part}_grpc")},
+        sockets=["s3", "filer"],
         ready={"port": "s3", "path": "/healthz", "timeout_seconds": READY_SECONDS},
-        leftovers=[f"/tmp/seaweedfs-{socket}.sock" for socket in sockets],  # noqa: S108
+        leftovers=[f"/tmp/seaweedfs-{socket}.sock" for socket in elsewhere],  # noqa: S108
     )
 
 
-def store_files(access_key: str, secret_key: str) -> dict[str, str]:
-    """What `store` reads its credentials from (secret): without them nobody may read or write."""
+def store_files(access_key: str, secret_key: str, certificate: str, private_key: str) -> dict[str, str]:
+    """What `store` reads at its start (secret): clients' credentials, and the certificate (PEM) that its parts show each other."""
     identity = {
         "name": "isthmus",
         "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
-    return {"s3.json": json.dumps({"identities": [identity]})}
+    return {
+        "s3.json": json.dumps({"identities": [identity]}),
+        "tls.crt": certificate,
+        "tls.key": private_key,
+        "security.toml": _store_security("${directory}/tls.crt", "${directory}/tls.key"),
+    }
+
+
+def _store_security(certificate_file: str, key_file: str) -> str:
+    """SeaweedFS's security.toml: TLS with the same certificate on both sides, which is its own authority, wherever parts connect."""
+    pair = {"cert": certificate_file, "key": key_file}
+    trusted = {**pair, "ca": certificate_file}
+    tables: dict[str, dict[str, Any]] = {
+        "grpc": {"ca": certificate_file},
+        **{f"grpc.{part}": pair for part in _STORE_GRPC_PARTS},
+        **{f"https.{part}": trusted for part in _STORE_HTTP_PARTS},
+        "https.client": {**trusted, "enabled": True},
+    }
+    # JSON's texts and booleans are TOML's as well.
+    lines = [[f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())] for table, values in tables.items()]
+    return "\n".join(line for table in lines for line in table) + "\n"
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import requests
 
+from isthmus.observing import sockets
 from isthmus.observing.parts import Block, Outputs, Part, Source
 from isthmus.observing.reach import STATUS_SECONDS, Client, Direct, NoWayError, Server, Way, gateway_state, server_state
 from isthmus.observing.stack_state import StackState
@@ -36,8 +36,8 @@ def way(name: str, outputs: Outputs, client: Client) -> Way:
 
 
 def servers(name: str, outputs: Outputs, state: StackState, client: Client) -> list[Server]:
-    """Its replicas, each by its own port."""
-    return [Server(f"{program}-{index}", Direct(_url(ports))) for program, index, ports in _servers(outputs, state)]
+    """Its replicas, each by its own socket."""
+    return [Server(f"{program}-{index}", Direct(url)) for program, index, url in _servers(outputs, state)]
 
 
 def sources(name: str, outputs: Outputs, state: StackState) -> list[Source]:
@@ -59,25 +59,21 @@ def _programs(outputs: Outputs) -> list[str]:
 
 def _gateway(name: str, outputs: Outputs) -> Part:
     program = next((it for it in _programs(outputs) if it.endswith("-gateway")), f"{name}-gateway")
-    return Part("gateway", program, _address(outputs["endpoint"]), gateway_state(outputs["endpoint"]))
+    return Part("gateway", program, sockets.shown(outputs["endpoint"]), gateway_state(outputs["endpoint"]))
 
 
-def _servers(outputs: Outputs, state: StackState) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+def _servers(outputs: Outputs, state: StackState) -> Iterator[tuple[str, int, str]]:
+    """Program, index and base URL of each replica."""
     known = state.resources.get("LocalProcesses", {})
     for program in _programs(outputs):
         if not program.endswith("-gateway"):
-            for index, ports in enumerate(known.get(program, {}).get("endpoints") or []):
-                yield program, index, ports
+            for index, paths in enumerate(known.get(program, {}).get("socket_paths") or []):
+                yield program, index, sockets.url_of(paths["rest"])
 
 
-def _url(ports: Mapping[str, Any]) -> str:
-    return f"http://127.0.0.1:{int(ports['rest'])}"
-
-
-def _server(program: str, index: int, ports: Mapping[str, Any], outputs: Outputs) -> Part:
-    url = _url(ports)
+def _server(program: str, index: int, url: str, outputs: Outputs) -> Part:
     version, state = _asked(url, outputs["model_name"])
-    return Part(f"replica {index}", f"{program}-{index}", _address(url), state, outputs["digest"], version)
+    return Part(f"replica {index}", f"{program}-{index}", sockets.shown(url), state, outputs["digest"], version)
 
 
 def _device(device: str, url: str, model: str) -> Part:
@@ -87,7 +83,7 @@ def _device(device: str, url: str, model: str) -> Part:
         digest = str(requests.get(f"{url}/healthz", timeout=STATUS_SECONDS).json().get("digest") or "")
     except (requests.RequestException, ValueError, AttributeError) as error:
         state = f"no answer ({type(error).__name__})" if state == "AVAILABLE" else state
-    return Part("device", device, _address(url), state, digest, version)
+    return Part("device", device, sockets.shown(url), state, digest, version)
 
 
 def _asked(url: str, model: str) -> tuple[str, str]:
@@ -95,10 +91,6 @@ def _asked(url: str, model: str) -> tuple[str, str]:
         return server_state(url, model)
     except NoWayError as error:
         return "", str(error)
-
-
-def _address(url: str) -> str:
-    return url.partition("://")[2]
 
 
 def file_lines(file: Path, tail: int | None, follow: bool) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""StoreCredentials and SigningKey: secrets that are made once, and live in the state alone."""
+"""StoreCredentials, SigningKey and LoopbackCertificate: secrets that are made once, and live in the state alone."""
 
 import secrets
 import string
@@ -66,3 +66,21 @@ class SigningKeyHandler(_MadeOnceHandler):
         pair = signing.generate_key()
         outputs = {"private_key": pair.private_pem, "public_key": pair.public_pem}
         return Created(f"ed25519-{signing.key_id(pair.public_pem)[:16]}", outputs)
+
+
+class LoopbackCertificateHandler(_MadeOnceHandler):
+    spec = ResourceSpec(
+        name="LoopbackCertificate",
+        description="A certificate for 127.0.0.1 that is its own authority, made once: programs that share its key know each other by it.",
+        outputs={
+            # Secret as well: it goes where the key goes, and a file with one secret in it is secret as a whole.
+            "certificate": Property("string", "the certificate, PEM", secret=True),
+            "private_key": Property("string", "its private key, PEM", secret=True),
+        },
+    )
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        from isthmus.provider.local import certificates
+
+        made = certificates.for_loopback()
+        return Created(f"certificate-{made.serial_number:x}"[:32], {"certificate": made.certificate_pem, "private_key": made.private_pem})

@@ -15,10 +15,11 @@ from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.local import orphans, ports
 from isthmus.provider.local.layout import Layout
 from isthmus.provider.local.program import Program
-from isthmus.provider.local.replicas import PYTHON, known_endpoints, replica_name, unknown_ports
+from isthmus.provider.local.replicas import PYTHON, known_endpoints, replica_name, unknown_names
 from isthmus.provider.local.supervisord import Supervisord, find_command
 
 _PROGRAM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SOCKET_NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 _MOST_REPLICAS: Final = 1000
 
 
@@ -35,6 +36,12 @@ class LocalProcessesHandler(HandlerBase):
                 "port names, and the port wanted on loopback; 0: any free one, kept over updates",
                 default={},
                 items=Property("integer", "a port", minimum=0, maximum=65535),
+            ),
+            "sockets": Property(
+                "array",
+                "names of Unix sockets that only this user can connect to; the program is told their paths",
+                default=[],
+                items=Property("string", "a name"),
             ),
             "replicas": Property("integer", "how many", default=1, minimum=1, maximum=_MOST_REPLICAS),
             "environment": Property(
@@ -54,10 +61,11 @@ class LocalProcessesHandler(HandlerBase):
             ),
             "ready": Property(
                 "object",
-                "how to see that a replica is ready: port (a name of ports), path (HTTP GET), contains, timeout_seconds",
+                "how to see that a replica is ready: port or socket (its name), path (HTTP GET), contains, timeout_seconds",
                 default={},
                 fields={
                     "port": Property("string", "the name of a port", required=False),
+                    "socket": Property("string", "the name of a socket", required=False),
                     "path": Property("string", "path of an HTTP GET", required=False),
                     "contains": Property("string", "text that the answer must hold", required=False),
                     "timeout_seconds": Property("number", "default 60", required=False, minimum=0.1, maximum=86_400),
@@ -73,12 +81,17 @@ class LocalProcessesHandler(HandlerBase):
                 "for each replica a mapping of port name to port number",
                 items=Property("object", "the ports of one replica", items=Property("integer", "a port")),
             ),
+            "socket_paths": Property(
+                "array",
+                "for each replica a mapping of socket name to path",
+                items=Property("object", "the sockets of one replica", items=Property("string", "an absolute path")),
+            ),
             "pids": Property("array", "the process ids", items=Property("integer", "a process id")),
         },
     )
 
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
-        found = [*_check_program(inputs), *_check_command(inputs), *_check_files(inputs), *_check_ready(inputs)]
+        found = [*_check_program(inputs), *_check_command(inputs), *_check_files(inputs), *_check_ready(inputs), *_check_sockets(inputs)]
         if "command" in context.secret_properties:
             fix = "give it in environment or files"
             found.append(Problem("command", "holds a secret, and an argument list is open to every user", "no secret", fix))
@@ -95,7 +108,11 @@ class LocalProcessesHandler(HandlerBase):
             saved = _program(inputs["supervisor"], inputs["program"]).saved()
             ports_by_index = [replica.ports for _, replica in sorted(saved.replicas.items())] if saved else []
         same = state is not None and len(state.get("pids", ())) == inputs["replicas"] and not _restarts(state, inputs)
-        return {"endpoints": known_endpoints(inputs, ports_by_index), "pids": state["pids"] if state and same else UNKNOWN}
+        return {
+            "endpoints": known_endpoints(inputs, ports_by_index),
+            "socket_paths": _known_sockets(inputs),
+            "pids": state["pids"] if state and same else UNKNOWN,
+        }
 
     def create(self, inputs: Values, context: Context) -> Created:
         id = f"{inputs['supervisor']}:{inputs['program']}"
@@ -155,7 +172,22 @@ def _program(supervisor: str, name: str) -> Program:
 
 def _outputs(program: Program) -> Properties:
     running = program.running()
-    return {"endpoints": [dict(replica.ports) for replica in running], "pids": program.pids(running)}
+    return {
+        "endpoints": [dict(replica.ports) for replica in running],
+        "socket_paths": [dict(replica.sockets) for replica in running],
+        "pids": program.pids(running),
+    }
+
+
+def _known_sockets(inputs: Values) -> Any:
+    """The `socket_paths` that an update will lead to, where they can be known before."""
+    names, program, replicas = inputs["sockets"], inputs["program"], inputs["replicas"]
+    if not is_known([names, program, replicas, inputs["supervisor"]]):
+        return UNKNOWN
+    layout = Layout(Path(inputs["supervisor"]))
+    if names and layout.runtime is None:
+        return UNKNOWN
+    return [{name: str(layout.replica_socket(replica_name(program, index), name)) for name in names} for index in range(replicas)]
 
 
 def _check_program(inputs: Values) -> Iterator[Problem]:
@@ -178,12 +210,14 @@ def _check_command(inputs: Values) -> Iterator[Problem]:
             yield Problem("command[0]", f"is {first!r}", f"{PYTHON} as the whole word")
         elif "${" not in first and (shutil.which(first) if "/" in first else find_command(first)) is None:
             yield Problem("command[0]", f"there is no program {first!r} here", "a program that is installed")
-    wanted = inputs["ports"]
-    if isinstance(wanted, Mapping):
+    wanted, sockets = inputs["ports"], inputs["sockets"]
+    if isinstance(wanted, Mapping) and isinstance(sockets, list):
         files = [inputs[name] for name in ("environment", "files", "live_files")]
         texts = [*command, *(text for mapping in files if isinstance(mapping, Mapping) for text in mapping.values())]
-        for name in unknown_ports(texts, wanted):
-            yield Problem("command", f"uses ${{port.{name}}}, which is not in ports", f"one of {', '.join(sorted(wanted)) or 'none'}")
+        for name in unknown_names(texts, wanted, sockets):
+            kind = name.partition(".")[0]
+            known = sorted(wanted if kind == "port" else sockets)
+            yield Problem("command", f"uses ${{{name}}}, which is not in {kind}s", f"one of {', '.join(known) or 'none'}")
 
 
 def _check_files(inputs: Values) -> Iterator[Problem]:
@@ -205,15 +239,31 @@ def _check_ready(inputs: Values) -> Iterator[Problem]:
     ready, wanted = inputs["ready"], inputs["ports"]
     if not isinstance(ready, Mapping):
         return
-    port, path = ready.get("port"), ready.get("path")
-    if port is None and (path or ready.get("contains")):
-        yield Problem("ready.port", "is missing", "the name of the port to ask")
+    port, socket, path = ready.get("port"), ready.get("socket"), ready.get("path")
+    sockets = inputs["sockets"]
+    if port is None and socket is None and (path or ready.get("contains")):
+        yield Problem("ready.port", "is missing", "the name of the port or socket to ask")
+    elif port is not None and socket is not None:
+        yield Problem("ready.socket", "stands beside ready.port", "one of them")
+    elif isinstance(socket, str) and isinstance(sockets, list) and socket not in sockets:
+        yield Problem("ready.socket", f"is {socket!r}", f"a name of sockets: {', '.join(sockets) or 'there are none'}")
     elif isinstance(port, str) and isinstance(wanted, dict) and port not in wanted:
         yield Problem("ready.port", f"is {port!r}", f"a name of ports: {', '.join(sorted(wanted)) or 'there are none'}")
     if isinstance(path, str) and not path.startswith("/"):
         yield Problem("ready.path", f"is {path!r}", "a path that starts with /")
     if ready.get("contains") and not path:
         yield Problem("ready.contains", "needs a path to ask for", "path as well")
+
+
+def _check_sockets(inputs: Values) -> Iterator[Problem]:
+    sockets = inputs["sockets"]
+    for index, name in enumerate(sockets if isinstance(sockets, list) else ()):
+        if name is UNKNOWN:
+            continue
+        if not _SOCKET_NAME.fullmatch(name):
+            yield Problem(f"sockets[{index}]", f"is {name!r}", "1 to 32 lower case letters, digits, - and _")
+        elif name in sockets[:index]:
+            yield Problem(f"sockets[{index}]", f"is {name!r}, as another one is", "different names")
 
 
 def _check_ports(inputs: Values, old_inputs: Values) -> Iterator[Problem]:

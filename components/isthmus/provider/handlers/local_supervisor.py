@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +85,7 @@ class LocalSupervisorHandler(HandlerBase):
         Supervisord(layout).shut_down(context)
         if layout.is_ours:
             try:
-                shutil.rmtree(layout.directory)
+                layout.remove()
             except OSError as error:
                 raise PlatformError(f"cannot remove {error.filename or layout.directory}: {error.strerror}") from error
 

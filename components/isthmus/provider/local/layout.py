@@ -1,6 +1,7 @@
 """Where everything of a local supervisor lies. All of it is in one folder, made for this user alone.
 
-supervisord.conf, supervisord.log, supervisord.pid, supervisor.sock
+supervisord.conf, supervisord.log, supervisord.pid
+run/                    Unix sockets: supervisord's own, and those of the replicas; a link to a shorter path where need be
 conf.d/NAME.conf        what supervisord knows of a replica; NAME is PROGRAM-INDEX
 launch/NAME.json        what it becomes when it is started (see launch.py); may hold secrets
 programs/PROGRAM.json   what the resource asked for, and the ports that each replica got; may hold secrets
@@ -11,6 +12,8 @@ owner.json              which stack made it, and in which making
 
 import hashlib
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +21,13 @@ from pathlib import Path
 
 from isthmus.errors import PlatformError
 
-# A unix socket's path has 108 bytes at most, one of them the closing zero. supervisord binds to a temporary name first: the
-# socket's own with a dot and its process id (up to 7 digits) behind it.
-_LONGEST_SOCKET_PATH_BYTES = 108 - 1 - 8
+# A Unix socket's path has 108 bytes at most, one of them the closing zero.
+_LONGEST_SOCKET_PATH_BYTES = 108 - 1
+# supervisord binds to a temporary name first: the socket's own with a dot and its process id (up to 7 digits) behind it.
+_LONGEST_SOCKET_NAME_BYTES = len("supervisor.sock") + 8
+_LONGEST_RUNTIME_PATH_BYTES = _LONGEST_SOCKET_PATH_BYTES - 1 - _LONGEST_SOCKET_NAME_BYTES
+# Where else sockets may lie: the first that is short enough.
+_SHORT_FOLDERS = ("/tmp", "/var/tmp")  # noqa: S108 - a folder of a random name is made there, for this user alone
 
 # The first line of every supervisord.conf of ours: how a folder is known to be ours to remove.
 MARK = "; Written by Isthmus. Changes by hand are lost."
@@ -45,13 +52,26 @@ class Layout:
         return self.directory / "supervisord.pid"
 
     @property
+    def runtime(self) -> Path | None:
+        """The folder of the Unix sockets: `run`, or what it links to. None where that is not known before `make`."""
+        link = self.directory / "run"
+        if link.is_symlink():
+            return link.readlink()
+        return link if _is_short_enough(link) else None
+
+    @property
     def socket(self) -> Path:
-        """In the folder; where that path is too long for a socket, in a folder of this user's among the temporary files."""
-        socket = self.directory / "supervisor.sock"
-        if len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH_BYTES:
-            return socket
-        name = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"isthmus-{os.getuid()}" / f"{name}.sock"
+        """supervisord's own."""
+        return (self.runtime or self.directory / "run") / "supervisor.sock"
+
+    def replica_socket(self, replica: str, name: str) -> Path | None:
+        """The path of a replica's socket of that name. None where it is not known before `make`."""
+        if self.runtime is None:
+            return None
+        file = f"{replica}.{name}"
+        if len(file) > _LONGEST_SOCKET_NAME_BYTES:
+            file = hashlib.sha256(file.encode()).hexdigest()[:16]
+        return self.runtime / file
 
     def conf(self, replica: str) -> Path:
         return self.directory / "conf.d" / f"{replica}.conf"
@@ -72,14 +92,30 @@ class Layout:
         """Makes the folders, for this user alone. Raises PlatformError where that cannot be done."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.directory.chmod(0o700)  # it may have been there before
             for name in ("conf.d", "launch", "programs", "replicas", "logs"):
                 (self.directory / name).mkdir(mode=0o700, exist_ok=True)
-            if self.socket.parent != self.directory:
-                self.socket.parent.mkdir(mode=0o700, exist_ok=True)
-                if self.socket.parent.stat().st_uid != os.getuid():
-                    raise PlatformError(f"{self.socket.parent} belongs to another user, and {self.directory} is too long for a socket")
+            self._make_runtime()
         except OSError as error:
             raise PlatformError(f"cannot make {error.filename or self.directory}: {error.strerror}") from error
+
+    def _make_runtime(self) -> None:
+        link = self.directory / "run"
+        if _is_short_enough(link):
+            if link.is_symlink():
+                link.unlink()
+            link.mkdir(mode=0o700, exist_ok=True)
+        elif self.runtime is None or not _is_private(self.runtime):
+            # A name that nobody could know before: what is there cannot be another user's.
+            fresh = tempfile.mkdtemp(prefix="isthmus-", dir=_short_folder())
+            link.unlink(missing_ok=True)
+            link.symlink_to(fresh)
+
+    def remove(self) -> None:
+        """Removes everything that is in it. Raises OSError."""
+        if self.runtime is not None and self.runtime.parent != self.directory:
+            shutil.rmtree(self.runtime, ignore_errors=True)
+        shutil.rmtree(self.directory)
 
     @property
     def owner(self) -> Path:
@@ -93,6 +129,26 @@ class Layout:
                 return file.readline().rstrip("\n") == MARK
         except (OSError, UnicodeDecodeError):
             return False
+
+
+def _is_short_enough(runtime: Path) -> bool:
+    return len(os.fsencode(runtime)) <= _LONGEST_RUNTIME_PATH_BYTES
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether it is a folder of this user's that nobody else may look into."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def _short_folder() -> str:
+    for folder in (tempfile.gettempdir(), *_SHORT_FOLDERS):
+        if _is_short_enough(Path(folder) / "isthmus-12345678") and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise PlatformError(f"there is no folder for Unix sockets: {_SHORT_FOLDERS[0]} cannot be written to")
 
 
 def write_private(path: Path, content: str) -> None:

@@ -17,7 +17,7 @@ from isthmus.errors import PlatformError
 from isthmus.plugin.handler import Context, StoppedWaitingError
 from isthmus.provider.local import orphans, ports, readiness
 from isthmus.provider.local.layout import Layout, write_private
-from isthmus.provider.local.replicas import Replica, render, replica_from, replica_name
+from isthmus.provider.local.replicas import Place, Replica, render, replica_from, replica_name
 from isthmus.provider.local.supervisord import RUNNING_STATES, Supervisord, UnreachableSupervisorError, clean_environment
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,9 @@ class Program:
                 chosen[name] = kept
             else:
                 chosen[name] = ports.choose(self._ports_of_all())
-        return render(inputs, index, chosen, self._layout.replica(self.name, index), sys.executable)
+        name = replica_name(self.name, index)
+        sockets = {socket: str(self._layout.replica_socket(name, socket)) for socket in inputs.get("sockets", ())}
+        return render(inputs, index, Place(self._layout.replica(self.name, index), chosen, sockets), sys.executable)
 
     def _ports_of_all(self) -> set[int]:
         """Ports that any program of this supervisor was given, running or not."""
@@ -159,7 +161,7 @@ class Program:
     def _stop(self, replica: Replica, context: Context) -> None:
         self._supervisord.stop(replica.name, context)
         orphans.end(self._layout.directory, context, replica.name)
-        _remove_files(replica.leftovers)
+        _remove_files(replica.remains)
 
     def _write(self, replica: Replica, previous: Replica | None, *, fresh: bool) -> None:
         """Writes a replica's files: those that a start reads where it is due (fresh), the live ones in any case."""
@@ -200,7 +202,7 @@ class Program:
 
     def _await_ready(self, replica: Replica, ready: Mapping[str, Any], title: str, log_start: int, context: Context) -> None:
         timeout = float(ready.get("timeout_seconds") or readiness.DEFAULT_TIMEOUT_SECONDS)
-        probe = readiness.probe(ready, replica.ports)
+        probe = readiness.probe(ready, replica.ports, replica.sockets)
         last: str | None = "it did not start"
         pids: set[int] = set()
         failed_starts: set[int] = set()
@@ -246,7 +248,7 @@ class Program:
             self._supervisord.remove(replica.name, context)
         orphans.end(layout.directory, context, replica.name)
         logs = layout.output(replica.name).parent.glob(f"{replica.name}.log*")
-        _remove_files([*replica.leftovers, layout.conf(replica.name), layout.launch(replica.name), *logs])
+        _remove_files([*replica.remains, layout.conf(replica.name), layout.launch(replica.name), *logs])
         shutil.rmtree(replica.directory, ignore_errors=True)
 
     def remove(self, owner: str, context: Context) -> None:

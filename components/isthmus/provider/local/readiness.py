@@ -1,12 +1,12 @@
 """How to see that a replica answers."""
 
 import http.client
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from isthmus.provider.local.ports import HOST
+from isthmus.provider.local.unix import UnixConnection
 
 DEFAULT_TIMEOUT_SECONDS: Final = 60
 # One probe; a server that is still loading may take its time with the first answer.
@@ -16,36 +16,43 @@ _LONGEST_ANSWER_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Probe:
-    """port: its number. path: of an HTTP GET that has to succeed; None: a TCP connection is enough. contains: in its answer."""
+    """where: a port's number, or a Unix socket's path. path: of an HTTP GET that has to succeed; None: a connection is enough.
+    contains: in its answer.
+    """
 
-    port: int
+    where: int | str
     path: str | None
     contains: str | None
 
     def __str__(self) -> str:
+        is_port = isinstance(self.where, int)
         if self.path is None:
-            return f"a connection to port {self.port}"
+            return f"a connection to {'port' if is_port else 'socket'} {self.where}"
         answer = f" that holds {self.contains!r}" if self.contains else ""
-        return f"an answer{answer} from http://{HOST}:{self.port}{self.path}"
+        return f"an answer{answer} from {f'http://{HOST}:{self.where}{self.path}' if is_port else f'{self.path} at {self.where}'}"
 
     def failure(self) -> str | None:
         """Asks once. None: ready; otherwise what was wrong."""
+        connection = self._connection()
         try:
             if self.path is None:
-                socket.create_connection((HOST, self.port), _PROBE_SECONDS).close()
+                connection.connect()
                 return None
-            return self._http_failure(self.path)
+            return self._http_failure(connection, self.path)
         except (OSError, http.client.HTTPException) as error:
             return str(error) or type(error).__name__
-
-    def _http_failure(self, path: str) -> str | None:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=_PROBE_SECONDS)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            body = response.read(_LONGEST_ANSWER_BYTES).decode(errors="replace")
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if isinstance(self.where, int):
+            return http.client.HTTPConnection(HOST, self.where, timeout=_PROBE_SECONDS)
+        return UnixConnection(self.where, _PROBE_SECONDS)
+
+    def _http_failure(self, connection: http.client.HTTPConnection, path: str) -> str | None:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read(_LONGEST_ANSWER_BYTES).decode(errors="replace")
         if not 200 <= response.status < 300:
             return f"HTTP {response.status}"
         if self.contains and self.contains not in body:
@@ -53,8 +60,12 @@ class Probe:
         return None
 
 
-def probe(ready: Mapping[str, Any], ports: Mapping[str, int]) -> Probe | None:
+def probe(ready: Mapping[str, Any], ports: Mapping[str, int], sockets: Mapping[str, str]) -> Probe | None:
     """The probe that `ready` describes; None where it asks for nothing but a running process."""
-    if "port" not in ready:
+    if "socket" in ready:
+        where: int | str = sockets[ready["socket"]]
+    elif "port" in ready:
+        where = ports[ready["port"]]
+    else:
         return None
-    return Probe(ports[ready["port"]], ready.get("path") or None, ready.get("contains") or None)
+    return Probe(where, ready.get("path") or None, ready.get("contains") or None)

@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from isthmus.plugin.values import UNKNOWN
 
-_VARIABLE = re.compile(r"\$\{(directory|index|port\.[^}]*)\}")
+_VARIABLE = re.compile(r"\$\{(directory|index|(?:port|socket)\.[^}]*)\}")
 # As the first word of a command: the plugin's own interpreter, which can import isthmus.
 PYTHON = "${python}"
 
@@ -18,7 +18,8 @@ PYTHON = "${python}"
 class Replica:
     """One replica, with nothing left to fill in.
 
-    name: under the supervisor. directory: its own folder. files, live_files: path in that folder → content.
+    name: under the supervisor. directory: its own folder. ports, sockets: by name, numbers and paths.
+    files, live_files: path in that folder → content.
     leftovers: files elsewhere that are removed once it has ended.
     environment: what the resource asks for; what every process gets comes on top when it is launched.
     """
@@ -31,6 +32,12 @@ class Replica:
     files: Mapping[str, str]
     live_files: Mapping[str, str]
     leftovers: tuple[str, ...] = ()
+    sockets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def remains(self) -> tuple[str, ...]:
+        """Files outside its folder that are removed once it has ended."""
+        return (*self.leftovers, *self.sockets.values())
 
     def launch(self, environment: Mapping[str, str]) -> str:
         """The launch file's content (see launch.py). environment: what every process gets; the replica's own comes first."""
@@ -50,12 +57,23 @@ def replica_from(saved: Mapping[str, Any]) -> Replica:
     return Replica(**{**saved, "command": tuple(saved["command"]), "leftovers": tuple(saved["leftovers"])})
 
 
-def render(inputs: Mapping[str, Any], index: int, ports: Mapping[str, int], directory: Path, python: str) -> Replica:
+@dataclass(frozen=True)
+class Place:
+    """Where one replica is. directory: its own folder. ports: name → number. sockets: name → path."""
+
+    directory: Path
+    ports: Mapping[str, int]
+    sockets: Mapping[str, str]
+
+
+def render(inputs: Mapping[str, Any], index: int, where: Place, python: str) -> Replica:
     """The replica with this index.
 
-    inputs: of the resource, fully known. ports: port name → number. python: what `${python}` stands for.
+    inputs: of the resource, fully known. where: its own. python: what `${python}` stands for.
     """
-    values = {"directory": str(directory), "index": str(index), **{f"port.{name}": str(port) for name, port in ports.items()}}
+    values = {"directory": str(where.directory), "index": str(index)}
+    values |= {f"port.{name}": str(port) for name, port in where.ports.items()}
+    values |= {f"socket.{name}": path for name, path in where.sockets.items()}
 
     def fill(text: str) -> str:
         return _VARIABLE.sub(lambda match: values.get(match[1], match[0]), text)
@@ -65,13 +83,14 @@ def render(inputs: Mapping[str, Any], index: int, ports: Mapping[str, int], dire
         command[0] = python
     return Replica(
         name=replica_name(inputs["program"], index),
-        directory=str(directory),
+        directory=str(where.directory),
         command=tuple(command),
         environment={name: fill(value) for name, value in inputs["environment"].items()},
-        ports=dict(ports),
+        ports=dict(where.ports),
         files={name: fill(content) for name, content in inputs["files"].items()},
         live_files={name: fill(content) for name, content in inputs["live_files"].items()},
         leftovers=tuple(fill(path) for path in inputs["leftovers"]),
+        sockets=dict(where.sockets),
     )
 
 
@@ -80,10 +99,10 @@ def replica_name(program: str, index: int) -> str:
     return f"{program}-{index}"
 
 
-def unknown_ports(texts: Sequence[Any], ports: Mapping[str, Any]) -> list[str]:
-    """Port names that the texts use and that do not exist."""
-    used = {match[1][len("port.") :] for text in texts if isinstance(text, str) for match in _VARIABLE.finditer(text) if "." in match[1]}
-    return sorted(used - set(ports))
+def unknown_names(texts: Sequence[Any], ports: Iterable[str], sockets: Iterable[str]) -> list[str]:
+    """Ports and sockets that the texts use and that do not exist, such as `port.http`."""
+    used = {match[1] for text in texts if isinstance(text, str) for match in _VARIABLE.finditer(text) if "." in match[1]}
+    return sorted(used - {f"port.{name}" for name in ports} - {f"socket.{name}" for name in sockets})
 
 
 def known_endpoints(inputs: Mapping[str, Any], existing: Sequence[Mapping[str, int]]) -> Any:

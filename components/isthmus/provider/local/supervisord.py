@@ -6,7 +6,6 @@ import logging
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from isthmus.errors import PlatformError
 from isthmus.plugin.handler import Context
 from isthmus.provider.local import orphans
 from isthmus.provider.local.layout import MARK, Layout, write_private
+from isthmus.provider.local.unix import UnixConnection
 
 logger = logging.getLogger(__name__)
 
@@ -115,11 +115,11 @@ class Supervisord:
         Raises PlatformError.
         """
         with self.lock:
+            self.layout.make()
             pid = self.pid()
             if pid is not None:
                 return pid
             orphans.end(self.layout.directory, context)
-            self.layout.make()
             self.layout.socket.unlink(missing_ok=True)
             write_private(self.layout.config, self._config())
             self._start()
@@ -139,9 +139,6 @@ class Supervisord:
                 context.wait_until(lambda: not orphans.is_alive(pid), _SHUTDOWN_TIMEOUT_SECONDS, "stopping the processes")
             orphans.end(self.layout.directory, context)
             self.layout.socket.unlink(missing_ok=True)
-            if self.layout.socket.parent != self.layout.directory:
-                with contextlib.suppress(OSError):  # other supervisors have their sockets there
-                    self.layout.socket.parent.rmdir()
 
     def _config(self) -> str:
         paths = {
@@ -258,24 +255,13 @@ class Supervisord:
             raise UnreachableSupervisorError(f"no supervisord answers at {self.layout.socket} ({error})") from error
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("127.0.0.1", timeout=_ANSWER_TIMEOUT_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 class _UnixTransport(xmlrpc.client.Transport):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        return UnixConnection(str(self._path), _ANSWER_TIMEOUT_SECONDS)
 
 
 @contextlib.contextmanager
