@@ -1,6 +1,6 @@
 import json
 
-from isthmus.protocol import Signature, TensorInfo, VersionStatus, render_metadata, render_status
+from isthmus.protocol import Signature, TensorInfo, VersionStatus, render_metadata, render_status, signature_json
 from isthmus.release.manifest import TensorSpec
 
 
@@ -18,7 +18,7 @@ def test_metadata_describes_a_release_as_it_describes_a_graph():
     specs = [TensorSpec("x", "float32", (-1, 8, 8, 1))]
     signature = Signature.from_specs(specs, [TensorSpec("y", "string", None)])
     assert signature.inputs == {"x": TensorInfo("float32", (-1, 8, 8, 1), "x")}
-    reply = json.loads(render_metadata("digits", 3, {"serving_default": signature}))
+    reply = json.loads(render_metadata("digits", 3, {"serving_default": signature_json(signature)}))
     assert reply["model_spec"] == {"name": "digits", "version": "3", "signature_name": ""}
     shown = reply["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert shown["inputs"]["x"]["dtype"] == "DT_FLOAT"

@@ -12,7 +12,7 @@ from isthmus.protocol import RestError, Signature, TensorInfo, parse_predict, re
 from isthmus.protocol import request as request_module
 from isthmus.protocol.dtypes import element_type
 
-NUMBERS = ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+NUMBERS = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"]
 DTYPES = [*NUMBERS, "bool", "string"]
 
 
@@ -71,7 +71,7 @@ json_values = st.recursive(
 
 
 @given(
-    dtypes=st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from([*DTYPES, "DT_COMPLEX64"]), min_size=1),
+    dtypes=st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from([*DTYPES, "float16", "uint16", "DT_COMPLEX64"]), min_size=1),
     value=json_values,
     key=st.sampled_from(["instances", "inputs"]),
 )
@@ -167,12 +167,72 @@ def test_long_values_are_cut_in_error_texts():
     assert len(refused(json.dumps({"instances": "x" * 100_000}))) < 5000
 
 
-def test_a_type_without_a_json_form_is_refused():
+@pytest.mark.parametrize(
+    ("dtype", "name"), [("float16", "half"), ("uint16", "uint16"), ("DT_COMPLEX64", "complex64"), ("DT_BFLOAT16", "bfloat16")]
+)
+def test_a_type_without_a_json_form_is_refused(dtype, name):
     with pytest.raises(RestError) as caught:
-        read('{"inputs": [1]}', x="DT_COMPLEX64")
-    assert caught.value.status == 501
-    with pytest.raises(RestError, match="complex64"):
-        render_predict({"y": np.zeros(1, np.complex64)}, False)
+        read('{"inputs": [1]}', x=dtype)
+    assert (caught.value.status, caught.value.message) == (501, f"Conversion of JSON Value: 1 to type: {name}")
+    with pytest.raises(RestError) as caught:
+        read('{"instances": [1]}', x=dtype)
+    assert caught.value.status == 400
+    assert caught.value.message.endswith(f"Error: UNIMPLEMENTED: Conversion of JSON Value: 1 to type: {name}")
+    assert refused('{"inputs": {"x": {"y": 1}}}', x=dtype).endswith(f"Type: Object is not of expected type: {name}")
+
+
+@pytest.mark.parametrize(
+    ("array", "name"), [(np.zeros(1, np.float16), "half"), (np.zeros(1, np.uint16), "uint16"), (np.zeros(1, np.complex64), "complex64")]
+)
+def test_an_output_of_a_type_without_a_json_form_is_refused(array, name):
+    for row in (True, False):
+        with pytest.raises(RestError, match=f"Failed to write JSON value for tensor type: {name}"):
+            render_predict({"y": array}, row)
+        assert render_predict({"y": array[:0]}, row)  # nothing is written of it
+
+
+def test_of_members_with_one_name_the_first_counts():
+    assert read('{"inputs": [1], "inputs": [2]}').tolist() == [1]
+    assert read('{"signature_name": "serving_default", "signature_name": 5, "inputs": {"x": [1], "x": "a"}}').tolist() == [1]
+
+
+def test_rows_with_one_name_twice_give_their_values_in_order_until_the_shape_is_full():
+    assert read('{"instances": [{"x": 1, "x": 2}]}').tolist() == [1]
+    assert read('{"instances": [{"x": 1, "x": 2}, {"x": 3}]}').tolist() == [1, 2]
+    assert "is not of expected type: float" in refused('{"instances": [{"x": 1, "x": "a"}]}')
+    assert refused('{"instances": [{"x": 1, "x": [2]}]}').endswith("Expecting shape [] but got: [1]")
+
+
+def test_a_body_that_is_no_json_is_told_before_a_model_that_is_missing():
+    missing = RestError(404, "Servable not found for request: Latest(m)")
+    for body, message in ((b"{", "JSON Parse error"), (b"{}", "Servable not found"), (b'{"signature_name": 1}', "must be a string")):
+        with pytest.raises(RestError, match=message):
+            parse_predict(body, missing)
+
+
+def test_what_is_shown_of_a_value_ends_with_the_token_that_passes_256_bytes():
+    text = refused(json.dumps({"instances": {"x": list(range(1000))}}))
+    shown = text.removeprefix("JSON Value: ").removesuffix(" Expecting 'instances' to be an list/array")
+    assert shown.startswith('{\n    "instances": {\n        "x": [0, 1, 2')
+    assert 256 <= len(shown) < 256 + 8
+    assert shown.endswith((", 58", ", 59"))
+
+
+def test_inf_is_a_number_and_stays_text_in_strings():
+    assert read('{"inputs": [Inf, -Inf, Infinity, -Infinity]}').tolist() == [np.inf, -np.inf, np.inf, -np.inf]
+    assert read('{"inputs": ["Inf \\" Inf"], "other": Inf}', x="string").tolist() == [b'Inf " Inf']
+
+
+def test_half_a_surrogate_pair_is_refused_and_a_whole_one_is_not():
+    assert read('{"inputs": ["\\ud83d\\ude00"]}', x="string").tolist() == ["\U0001f600".encode()]
+    assert read('{"inputs": ["\\\\ud83d"]}', x="string").tolist() == [b"\\ud83d"]
+    for text in ("\\ud83d", "\\udcff", "\\ud83dx", "\\ud83d\\ud83d"):
+        assert refused(f'{{"inputs": ["{text}"]}}', x="string").startswith("JSON Parse error")
+
+
+def test_only_the_white_space_of_json_may_stand_before_a_document():
+    assert read(' \t\r\n{"inputs": [1]}').tolist() == [1]
+    assert refused('\xa0{"inputs": [1]}').startswith("JSON Parse error")
 
 
 def test_rows_need_outputs_of_one_batch_size():

@@ -167,15 +167,6 @@ def test_status_of_what_is_not_there_is_not_found(model_service, apis, name, ver
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_classify_is_unimplemented(prediction, server):
-    from tensorflow_serving.apis import classification_pb2
-
-    with pytest.raises(grpc.RpcError) as caught:
-        prediction.Classify(classification_pb2.ClassificationRequest(), timeout=TIMEOUT_SECONDS)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "Traceback" not in server.log()
-
-
 def test_metrics_count_calls_of_both_interfaces(server, predict):
     predict(x=X)
     requests.post(f"{server.url}/v1/models/m:predict", data='{"instances":[[1,2,3]]}', timeout=TIMEOUT_SECONDS)
@@ -187,9 +178,15 @@ def test_metrics_count_calls_of_both_interfaces(server, predict):
     for beginning in (
         ':tensorflow:serving:request_count{model_name="m",status="OK"}',
         ':tensorflow:serving:request_count{model_name="m",status="INVALID_ARGUMENT"}',
-        ':tensorflow:serving:request_latency_count{API="Predict",entrypoint="GRPC",model_name="m"}',
-        ':tensorflow:serving:request_latency_count{API="Predict",entrypoint="REST",model_name="m"}',
-        ':tensorflow:serving:runtime_latency_sum{API="Predict",',
+        ':tensorflow:serving:request_latency_count{model_name="m",API="Predict",entrypoint="GRPC"}',
+        ':tensorflow:serving:request_latency_count{model_name="m",API="predict",entrypoint="REST"}',
+        ':tensorflow:serving:request_latency_bucket{model_name="m",API="predict",entrypoint="REST",le="+Inf"}',
+        ':tensorflow:serving:runtime_latency_sum{model_name="m",API="Predict",runtime="TF1"}',
     ):
         assert any(line.startswith(beginning) and float(line.split()[-1]) > 0 for line in lines), beginning
     assert "unknown_to_metrics" not in reply.text
+    assert [line for line in lines if line.startswith("#")] == [
+        "# TYPE :tensorflow:serving:request_count counter",
+        "# TYPE :tensorflow:serving:request_latency histogram",
+        "# TYPE :tensorflow:serving:runtime_latency histogram",
+    ]

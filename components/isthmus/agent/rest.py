@@ -24,6 +24,7 @@ from isthmus.protocol import (
     render_metadata,
     render_predict,
     render_status,
+    signature_json,
 )
 
 ANSWERED_BY = "X-Isthmus-Answered-By"
@@ -115,7 +116,7 @@ class RestServer:
         if model is None:
             raise RestError(404, f"Could not find any versions of model {route.model}")
         manifest = model.manifest
-        return _response(Reply(200, render_metadata(route.model, manifest.version, {manifest.signature: model.signature})))
+        return _response(Reply(200, render_metadata(route.model, manifest.version, {manifest.signature: signature_json(model.signature)})))
 
     async def _other(self, route: Route, _: web.Request) -> web.Response:
         self._model(route)

@@ -4,7 +4,7 @@ A server reads a request with `parse_path` and `parse_predict`, runs the model, 
 `render_status` or `render_metadata`; every refusal is a `RestError`, which knows its own reply.
 """
 
-from isthmus.protocol.description import OK, Signature, TensorInfo, VersionStatus, render_metadata, render_status
+from isthmus.protocol.description import OK, Signature, TensorInfo, VersionStatus, render_metadata, render_status, signature_json
 from isthmus.protocol.errors import Reply, RestError
 from isthmus.protocol.paths import Route, parse_path
 from isthmus.protocol.request import DEFAULT_SIGNATURE, PredictRequest, find_signature, parse_predict
@@ -26,4 +26,5 @@ __all__ = [
     "render_metadata",
     "render_predict",
     "render_status",
+    "signature_json",
 ]

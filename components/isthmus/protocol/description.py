@@ -70,23 +70,28 @@ def render_status(versions: Sequence[VersionStatus]) -> bytes:
     return _dump({"model_version_status": entries})
 
 
-def render_metadata(model: str, version: int, signatures: Mapping[str, Signature]) -> bytes:
-    """The reply to `GET /v1/models/NAME/metadata`. 64 bit numbers are strings there, as everywhere in protobuf's JSON."""
-    definitions = {
-        name: {
-            "inputs": {key: _tensor_json(info) for key, info in signature.inputs.items()},
-            "outputs": {key: _tensor_json(info) for key, info in signature.outputs.items()},
-            "method_name": signature.method_name,
-            "defaults": {},
-        }
-        for name, signature in signatures.items()
-    }
+def render_metadata(model: str, version: int, signatures: Mapping[str, Any]) -> bytes:
+    """The reply to `GET /v1/models/NAME/metadata`.
+
+    Args:
+        signatures: by name, each in protobuf's JSON form, as `signature_json` gives it.
+    """
     return _dump(
         {
             "model_spec": {"name": model, "version": str(version), "signature_name": ""},
-            "metadata": {"signature_def": {"signature_def": definitions}},
+            "metadata": {"signature_def": {"signature_def": dict(signatures)}},
         }
     )
+
+
+def signature_json(signature: Signature) -> dict[str, Any]:
+    """A signature in protobuf's JSON form. 64 bit numbers are strings there."""
+    return {
+        "inputs": {key: _tensor_json(info) for key, info in signature.inputs.items()},
+        "outputs": {key: _tensor_json(info) for key, info in signature.outputs.items()},
+        "method_name": signature.method_name,
+        "defaults": {},
+    }
 
 
 def _tensor_json(info: TensorInfo) -> dict[str, Any]:

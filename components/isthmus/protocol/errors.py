@@ -2,21 +2,23 @@
 
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from isthmus.errors import IsthmusError
 
 JSON_TYPE = "application/json"
-
-_NOT_FOUND_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
+DEFAULT_TYPE = "text/html; charset=ISO-8859-1"
+PAGE_TYPE = "text/html"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP reply. body: as sent, UTF-8 where it is text."""
+    """One HTTP reply. body: as sent, UTF-8 where it is text. last: the connection ends with it."""
 
     status: int
     body: bytes
     content_type: str = JSON_TYPE
+    last: bool = False
 
 
 class RestError(IsthmusError):
@@ -24,13 +26,16 @@ class RestError(IsthmusError):
 
     Args:
         status: HTTP status code.
-        message: the `error` text of the reply.
+        message: the `error` text of the reply; the status's own name where it is empty.
+        code: a gRPC status code's name.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, code: str = "INVALID_ARGUMENT") -> None:
+        message = message or phrase(status)
         super().__init__(message)
         self.status = status
         self.message = message
+        self.code = code
 
     @property
     def reply(self) -> Reply:
@@ -39,28 +44,54 @@ class RestError(IsthmusError):
         return Reply(self.status, text.encode("utf-8", "replace"))
 
 
-class UnknownPathError(RestError):
-    """A path outside the API: answered with a page, not with JSON."""
+class PageError(RestError):
+    """What is answered with a page, not with JSON, and ends the connection."""
+
+    @property
+    def reply(self) -> Reply:
+        name = phrase(self.status)
+        page = f"<HTML><HEAD>\n<TITLE>{self.status} {name}</TITLE>\n</HEAD><BODY>\n<H1>{name}</H1>\n</BODY></HTML>\n"
+        return Reply(self.status, page.encode(), PAGE_TYPE, last=True)
+
+
+class UnknownPathError(PageError):
+    """A path outside the API."""
 
     def __init__(self, path: str) -> None:
         super().__init__(404, f"Not Found: {path}")
 
-    @property
-    def reply(self) -> Reply:
-        return Reply(404, _NOT_FOUND_PAGE, "text/html")
+
+class MalformedPathError(PageError):
+    """A path that is no URL."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(400, f"no URL: {path}")
 
 
 class UnsupportedMethodError(RestError):
-    """OPTIONS: refused with an empty page, as no cross-origin access is offered."""
+    """OPTIONS without an origin: refused with an empty page."""
 
     def __init__(self) -> None:
-        super().__init__(400, "OPTIONS is not supported")
+        super().__init__(400, "OPTIONS is not supported", "FAILED_PRECONDITION")
 
     @property
     def reply(self) -> Reply:
-        return Reply(400, b"", "text/html; charset=ISO-8859-1")
+        return Reply(400, b"", DEFAULT_TYPE)
 
 
 def invalid(message: str) -> RestError:
     """The error of a request that cannot be right: 400."""
     return RestError(400, message)
+
+
+def unimplemented(message: str) -> RestError:
+    """The error of what this API cannot express: 501."""
+    return RestError(501, message, "UNIMPLEMENTED")
+
+
+def phrase(status: int) -> str:
+    """A status code's name in HTTP."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
+
+
+_PHRASES = {499: "Client Closed Request"}

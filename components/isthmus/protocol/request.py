@@ -42,25 +42,26 @@ def find_signature(name: str, signatures: Mapping[str, Signature]) -> Signature:
     return signature
 
 
-def parse_predict(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest:
+def parse_predict(body: bytes | bytearray, signatures: Mapping[str, Signature] | RestError) -> PredictRequest:
     """Read the body of a `:predict` call.
 
     Args:
         body: JSON, already decompressed.
-        signatures: the model's signatures by name. Shapes are not checked: that is for who runs the model.
+        signatures: the model's signatures by name, or why there are none: a body that is no JSON is told first.
+            Shapes are not checked: that is for who runs the model.
 
     Raises:
         RestError: 400 with TensorFlow Serving's text for what is wrong.
     """
     text = jsontext.decode(body)
     document = jsontext.parse(text)
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        raise jsontext.format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
-    name = name or DEFAULT_SIGNATURE
+    asked = asked_signature(document)
+    if isinstance(signatures, RestError):
+        raise signatures
+    name = asked or DEFAULT_SIGNATURE
     signature = find_signature(name, signatures)
     if not signature.inputs:
-        raise invalid(f"Failed to get input map for signature: {name}")
+        raise invalid(f"Failed to get input map for signature: {asked or 'DEFAULT'}")
     # numpy takes true for 1, JSON does not: a body with booleans is walked.
     plain = "true" not in text and "false" not in text
     try:
@@ -70,6 +71,14 @@ def parse_predict(body: bytes, signatures: Mapping[str, Signature]) -> PredictRe
     if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in inputs.values()):
         jsontext.reject_too_big_numbers(text)
     return PredictRequest(name, inputs, row)
+
+
+def asked_signature(document: dict[str, Any]) -> str:
+    """The signature's name in a request; empty for the default one. Raises RestError (400)."""
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise jsontext.format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
+    return name
 
 
 def _inputs(document: dict[str, Any], signature: Signature, plain: bool) -> tuple[dict[str, Array], bool]:
@@ -129,7 +138,7 @@ def _walk_rows(instances: list[Any], signature: Signature) -> dict[str, Array]:
 
 
 def _walk_object(instance: dict[str, Any], index: int, signature: Signature, columns: dict[str, list[Walked]]) -> None:
-    for name, value in instance.items():
+    for name, value in jsontext.pairs_of(instance):
         prefix = f"Failed to process element: {index} key: {name} of 'instances' list."
         if name not in signature.inputs:
             raise invalid(f"{prefix} Error: INVALID_ARGUMENT: JSON object: does not have named input: {name}")
@@ -146,7 +155,7 @@ def _append(value: Any, info: TensorInfo, rows: list[Walked], prefix: str) -> No
         if rows:
             _check_same(rows[0], row)
     except RestError as error:
-        raise RestError(error.status, f"{prefix} Error: INVALID_ARGUMENT: {error.message}") from None
+        raise invalid(f"{prefix} Error: {error.code}: {error.message}") from None
     rows.append(row)
 
 

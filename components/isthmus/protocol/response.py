@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from isthmus.protocol.errors import RestError, invalid
+from isthmus.protocol.dtypes import STRING, json_type, tf_name
+from isthmus.protocol.errors import invalid
 from isthmus.protocol.floats import float_texts
 
 Array = npt.NDArray[Any]
@@ -75,20 +75,26 @@ def _nest(texts: list[str], shape: tuple[int, ...], count: int) -> list[str]:
 def _texts(name: str, array: Array) -> list[str]:
     """The JSON of each element, in C order."""
     kind = array.dtype.kind
+    dtype = STRING if kind in "OSU" else array.dtype.name
+    if array.size and json_type(dtype) is None:
+        raise invalid(f"Failed to write JSON value for tensor type: {tf_name(dtype)}")
     if kind == "f":
-        return float_texts(array.astype(np.float32) if array.dtype.itemsize == 2 else array)
+        return float_texts(array)
     if kind in "iu":
         return [str(value) for value in array.ravel().tolist()]
     if kind == "b":
         return ["true" if value else "false" for value in array.ravel().tolist()]
-    if kind in "OSU":
-        as_base64 = name.endswith(_BYTES_SUFFIX)
-        return [_string_text(value, as_base64) for value in array.ravel().tolist()]
-    raise RestError(400, f"Failed to write JSON value for tensor type: {array.dtype}")
+    as_base64 = name.endswith(_BYTES_SUFFIX)
+    return [_string_text(value, as_base64) for value in array.ravel().tolist()]
 
 
 def _string_text(value: bytes | str, as_base64: bool) -> str:
     data = value.encode() if isinstance(value, str) else value
     if as_base64:
         return '{"b64": "' + base64.b64encode(data).decode() + '"}'
+    return string_text(data)
+
+
+def string_text(data: bytes) -> str:
+    """A string as JSON; bytes that are no text stay as they are."""
     return json.dumps(data.decode("utf-8", "surrogateescape"), ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.protocol import jsontext
-from isthmus.protocol.dtypes import ElementType, element_type
-from isthmus.protocol.errors import RestError, invalid
+from isthmus.protocol.dtypes import ElementType, element_type, json_type, tf_name
+from isthmus.protocol.errors import RestError, invalid, unimplemented
 
 Array = npt.NDArray[Any]
 
@@ -23,7 +24,7 @@ def read_numbers(value: Any, dtype: str, plain: bool) -> Array | None:
         dtype: as in `TensorInfo`.
         plain: the value has no booleans in it (numpy would take them for numbers).
     """
-    element = element_type(dtype)
+    element = json_type(dtype)
     if element is None or not plain or element.kind not in "fiu":
         return None
     try:
@@ -59,19 +60,18 @@ def walk(value: Any, dtype: str) -> Walked:
         if not inner:
             break
         inner = inner[0]
-    element = element_type(dtype)
-    if element is None:
-        raise RestError(501, f"Conversion of JSON Value: {jsontext.show(inner)} to type: {dtype}")
     values: list[Any] = []
-    _fill(value, 0, shape, element, values)
+    _fill(value, 0, shape, dtype, values)
     return Walked(values, tuple(shape))
 
 
 def as_array(values: list[Any], shape: tuple[int, ...], dtype: str) -> Array:
-    """values in C order as an array of dtype and shape."""
+    """values in C order as an array of dtype and shape; there may be more of them than the shape has room for."""
     element = element_type(dtype)
     if element is None:
-        raise RestError(501, f"no JSON form for {dtype}")
+        raise unimplemented(f"no JSON form for {tf_name(dtype)}")
+    if math.prod(shape) < len(values):
+        del values[math.prod(shape) :]
     if element.kind == "O":
         array = np.empty(len(values), dtype=object)
         array[:] = values
@@ -87,30 +87,35 @@ def as_array(values: list[Any], shape: tuple[int, ...], dtype: str) -> Array:
         raise invalid(f"a tensor of {len(shape)} dimensions is not supported") from None
 
 
-def _fill(value: Any, level: int, shape: list[int], element: ElementType, values: list[Any]) -> None:
+def _fill(value: Any, level: int, shape: list[int], dtype: str, values: list[Any]) -> None:
     rank = len(shape)
     if not isinstance(value, list):
         if level != rank:
             raise invalid(
                 f"JSON Value: {jsontext.show(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {rank}"
             )
-        values.append(_leaf(value, element))
+        values.append(_leaf(value, dtype))
         return
     if level >= rank:
         raise invalid(f"Encountered list at unexpected level: {level} expected < {rank}")
     if len(value) != shape[level]:
         raise invalid(f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}")
     for item in value:
-        _fill(item, level + 1, shape, element, values)
+        _fill(item, level + 1, shape, dtype, values)
 
 
-def _leaf(value: Any, element: ElementType) -> Any:
+def _leaf(value: Any, dtype: str) -> Any:
+    element = json_type(dtype)
+    if element is None:
+        if isinstance(value, dict):
+            raise _type_error(value, dtype)
+        raise unimplemented(f"Conversion of JSON Value: {jsontext.show(value)} to type: {tf_name(dtype)}")
     kind = element.kind
     if kind == "O":
         if is_base64_object(value):
             return decode_base64(value["b64"])
         if isinstance(value, str):
-            return _encode(value)
+            return encode(value)
         if isinstance(value, dict):
             raise jsontext.format_error(value, "not formatted correctly for base64 data")
     elif isinstance(value, bool):
@@ -123,12 +128,16 @@ def _leaf(value: Any, element: ElementType) -> Any:
             raise invalid("JSON Parse error: Number too big to be stored in double.") from None
     elif kind in "iu" and isinstance(value, int) and element.low <= value <= element.high:
         return value
-    raise invalid(f"JSON Value: {jsontext.show(value)} Type: {jsontext.type_name(value)} is not of expected type: {element.tf_name}")
+    raise _type_error(value, dtype)
+
+
+def _type_error(value: Any, dtype: str) -> RestError:
+    return invalid(f"JSON Value: {jsontext.show(value)} Type: {jsontext.type_name(value)} is not of expected type: {tf_name(dtype)}")
 
 
 def is_base64_object(value: Any) -> bool:
     """Whether value is `{"b64": string}` and nothing more."""
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+    return type(value) is dict and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def decode_base64(text: str) -> bytes:
@@ -140,7 +149,8 @@ def decode_base64(text: str) -> bytes:
         raise invalid("Unable to base64 decode") from None
 
 
-def _encode(text: str) -> bytes:
+def encode(text: str) -> bytes:
+    """A JSON string as the bytes that it was sent as. Raises RestError (400) for half a surrogate pair."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 
+import uvloop
+
 from isthmus.server.errors import StartError
 from isthmus.server.flags import Options, parse_flags
 
@@ -18,7 +20,7 @@ def main() -> int:
         sys.stderr.write(note + "\n")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        asyncio.run(_serve(options))
+        uvloop.run(_serve(options))
     except StartError as error:
         sys.stderr.write(f"Failed to start server. Error: {error}\n")
         return 1

@@ -5,18 +5,22 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
+import uvloop
 
 from isthmus.server.bundle import Parallelism, load_bundle
 from isthmus.server.config import ModelConfig, read_metrics_path, read_models
 from isthmus.server.errors import StartError
 from isthmus.server.flags import LOOPBACK, Options, parse_flags
-from isthmus.server.grpc_api import grpc_server
+from isthmus.server.grpc_api import GrpcApi
+from isthmus.server.http import HttpServer
+from isthmus.server.limits import MAX_IN_FLIGHT_BYTES, Budget, CountedLine, connection_limits, raise_descriptor_limit
 from isthmus.server.listeners import bind_path, bind_port, free_path, make_private, remove_path
 from isthmus.server.manager import ModelManager, Watching
 from isthmus.server.metrics import Metrics
@@ -46,40 +50,46 @@ async def serve(
     """
     configs = read_models(options)
     metrics_path = read_metrics_path(options.monitoring_config_file)
+    max_connections, max_grpc_connections = connection_limits(raise_descriptor_limit())
     manager = _manager(options)
-    metrics = Metrics()
-    predictor = Predictor(manager, metrics)
-    rest_sockets = [rest_socket] if rest_socket is not None else []
-    if rest_socket is None and options.rest_api_port:
-        rest_sockets.append(bind_port(options.bind_address, options.rest_api_port))
-    if options.rest_api_socket_path:
-        rest_sockets.append(bind_path(options.rest_api_socket_path))
+    rest_sockets = _bind_rest(options, rest_socket)
     # gRPC binds and listens in one step, so its port is only held until then.
     grpc_holder = bind_port(options.bind_address, options.port) if options.port else None
     if options.grpc_socket_path:
         free_path(options.grpc_socket_path)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_LoopErrors())
     executor = ThreadPoolExecutor(options.rest_api_num_threads, thread_name_prefix="predict")
-    server = None
+    budget = Budget(MAX_IN_FLIGHT_BYTES)
+    predictor = Predictor(manager, Metrics(), executor)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        stack.callback(predictor.close)
         manager.start(configs)
         stack.callback(manager.stop)
         if not await _unless_stopped(manager.wait_until_available, stop):
             return
+        drains: list[Callable[[], Awaitable[object]]] = []
+        listeners = []
         if grpc_holder is not None or options.grpc_socket_path:
             if grpc_holder is not None:
                 grpc_holder.close()
-            server = grpc_server(predictor, executor, allow_reload=options.enable_reload_config)
-            _listen_grpc(server, options)
-            stack.push_async_callback(loop.run_in_executor, None, lambda: server.stop(options.drain_seconds).wait())
+            rpc = GrpcApi(
+                predictor,
+                budget,
+                allow_reload=options.enable_reload_config,
+                as_content=options.enable_serialization_as_tensor_content,
+            )
+            server = rpc.server(max_grpc_connections, with_health=options.enable_grpc_healthcheck_service)
+            await _listen_grpc(server, options)
+            drains.append(lambda: server.stop(options.drain_seconds))
         if rest_sockets:
-            api = RestApi(predictor, executor, options.rest_api_timeout_in_ms / 1000, metrics_path).http_server()
-            stack.push_async_callback(api.shutdown, options.drain_seconds)
-            stack.callback(api.pre_shutdown)  # ends the connections that wait for a request
+            api = RestApi(predictor, budget, options.rest_api_timeout_in_ms / 1000, metrics_path)
+            http = HttpServer(api, budget, max_connections, cors=options.rest_api_enable_cors_support)
+            drains.append(lambda: http.shut_down(options.drain_seconds))
         for bound in rest_sockets:
-            listener = await loop.create_server(api, sock=bound, backlog=_BACKLOG)
-            stack.callback(listener.close)
+            listener = await loop.create_server(http, sock=bound, backlog=_BACKLOG)
+            listeners.append(listener)
             name = bound.getsockname()
             if isinstance(name, str):
                 stack.callback(remove_path, name)
@@ -87,8 +97,31 @@ async def serve(
         on_ready()
         await stop.wait()
         _log.info("stopping")
-        if server is not None:
-            server.stop(options.drain_seconds)  # at once, so that both interfaces drain side by side
+        for listener in listeners:
+            listener.close()
+        await asyncio.gather(*(drain() for drain in drains))  # both interfaces side by side
+
+
+class _LoopErrors:
+    """What goes wrong on the event loop outside of any request: one counted line, not a traceback for each."""
+
+    def __init__(self) -> None:
+        self._line = CountedLine(_log, "%d connections failed")
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), OSError):
+            self._line.add()
+        else:
+            loop.default_exception_handler(context)
+
+
+def _bind_rest(options: Options, given: socket.socket | None) -> list[socket.socket]:
+    sockets = [given] if given is not None else []
+    if given is None and options.rest_api_port:
+        sockets.append(bind_port(options.bind_address, options.rest_api_port))
+    if options.rest_api_socket_path:
+        sockets.append(bind_path(options.rest_api_socket_path))
+    return sockets
 
 
 def _manager(options: Options) -> ModelManager:
@@ -110,7 +143,7 @@ def _config_reader(options: Options) -> Callable[[], list[ModelConfig] | None]:
     return partial(read_models, options)
 
 
-def _listen_grpc(server: grpc.Server, options: Options) -> None:
+async def _listen_grpc(server: grpc.aio.Server, options: Options) -> None:
     """Opens the gRPC port and socket. Raises StartError."""
     addresses = [f"{options.bind_address}:{options.port}"] if options.port else []
     if options.grpc_socket_path:
@@ -122,7 +155,7 @@ def _listen_grpc(server: grpc.Server, options: Options) -> None:
             raise StartError(f"cannot listen on {address}: {error}") from None
     if options.grpc_socket_path:
         make_private(options.grpc_socket_path)
-    server.start()
+    await server.start()
     for address in addresses:
         _log.info("Running gRPC ModelServer at %s ...", address)
 
@@ -182,7 +215,7 @@ def serving(model_base_path: Path, model_name: str) -> Iterator[str]:
 
     def run() -> None:
         try:
-            asyncio.run(work())
+            uvloop.run(work())
         except BaseException as error:
             if ready.done():
                 _log.exception("the server ended")

@@ -8,7 +8,8 @@ what calling a restored Python function does.
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from google.protobuf import json_format
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import prediction_log_pb2
@@ -23,6 +25,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from isthmus.protocol import Signature, TensorInfo
 from isthmus.protocol.dtypes import dtype_name
 from isthmus.server.errors import ModelLoadError, ServingError
+from isthmus.server.steady import steady
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +34,8 @@ _WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 _MAX_WARMUP_REQUESTS = 1000
 _CALLER_RUNS = -1
 _BRIEF_SECONDS = 0.001
-_LONG_SECONDS = 0.01
+_LONG_SECONDS = 0.005
+_MAX_SHAPES = 256
 _log = logging.getLogger(__name__)
 
 
@@ -46,62 +50,83 @@ class Parallelism:
 class Bundle:
     """One version of a model in memory. Safe to call from several threads.
 
-    signatures: by name, with inputs and outputs. signature_defs: the same as protobuf messages.
+    signatures: by name, with inputs and outputs. signature_defs: the same as protobuf messages; signatures_json: as JSON.
+    defaults: arrays for inputs that may be left out, by signature and input.
     """
 
-    def __init__(self, session: Any, signature_defs: Mapping[str, Any], inter_op: int) -> None:
+    def __init__(self, session: Any, meta_graph: Any, inter_op: int) -> None:
         self._session = session
         self._inter_op = inter_op
-        self._callables: dict[str, Callable[..., list[Any]]] = {}
+        self._callables: dict[tuple[str, ...], Callable[..., list[Any]]] = {}
         self._lock = threading.Lock()
-        self._recent_seconds = _LONG_SECONDS
-        self.signature_defs = dict(signature_defs)
+        self.signature_defs = dict(meta_graph.signature_def)
         self.signatures = {name: _signature(definition) for name, definition in self.signature_defs.items()}
+        self.signatures_json = {name: _json(definition) for name, definition in self.signature_defs.items()}
+        self.defaults = {
+            name: {key: tf.make_ndarray(tensor) for key, tensor in definition.defaults.items()}
+            for name, definition in self.signature_defs.items()
+        }
+        self._steady = {
+            name: steady(meta_graph.graph_def, [info.tensor_name for info in signature.outputs.values()])
+            for name, signature in self.signatures.items()
+        }
+        # Signature and shapes of calls that were brief, where that tells how long the next one will take.
+        self._brief: set[tuple[Any, ...]] = set()
 
-    def run(self, signature_name: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, signature_name: str, inputs: Mapping[str, Array], outputs: Sequence[str] = ()) -> dict[str, Array]:
         """The signature's outputs by name.
 
         Args:
             signature_name: one of `signatures`.
             inputs: an array for each of its inputs.
+            outputs: which of them; empty: all.
 
         Raises:
             ServingError: TensorFlow's own code and message.
         """
-        call = self._callables.get(signature_name) or self._make_callable(signature_name)
         signature = self.signatures[signature_name]
+        names = tuple(outputs) or tuple(signature.outputs)
+        call = self._callables.get((signature_name, *names)) or self._make_callable(signature_name, names)
+        began = time.perf_counter()
         try:
             values = call(*[inputs[name] for name in signature.inputs])
         except tf.errors.OpError as error:
             raise ServingError(_code_name(error), str(error.message)) from None
-        return {name: _as_array(value) for name, value in zip(signature.outputs, values, strict=True)}
+        if self._steady[signature_name]:
+            self._note((signature_name, *[array.shape for array in inputs.values()]), time.perf_counter() - began)
+        return {name: _as_array(value) for name, value in zip(names, values, strict=True)}
 
-    @property
-    def brief(self) -> bool:
-        """Whether the latest calls were so short that handing one to another thread would cost more than it takes."""
-        return self._recent_seconds < _BRIEF_SECONDS
+    def is_brief(self, signature_name: str, inputs: Mapping[str, Array]) -> bool:
+        """Whether this call will be so short that handing it to another thread would cost more than it takes."""
+        return (signature_name, *[array.shape for array in inputs.values()]) in self._brief
 
-    def took(self, seconds: float) -> None:
-        """Note how long a call took. One long call ends `brief` for a while; what the machine's other work adds now and then does not."""
-        self._recent_seconds = 0.9 * self._recent_seconds + 0.1 * min(seconds, _LONG_SECONDS)
+    def _note(self, key: tuple[Any, ...], seconds: float) -> None:
+        if key in self._brief:
+            if seconds > _LONG_SECONDS:
+                self._brief.discard(key)
+        elif seconds < _BRIEF_SECONDS:
+            if len(self._brief) >= _MAX_SHAPES:
+                self._brief.clear()
+            self._brief.add(key)
 
-    def _make_callable(self, signature_name: str) -> Callable[..., list[Any]]:
+    def _make_callable(self, signature_name: str, outputs: tuple[str, ...]) -> Callable[..., list[Any]]:
+        key = (signature_name, *outputs)
         with self._lock:
-            if signature_name not in self._callables:
+            if key not in self._callables:
                 signature = self.signatures[signature_name]
                 options = config_pb2.CallableOptions(
                     feed=[info.tensor_name for info in signature.inputs.values()],
-                    fetch=[info.tensor_name for info in signature.outputs.values()],
+                    fetch=[signature.outputs[name].tensor_name for name in outputs],
                 )
                 if not self._inter_op:
                     # Handing each operation to another thread costs more than most operations take.
                     options.run_options.inter_op_thread_pool = _CALLER_RUNS
                 try:
                     # Session.make_callable with feeds goes through Session.run, 40 times slower for a small graph.
-                    self._callables[signature_name] = self._session._make_callable_from_options(options)
+                    self._callables[key] = self._session._make_callable_from_options(options)
                 except (tf.errors.OpError, ValueError) as error:
                     raise ServingError("FAILED_PRECONDITION", f"signature {signature_name} cannot be run: {error}") from None
-            return self._callables[signature_name]
+            return self._callables[key]
 
 
 def load_bundle(directory: Path, *, parallelism: Parallelism, warmup: bool) -> Bundle:
@@ -125,7 +150,7 @@ def load_bundle(directory: Path, *, parallelism: Parallelism, warmup: bool) -> B
     except Exception as error:  # a damaged file shows as any of many types
         raise ModelLoadError("UNKNOWN", f"{type(error).__name__}: {error}") from None
     graph.finalize()
-    bundle = Bundle(session, meta_graph.signature_def, parallelism.inter_op)
+    bundle = Bundle(session, meta_graph, parallelism.inter_op)
     if warmup:
         _warm_up(bundle, directory / _WARMUP_FILE)
     return bundle
@@ -157,6 +182,13 @@ def _signature(definition: Any) -> Signature:
         outputs={name: _tensor_info(definition.outputs[name]) for name in sorted(definition.outputs)},
         method_name=definition.method_name,
     )
+
+
+def _json(definition: Any) -> dict[str, Any]:
+    message: dict[str, Any] = json_format.MessageToDict(
+        definition, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
+    )
+    return message
 
 
 def _tensor_info(info: Any) -> TensorInfo:

@@ -4,8 +4,9 @@ from isthmus.errors import IsthmusError
 from isthmus.protocol import RestError
 
 _HTTP_STATUS = {
+    "CANCELLED": 499,
     "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 412,
+    "FAILED_PRECONDITION": 400,
     "OUT_OF_RANGE": 400,
     "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,
@@ -28,8 +29,7 @@ class ServingError(RestError):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(_HTTP_STATUS.get(code, 500), message)
-        self.code = code
+        super().__init__(_HTTP_STATUS.get(code, 500), message, code)
 
 
 class ModelLoadError(IsthmusError):

@@ -20,6 +20,7 @@ class Options:
     rest_api_socket_path: str
     rest_api_num_threads: int
     rest_api_timeout_in_ms: int
+    rest_api_enable_cors_support: bool
     model_name: str
     model_base_path: str
     model_config_file: str
@@ -31,6 +32,8 @@ class Options:
     monitoring_config_file: str
     enable_model_warmup: bool
     enable_reload_config: bool
+    enable_grpc_healthcheck_service: bool
+    enable_serialization_as_tensor_content: bool
     tensorflow_intra_op_parallelism: int
     tensorflow_inter_op_parallelism: int
     drain_seconds: float
@@ -51,6 +54,7 @@ _FLAGS: tuple[tuple[str, Any, Any, str], ...] = (
     ("rest_api_socket_path", str, "", "path of a Unix socket for REST"),
     ("rest_api_num_threads", int, 4 * (os.cpu_count() or 1), "calls that are worked on at once"),
     ("rest_api_timeout_in_ms", int, 30000, "time limit of a REST call, in milliseconds"),
+    ("rest_api_enable_cors_support", _boolean, False, "let web pages of other origins call the REST API (CORS headers)"),
     ("model_name", str, "default", "name of the model"),
     ("model_base_path", str, "", "absolute path of the folder with the model's numbered versions"),
     ("model_config_file", str, "", "a ModelServerConfig in protobuf text; replaces model_name and model_base_path"),
@@ -62,6 +66,8 @@ _FLAGS: tuple[tuple[str, Any, Any, str], ...] = (
     ("monitoring_config_file", str, "", "a MonitoringConfig in protobuf text"),
     ("enable_model_warmup", _boolean, True, "replay assets.extra/tf_serving_warmup_requests when a version is loaded"),
     ("enable_reload_config", _boolean, False, "let clients replace the served models (ModelService.HandleReloadConfigRequest)"),
+    ("enable_grpc_healthcheck_service", _boolean, False, "offer the standard gRPC health service"),
+    ("enable_serialization_as_tensor_content", _boolean, False, "send outputs over gRPC as bytes, not in the value fields of their types"),
     ("tensorflow_intra_op_parallelism", int, 0, "threads of one operation; 0: one a core"),
     ("tensorflow_inter_op_parallelism", int, 0, "threads for independent operations; 0: a call runs on its own thread"),
     ("drain_seconds", float, 8.0, "how long calls may go on after SIGTERM"),

@@ -1,153 +1,247 @@
-"""The gRPC interface: PredictionService and ModelService."""
+"""The gRPC interface: PredictionService, ModelService, and what TensorFlow Serving adds to them."""
 
-import logging
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
-import numpy as np
-import tensorflow as tf
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
-    model_service_pb2_grpc,
+    model_service_pb2,
     predict_pb2,
-    prediction_service_pb2_grpc,
+    prediction_service_pb2,
+    regression_pb2,
 )
 
 from isthmus.protocol import DEFAULT_SIGNATURE
+from isthmus.server.bundle import Bundle
 from isthmus.server.config import models_from_proto
 from isthmus.server.errors import ServingError, StartError
-from isthmus.server.manager import ModelManager
-from isthmus.server.prediction import Predictor
+from isthmus.server.examples import check_classification, check_regression, classify, regress, serialized_input
+from isthmus.server.grpc_calls import Calls
+from isthmus.server.limits import MAX_BODY_BYTES, MAX_BODY_BYTES_ON_LOOP, MAX_ELEMENTS_ON_LOOP, MAX_GRPC_CALLS, STALLED_SECONDS, Budget
+from isthmus.server.prediction import CLASSIFY, PREDICT, REGRESS, Arrays, Predictor, elements
+from isthmus.server.tensors import fill, to_array
 
 _SIGNATURE_DEF = "signature_def"
 _RELOAD_TIMEOUT_SECONDS = 600.0
-_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
-_log = logging.getLogger(__name__)
-_T = TypeVar("_T")
+_PREDICTION = "tensorflow.serving.PredictionService"
+_MODEL = "tensorflow.serving.ModelService"
+_HEALTHY_SERVICES = ("ModelService", "PredictionService")  # as TensorFlow Serving names them, and the server as a whole
+_CLASSIFY_METHOD, _REGRESS_METHOD = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
-def grpc_server(predictor: Predictor, executor: ThreadPoolExecutor, *, allow_reload: bool) -> grpc.Server:
-    """A server with both services, on no port yet. allow_reload: clients may say which models are served."""
-    server = grpc.server(executor, options=_OPTIONS)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(predictor), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(predictor.manager, allow_reload), server)
-    return server
+@dataclass(frozen=True)
+class _Found:
+    """What a Predict call asks for."""
+
+    request: Any
+    name: str
+    version: int
+    bundle: Bundle
+    signature_name: str
 
 
-def _answer(context: grpc.ServicerContext, work: Callable[[], _T]) -> _T:
-    """work's result; a ServingError becomes the call's status."""
-    try:
-        return work()
-    except ServingError as error:
-        context.abort(grpc.StatusCode[error.code], error.message)
-    except Exception:
-        _log.exception("gRPC call failed")
-        context.abort(grpc.StatusCode.INTERNAL, "internal error of the server; its log has the details")
-    raise AssertionError("abort raises")
+class GrpcApi:
+    """Both services.
 
+    Args:
+        budget: for the messages of all calls.
+        allow_reload: clients may say which models are served.
+        as_content: outputs are sent as bytes, not in the value fields of their types.
+    """
 
-def _asked(spec: Any) -> tuple[int | None, str | None]:
-    """Version and label of a ModelSpec."""
-    choice = spec.WhichOneof("version_choice")
-    return (spec.version.value if choice == "version" else None, spec.version_label if choice == "version_label" else None)
-
-
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """Predict and GetModelMetadata; the other calls are UNIMPLEMENTED."""
-
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, budget: Budget, *, allow_reload: bool = False, as_content: bool = False) -> None:
         self._predictor = predictor
+        self._manager = predictor.manager
+        self._budget = budget
+        self._allow_reload = allow_reload
+        self._as_content = as_content
 
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the stub's name
-        return _answer(context, lambda: self._predict(request))
+    def server(self, max_connections: int, *, with_health: bool) -> grpc.aio.Server:
+        """A server on no port yet. with_health: it has the standard health service."""
+        options = [
+            ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+            ("grpc.per_message_decompression", 0),
+            ("grpc.max_allowed_incoming_connections", max_connections),
+            ("grpc.server_handshake_timeout_ms", int(STALLED_SECONDS * 1000)),
+        ]
+        calls = Calls(self._predictor, self._budget)
+        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_GRPC_CALLS)
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(
+                    _PREDICTION,
+                    {
+                        "Predict": calls.method(predict_pb2.PredictRequest, self._predict, PREDICT),
+                        "Classify": calls.method(classification_pb2.ClassificationRequest, self._classify, CLASSIFY),
+                        "Regress": calls.method(regression_pb2.RegressionRequest, self._regress, REGRESS),
+                        "MultiInference": calls.method(inference_pb2.MultiInferenceRequest, self._multi_inference),
+                        "GetModelMetadata": calls.method(get_model_metadata_pb2.GetModelMetadataRequest, self._metadata),
+                    },
+                ),
+                grpc.method_handlers_generic_handler(
+                    _MODEL,
+                    {
+                        "GetModelStatus": calls.method(get_model_status_pb2.GetModelStatusRequest, self._status),
+                        "HandleReloadConfigRequest": calls.method(model_management_pb2.ReloadConfigRequest, self._reload),
+                    },
+                ),
+            )
+        )
+        names = [service.full_name for module in (prediction_service_pb2, model_service_pb2) for service in _services(module)]
+        if with_health:
+            servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+            for name in ("", *_HEALTHY_SERVICES):
+                servicer._server_status[name] = health_pb2.HealthCheckResponse.SERVING
+            health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+            names += [service.full_name for service in _services(health_pb2)]
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+        return server
 
-    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return _answer(context, lambda: self._metadata(request))
+    # The methods.
 
-    def _refuse(self, request: Any, context: grpc.ServicerContext) -> Any:
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the embedded server has Predict and GetModelMetadata only")
-
-    Classify = Regress = MultiInference = _refuse
-
-    def _predict(self, request: Any) -> Any:
-        began = time.perf_counter()
+    def _predict(self, request: Any) -> bytes | Awaitable[bytes]:
         name = _model_name(request)
-        version, bundle = self._predictor.manager.find(name, *_asked(request.model_spec))
-        status = "OK"
-        try:
-            signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            signature = bundle.signatures.get(signature_name)
-            if signature is None:
-                raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{signature_name}" not found.')
-            _check_names(request, signature)
-            inputs = {key: _array(key, request.inputs[key]) for key in signature.inputs}
-            outputs = self._predictor.run(name, bundle, signature_name, inputs)
-            response = predict_pb2.PredictResponse()
-            _fill_spec(response.model_spec, name, version, signature_name)
-            for key in request.output_filter or outputs:
-                response.outputs[key].CopyFrom(tf.make_tensor_proto(outputs[key]))
-            return response
-        except ServingError as error:
-            status = error.code
-            raise
-        finally:
-            self._predictor.metrics.predicted(name, "GRPC", status, time.perf_counter() - began)
+        version, bundle = self._manager.find(name, *_asked(request.model_spec))
+        found = _Found(request, name, version, bundle, request.model_spec.signature_name or DEFAULT_SIGNATURE)
+        if request.ByteSize() > MAX_BODY_BYTES_ON_LOOP:
+            return self._predict_later(found, None)
+        inputs = _inputs(found)
+        if elements(inputs) > MAX_ELEMENTS_ON_LOOP or not bundle.is_brief(found.signature_name, inputs):
+            return self._predict_later(found, inputs)
+        outputs = self._predictor.run(name, bundle, found.signature_name, inputs)
+        if elements(outputs) > MAX_ELEMENTS_ON_LOOP:
+            return self._predictor.in_thread(self._response, found, outputs)
+        return self._response(found, outputs)
 
-    def _metadata(self, request: Any) -> Any:
+    async def _predict_later(self, found: _Found, inputs: Arrays | None) -> bytes:
+        if inputs is None:
+            inputs = await self._predictor.in_thread(_inputs, found)
+        outputs = await self._predictor.run_later(found.name, found.bundle, found.signature_name, inputs)
+        return await self._predictor.in_thread(self._response, found, outputs)
+
+    def _response(self, found: _Found, outputs: Arrays) -> bytes:
+        response = predict_pb2.PredictResponse()
+        _fill_spec(response.model_spec, found.name, found.version, found.signature_name)
+        for key in found.request.output_filter or outputs:
+            fill(response.outputs[key], outputs[key], as_content=self._as_content)
+        return _sent(response)
+
+    def _classify(self, request: Any) -> Awaitable[bytes]:
+        name = _model_name(request)
+        version, bundle = self._manager.find(name, *_asked(request.model_spec))
+
+        def work() -> bytes:
+            examples = _examples(request, bundle, check_classification)
+            response = classification_pb2.ClassificationResponse()
+            _fill_spec(response.model_spec, name, version, request.model_spec.signature_name or DEFAULT_SIGNATURE)
+            results = self._predictor.timed(CLASSIFY, name, classify, bundle, request.model_spec.signature_name, examples)
+            _fill_classes(response.result, results)
+            return _sent(response)
+
+        return self._predictor.in_thread(work)
+
+    def _regress(self, request: Any) -> Awaitable[bytes]:
+        name = _model_name(request)
+        version, bundle = self._manager.find(name, *_asked(request.model_spec))
+
+        def work() -> bytes:
+            examples = _examples(request, bundle, check_regression)
+            response = regression_pb2.RegressionResponse()
+            _fill_spec(response.model_spec, name, version, request.model_spec.signature_name or DEFAULT_SIGNATURE)
+            values = self._predictor.timed(REGRESS, name, regress, bundle, request.model_spec.signature_name, examples)
+            _fill_values(response.result, values)
+            return _sent(response)
+
+        return self._predictor.in_thread(work)
+
+    def _multi_inference(self, request: Any) -> Awaitable[bytes]:
+        first = request.tasks[0].model_spec if request.tasks else inference_pb2.InferenceTask().model_spec
+        version, bundle = self._manager.find(first.name, *_asked(first))
+
+        def work() -> bytes:
+            _check_tasks(request, bundle)
+            examples = serialized_input(request.input)
+            response = inference_pb2.MultiInferenceResponse()
+            for task in request.tasks:
+                result = response.results.add()
+                signature_name = task.model_spec.signature_name
+                _fill_spec(result.model_spec, task.model_spec.name, version, signature_name or DEFAULT_SIGNATURE)
+                if task.method_name == _CLASSIFY_METHOD:
+                    _fill_classes(result.classification_result, classify(bundle, signature_name, examples))
+                else:
+                    _fill_values(result.regression_result, regress(bundle, signature_name, examples))
+            return _sent(response)
+
+        return self._predictor.in_thread(work)
+
+    def _metadata(self, request: Any) -> bytes:
         name = _model_name(request)
         if not request.metadata_field:
             raise ServingError("INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field")
         for metadata_field in request.metadata_field:
             if metadata_field != _SIGNATURE_DEF:
                 raise ServingError("INVALID_ARGUMENT", f"Metadata field {metadata_field} is not supported")
-        version, bundle = self._predictor.manager.find(name, *_asked(request.model_spec))
+        version, bundle = self._manager.find(name, *_asked(request.model_spec))
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        _fill_spec(response.model_spec, name, version, "")
+        response.model_spec.name, response.model_spec.version.value = name, version
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=bundle.signature_defs)
         response.metadata[_SIGNATURE_DEF].Pack(signatures)
-        return response
+        return _sent(response)
 
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
-    """GetModelStatus and HandleReloadConfigRequest."""
-
-    def __init__(self, manager: ModelManager, allow_reload: bool) -> None:
-        self._manager = manager
-        self._allow_reload = allow_reload
-
-    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return _answer(context, lambda: self._status(request))
-
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return _answer(context, lambda: self._reload(request))
-
-    def _status(self, request: Any) -> Any:
+    def _status(self, request: Any) -> bytes:
         name = _model_name(request)
-        version, label = _asked(request.model_spec)
-        if label is not None:
-            version, _ = self._manager.find(name, label=label)
+        version, _ = _asked(request.model_spec)  # a label is ignored, as TensorFlow Serving does
         response = get_model_status_pb2.GetModelStatusResponse()
         for status in self._manager.statuses(name, version):
             entry = response.model_version_status.add(version=status.version, state=status.state)
             entry.status.error_code = grpc.StatusCode[status.error_code].value[0]
             entry.status.error_message = status.error_message
-        return response
+        return _sent(response)
 
-    def _reload(self, request: Any) -> Any:
+    async def _reload(self, request: Any) -> bytes:
         """Serve the models of the request from now on; answers when they are available."""
         if not self._allow_reload:  # who may call this may have any file read and written with the server's rights
             raise ServingError("PERMISSION_DENIED", "HandleReloadConfigRequest is switched off; --enable_reload_config switches it on")
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise ServingError(
+                "INVALID_ARGUMENT",
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported",
+            )
         try:
             self._manager.apply(models_from_proto(request.config))
-            self._manager.wait_until_available(_RELOAD_TIMEOUT_SECONDS)
+            await asyncio.to_thread(self._manager.wait_until_available, _RELOAD_TIMEOUT_SECONDS)
         except StartError as error:
             raise ServingError("INVALID_ARGUMENT", str(error)) from None
-        return model_management_pb2.ReloadConfigResponse()
+        return _sent(model_management_pb2.ReloadConfigResponse())
+
+
+def _services(module: Any) -> list[Any]:
+    return list(module.DESCRIPTOR.services_by_name.values())
+
+
+def _sent(response: Any) -> bytes:
+    try:
+        return response.SerializeToString()  # type: ignore[no-any-return]
+    except Exception:  # a message has at most 2 GiB
+        raise ServingError("RESOURCE_EXHAUSTED", "the answer is larger than a message can be") from None
+
+
+def _asked(spec: Any) -> tuple[int | None, str | None]:
+    """Version and label of a ModelSpec."""
+    choice = spec.WhichOneof("version_choice")
+    return (spec.version.value if choice == "version" else None, spec.version_label if choice == "version_label" else None)
 
 
 def _model_name(request: Any) -> str:
@@ -160,27 +254,100 @@ def _fill_spec(spec: Any, name: str, version: int, signature_name: str) -> None:
     spec.name, spec.version.value, spec.signature_name = name, version, signature_name
 
 
-def _check_names(request: Any, signature: Any) -> None:
-    sent, expected = set(request.inputs), set(signature.inputs)
-    if sent != expected:
-        extra, missing = (",".join(sorted(names)) for names in (sent - expected, expected - sent))
+def _inputs(found: _Found) -> Arrays:
+    """The request's inputs, and defaults where it leaves some out. Raises ServingError."""
+    request, signature = found.request, found.bundle.signatures.get(found.signature_name)
+    if signature is None:
+        raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{found.signature_name}" not found.')
+    defaults = found.bundle.defaults[found.signature_name]
+    sent = set(request.inputs)
+    if len(sent) > len(signature.inputs) or (len(sent) < len(signature.inputs) and not defaults):
+        extra, missing = (",".join(sorted(names)) for names in (sent - signature.input_names, signature.input_names - sent))
         raise ServingError(
             "INVALID_ARGUMENT",
-            f"input size does not match signature: {len(sent)}!={len(expected)} Sent extra: {{{extra}}}. "
-            f"Missing but required: {{{missing}}}.",
+            f"input size does not match signature: {len(sent)}!={len(signature.inputs)} len({{{','.join(sorted(sent))}}}) != "
+            f"len({{{','.join(sorted(signature.inputs))}}}). Sent extra: {{{extra}}}. Missing but required: {{{missing}}}.",
         )
-    for name in request.output_filter:
+    inputs = {}
+    for name, info in signature.inputs.items():
+        if name in sent:
+            inputs[name] = to_array(name, request.inputs[name], info)
+        elif name in defaults:
+            inputs[name] = defaults[name]
+        else:
+            raise ServingError(
+                "INVALID_ARGUMENT",
+                f"Signature input alias: {name}(feed name: {info.tensor_name}) not found in request and no default value provided. "
+                f"Inputs expected to be in the request {{{','.join(sorted(sent))}}}, "
+                f"or default input alias set: {','.join(sorted(defaults))}",
+            )
+    used = sent & signature.input_names
+    if len(used) != len(sent):
+        raise ServingError(
+            "INVALID_ARGUMENT",
+            f"Inputs contains invalid name. Used request inputs: {','.join(sorted(used))}, request input: {','.join(sorted(sent))}",
+        )
+    _check_filter(request.output_filter, signature)
+    return inputs
+
+
+def _check_filter(names: Any, signature: Any) -> None:
+    for index, name in enumerate(names):
         if name not in signature.outputs:
             known = ",".join(sorted(signature.outputs))
             raise ServingError(
                 "INVALID_ARGUMENT",
                 f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{known}}}.",
             )
+        if name in names[:index]:
+            raise ServingError("INVALID_ARGUMENT", f"duplicate output tensor alias: {name}")
 
 
-def _array(name: str, tensor: Any) -> Any:
-    try:
-        array = tf.make_ndarray(tensor)
-    except (TypeError, ValueError) as error:
-        raise ServingError("INVALID_ARGUMENT", f"tensor parsing error: {name}: {error}") from None
-    return np.asarray(array)
+def _examples(request: Any, bundle: Bundle, check: Callable[..., None]) -> list[bytes]:
+    """The request's examples, after its signature was checked. Raises ServingError."""
+
+    def unknown(name: str) -> ServingError:
+        return ServingError("INVALID_ARGUMENT", f"No signature was found with the name: {name}")
+
+    check(bundle, request.model_spec.signature_name or DEFAULT_SIGNATURE, unknown)
+    return serialized_input(request.input)
+
+
+def _check_tasks(request: Any, bundle: Bundle) -> None:
+    seen: set[str] = set()
+    for task in request.tasks:
+        if not task.model_spec.name:
+            raise ServingError("INVALID_ARGUMENT", "Found ModelSpec with an empty model name.")
+        if task.model_spec.name != request.tasks[0].model_spec.name:
+            raise ServingError("INVALID_ARGUMENT", "All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name in seen:
+            raise ServingError("INVALID_ARGUMENT", f"Duplicate evaluation of signature: {name}")
+        seen.add(name)
+        if task.method_name == _CLASSIFY_METHOD:
+            check_classification(bundle, name, _not_requested)
+        elif task.method_name == _REGRESS_METHOD:
+            check_regression(bundle, name, _not_requested)
+        elif name not in bundle.signatures:
+            raise _not_requested(name)
+        else:
+            raise ServingError("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
+
+
+def _not_requested(name: str) -> ServingError:
+    return ServingError("INVALID_ARGUMENT", f"Requested signature not found in model graph: {name}")
+
+
+def _fill_classes(result: Any, results: Any) -> None:
+    for classes in results:
+        entry = result.classifications.add()
+        for label, score in classes:
+            try:
+                entry.classes.add(label=label.decode(), score=score)
+            except UnicodeDecodeError:
+                raise ServingError("INTERNAL", "a label is no text") from None
+
+
+def _fill_values(result: Any, values: Any) -> None:
+    for value in values.tolist():
+        result.regressions.add(value=value)

@@ -141,8 +141,14 @@ class ModelManager:
         if failed:
             raise StartError(f"{len(failed)} servable(s) did not become available: {{{', '.join(failed)}}}")
 
+    def knows(self, name: str) -> bool:
+        """Whether there is, or was, a model of that name."""
+        return name in self._models
+
     def find(self, name: str, version: int | None = None, label: str | None = None) -> tuple[int, Bundle]:
         """The version to use, and its bundle. Raises ServingError: NOT_FOUND, or INVALID_ARGUMENT for an unknown label."""
+        if not name:
+            raise ServingError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
         model = self._models.get(name)
         if label is not None:
             version = model.config.labels.get(label) if model else None

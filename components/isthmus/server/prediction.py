@@ -1,55 +1,150 @@
-"""What a predict call does, whichever interface it came through."""
+"""What a prediction does, whichever interface it came through.
 
+Calls that are short whatever their bytes are run where they arrive, on the event loop: passing work to a Python thread
+and back costs more than a small model takes. All others read, run and write on threads, or in the helper process.
+"""
+
+import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from isthmus.protocol import RestError, Route, parse_predict, render_predict
+from isthmus.protocol import PredictRequest, RestError, Route, Signature, parse_predict, render_predict
+from isthmus.protocol.examples import parse_examples, render_classifications, render_regressions
 from isthmus.server.bundle import Bundle
 from isthmus.server.errors import ServingError
+from isthmus.server.examples import classify, regress, serialized
+from isthmus.server.helper import Helper
+from isthmus.server.limits import (
+    MAX_BODY_BYTES_IN_THREAD,
+    MAX_BODY_BYTES_ON_LOOP,
+    MAX_ELEMENTS_IN_THREAD,
+    MAX_ELEMENTS_ON_LOOP,
+    MAX_OUTPUT_BYTES,
+)
 from isthmus.server.manager import ModelManager
 from isthmus.server.metrics import Metrics
 
 Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+_T = TypeVar("_T")
 
-_BRIEF_BODY_BYTES = 16 * 1024
+PREDICT, CLASSIFY, REGRESS = "Predict", "Classify", "Regress"
 
 
 class Predictor:
-    """Finds the model, runs it, counts it. Blocks while the model runs."""
+    """Finds the model, runs it, times it.
 
-    def __init__(self, manager: ModelManager, metrics: Metrics) -> None:
+    Args:
+        executor: where predictions run that would hold up the event loop.
+    """
+
+    def __init__(self, manager: ModelManager, metrics: Metrics, executor: ThreadPoolExecutor) -> None:
         self.manager = manager
         self.metrics = metrics
+        self._executor = executor
+        self._helper = Helper()
 
-    def run(self, model: str, bundle: Bundle, signature_name: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """One run of a model. Raises ServingError."""
+    def close(self) -> None:
+        """Ends the helper process."""
+        self._helper.close()
+
+    def rest(self, route: Route, body: bytes | bytearray) -> bytes | Awaitable[bytes]:
+        """The reply's body to a REST predict, classify or regress call, at once where it takes no time. Raises RestError."""
+        if route.call != "predict":
+            return self._examples(route, body)
+        if len(body) > MAX_BODY_BYTES_ON_LOOP:
+            return self._predict(route, body)
+        bundle = self._find(route)
+        request = parse_predict(body, _signatures(bundle))
+        if isinstance(bundle, ServingError):
+            raise bundle
+        if not bundle.is_brief(request.signature_name, request.inputs):
+            return self._run_and_render(route, bundle, request)
+        outputs = self.run(route.model, bundle, request.signature_name, request.inputs)
+        if elements(outputs) > MAX_ELEMENTS_ON_LOOP:
+            return self._render(outputs, request.row)
+        return render_predict(outputs, request.row)
+
+    def run(self, model: str, bundle: Bundle, signature_name: str, inputs: Mapping[str, Array]) -> Arrays:
+        """One run of a model, on this thread. Raises ServingError."""
         began = time.perf_counter()
         outputs = bundle.run(signature_name, inputs)
-        self.metrics.ran(model, time.perf_counter() - began)
-        return outputs
+        self.metrics.ran(model, PREDICT, time.perf_counter() - began)
+        return check_size(outputs)
 
-    def is_brief(self, route: Route, body: bytes) -> bool:
-        """Whether a REST predict call will be over in about a millisecond, as far as can be told."""
-        if len(body) > _BRIEF_BODY_BYTES:
-            return False
-        return self.manager.find(route.model, route.version, route.label)[1].brief
+    async def run_later(self, model: str, bundle: Bundle, signature_name: str, inputs: Mapping[str, Array]) -> Arrays:
+        """The same on a thread."""
+        return await self.in_thread(self.run, model, bundle, signature_name, inputs)
 
-    def predict_rest(self, route: Route, body: bytes) -> bytes:
-        """The reply's body to a REST predict call. Raises RestError."""
-        began = time.perf_counter()
-        _, bundle = self.manager.find(route.model, route.version, route.label)
-        status = "OK"
+    async def in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        """work's result, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+
+    def _find(self, route: Route) -> Bundle | ServingError:
+        """The model, or why there is none: a body that is no JSON is told first."""
         try:
-            request = parse_predict(body, bundle.signatures)
-            outputs = self.run(route.model, bundle, request.signature_name, request.inputs)
-            return render_predict(outputs, request.row)
-        except RestError as error:
-            status = error.code if isinstance(error, ServingError) else "INVALID_ARGUMENT"
-            raise
-        finally:
-            seconds = time.perf_counter() - began
-            bundle.took(seconds)
-            self.metrics.predicted(route.model, "REST", status, seconds)
+            return self.manager.find(route.model, route.version, route.label)[1]
+        except ServingError as error:
+            return error
+
+    async def _predict(self, route: Route, body: bytes | bytearray) -> bytes:
+        bundle = self._find(route)
+        if len(body) > MAX_BODY_BYTES_IN_THREAD:
+            request = await self._helper.parse_predict(body, _signatures(bundle))
+        else:
+            request = await self.in_thread(parse_predict, body, _signatures(bundle))
+        if isinstance(bundle, ServingError):
+            raise bundle
+        return await self._run_and_render(route, bundle, request)
+
+    async def _run_and_render(self, route: Route, bundle: Bundle, request: PredictRequest) -> bytes:
+        outputs = await self.run_later(route.model, bundle, request.signature_name, request.inputs)
+        return await self._render(outputs, request.row)
+
+    async def _render(self, outputs: Arrays, row: bool) -> bytes:
+        if elements(outputs) > MAX_ELEMENTS_IN_THREAD:
+            return await self._helper.render_predict(outputs, row)
+        return await self.in_thread(render_predict, outputs, row)
+
+    async def _examples(self, route: Route, body: bytes | bytearray) -> bytes:
+        if len(body) > MAX_BODY_BYTES_IN_THREAD:
+            request = await self._helper.parse_examples(body)
+        else:
+            request = await self.in_thread(parse_examples, body)
+        _, bundle = self.manager.find(route.model, route.version, route.label)
+        work = self._classify if route.call == "classify" else self._regress
+        return await self.in_thread(lambda: work(route.model, bundle, request.signature_name, serialized(request)))
+
+    def _classify(self, model: str, bundle: Bundle, signature_name: str, examples: list[bytes]) -> bytes:
+        return render_classifications(self.timed(CLASSIFY, model, classify, bundle, signature_name, examples))
+
+    def _regress(self, model: str, bundle: Bundle, signature_name: str, examples: list[bytes]) -> bytes:
+        return render_regressions(self.timed(REGRESS, model, regress, bundle, signature_name, examples))
+
+    def timed(self, api: str, model: str, work: Callable[..., _T], *arguments: Any) -> _T:
+        """work's result; how long it took counts as a run of the model."""
+        began = time.perf_counter()
+        result = work(*arguments)
+        self.metrics.ran(model, api, time.perf_counter() - began)
+        return result
+
+
+def _signatures(bundle: Bundle | ServingError) -> Mapping[str, Signature] | RestError:
+    return bundle if isinstance(bundle, ServingError) else bundle.signatures
+
+
+def elements(arrays: Mapping[str, Array]) -> int:
+    """How many there are in all."""
+    return sum(array.size for array in arrays.values())
+
+
+def check_size(outputs: Arrays) -> Arrays:
+    """The outputs. Raises ServingError where they are more than may be answered."""
+    size = sum(array.nbytes for array in outputs.values())
+    if size > MAX_OUTPUT_BYTES:
+        raise ServingError("RESOURCE_EXHAUSTED", f"the model's answer has {size} bytes; at most {MAX_OUTPUT_BYTES} are sent")
+    return outputs

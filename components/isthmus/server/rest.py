@@ -1,112 +1,150 @@
-"""The REST interface."""
+"""The REST interface: what a request gets for a reply."""
 
 import asyncio
 import logging
+import re
+import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
-
-from aiohttp import web
+from collections.abc import Awaitable
 
 from isthmus.protocol import Reply, RestError, Route, parse_path, render_metadata, render_status
+from isthmus.protocol.errors import DEFAULT_TYPE, PageError, UnknownPathError, UnsupportedMethodError, invalid
+from isthmus.protocol.paths import is_api_path, path_of
 from isthmus.server.errors import ServingError
+from isthmus.server.http import Request
+from isthmus.server.limits import MAX_DECOMPRESSED_BYTES, Budget
 from isthmus.server.metrics import CONTENT_TYPE
 from isthmus.server.prediction import Predictor
 
-MAX_BODY_BYTES = 1 << 30
+_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_ORIGIN = re.compile(rb"https?://")
 _GZIP_WINDOW = 31
+_GZIP_TRAILER_BYTES = 4  # the length, at the end
 _log = logging.getLogger(__name__)
 
 
 class RestApi:
-    """Answers HTTP requests; one `handle` for all paths and methods.
+    """Answers HTTP requests; called with one of any path and method.
 
     Args:
-        executor: where predictions run that would hold up the event loop.
+        budget: for what compressed bodies become.
         timeout_seconds: of one call; then 504.
         metrics_path: path of the Prometheus metrics; None: not served.
     """
 
-    def __init__(self, predictor: Predictor, executor: ThreadPoolExecutor, timeout_seconds: float, metrics_path: str | None) -> None:
+    def __init__(self, predictor: Predictor, budget: Budget, timeout_seconds: float, metrics_path: str | None) -> None:
         self._predictor = predictor
-        self._executor = executor
+        self._budget = budget
         self._timeout_seconds = timeout_seconds
         self._metrics_path = metrics_path
 
-    def http_server(self) -> web.Server:
-        """What the event loop's `create_server` takes."""
-        # auto_decompress is off because what is wrong with a body must be answered in the API's own form.
-        return web.Server(self.handle, request_factory=_request, auto_decompress=False, access_log=None)
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The reply to any request; never raises for what a client did."""
+    def __call__(self, request: Request) -> Reply | Awaitable[Reply]:
+        """The reply, at once where it takes no time; never raises for what a client did."""
+        began = time.perf_counter()
+        route = None
         try:
-            reply = await self._answer(request)
+            page = self._page(request)
+            if page is not None:
+                return page
+            if request.body and b"gzip" in request.header(b"content-encoding"):
+                return self._later(request, began)
+            route = parse_path(request.method, request.target)
+            answer = self._answer(route, request.body)
+            if not isinstance(answer, bytes):
+                return self._finish(route, answer, began)
+            self._count(route, "OK", began)
+            return Reply(200, answer)
         except RestError as error:
-            reply = error.reply
-        except (ConnectionError, asyncio.CancelledError):
-            raise
+            self._count(route, error.code, began)
+            return error.reply
         except Exception:
-            _log.exception("%s %s failed", request.method, request.raw_path)
-            reply = RestError(500, "internal error of the server; its log has the details").reply
-        return web.Response(status=reply.status, body=reply.body, headers={"Content-Type": reply.content_type})
+            return self._failed(request.method, request.target)
 
-    async def _answer(self, request: web.BaseRequest) -> Reply:
-        body = await _body(request)  # read in any case, so that the connection can go on
-        path = request.raw_path
-        if self._metrics_path is not None and request.method == "GET" and path.partition("?")[0] == self._metrics_path:
+    def _page(self, request: Request) -> Reply | None:
+        """The reply to what is not the API's. Raises RestError."""
+        if request.method not in _METHODS:
+            raise PageError(501, f"no method of HTTP/1.1: {request.method}")
+        path = path_of(request.target)
+        if self._metrics_path is not None and path.partition("?")[0].partition("#")[0] == self._metrics_path:
+            if path != self._metrics_path:
+                return Reply(400, f"Unexpected path: {path}. Should be {self._metrics_path}".encode(), CONTENT_TYPE)
             return Reply(200, self._predictor.metrics.render(), CONTENT_TYPE)
-        route = parse_path(request.method, path)
-        if route.call == "predict":
-            return Reply(200, await self._predict(route, body))
-        return Reply(200, self._describe(route))
+        if not is_api_path(path):
+            raise UnknownPathError(path)
+        if request.method == "OPTIONS":
+            if not _ORIGIN.search(request.header(b"origin")):
+                raise UnsupportedMethodError
+            return Reply(200, b"", DEFAULT_TYPE)
+        return None
 
-    async def _predict(self, route: Route, body: bytes) -> bytes:
-        if self._predictor.is_brief(route, body):
-            # Passing a call to a thread and back takes longer than a small model does: measured, a third of the throughput.
-            return self._predictor.predict_rest(route, body)
-        work = asyncio.get_running_loop().run_in_executor(self._executor, self._predictor.predict_rest, route, body)
-        try:
-            return await asyncio.wait_for(work, self._timeout_seconds)
-        except TimeoutError:
-            raise ServingError("DEADLINE_EXCEEDED", "Timed out waiting for notification") from None
-
-    def _describe(self, route: Route) -> bytes:
+    def _answer(self, route: Route, body: bytes | bytearray) -> bytes | Awaitable[bytes]:
+        if route.call in {"predict", "classify", "regress"}:
+            return self._predictor.rest(route, body)
         manager = self._predictor.manager
         if route.call == "status":
             return render_status(manager.statuses(route.model, route.version))
         version, bundle = manager.find(route.model, route.version, route.label)
-        if route.call == "metadata":
-            return render_metadata(route.model, version, bundle.signatures)
-        raise ServingError("INVALID_ARGUMENT", f"the embedded server has no :{route.call}; use :predict, with tf.Example as b64 strings")
+        return render_metadata(route.model, version, bundle.signatures_json)
+
+    async def _later(self, request: Request, began: float) -> Reply:
+        """The reply to a request whose body is compressed."""
+        size = 0
+        try:
+            wanted = _decompressed_size(request.body)
+            if not self._budget.take(wanted):
+                raise ServingError("UNAVAILABLE", "the server holds as many requests as it can; try again")
+            size = wanted
+            body = await asyncio.get_running_loop().run_in_executor(None, _gunzip, request.body, size)
+            route = parse_path(request.method, request.target)
+            answer = self._answer(route, body)
+            return await self._finish(route, answer, began)
+        except RestError as error:
+            return error.reply
+        except Exception:
+            return self._failed(request.method, request.target)
+        finally:
+            self._budget.give(size)
+
+    async def _finish(self, route: Route, answer: bytes | Awaitable[bytes], began: float) -> Reply:
+        try:
+            if not isinstance(answer, bytes):
+                answer = await asyncio.wait_for(answer, self._timeout_seconds)
+            code, reply = "OK", Reply(200, answer)
+        except TimeoutError:
+            late = ServingError("DEADLINE_EXCEEDED", "Timed out waiting for notification")
+            code, reply = late.code, late.reply
+        except RestError as error:
+            code, reply = error.code, error.reply
+        except Exception:
+            code, reply = "INTERNAL", self._failed(route.call, route.model)
+        self._count(route, code, began)
+        return reply
+
+    def _count(self, route: Route | None, code: str, began: float) -> None:
+        if route is not None and self._predictor.manager.knows(route.model):
+            api = route.call if route.call in {"predict", "classify", "regress"} else ""
+            self._predictor.metrics.answered(route.model, api, "REST", code, time.perf_counter() - began)
+
+    def _failed(self, method: str, target: str) -> Reply:
+        _log.exception("%s %s failed", method, target[:200])
+        return ServingError("INTERNAL", "internal error of the server; its log has the details").reply
 
 
-def _request(message: object, payload: object, protocol: object, writer: object, task: object) -> web.BaseRequest:
-    loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES)  # type: ignore[arg-type]
+def _decompressed_size(body: bytes | bytearray) -> int:
+    """What a gzip body says it becomes. Raises RestError where that is too much."""
+    size = int.from_bytes(body[-_GZIP_TRAILER_BYTES:], "little")
+    if size <= MAX_DECOMPRESSED_BYTES:
+        return size
+    if body[:2] != b"\x1f\x8b":
+        return 0
+    raise invalid(f"JSON Parse error: the body has more than {MAX_DECOMPRESSED_BYTES} bytes when it is decompressed")
 
 
-async def _body(request: web.BaseRequest) -> bytes:
-    """The request's body, decompressed; empty where it claims to be gzip and is not. Raises RestError (413)."""
-    if not request.can_read_body:
-        return b""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-    try:
-        body = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise RestError(413, f"the request's body has more than {MAX_BODY_BYTES} bytes") from None
-    if request.headers.get("Content-Encoding", "").lower() != "gzip":
-        return body
-    return await asyncio.get_running_loop().run_in_executor(None, _gunzip, body)
-
-
-def _gunzip(body: bytes) -> bytes:
+def _gunzip(body: bytes | bytearray, size: int) -> bytes:
+    """The decompressed body; empty where it is not whole, or not as long as it says: as TensorFlow Serving takes it."""
     decompressor = zlib.decompressobj(_GZIP_WINDOW)
     try:
-        text = decompressor.decompress(body, MAX_BODY_BYTES)
+        text = decompressor.decompress(body, size + 1)
     except zlib.error:
         return b""
-    if decompressor.unconsumed_tail:
-        raise RestError(413, f"the request's body has more than {MAX_BODY_BYTES} bytes")
-    return text
+    return text if decompressor.eof and len(text) == size and not decompressor.unused_data else b""

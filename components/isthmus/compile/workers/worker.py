@@ -52,10 +52,12 @@ _OPTIONAL = (
     "ai_edge_litert",
     "litert_quantizer",
     "flatbuffers",
-    "aiohttp",
+    "httptools",
+    "uvloop",
     "grpc",
+    "grpc_health",
+    "grpc_reflection",
     "tensorflow_serving",
-    "prometheus_client",
 )
 Job = Callable[[dict[str, Any], Callable[[str], None]], dict[str, Any]]
 
