@@ -12,13 +12,13 @@ from pulumi import Output
 from isthmus.arguments.source import SourceSettings
 from isthmus.compile import CompileRequest, check_accuracy, check_request, compile_release
 from isthmus.compile.recipes import AUTO
+from isthmus.digest import PREFIX
 from isthmus.errors import GateError, InputError, IsthmusError, Problem
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.manifest import Release
 
 # A step that lasts longer says how long it has been at it.
 PROGRESS_INTERVAL_SECONDS = 2.0
-DIGEST_SHOWN = len("sha256:") + 12
 
 
 # Two components of one program that ask for the same release share one task; the first one's row shows its progress.
@@ -142,7 +142,7 @@ def describe(release: Release, kind: str) -> str:
     manifest, record = release.manifest, release.record
     variant, timing = manifest.variant(kind), record.timing(kind)
     return (
-        f"release {manifest.digest[:DIGEST_SHOWN]}, {kind} variant ({variant.recipe}): accuracy {_percent(variant.accuracy)} "
+        f"release {PREFIX}{manifest.digest.short}, {kind} variant ({variant.recipe}): accuracy {_percent(variant.accuracy)} "
         f"(source {_percent(manifest.source_accuracy)}), {variant.size_bytes / 1000:.1f} kB, "
         f"one request p50 {timing.p50_ms:.2f} ms, p95 {timing.p95_ms:.2f} ms on {record.machine_class}"
     )

@@ -13,6 +13,7 @@ from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import EdgeFleetRolloutArgs, EdgeSettings
 from isthmus.arguments.fleet_file import FleetSettings, load_fleet
 from isthmus.errors import InputError, Problem, SourceError
+from isthmus.names import program
 from isthmus.planning import fleet_plan_of, shown
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.declare import LocalStack, loopback_url
@@ -76,7 +77,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         agents = {
             device.name: stack.processes(
                 f"{name}-{device.name}",
-                local.agent(f"{name}-{device.name}", device.port),
+                local.agent(program(name, device.name), device.port),
                 apart={"files": told.apply(partial(_agent_files, checked, fleet.name, device.name, model_name))},
                 parent=self,
                 depends_on=ready,

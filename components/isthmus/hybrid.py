@@ -12,6 +12,7 @@ from isthmus.arguments.source import SourceSettings
 from isthmus.cloud import CloudModelService
 from isthmus.edge import EdgeFleetRollout
 from isthmus.errors import Problem
+from isthmus.names import cloud_part, edge_part
 
 
 class HybridDeployment(pulumi.ComponentResource):
@@ -34,9 +35,9 @@ class HybridDeployment(pulumi.ComponentResource):
         if problems:
             raise compiling.run_error(problems)
         child = ResourceOptions(parent=self)
-        service = CloudModelService(f"{name}-cloud", _part(CloudSettings, args, name), child, path=path)
+        service = CloudModelService(cloud_part(name), _part(CloudSettings, args, name), child, path=path)
         edge_args: Any = {**_part(EdgeSettings, args, name), "fallback_url": service.endpoint}
-        fleet = EdgeFleetRollout(f"{name}-edge", edge_args, child, path=path)
+        fleet = EdgeFleetRollout(edge_part(name), edge_args, child, path=path)
         self.cloud = Output.all(**{key: getattr(service, key) for key in cloud.OUTPUTS})
         self.edge = Output.all(**{key: getattr(fleet, key) for key in FLEET_OUTPUTS})
         self.parts = (service, fleet)

@@ -10,6 +10,7 @@ from pulumi import Output
 from isthmus import cloud, compiling, edge, hybrid
 from isthmus.arguments.fleet_file import load_fleet
 from isthmus.errors import InputError, Problem
+from isthmus.names import cloud_part, edge_part
 from isthmus.sizing.asking import table
 from isthmus.sizing.cost import price_table
 
@@ -83,7 +84,7 @@ def _clashes(declared: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
 
 def _claims(section: str, name: str, args: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
     """What a component needs for itself: the argument, the kind of thing, and which one."""
-    for part in {"hybrids": (f"{name}-cloud", f"{name}-edge")}.get(section, (name,)):
+    for part in {"hybrids": (cloud_part(name), edge_part(name))}.get(section, (name,)):
         yield "", "name", part
     for key in ("port", "grpc_port"):
         if port := (args.get("local") or {}).get(key):

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.canary.evidence import CANARY, STABLE, Counters, Tally
+from isthmus.canary.evidence import Counters, Tally
+from isthmus.names import CANARY, STABLE
 
 increments = st.builds(
     lambda refused, errors, good, edges: Counters(good + errors + refused, errors, refused, edges),

@@ -5,9 +5,10 @@ import pytest
 from rich.console import Console
 
 from isthmus.cli.status import blocks_of, rendered
+from isthmus.names import TRAFFIC_ANNOTATION
 from isthmus.observing.parts import Block, Part
 from isthmus.observing.stack_state import StackState
-from isthmus.provider.clusters.traffic import ANNOTATION, Track, Traffic
+from isthmus.provider.clusters.traffic import Track, Traffic
 
 PODS = "/api/v1/namespaces/ns/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/ns/deployments"
@@ -32,7 +33,7 @@ def cluster(api, make_pod):
         make_pod("digits-gateway-5f6c7d8e99-abcde", "gateway"),
     ]
     traffic = Traffic("m", {"stable": Track(3), "canary": Track(4, "sha256:cd")}, {}, 7, 10, 0, "judging", "sha256:" + "cd" * 32)
-    api.one[CONFIG_MAP] = {"metadata": {"annotations": {ANNOTATION: traffic.to_json()}}}
+    api.one[CONFIG_MAP] = {"metadata": {"annotations": {TRAFFIC_ANNOTATION: traffic.to_json()}}}
     api.lists[DEPLOYMENTS] = []
     labels = {**api.pods[0]["metadata"]["labels"]}
     metric = {"resource": {"name": "cpu", "target": {"averageUtilization": 60}}}

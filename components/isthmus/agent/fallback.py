@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.agent.config import FallbackConfig
+from isthmus.names import model_path
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +41,7 @@ class Cloud:
 
     def __init__(self, config: FallbackConfig, model: str) -> None:
         self.min_confidence = config.min_confidence
-        self._url = f"{config.url}/v1/models/{model}:predict"
+        self._url = f"{config.url}{model_path(model)}:predict"
         self._timeout = aiohttp.ClientTimeout(total=config.timeout_ms / 1000)
         self._session: aiohttp.ClientSession | None = None
 

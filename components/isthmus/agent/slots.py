@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from isthmus.digest import Digest
+
 CURRENT = "current"
 PREVIOUS = "previous"
 _INCOMING = ".incoming-"
-_ALGORITHM = "sha256:"
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class Slots:
 
     def path(self, digest: str) -> Path:
         """Where the bundle of that digest is, or would be."""
-        return self._slots / digest.removeprefix(_ALGORITHM)
+        return self._slots / Digest(digest).hex
 
     def digest(self, link: str) -> str | None:
         """The digest that CURRENT or PREVIOUS points to."""
         try:
-            return _ALGORITHM + Path(os.readlink(self._directory / link)).name
-        except OSError:
+            return Digest.from_hex(Path(os.readlink(self._directory / link)).name)
+        except (OSError, ValueError):
             return None
 
     @contextmanager

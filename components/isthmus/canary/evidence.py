@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-STABLE, CANARY = "stable", "canary"
-TRACKS = (STABLE, CANARY)
+from isthmus.names import TRACKS
 
 
 @dataclass(frozen=True)

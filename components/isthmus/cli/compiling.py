@@ -22,6 +22,7 @@ from isthmus.compile.recipes import AUTO, Recipe, parse
 from isthmus.compile.report import html, rows_of, table
 from isthmus.compile.report.page import ready
 from isthmus.compile.report.rows import baseline_of, candidates_of, chosen_recipe
+from isthmus.digest import names_release
 from isthmus.errors import GateError, InputError, Problem
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.manifest import EDGE, SERVING, Candidate, Release
@@ -61,7 +62,7 @@ def run(request: CompileRequest, recipes: Sequence[str], min_accuracy: float | N
 
 def name_of(source: str) -> str:
     """What a model is called if nobody says so: the function's, the folder's or the file's name, as far as names allow."""
-    if source.startswith("sha256:"):
+    if names_release(source):
         return "release"
     function = source.rpartition(":")[2] if ":" in source else ""
     path = Path(source).absolute()

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from isthmus.canary.evidence import CANARY, STABLE
 from isthmus.errors import InputError, PlatformError, Problem
+from isthmus.names import CANARY, STABLE, TRACK_LABEL
 from isthmus.observing.parts import AVAILABLE, Outputs, one_of
 from isthmus.observing.stack_state import StackState
 from isthmus.platforms.kubernetes import pods
@@ -33,7 +33,7 @@ def roll_back(state: StackState, service: str, progress: Callable[[str], None]) 
     before = TrafficMap(Cluster(place.access(), Context("", progress=progress)), place.namespace, place.service).read_or_fail()
     if CANARY not in before.tracks:
         return f"{service} has no canary: the stable release has all the traffic already ({_release(before)})"
-    servers = [pods.part(it) for it in place.items(api, "api/v1", "pods", **{"isthmus.dev/track": STABLE})]
+    servers = [pods.part(it) for it in place.items(api, "api/v1", "pods", **{TRACK_LABEL: STABLE})]
     if not any(server.state == AVAILABLE for server in servers):
         why = "no server of its stable release is ready, so nobody would get an answer"
         raise PlatformError(f"{service} is not rolled back: {why}. Fix: see `isthmus status`")

@@ -8,11 +8,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from isthmus import digest
 from isthmus.errors import IsthmusError
 from isthmus.observing.parts import Block, Outputs, Part, platform_of
 from isthmus.observing.stack_state import StackState
-
-DIGITS_SHOWN = 12
 
 
 def blocks_of(state: StackState) -> list[Block]:
@@ -58,7 +57,7 @@ def _table(parts: Iterable[Part]) -> Table:
         found.add_column(head, overflow="fold", no_wrap=head in ("part", "release", "version"))
     for part in parts:
         health = Text(_word(part), style="green" if part.healthy else "red")
-        release = part.release.removeprefix("sha256:")[:DIGITS_SHOWN]
+        release = digest.shown(part.release)
         found.add_row(*(Text(it) for it in (part.kind, part.name, part.on, release, part.version)), health)
     return found
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from isthmus.compile.recipes import AUTO, SERVING_ONLY, Recipe, parse
 from isthmus.compile.sources.source import FUNCTION, KERAS, TFLITE, Source, find_source
+from isthmus.digest import EXPECTED, is_digest, names_release
 from isthmus.errors import Problem
 
 TRAINING_DEADLINE_SECONDS = 900
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CompileRequest:
     @property
     def names_digest(self) -> bool:
         """Whether the source is a release by digest."""
-        return self.source.startswith("sha256:")
+        return names_release(self.source)
 
     def find(self, path: str) -> tuple[Source | None, list[Problem]]:
         """The source, and all that is wrong with it; None only where there are problems. path: of the component, may be empty."""
@@ -75,8 +75,8 @@ def check_request(request: CompileRequest, path: str) -> list[Problem]:
             Problem(path, f"{request.model!r} cannot be a model's name", "letters, digits, '_', '-', '.', the first a letter or digit")
         )
     if request.names_digest:
-        if not _DIGEST.fullmatch(request.source):
-            problems.append(Problem(f"{prefix}model", f"{request.source!r} is not a digest", "sha256: and 64 hexadecimal digits"))
+        if not is_digest(request.source):
+            problems.append(Problem(f"{prefix}model", f"{request.source!r} is not a digest", EXPECTED))
         return problems
     recipe, wrong = parse(request.recipe, f"{prefix}recipe")
     problems += wrong

@@ -20,8 +20,6 @@ from isthmus.gateway.clusters import clusters
 from isthmus.gateway.listeners import certificate, listeners
 from isthmus.gateway.routes import TRACK_HEADER, route_config
 from isthmus.gateway.spec import (
-    CANARY,
-    STABLE,
     Gateway,
     GatewayOptions,
     Jwt,
@@ -38,11 +36,9 @@ from isthmus.gateway.wire import resources_text, text
 
 __all__ = [
     "ALIVE_PATH",
-    "CANARY",
     "CLIENT_HEADER",
     "KEY_HEADER",
     "READY_PATH",
-    "STABLE",
     "TRACK_HEADER",
     "Gateway",
     "GatewayOptions",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from isthmus.gateway.spec import Gateway, GatewayOptions, Server, Socket, Track
 from isthmus.gateway.wire import Json, address, extension, seconds, typed
+from isthmus.names import model_path
 
 PROTOCOLS = ("rest", "grpc")
 
@@ -60,7 +61,7 @@ def cluster_name(track: str, protocol: str) -> str:
 def health_path(model_name: str, version: int) -> str:
     """Answers 200 only when the version is loaded. `/v1/models/NAME` would answer 200 also while it is loading."""
     pinned = f"/versions/{version}" if version else ""
-    return f"/v1/models/{model_name}{pinned}/metadata"
+    return f"{model_path(model_name)}{pinned}/metadata"
 
 
 def clusters(gateway: Gateway) -> Iterator[Json]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from isthmus.gateway.clusters import cluster_name
 from isthmus.gateway.spec import Traffic, check_tracks
 from isthmus.gateway.wire import Json, header, seconds
+from isthmus.names import model_path
 
 ROUTE_CONFIG = "traffic"
 TRACK_HEADER = "isthmus-track"
@@ -46,10 +47,10 @@ def route_config(
 
 
 def _rest(model_name: str, versions: Mapping[str, int], traffic: Traffic, timeouts: Json) -> Iterator[Json]:
-    model = f"/v1/models/{re.escape(model_name)}"
+    model = model_path(re.escape(model_name))
     rest = r"([:/].*)?"
     for track in versions:
-        strip = {"pattern": {"regex": f"^{model}/labels/{track}"}, "substitution": f"/v1/models/{model_name}"}
+        strip = {"pattern": {"regex": f"^{model}/labels/{track}"}, "substitution": model_path(model_name)}
         yield _to(track, "rest", {"safe_regex": {"regex": f"{model}/labels/{track}{rest}"}}, {**timeouts, "regex_rewrite": strip})
     yield _refused({"safe_regex": {"regex": f"{model}/labels/.*"}}, f"There is no such label here; there are: {', '.join(versions)}")
     for track, version in versions.items():
@@ -101,7 +102,7 @@ def _refused(match: Json, what: str) -> Json:
 
 
 def _nothing_there(model_name: str) -> Json:
-    return _refused({"prefix": "/"}, f"There is nothing at this path; the model is at /v1/models/{model_name}")
+    return _refused({"prefix": "/"}, f"There is nothing at this path; the model is at {model_path(model_name)}")
 
 
 def _timeouts(timeout_seconds: float, try_timeout_seconds: float | None) -> Json:

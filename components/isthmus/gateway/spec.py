@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isthmus.errors import Problem
+from isthmus.names import CANARY, STABLE
 
-STABLE = "stable"
-CANARY = "canary"
 BALANCING = ("round_robin", "least_request", "weighted")
 
 # From the moment a Pod is marked for deletion until no node sends it new connections any more.

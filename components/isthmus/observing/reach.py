@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 
 from isthmus.errors import InputError, PlatformError, Problem
 from isthmus.gateway import KEY_HEADER, READY_PATH, TRACK_HEADER
+from isthmus.names import TRACKS, model_path
 from isthmus.observing import sockets
 
 CONNECT_SECONDS = 5
@@ -59,7 +60,7 @@ class Client:
     def problems(self) -> list[Problem]:
         """What is wrong with the options as they are written."""
         found = []
-        if self.track not in ("", "stable", "canary"):
+        if self.track not in ("", *TRACKS):
             found.append(Problem("--track", f"is {self.track!r}", "stable or canary"))
         if self.ca is not None and not self.ca.is_file():
             found.append(Problem("--ca", f"there is no file {str(self.ca)!r}", "a certificate (PEM)"))
@@ -150,7 +151,7 @@ def gateway_state(url: str) -> str:
 def server_state(url: str, model: str) -> tuple[str, str]:
     """The newest version that a server or device has, and its state. Raises NoWayError where nobody can be connected to."""
     try:
-        reply = sockets.request("GET", f"{url}/v1/models/{model}", timeout=STATUS_SECONDS, allow_redirects=False).json()
+        reply = sockets.request("GET", f"{url}{model_path(model)}", timeout=STATUS_SECONDS, allow_redirects=False).json()
         versions = reply.get("model_version_status") or []
         if not versions:
             return "", str(reply.get("error", "no version"))

@@ -9,11 +9,11 @@ In the store, under `{prefix}bundles/{digest in hex}/`:
 On disk the same, inflated, so that a device can verify what it holds without the store.
 """
 
-import hashlib
 import os
 import tempfile
 from pathlib import Path
 
+from isthmus.digest import Digest
 from isthmus.errors import IntegrityError
 from isthmus.release import deflate, signing
 from isthmus.release.hashing import file_sha256
@@ -99,7 +99,7 @@ def edge_files(manifest: Manifest) -> tuple[FileEntry, ...]:
 
 def _opened(envelope: bytes, digest: str, public_pem: str) -> Manifest:
     payload = signing.verify(envelope, MANIFEST_TYPE, public_pem)
-    found = "sha256:" + hashlib.sha256(payload).hexdigest()
+    found = Digest.of(payload)
     if found != digest:
         raise IntegrityError(f"wrong digest: the manifest's is {found}, wanted is {digest}")
     return Manifest.from_bytes(payload)

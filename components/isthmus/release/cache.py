@@ -14,7 +14,6 @@ A process that was given a release holds its entry until it ends (a shared lock 
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -30,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from isthmus.digest import Digest, is_digest
 from isthmus.errors import IntegrityError
 from isthmus.release.hashing import FileRange, file_sha256, tree_hashes
 from isthmus.release.manifest import MANIFEST_NAME, RECORD_NAME, Manifest, Record, Release
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 CACHE_VARIABLE = "ISTHMUS_CACHE_DIR"
 CHECKSUMS_NAME = "checksums.json"
 SHARED_CACHE_VARIABLE = "ISTHMUS_SHARED_CACHE"
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 # Entries that this process holds: the folder's descriptor, with the lock on it.
 _holds: dict[Path, int] = {}
 _holds_lock = threading.Lock()
@@ -86,8 +85,7 @@ class ReleaseCache:
 
     def find(self, digest: str) -> Release | None:
         """The release of that digest, every file's size and content checked; None where there is none, or it is damaged."""
-        match = _DIGEST.fullmatch(digest)
-        return _find_entry(self.directory / "entries" / match[1], digest) if match else None
+        return _find_entry(self.directory / "entries" / Digest(digest).hex, digest) if is_digest(digest) else None
 
     def lock(self, key: str) -> FileLock:
         """A lock (not yet taken) that whoever compiles for this key holds. It is free again when its holder's process ends."""
@@ -132,7 +130,7 @@ class ReleaseCache:
         _write_checksums(directory, [MANIFEST_NAME, RECORD_NAME, *(file.path for file in manifest.files)])
         _flush_tree(directory)
 
-        entry = self.directory / "entries" / manifest.digest.removeprefix("sha256:")
+        entry = self.directory / "entries" / manifest.digest.hex
         entry.parent.mkdir(parents=True, exist_ok=True)
         with self.lock("publish"):
             if _read_entry(entry, manifest.digest) is None:
@@ -216,7 +214,7 @@ def _find_entry(entry: Path, digest: str) -> Release | None:
 def _read_entry(entry: Path, digest: str) -> Release | None:
     try:
         data = (entry / MANIFEST_NAME).read_bytes()
-        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        if Digest.of(data) != digest:
             return None
         manifest = Manifest.from_bytes(data)
         checksums = json.loads((entry / CHECKSUMS_NAME).read_bytes())

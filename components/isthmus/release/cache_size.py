@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from isthmus.digest import PREFIX, Digest
 from isthmus.errors import InputError, Problem
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import MANIFEST_NAME
@@ -107,7 +108,7 @@ def _plan(releases: list[CachedRelease], max_bytes: int) -> Eviction:
 
 
 def _entry(cache: ReleaseCache, release: CachedRelease) -> Path:
-    return cache.directory / "entries" / release.digest.removeprefix("sha256:")
+    return cache.directory / "entries" / Digest(release.digest).hex
 
 
 def _describe(entry: Path) -> CachedRelease | None:
@@ -123,7 +124,7 @@ def _describe(entry: Path) -> CachedRelease | None:
         model, recipe = str(manifest["model"]), str(manifest["recipe"])
     except (OSError, ValueError, KeyError, TypeError):
         model = recipe = ""
-    return CachedRelease(f"sha256:{entry.name}", model, recipe, size_bytes, last_used, held)
+    return CachedRelease(Digest.from_hex(entry.name), model, recipe, size_bytes, last_used, held)
 
 
 @contextmanager
@@ -155,6 +156,6 @@ def _remove_dead_keys(cache: ReleaseCache) -> None:
     with suppress(FileNotFoundError):
         for key in (cache.directory / "keys").iterdir():
             with suppress(FileNotFoundError):
-                digest = key.read_text().partition("\n")[0].removeprefix("sha256:")
+                digest = key.read_text().partition("\n")[0].removeprefix(PREFIX)
                 if not key.name.startswith(".") and not (cache.directory / "entries" / digest).is_dir():
                     key.unlink()

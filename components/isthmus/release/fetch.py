@@ -13,6 +13,7 @@ import shlex
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from isthmus.digest import Digest, is_digest
 from isthmus.errors import IntegrityError
 from isthmus.release.manifest import MANIFEST_NAME, SERVING, Manifest
 
@@ -54,7 +55,7 @@ class FetchPlan:
     files: tuple[FetchFile, ...]
 
     def __post_init__(self) -> None:
-        if not self.digest.startswith("sha256:") or not _HEX.fullmatch(self.digest.removeprefix("sha256:")):
+        if not is_digest(self.digest):
             raise IntegrityError(f"not a release digest: {self.digest!r}")
         if self.version < 1 or not self.files:
             raise IntegrityError(f"release {self.digest} names no version or no files")
@@ -85,7 +86,7 @@ class FetchPlan:
 
     def _head(self) -> str:
         """The manifest first: without it there is no release, and that is what the message should say."""
-        manifest = FetchFile(MANIFEST_NAME, self.digest.removeprefix("sha256:"), self.manifest_bytes)
+        manifest = FetchFile(MANIFEST_NAME, Digest(self.digest).hex, self.manifest_bytes)
         rows = [_row(manifest, MANIFEST_FILE), *(_row(file, "/".join(file.path.split("/")[2:])) for file in self.files)]
         calls = "\n".join(f'  "$1" {row} || return 1' for row in rows)
         return _HEAD.format(digest=self.digest, version=self.version, files=calls)
@@ -102,7 +103,7 @@ def environment(*, endpoint: str, region: str, bucket: str, prefix: str, digest:
 
     endpoint: as the server's machine reaches the store. target: the folder that will hold the version's folder.
     """
-    folder = quote(f"{bucket}/{prefix}releases/{digest.removeprefix('sha256:')}", safe="/")
+    folder = quote(f"{bucket}/{prefix}releases/{Digest(digest).hex}", safe="/")
     return {
         "RELEASE_URL": f"{endpoint.rstrip('/')}/{folder}",
         "STORE": endpoint,

@@ -16,13 +16,13 @@ A release lies in one directory:
 One of the two variants may be missing: a .tflite source makes no serving variant, recipe serving-only no edge variant.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from isthmus.digest import Digest
 from isthmus.errors import IntegrityError
 
 FORMAT = 1
@@ -127,8 +127,8 @@ class Manifest:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @property
-    def digest(self) -> str:
-        return "sha256:" + hashlib.sha256(self.to_bytes()).hexdigest()
+    def digest(self) -> Digest:
+        return Digest.of(self.to_bytes())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Manifest":

@@ -10,11 +10,11 @@ In the store, under `{prefix}releases/{digest in hex}/`:
 Objects lie under the digest, so what is there is either right, or damaged and uploaded again.
 """
 
-import hashlib
 import os
 import tempfile
 from pathlib import Path
 
+from isthmus.digest import Digest, is_digest
 from isthmus.errors import IntegrityError
 from isthmus.release.hashing import file_sha256
 from isthmus.release.manifest import MANIFEST_NAME, MAX_RECORD_BYTES, RECORD_NAME, SERVING, FileEntry, Manifest, Record, Release
@@ -92,10 +92,9 @@ def fetch(store: Store, prefix: str, digest: str, into: Path) -> Release:
 
 def folder_key(prefix: str, digest: str) -> str:
     """What all keys of a release start with. Raises IntegrityError where digest is none."""
-    algorithm, _, hexadecimal = digest.partition(":")
-    if algorithm != "sha256" or len(hexadecimal) != 64 or not set(hexadecimal) <= set("0123456789abcdef"):
+    if not is_digest(digest):
         raise IntegrityError(f"not a release digest: {digest!r}")
-    return f"{prefix}releases/{hexadecimal}/"
+    return f"{prefix}releases/{Digest(digest).hex}/"
 
 
 def making_key(prefix: str, digest: str) -> str:
@@ -109,7 +108,7 @@ def serving_files(manifest: Manifest) -> tuple[FileEntry, ...]:
 
 
 def _opened(data: bytes, digest: str) -> Manifest:
-    found = "sha256:" + hashlib.sha256(data).hexdigest()
+    found = Digest.of(data)
     if found != digest:
         raise IntegrityError(f"wrong digest: the manifest's is {found}, wanted is {digest}")
     return Manifest.from_bytes(data)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from isthmus.digest import Digest, is_digest
 from isthmus.errors import InputError, IntegrityError, Problem
 from isthmus.release.cache import SHARED_CACHE_VARIABLE
 from isthmus.release.hashing import file_sha256
@@ -54,7 +55,7 @@ class Pointer:
         try:
             raw = json.loads(data)
             digest, record = raw["digest"], raw["record_sha256"]
-            if not _HEX.fullmatch(digest.removeprefix("sha256:")) or not digest.startswith("sha256:") or not _HEX.fullmatch(record):
+            if not is_digest(digest) or not _HEX.fullmatch(record):
                 raise ValueError("not hashes")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"not a pointer of a shared cache: {error}") from error
@@ -126,10 +127,7 @@ class SharedCache:
 
     def fetch_digest(self, digest: str, into: Path, stopped: Callable[[], bool] = lambda: False) -> bool:
         """The same, by the release's digest."""
-        name = digest.removeprefix("sha256:")
-        if not _HEX.fullmatch(name):
-            raise ValueError(f"not a digest: {digest!r}")
-        return self._fetch(f"digests/{name}", into, stopped, digest)
+        return self._fetch(f"digests/{Digest(digest).hex}", into, stopped, digest)
 
     def offer(self, key: str, directory: Path, *, repair: bool = False, stopped: Callable[[], bool] = lambda: False) -> "Offered":
         """Uploads a complete release. What is there already is not sent again.
@@ -143,7 +141,7 @@ class SharedCache:
         """
         data = (directory / MANIFEST_NAME).read_bytes()
         manifest = Manifest.from_bytes(data)
-        name = manifest.digest.removeprefix("sha256:")
+        name = manifest.digest.hex
         folder = f"{self._prefix}releases/{name}/"
         for file in manifest.files:
             _go_on(stopped)
@@ -178,10 +176,10 @@ class SharedCache:
             return False
         if wanted and pointer.digest != wanted:
             raise IntegrityError(f"{place} leads to another release, {pointer.digest}")
-        folder = f"{self._prefix}releases/{pointer.digest.removeprefix('sha256:')}/"
+        folder = f"{self._prefix}releases/{Digest(pointer.digest).hex}/"
         try:
             data = self.store.get(folder + MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
-            if "sha256:" + hashlib.sha256(data).hexdigest() != pointer.digest:
+            if Digest.of(data) != pointer.digest:
                 raise IntegrityError(f"the manifest of {pointer.digest} has another digest")
             manifest = Manifest.from_bytes(data)
             record = self.store.get(folder + RECORD_NAME, max_bytes=MAX_RECORD_BYTES)

@@ -8,10 +8,9 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from isthmus.names import METRICS_PATH
 from isthmus.server.errors import StartError
 from isthmus.server.flags import Options
-
-DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def read_metrics_path(monitoring_config_file: str) -> str | None:
         raise StartError(f"Invalid protobuf file: '{monitoring_config_file}': {error}") from None
     if not config.prometheus_config.enable:
         return None
-    return str(config.prometheus_config.path) or DEFAULT_METRICS_PATH
+    return str(config.prometheus_config.path) or METRICS_PATH
 
 
 def _monitoring_config() -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.names import GRPC_PORT
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -48,7 +50,7 @@ def _boolean(text: str) -> bool:
 # name, type, default, meaning
 _FLAGS: tuple[tuple[str, Any, Any, str], ...] = (
     ("bind_address", str, LOOPBACK, "address that both interfaces listen on"),
-    ("port", int, 8500, "gRPC port; 0: no gRPC"),
+    ("port", int, GRPC_PORT, "gRPC port; 0: no gRPC"),
     ("grpc_socket_path", str, "", "path of a Unix socket for gRPC"),
     ("rest_api_port", int, 0, "REST port; 0: no REST"),
     ("rest_api_socket_path", str, "", "path of a Unix socket for REST"),

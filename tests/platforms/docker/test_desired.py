@@ -114,10 +114,10 @@ def test_admin_ports_differ_where_ports_do_and_exist():
 
 
 def test_hosts_that_share_a_disk_do_not_write_into_each_others_folders():
-    first, second = (docker.model_folder("digits", host, "sha256:0123456789abcdef") for host in ("vm-a", "vm-b"))
+    first, second = (docker.model_folder("digits", host, "sha256:" + 4 * "0123456789abcdef") for host in ("vm-a", "vm-b"))
     assert first != second
 
 
 def test_releases_of_a_service_lie_side_by_side():
-    assert docker.model_folder("digits", "vm-a", "sha256:0123456789abcdef") == "digits/releases/vm-a/0123456789ab"
+    assert docker.model_folder("digits", "vm-a", "sha256:" + 4 * "0123456789abcdef") == "digits/releases/vm-a/0123456789ab"
     assert docker.gateway_folder("digits").startswith("digits/")

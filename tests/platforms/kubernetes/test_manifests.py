@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus import gateway
+from isthmus.names import dns_label
 from isthmus.platforms.kubernetes.objects import (
     Pool,
     Resources,
@@ -21,7 +22,6 @@ from isthmus.platforms.kubernetes.objects import (
     servers_name,
     traffic_name,
 )
-from isthmus.platforms.kubernetes.objects.naming import dns_label
 from isthmus.platforms.kubernetes.objects.resources import mebibytes, millis
 
 SCHEMAS = "1.37"

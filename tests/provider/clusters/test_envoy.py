@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from isthmus.canary.evidence import CANARY, STABLE, Counters
+from isthmus.canary.evidence import Counters
+from isthmus.names import CANARY, STABLE
 from isthmus.provider.clusters.envoy import generations, snapshot
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isthmus import gateway as envoy
+from isthmus import names
+from isthmus.digest import Digest
 from isthmus.errors import Problem
 from isthmus.gateway import Gateway, GatewayOptions, Server, Tls, Track
 
@@ -27,7 +29,6 @@ GATEWAY_USER = "65532"
 FIRST_FREE_PORT = 1024
 ADMIN_OFFSET = 1400
 """Envoy's admin interface is on loopback of the gateway's host, so far above the gateway's port: 9901 for 8501."""
-DIGEST_SHOWN = 12
 _STOP_SECONDS = 10
 _MOUNT = "/etc/isthmus"
 SERVER_INPUTS = ("bind_ip", "ports", "memory_mib", "cpus")
@@ -66,8 +67,8 @@ class Host:
     bind_ip: str
     memory_mib: int | None = None
     cpus: float | None = None
-    rest_port: int = 8511
-    grpc_port: int = 8521
+    rest_port: int = names.HOST_REST_PORT
+    grpc_port: int = names.HOST_GRPC_PORT
 
 
 def pairs(host: Host) -> list[dict[str, int]]:
@@ -118,7 +119,7 @@ def engine(name: str, address: str, ssh_options: Sequence[str]) -> Inputs:
 
 def model_folder(service: str, host: str, digest: str) -> str:
     """Where a release lies below a host's root folder: hosts that share a disk do not write into each other's."""
-    return f"{service}/releases/{host}/{digest.removeprefix('sha256:')[:DIGEST_SHOWN]}"
+    return f"{service}/releases/{host}/{Digest(digest).short}"
 
 
 def gateway_folder(service: str) -> str:
@@ -128,7 +129,7 @@ def gateway_folder(service: str) -> str:
 
 def gateway_name(service: str) -> str:
     """The gateway's container."""
-    return f"{service}-gateway"
+    return names.gateway_container(service)
 
 
 def server(host: Host) -> Inputs:
@@ -156,7 +157,7 @@ def gateway(
     return Gateway(
         node=gateway_name(service),
         model_name=model_name,
-        tracks=(Track("stable", version, tuple(servers)),),
+        tracks=(Track(names.STABLE, version, tuple(servers)),),
         rest_port=port,
         grpc_port=grpc_port,
         admin_port=admin_port(port),
@@ -214,13 +215,13 @@ def gateway_container(service: str, gateway: Gateway, directory: str) -> Inputs:
         "destroy_grace_seconds": _STOP_SECONDS,
         "log_driver": "json-file",
         "log_opts": dict(_LOG_OPTIONS),
-        "labels": labels(service, "gateway", config=revision(static_files(gateway))),
+        "labels": labels(service, names.GATEWAY, **{f"{names.DOMAIN}/config": revision(static_files(gateway))}),
     }
 
 
 def labels(service: str, part: str, **more: str) -> list[dict[str, str]]:
-    values: Mapping[str, str] = {"service": service, "component": part, **more}
-    return [{"label": f"isthmus.dev/{key}", "value": value} for key, value in values.items()]
+    values: Mapping[str, str] = {names.SERVICE_LABEL: service, names.CONTAINER_COMPONENT_LABEL: part, **more}
+    return [{"label": key, "value": value} for key, value in values.items()]
 
 
 def revision(files: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from isthmus import names
 from isthmus.errors import PlatformError
 from isthmus.observing.following import container_lines
 from isthmus.observing.parts import RUNNING, Block, Outputs, Part, Source, behind_gateway
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
     import docker
 
 Host = Mapping[str, Any]
-_SERVER_PORT = "8501/tcp"
+_SERVER_PORT = f"{names.REST_PORT}/tcp"
 """Of REST, inside the container."""
-_SERVICE_LABEL = "isthmus.dev/service"
-_COMPONENT_LABEL = "isthmus.dev/component"
-_DIGEST_LABEL = "isthmus.dev/digest"
 # A server that has not proved itself yet has a name that ends so.
 _NEW = ".new"
 _GONE = "gone. Fix: `pulumi refresh`, then `pulumi up`"
@@ -32,7 +30,7 @@ def block(name: str, outputs: Outputs, state: StackState) -> Block:
     place = outputs["place"]
     with ThreadPoolExecutor(max_workers=16) as pool:
         rows = list(pool.map(lambda host: _on_host(host, outputs), place["hosts"]))
-    parts = sorted((part for found in rows for part in found), key=lambda part: (part.kind != "gateway", part.on, part.name))
+    parts = sorted((part for found in rows for part in found), key=lambda part: (part.kind != names.GATEWAY, part.on, part.name))
     facts = (("endpoint", outputs["endpoint"]), ("gateway", f"on {place['gateway']['host']}"))
     return Block(f"cloud · {name}", facts, tuple(parts))
 
@@ -89,7 +87,7 @@ def _on_host(host: Host, outputs: Outputs) -> list[Part]:
 
     place = outputs["place"]
     holds_gateway = place["gateway"]["host"] == host["name"]
-    wanted = {host["container"]: "stable", **({place["gateway"]["container"]: "gateway"} if holds_gateway else {})}
+    wanted = {host["container"]: names.STABLE, **({place["gateway"]["container"]: names.GATEWAY} if holds_gateway else {})}
     try:
         with connect(host) as client:
             found = {_name(it): client.inspect_container(it["Id"]) for it in _containers(client, service_of(place))}
@@ -103,7 +101,7 @@ def part(name: str, container: Mapping[str, Any], host: Host, outputs: Outputs) 
     """A container as a row. A server is asked at the port that it is published on, where that can be reached from here."""
     labels = container["Config"].get("Labels") or {}
     state, version = _state(container), ""
-    is_gateway = labels.get(_COMPONENT_LABEL) == "gateway"
+    is_gateway = labels.get(names.CONTAINER_COMPONENT_LABEL) == names.GATEWAY
     if state == RUNNING and is_gateway:
         state = gateway_state(outputs["endpoint"])
     elif state == RUNNING and name.endswith(_NEW):
@@ -113,11 +111,11 @@ def part(name: str, container: Mapping[str, Any], host: Host, outputs: Outputs) 
         with suppress(NoWayError):
             version, state = server_state(url, outputs["model_name"])
     return Part(
-        kind="gateway" if is_gateway else "stable",
+        kind=names.GATEWAY if is_gateway else names.STABLE,
         name=name,
         on=host["name"],
         state=state,
-        release=str(labels.get(_DIGEST_LABEL, "")),
+        release=str(labels.get(names.CONTAINER_DIGEST_LABEL, "")),
         version=version,
         restarts=int(container.get("RestartCount") or 0),
     )
@@ -140,8 +138,8 @@ def _url(container: Mapping[str, Any], host: Host) -> str:
 
 
 def _containers(client: "docker.APIClient", service: str) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = client.containers(all=True, filters={"label": f"{_SERVICE_LABEL}={service}"})
-    return sorted(found, key=lambda it: (it["Labels"].get(_COMPONENT_LABEL) != "gateway", _name(it)))
+    found: list[Mapping[str, Any]] = client.containers(all=True, filters={"label": f"{names.SERVICE_LABEL}={service}"})
+    return sorted(found, key=lambda it: (it["Labels"].get(names.CONTAINER_COMPONENT_LABEL) != names.GATEWAY, _name(it)))
 
 
 def _name(container: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from isthmus.arguments.checking import Checked, Name, Positive, Seconds, same_twice, two_ports
 from isthmus.errors import Problem
+from isthmus.names import GRPC_PORT, HOST_GRPC_PORT, HOST_REST_PORT, REST_PORT
 
 
 class HostArgs(TypedDict, total=False):
@@ -56,8 +57,8 @@ class HostSettings(Checked):
     speed: Positive = 1.0
     memory_mib: Annotated[int, Field(ge=64)] | None = None
     cpus: Positive | None = None
-    rest_port: Annotated[int, Field(ge=1, le=65534)] = 8511
-    grpc_port: Annotated[int, Field(ge=1, le=65534)] = 8521
+    rest_port: Annotated[int, Field(ge=1, le=65534)] = HOST_REST_PORT
+    grpc_port: Annotated[int, Field(ge=1, le=65534)] = HOST_GRPC_PORT
     server_kind: str | None = None
 
 
@@ -66,8 +67,8 @@ class DockerSettings(Checked):
     gateway_host: str | None = None
     directory: Annotated[str, Field(pattern=r"^/[^:\s]+$")] = "/var/lib/isthmus"
     ssh_options: tuple[str, ...] = ()
-    port: Annotated[int, Field(ge=1, le=65535)] = 8501
-    grpc_port: Annotated[int, Field(ge=1, le=65535)] = 8500
+    port: Annotated[int, Field(ge=1, le=65535)] = REST_PORT
+    grpc_port: Annotated[int, Field(ge=1, le=65535)] = GRPC_PORT
     deadline_seconds: Seconds = 300
 
     def problems(self, path: str) -> Sequence[Problem]:

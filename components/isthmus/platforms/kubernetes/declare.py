@@ -17,7 +17,7 @@ from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import SECRETS
 from isthmus.canary.comparing import probe_body
 from isthmus.errors import IsthmusError, PlatformError
-from isthmus.gateway import CANARY, STABLE
+from isthmus.names import CANARY, STABLE
 from isthmus.platforms.kubernetes.desired import namespace_of, service_of
 from isthmus.platforms.kubernetes.objects import manifests
 from isthmus.platforms.kubernetes.objects.naming import Json, named

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from isthmus.arguments.gateway_options import options_of
-from isthmus.gateway import CANARY, STABLE
+from isthmus.names import CANARY, STABLE, dns_label
 from isthmus.platforms.images import Images
-from isthmus.platforms.kubernetes.objects.naming import dns_label
 from isthmus.platforms.kubernetes.objects.resources import Resources, server_resources
 from isthmus.platforms.kubernetes.objects.spec import GatewayPods, KubernetesService, Observability, Pool, Served, Store, Track
 from isthmus.release.fetch import fetch_plan

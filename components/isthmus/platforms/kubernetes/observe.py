@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from isthmus import digest
 from isthmus.errors import PlatformError
+from isthmus.names import COMPONENT_LABEL, REST_PORT, SERVICE_LABEL, TRAFFIC_ANNOTATION, traffic_name
 from isthmus.observing.following import container_lines
 from isthmus.observing.parts import AVAILABLE, Block, Outputs, Source, behind_gateway
 from isthmus.observing.reach import Client, Direct, NoWayError, Reply, Server, Way
@@ -15,12 +17,9 @@ from isthmus.observing.stack_state import StackState
 from isthmus.platforms.kubernetes import pods
 from isthmus.platforms.kubernetes.api import Api
 from isthmus.provider.clusters.client import Access, ApiError, Object
-from isthmus.provider.clusters.probes import REST_PORT
-from isthmus.provider.clusters.traffic import ANNOTATION, Traffic, config_map_name
+from isthmus.provider.clusters.traffic import Traffic
 
 Fact = tuple[str, str]
-_SERVICE_LABEL = "isthmus.dev/service"
-_COMPONENT_LABEL = "app.kubernetes.io/component"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Place:
         return Access(str(path) if path and path.is_file() else "", self.context)
 
     def items(self, api: Api, group: str, plural: str, **labels: str) -> list[Object]:
-        return api.items(group, self.namespace, plural, {_SERVICE_LABEL: self.service, **labels})
+        return api.items(group, self.namespace, plural, {SERVICE_LABEL: self.service, **labels})
 
 
 def deployed(place: Place, state: StackState) -> Api:
@@ -102,16 +101,18 @@ def _if_allowed(label: str, read: Callable[[], list[Fact]]) -> Iterator[Fact]:
 
 
 def _traffic(api: Api, place: Place) -> list[Fact]:
-    name = config_map_name(place.service)
+    name = traffic_name(place.service)
     try:
         found = api.get(f"/api/v1/namespaces/{quote(place.namespace)}/configmaps/{quote(name)}")
-        return traffic_facts(Traffic.from_json(found["metadata"]["annotations"][ANNOTATION]))
+        return traffic_facts(Traffic.from_json(found["metadata"]["annotations"][TRAFFIC_ANNOTATION]))
     except ApiError as error:
         if error.status != 404:
             raise
         return [("traffic", f"there is no ConfigMap {name}. Fix: `pulumi refresh`, then `pulumi up`")]
     except (KeyError, TypeError, ValueError):
-        return [("traffic", f"ConfigMap {name} has no readable annotation {ANNOTATION}. Fix: delete it, `pulumi refresh`, `pulumi up`")]
+        return [
+            ("traffic", f"ConfigMap {name} has no readable annotation {TRAFFIC_ANNOTATION}. Fix: delete it, `pulumi refresh`, `pulumi up`")
+        ]
 
 
 def traffic_facts(traffic: Traffic) -> list[Fact]:
@@ -119,8 +120,8 @@ def traffic_facts(traffic: Traffic) -> list[Fact]:
     shares = ", ".join(f"{track} {percent} %" for track, percent in traffic.percents.items())
     mirror = f", copies of {traffic.mirror_percent} % to canary" if traffic.mirror_percent else ""
     verdict = f"; {traffic.verdict.replace('_', ' ')}" if traffic.verdict else ""
-    digest = f" {traffic.digest.removeprefix('sha256:')[: pods.DIGITS_SHOWN]}" if traffic.verdict and traffic.digest else ""
-    return [("traffic", f"{shares}{mirror}{verdict}{digest}"), *(("why", reason) for reason in traffic.reasons)]
+    judged = f" {digest.shown(traffic.digest)}" if traffic.verdict and traffic.digest else ""
+    return [("traffic", f"{shares}{mirror}{verdict}{judged}"), *(("why", reason) for reason in traffic.reasons)]
 
 
 def _autoscalers(api: Api, place: Place, planned: Any) -> list[Fact]:
@@ -139,7 +140,7 @@ def sources(name: str, outputs: Outputs, state: StackState) -> list[Source]:
 
 
 def _component(pod: Object) -> str:
-    return str((pod["metadata"].get("labels") or {}).get(_COMPONENT_LABEL, ""))
+    return str((pod["metadata"].get("labels") or {}).get(COMPONENT_LABEL, ""))
 
 
 def _lines(api: Api, of: pods.Container, tail: int | None, follow: bool) -> Iterator[str]:
@@ -195,7 +196,7 @@ class ThroughCluster:
     def call(self, path: str, body: Any = None) -> Reply:
         place = self._place
         api = Api(place.access())
-        gateways = place.items(api, "api/v1", "pods", **{_COMPONENT_LABEL: "gateway"})
+        gateways = place.items(api, "api/v1", "pods", **{COMPONENT_LABEL: "gateway"})
         problem = NoWayError(
             f"no gateway Pod of {place.namespace}/{place.service} is ready in the cluster {api}. Fix: see `isthmus status`"
         )

@@ -4,15 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus import names
 from isthmus.observing.parts import AVAILABLE, LEAVING, Part
 
 Object = Mapping[str, Any]
 
-DIGITS_SHOWN = 12
 _MESSAGE_CHARACTERS = 160
 # What every container waits for; anything else that it waits for is the reason.
 _USUAL = frozenset({"", "PodInitializing", "ContainerCreating"})
-_ONLY_POOL = "default"
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ def part(pod: Object) -> Part:
         name=metadata["name"],
         on=str((pod.get("spec") or {}).get("nodeName") or ""),
         state=state(pod),
-        release=str(annotations.get("isthmus.dev/release", "")),
-        version=str(labels.get("isthmus.dev/version", "")),
+        release=str(annotations.get(names.RELEASE_ANNOTATION, "")),
+        version=str(labels.get(names.VERSION_LABEL, "")),
         restarts=max((int(it.get("restartCount", 0)) for it in _statuses(pod)), default=0),
     )
 
@@ -56,10 +55,10 @@ def stuck(deployment: Object) -> Part | None:
 
 
 def _kind(labels: Mapping[str, str]) -> str:
-    if labels.get("app.kubernetes.io/component") == "gateway":
+    if labels.get(names.COMPONENT_LABEL) == names.GATEWAY:
         return "gateway"
-    pool = labels.get("isthmus.dev/pool", "")
-    return f"{labels.get('isthmus.dev/track', 'server')}{f' {pool}' if pool not in ('', _ONLY_POOL) else ''}"
+    pool = labels.get(names.POOL_LABEL, "")
+    return f"{labels.get(names.TRACK_LABEL, names.SERVER)}{f' {pool}' if pool not in ('', names.ONLY_POOL) else ''}"
 
 
 def state(pod: Object) -> str:

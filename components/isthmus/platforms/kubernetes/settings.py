@@ -8,6 +8,7 @@ from pydantic import Field
 
 from isthmus.arguments.checking import Checked, Positive, Seconds, one_of, same_twice, two_ports
 from isthmus.errors import Problem
+from isthmus.names import GRPC_PORT, REST_PORT
 
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 
@@ -83,8 +84,8 @@ class KubernetesSettings(Checked):
     kubeconfig: Any = None
     context: str | None = None
     service_type: Annotated[str, one_of(SERVICE_TYPES, "type of Service")] = "ClusterIP"
-    port: Annotated[int, Field(ge=1, le=65535)] = 8501
-    grpc_port: Annotated[int, Field(ge=1, le=65535)] = 8500
+    port: Annotated[int, Field(ge=1, le=65535)] = REST_PORT
+    grpc_port: Annotated[int, Field(ge=1, le=65535)] = GRPC_PORT
     node_port: Annotated[int, Field(ge=30000, le=32767)] | None = None
     host: str | None = None
     gateway_replicas: Annotated[int, Field(ge=1, le=100)] = 2

@@ -8,9 +8,10 @@ from typing import Any
 import pulumi
 from pulumi import Input, Output, ResourceOptions
 
-from isthmus import compiling
+from isthmus import compiling, names
 from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import access_of, options_of
+from isthmus.digest import Digest
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.served import Served
 from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, LoopbackCertificate, ModelFolder, StoreCredentials
@@ -124,20 +125,20 @@ def serve(
         f"{name}-model",
         digest=made.digest(),
         cache_directory=made.cache_directory,
-        directory=made.digest().apply(lambda digest: str(models / digest.removeprefix("sha256:")[:12])),
+        directory=made.digest().apply(lambda digest: str(models / Digest(digest).short)),
         opts=ResourceOptions(parent=component, depends_on=[stack.supervisor]),
     )
     servers = stack.processes(
         f"{name}-server",
         Output.all(folder.directory, plan).apply(
-            lambda known: local.server(f"{name}-server", model_name, known[0], replicas=known[1].replicas)
+            lambda known: local.server(names.program(name, names.SERVER), model_name, known[0], replicas=known[1].replicas)
         ),
         parent=component,
         depends_on=[folder],
     )
-    program = f"{name}-gateway"
+    program = names.program(name, names.GATEWAY)
     gateway = stack.processes(
-        program,
+        f"{name}-gateway",
         local.envoy(program, model_name, port=args.local.port, grpc_port=args.local.grpc_port, options=options_of(args.gateway)),
         apart={
             "live_files": Output.all(servers.socket_paths, access_of(args.gateway)).apply(
@@ -148,5 +149,5 @@ def serve(
         depends_on=[servers],
     )
     grpc = gateway.endpoints.apply(lambda found: f"127.0.0.1:{int(found[0]['grpc'])}")
-    place = {"platform": "local", "directory": str(stack.directory), "programs": [f"{name}-gateway", f"{name}-server"]}
+    place = {"platform": "local", "directory": str(stack.directory), "programs": [program, names.program(name, names.SERVER)]}
     return Served(loopback_url(gateway.endpoints), grpc, Output.from_input(place))

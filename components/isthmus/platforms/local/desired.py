@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from isthmus import gateway
+from isthmus import gateway, names
 
 # A replica imports TensorFlow before it serves; on a busy 2-core machine that takes most of a minute.
 SERVER_READY_SECONDS = 180
@@ -53,14 +53,14 @@ def server(program: str, model_name: str, model_directory: str, replicas: int) -
             "--rest_api_socket_path=${socket.rest}",
             f"--model_name={model_name}",
             f"--model_base_path={model_directory}",
-            "--monitoring_config_file=${directory}/monitoring.config",
+            f"--monitoring_config_file=${{directory}}/{names.MONITORING_FILE}",
             "--max_num_load_retries=0",  # a model that cannot be loaded is an error now, not in five minutes
         ],
         ports={},
         sockets=["rest", "grpc"],
         replicas=replicas,
-        files={"monitoring.config": "prometheus_config { enable: true }\n"},
-        ready={"socket": "rest", "path": f"/v1/models/{model_name}", "contains": "AVAILABLE", "timeout_seconds": SERVER_READY_SECONDS},
+        files={names.MONITORING_FILE: names.MONITORING_CONFIG},
+        ready={"socket": "rest", "path": names.model_path(model_name), "contains": "AVAILABLE", "timeout_seconds": SERVER_READY_SECONDS},
     )
 
 
@@ -105,7 +105,7 @@ def gateway_spec(
         node=program,
         model_name=model_name,
         # Any version: the folder that the servers are given holds one, and an update starts them anew.
-        tracks=(gateway.Track(gateway.STABLE, 0, servers),),
+        tracks=(gateway.Track(names.STABLE, 0, servers),),
         balancing=balancing,
         rest_port="${port.rest}",
         grpc_port="${port.grpc}",

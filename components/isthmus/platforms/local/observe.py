@@ -3,13 +3,15 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import requests
 
+from isthmus import names
 from isthmus.observing import sockets
 from isthmus.observing.parts import Block, Outputs, Part, Source
 from isthmus.observing.reach import STATUS_SECONDS, Client, Direct, NoWayError, Server, Way, gateway_state, server_state
@@ -43,8 +45,8 @@ def servers(name: str, outputs: Outputs, state: StackState, client: Client) -> l
 def sources(name: str, outputs: Outputs, state: StackState) -> list[Source]:
     """Files of the supervisor: `logs/PROGRAM-INDEX.log`."""
     devices = outputs.get("devices") or {}
-    programs = _programs(outputs) or [f"{prefix}-{device}" for prefix in (name, f"{name}-edge") for device in devices]
-    known = state.resources.get("LocalProcesses", {})
+    programs = _programs(outputs) or [names.program(component, device) for component in (name, names.edge_part(name)) for device in devices]
+    known = _by_program(state)
     found = []
     for program in programs:
         folder = Path(str(known.get(program, {}).get("supervisor") or "")) / "logs"
@@ -54,21 +56,26 @@ def sources(name: str, outputs: Outputs, state: StackState) -> list[Source]:
 
 
 def _programs(outputs: Outputs) -> list[str]:
+    """The gateway's program, and the servers'."""
     return list((outputs.get("place") or {}).get("programs") or [])
 
 
 def _gateway(name: str, outputs: Outputs) -> Part:
-    program = next((it for it in _programs(outputs) if it.endswith("-gateway")), f"{name}-gateway")
+    program = next(iter(_programs(outputs)), names.program(name, names.GATEWAY))
     return Part("gateway", program, sockets.shown(outputs["endpoint"]), gateway_state(outputs["endpoint"]))
 
 
 def _servers(outputs: Outputs, state: StackState) -> Iterator[tuple[str, int, str]]:
     """Program, index and base URL of each replica."""
-    known = state.resources.get("LocalProcesses", {})
-    for program in _programs(outputs):
-        if not program.endswith("-gateway"):
-            for index, paths in enumerate(known.get(program, {}).get("socket_paths") or []):
-                yield program, index, sockets.url_of(paths["rest"])
+    known = _by_program(state)
+    for program in _programs(outputs)[1:]:
+        for index, paths in enumerate(known.get(program, {}).get("socket_paths") or []):
+            yield program, index, sockets.url_of(paths["rest"])
+
+
+def _by_program(state: StackState) -> dict[str, Mapping[str, Any]]:
+    """The outputs of the stack's `LocalProcesses`. A resource whose name is short has the program's name."""
+    return {str(outputs.get("program") or name): outputs for name, outputs in state.resources.get("LocalProcesses", {}).items()}
 
 
 def _server(program: str, index: int, url: str, outputs: Outputs) -> Part:

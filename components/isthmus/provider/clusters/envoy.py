@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
-from isthmus.canary.evidence import TRACKS, Counters, Snapshot
-
-OBSERVE_PORT: Final = 9902
-"""Of a gateway Pod: a few read-only pages of Envoy's admin interface."""
+from isthmus.canary.evidence import Counters, Snapshot
+from isthmus.names import TRACKS
 
 # Requests, what clients saw fail, and times, per track; gRPC's status codes where the filter `grpc_stats` counts them.
 STATS_PATH: Final = "stats"

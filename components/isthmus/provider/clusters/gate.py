@@ -12,8 +12,9 @@ from typing import Final
 
 from isthmus.canary import judgement
 from isthmus.canary.drift import Drift, Kind
-from isthmus.canary.evidence import CANARY, STABLE, Counters, Snapshot
+from isthmus.canary.evidence import Counters, Snapshot
 from isthmus.errors import IsthmusError
+from isthmus.names import CANARY, STABLE
 from isthmus.plugin.handler import Context
 from isthmus.provider.clusters.gateways import Gateways, take_back
 from isthmus.provider.clusters.probes import Door, probe

@@ -5,12 +5,12 @@ from typing import Final
 
 from isthmus.canary.evidence import Tally
 from isthmus.errors import PlatformError
+from isthmus.names import GENERATION_ANNOTATION, STATUS_PORT, service_labels
 from isthmus.plugin.handler import Context
 from isthmus.provider.clusters import envoy
 from isthmus.provider.clusters.client import Access, Cluster, Pod
-from isthmus.provider.clusters.traffic import ChangedMeanwhileError, Traffic, TrafficMap, labels
+from isthmus.provider.clusters.traffic import ChangedMeanwhileError, Traffic, TrafficMap
 
-GENERATION_ANNOTATION: Final = "isthmus.dev/traffic-generation"
 CONFIRM_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.3
 
@@ -20,7 +20,7 @@ class Gateways:
 
     def __init__(self, traffic_map: TrafficMap, context: Context) -> None:
         self._cluster, self._namespace = traffic_map.cluster, traffic_map.namespace
-        self._selector = labels(traffic_map.service, "gateway")
+        self._selector = service_labels(traffic_map.service, "gateway")
         self._service = traffic_map.service
         self._context = context
         self._old: frozenset[str] | None = None
@@ -81,14 +81,14 @@ class Gateways:
             raise PlatformError(f"no healthy server of {track} is known to {', '.join(pending)} within {timeout_seconds:g} s")
 
     def _healthy(self, pod: Pod, track: str) -> int:
-        reply = self._cluster.call_pod(self._namespace, pod.name, envoy.OBSERVE_PORT, envoy.STATS_PATH, query=envoy.HEALTH_QUERY)
+        reply = self._cluster.call_pod(self._namespace, pod.name, STATUS_PORT, envoy.STATS_PATH, query=envoy.HEALTH_QUERY)
         return envoy.healthy_servers(reply.body, track) if reply is not None and reply.status == 200 else 0
 
     def _differs(self, pod: Pod, traffic: Traffic) -> str:
         """What a Pod has loaded instead; empty where it has this split, or takes no traffic."""
         if not pod.ready and not pod.ending:
             return ""  # it reads the newest ConfigMap when it starts, and was poked
-        reply = self._cluster.call_pod(self._namespace, pod.name, envoy.OBSERVE_PORT, envoy.ROUTES_PATH, query=envoy.ROUTES_QUERY)
+        reply = self._cluster.call_pod(self._namespace, pod.name, STATUS_PORT, envoy.ROUTES_PATH, query=envoy.ROUTES_QUERY)
         if reply is None or reply.status != 200:
             return "" if pod.ending else "not answered"
         loaded = envoy.generations(reply.body)
@@ -100,7 +100,7 @@ class Gateways:
         """Adds what was counted since the last call. The first call is where counting starts."""
         pods = self._pods()
         for pod in pods:
-            reply = self._cluster.call_pod(self._namespace, pod.name, envoy.OBSERVE_PORT, envoy.STATS_PATH, query=envoy.STATS_QUERY)
+            reply = self._cluster.call_pod(self._namespace, pod.name, STATUS_PORT, envoy.STATS_PATH, query=envoy.STATS_QUERY)
             if reply is not None and reply.status == 200:
                 # A Pod that came up since has counted nothing else; one that was only silent may have.
                 new = self._old is not None and pod.uid not in self._old

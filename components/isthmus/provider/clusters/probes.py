@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from isthmus.canary.drift import Answer, Drift, Kind
-from isthmus.canary.evidence import CANARY, STABLE
+from isthmus.names import CANARY, REST_PORT, SERVER, STABLE, TRACK_LABEL, model_path, service_labels
 from isthmus.provider.clusters.client import Pod, Reply
-from isthmus.provider.clusters.traffic import Traffic, TrafficMap, labels
+from isthmus.provider.clusters.traffic import Traffic, TrafficMap
 
-REST_PORT: Final = 8501
-"""Of servers and of gateways."""
 _LATER: Final = frozenset({429, 502, 503, 504})
 # A gateway that wants a key, or does not know the label yet, says nothing about a release.
 _NOT_LET_IN: Final = _LATER | {401, 403, 404}
@@ -53,8 +51,8 @@ def _compare(ask: Callable[[str, bytes], Answer | None], probes: Sequence[str], 
 
 
 def _ask_server(traffic_map: TrafficMap, traffic: Traffic, track: str, body: bytes) -> Answer | None:
-    path = f"v1/models/{traffic.model_name}/versions/{traffic.tracks[track].version}:predict"
-    for pod in _ready(traffic_map, {**labels(traffic_map.service, "server"), "isthmus.dev/track": track}):
+    path = f"{model_path(traffic.model_name)[1:]}/versions/{traffic.tracks[track].version}:predict"
+    for pod in _ready(traffic_map, {**service_labels(traffic_map.service, SERVER), TRACK_LABEL: track}):
         reply = traffic_map.cluster.call_pod(traffic_map.namespace, pod.name, REST_PORT, path, body=body)
         if reply is not None and reply.status not in _LATER:
             return _answer(reply)
@@ -64,9 +62,9 @@ def _ask_server(traffic_map: TrafficMap, traffic: Traffic, track: str, body: byt
 def _ask_gateway(traffic_map: TrafficMap, traffic: Traffic, track: str, body: bytes, door: Door) -> Answer | None:
     from isthmus.gateway import KEY_HEADER
 
-    path = f"v1/models/{traffic.model_name}/labels/{track}:predict"
+    path = f"{model_path(traffic.model_name)[1:]}/service_labels/{track}:predict"
     headers = {KEY_HEADER: door.api_key} if door.api_key else {}
-    for pod in _ready(traffic_map, labels(traffic_map.service, "gateway")):
+    for pod in _ready(traffic_map, service_labels(traffic_map.service, "gateway")):
         reply = traffic_map.cluster.call_pod(traffic_map.namespace, pod.name, REST_PORT, path, body=body, headers=headers, tls=door.tls)
         if reply is not None and reply.status not in _NOT_LET_IN:
             return _answer(reply)

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from isthmus.canary.evidence import CANARY, STABLE, TRACKS
+from isthmus import gateway
 from isthmus.errors import IsthmusError, PlatformError
+from isthmus.names import CANARY, DOMAIN, GATEWAY, SERVICE_LABEL, STABLE, TRACKS, TRAFFIC_ANNOTATION, service_labels, traffic_name
 from isthmus.provider.clusters.client import Cluster, ConflictError, Object
 
-ANNOTATION: Final = "isthmus.dev/traffic"
 # Which making of the GatewayTraffic wrote it, and which of the CanaryGate decided it.
-MAKING_ANNOTATION: Final = "isthmus.dev/making"
-GATE_ANNOTATION: Final = "isthmus.dev/gate-making"
+MAKING_ANNOTATION: Final = f"{DOMAIN}/making"
+GATE_ANNOTATION: Final = f"{DOMAIN}/gate-making"
 FILE: Final = "rds.json"
 _TRIES: Final = 20
 
@@ -92,25 +92,8 @@ class Traffic:
         return cls(**{**raw, "tracks": tracks, "reasons": tuple(raw["reasons"])})
 
 
-def labels(service: str, component: str) -> dict[str, str]:
-    """What every object of a service carries; component: `gateway` or `server`."""
-    return {
-        "app.kubernetes.io/name": service,
-        "app.kubernetes.io/component": component,
-        "app.kubernetes.io/part-of": "isthmus",
-        "app.kubernetes.io/managed-by": "pulumi",
-        "isthmus.dev/service": service,
-    }
-
-
-def config_map_name(service: str) -> str:
-    return f"{service}-traffic"
-
-
 def render(traffic: Traffic) -> str:
     """The file for Envoy."""
-    from isthmus import gateway
-
     versions = {track: traffic.tracks[track].version for track in TRACKS if track in traffic.tracks}
     if versions[STABLE] == versions.get(CANARY):
         # A promoted release is becoming the stable one: while the canary's servers have the traffic, they answer for the version.
@@ -125,7 +108,7 @@ class TrafficMap:
 
     def __init__(self, cluster: Cluster, namespace: str, service: str) -> None:
         self.cluster, self.namespace, self.service = cluster, namespace, service
-        self.name = config_map_name(service)
+        self.name = traffic_name(service)
 
     def within(self, cluster: Cluster) -> "TrafficMap":
         return TrafficMap(cluster, self.namespace, self.service)
@@ -197,15 +180,15 @@ class TrafficMap:
 
     def _traffic(self, found: Object) -> Traffic:
         metadata = found["metadata"]
-        if (metadata.get("labels") or {}).get("isthmus.dev/service") != self.service:
+        if (metadata.get("labels") or {}).get(SERVICE_LABEL) != self.service:
             raise PlatformError(
                 f"ConfigMap {self.namespace}/{self.name} exists and is not of the service {self.service}; rename the service"
             )
         try:
-            return Traffic.from_json(metadata["annotations"][ANNOTATION])
+            return Traffic.from_json(metadata["annotations"][TRAFFIC_ANNOTATION])
         except (KeyError, TypeError, ValueError):
             raise PlatformError(
-                f"ConfigMap {self.namespace}/{self.name} has no readable annotation {ANNOTATION}. Fix: delete it, "
+                f"ConfigMap {self.namespace}/{self.name} has no readable annotation {TRAFFIC_ANNOTATION}. Fix: delete it, "
                 "`pulumi refresh`, `pulumi up`"
             ) from None
 
@@ -217,8 +200,8 @@ class TrafficMap:
                 **metadata,
                 "name": self.name,
                 "namespace": self.namespace,
-                "labels": {**(metadata.get("labels") or {}), **labels(self.service, "gateway")},
-                "annotations": {**(metadata.get("annotations") or {}), ANNOTATION: traffic.to_json()},
+                "labels": {**(metadata.get("labels") or {}), **service_labels(self.service, GATEWAY)},
+                "annotations": {**(metadata.get("annotations") or {}), TRAFFIC_ANNOTATION: traffic.to_json()},
             },
             "data": {FILE: render(traffic)},
         }

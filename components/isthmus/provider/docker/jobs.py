@@ -16,10 +16,11 @@ import docker
 import docker.errors
 
 from isthmus.errors import PlatformError
+from isthmus.names import DOMAIN
 from isthmus.plugin.handler import Context
 
-OWNER_LABEL: Final = "isthmus.dev/owner"
-JOB_LABEL: Final = "isthmus.dev/job"
+OWNER_LABEL: Final = f"{DOMAIN}/owner"
+JOB_LABEL: Final = f"{DOMAIN}/job"
 LOG: Final = {"type": "json-file", "config": {"max-size": "16m", "max-file": "2"}}
 # Scripts and their files lie here, readable for root alone.
 FOLDER: Final = "/isthmus"

@@ -10,13 +10,12 @@ import docker
 import docker.errors
 
 from isthmus.errors import PlatformError
+from isthmus.names import REST_PORT, model_path
 from isthmus.plugin.handler import Context
 from isthmus.provider.docker.jobs import FOLDER, Job, last_lines, run
 from isthmus.release.manifest import Release
 
 RUNNING: Final = "running"
-REST_PORT: Final = 8501
-"""Inside the container, by the image's contract."""
 _REQUEST_SECONDS: Final = 60
 _SEPARATOR: Final = "\x1e"
 
@@ -80,7 +79,7 @@ def _questions(release: Release) -> tuple[dict[str, bytes], list[dict[str, Any]]
 
 def _probe_script(model_name: str, version: int, questions: int) -> str:
     """Waits without an end: whoever runs it has the deadline. Each answer follows a separator."""
-    url = shlex.quote(f"http://127.0.0.1:{REST_PORT}/v1/models/{model_name}/versions/{version}")
+    url = shlex.quote(f"http://127.0.0.1:{REST_PORT}{model_path(model_name)}/versions/{version}")
     return f"""set -eu
 url={url}
 until curl --silent --fail --max-time 5 --output /tmp/status "$url" && grep -q AVAILABLE /tmp/status; do sleep 0.2; done

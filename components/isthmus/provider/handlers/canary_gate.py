@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from isthmus.canary.drift import KINDS
-from isthmus.canary.evidence import CANARY, STABLE
 from isthmus.canary.judgement import Limits
 from isthmus.errors import GateError, IsthmusError, PlatformError, Problem
+from isthmus.names import CANARY, STABLE
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec

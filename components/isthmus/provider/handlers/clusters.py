@@ -25,7 +25,12 @@ PLACE: Final[Mapping[str, Property]] = {
 
 def traffic_map(values: Values, context: Context, patience_seconds: float = AWAY_SECONDS) -> TrafficMap:
     """The split of the service that `values` name. Raises PlatformError where the kubeconfig cannot be used."""
-    return TrafficMap(Cluster(_access(values), context, patience_seconds), values["namespace"], values["service"])
+    return TrafficMap(cluster_of(values, context, patience_seconds), values["namespace"], values["service"])
+
+
+def cluster_of(values: Values, context: Context, patience_seconds: float = AWAY_SECONDS) -> Cluster:
+    """The cluster that `values` name; kubectl's own where they name none. Raises PlatformError where the kubeconfig cannot be used."""
+    return Cluster(_access(values), context, patience_seconds)
 
 
 def cluster_changes(old: Values, new: Values) -> Sequence[Change]:

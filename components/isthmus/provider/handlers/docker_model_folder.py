@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from isthmus.errors import PlatformError, Problem
+from isthmus.names import MONITORING_CONFIG, MONITORING_FILE
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, StoppedWaitingError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 COMPLETE: Final = "complete"
 DAMAGED: Final = "damaged"
-MONITORING_FILE: Final = "monitoring.config"
-_MONITORING: Final = "prometheus_config { enable: true }\n"
 # Two resources may mean one folder, where a host has two addresses: only the one that wrote last may remove it.
 _OWNER_FILE: Final = ".owner"
 _ROOT: Final = "/isthmus-root"
@@ -143,7 +142,7 @@ class DockerModelFolderHandler(HandlerBase):
                 f"exec sh {jobs.FOLDER}/fetch",
             ]
         )
-        files = {"variables": _assignments(variables), "fetch": plan.script().encode(), MONITORING_FILE: _MONITORING.encode()}
+        files = {"variables": _assignments(variables), "fetch": plan.script().encode(), MONITORING_FILE: MONITORING_CONFIG.encode()}
         job = jobs.Job(inputs["image"], script, files, {inputs["root"]: _ROOT}, network="host")
         message = f"fetching {plan.size_bytes} bytes"
         return jobs.run(client, job, context, timeout_seconds=inputs["deadline_seconds"], message=message)

@@ -5,7 +5,9 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from isthmus import names
 from isthmus.errors import PlatformError, Problem
+from isthmus.names import GRPC_PORT, REST_PORT
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
     import docker
 
 
-# Inside the container, by the image's contract.
-REST_PORT: Final = 8501
-GRPC_PORT: Final = 8500
 USER: Final = "65532:65532"  # what distroless images call nonroot; the model's files are readable for everybody
 # As long as it has not proved itself a container has a name that ends so: what a killed plugin left is told by it.
 _NEW: Final = ".new"
@@ -182,10 +181,10 @@ def _make(client: "docker.APIClient", inputs: Values, name: str, pair: Mapping[s
     import docker.errors
     import docker.types
 
+    from isthmus.names import MONITORING_FILE
     from isthmus.provider.docker.jobs import LOG, OWNER_LABEL, owner_of
-    from isthmus.provider.handlers.docker_model_folder import MONITORING_FILE
 
-    inside, memory = f"/models/{inputs['model_name']}", inputs.get("memory_mib")
+    inside, memory = f"{names.MODELS_FOLDER}/{inputs['model_name']}", inputs.get("memory_mib")
     limits = {"mem_limit": memory << 20, "memswap_limit": memory << 20} if memory else {}
     if inputs.get("cpus"):
         limits["nano_cpus"] = round(inputs["cpus"] * 1e9)
@@ -195,14 +194,14 @@ def _make(client: "docker.APIClient", inputs: Values, name: str, pair: Mapping[s
             name=name,
             command=[f"--monitoring_config_file={inside}/{MONITORING_FILE}"],
             user=USER,
-            environment={"MODEL_NAME": inputs["model_name"]},
+            environment={names.MODEL_NAME_VARIABLE: inputs["model_name"]},
             ports=[REST_PORT, GRPC_PORT],
             stop_signal="SIGTERM",
             labels={
                 OWNER_LABEL: owner_of(context.urn),
-                "isthmus.dev/service": inputs["service"],
-                "isthmus.dev/component": "server",
-                "isthmus.dev/digest": inputs["digest"],
+                names.SERVICE_LABEL: inputs["service"],
+                names.CONTAINER_COMPONENT_LABEL: names.SERVER,
+                names.CONTAINER_DIGEST_LABEL: inputs["digest"],
             },
             host_config=client.create_host_config(
                 mounts=[docker.types.Mount(inside, inputs["directory"], type="bind", read_only=True)],

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from isthmus.canary.evidence import CANARY, STABLE, TRACKS
 from isthmus.errors import Problem
+from isthmus.names import CANARY, SERVICE_LABEL, STABLE, TRACKS, traffic_name
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.clusters.client import ConflictError
 from isthmus.provider.clusters.gateways import Gateways
-from isthmus.provider.clusters.traffic import MAKING_ANNOTATION, Track, Traffic, config_map_name
-from isthmus.provider.handlers.clusters import PLACE, cluster_changes, place_problems, promoted_problems, traffic_map
+from isthmus.provider.clusters.traffic import MAKING_ANNOTATION, Track, Traffic
+from isthmus.provider.handlers.clusters import PLACE, cluster_changes, cluster_of, place_problems, promoted_problems, traffic_map
 
 
 class GatewayTrafficHandler(HandlerBase):
@@ -69,7 +69,7 @@ class GatewayTrafficHandler(HandlerBase):
 
     def preview(self, inputs: Values, state: Values | None) -> Properties:
         service = inputs["service"]
-        return {"config_map": UNKNOWN if service is UNKNOWN else config_map_name(service), "intact": True}
+        return {"config_map": UNKNOWN if service is UNKNOWN else traffic_name(service), "intact": True}
 
     def create(self, inputs: Values, context: Context) -> Created:
         found = traffic_map(inputs, context)
@@ -81,7 +81,7 @@ class GatewayTrafficHandler(HandlerBase):
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
         self._update(inputs, context)
-        return {"config_map": config_map_name(inputs["service"]), "intact": True}
+        return {"config_map": traffic_name(inputs["service"]), "intact": True}
 
     def _update(self, inputs: Values, context: Context) -> None:
         found = traffic_map(inputs, context)
@@ -92,7 +92,7 @@ class GatewayTrafficHandler(HandlerBase):
         Gateways(found, context).poke(traffic, set())
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
-        place = dict(inputs) if inputs else _place(id)
+        place = dict(inputs) if inputs else _place(id, context)
         found = traffic_map(place, context)
         traffic = found.read()
         if traffic is None:
@@ -129,7 +129,9 @@ def _plain(track: Track) -> Mapping[str, Any]:
     return {name: value for name, value in asdict(track).items() if name == "version" or (name == "digest" and value)}
 
 
-def _place(id: str) -> dict[str, Any]:
-    """Of an import: the id says where, and kubectl's own settings in which cluster."""
+def _place(id: str, context: Context) -> dict[str, Any]:
+    """Of an import: the id says where, kubectl's own settings in which cluster, and the ConfigMap's label for which service."""
     namespace, _, name = id.partition("/")
-    return {"namespace": namespace, "service": name.removesuffix("-traffic")}
+    found = cluster_of({}, context).config_map(namespace, name) or {}
+    service = (found.get("metadata", {}).get("labels") or {}).get(SERVICE_LABEL)
+    return {"namespace": namespace, "service": service or name.removesuffix("-traffic")}

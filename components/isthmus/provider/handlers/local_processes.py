@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from isthmus.errors import IsthmusError, PlatformError, Problem
+from isthmus.names import MOST_PROGRAM_CHARACTERS
 from isthmus.plugin.diffs import compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, describe
 from isthmus.plugin.schema import Property, ResourceSpec
@@ -18,7 +19,7 @@ from isthmus.provider.local.program import Program
 from isthmus.provider.local.replicas import PYTHON, known_endpoints, replica_name, unknown_names
 from isthmus.provider.local.supervisord import Supervisord, find_command
 
-_PROGRAM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PROGRAM_NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MOST_PROGRAM_CHARACTERS}}}")
 _SOCKET_NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 _MOST_REPLICAS: Final = 1000
 

@@ -1,10 +1,10 @@
 """Releases of this machine's cache, for the handlers that publish them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from isthmus.digest import EXPECTED, is_digest
 from isthmus.errors import InputError, Problem
 from isthmus.plugin.values import UNKNOWN
 from isthmus.provider.handlers.stores import access_problems, address_problems, prefix_problems
@@ -12,15 +12,13 @@ from isthmus.provider.handlers.stores import access_problems, address_problems, 
 if TYPE_CHECKING:
     from isthmus.release.manifest import Release
 
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-
 
 def digest_problems(inputs: Mapping[str, Any]) -> Sequence[Problem]:
     """What is wrong with `digest` as it is written."""
     digest = inputs["digest"]
-    if digest is UNKNOWN or _DIGEST.fullmatch(digest):
+    if digest is UNKNOWN or is_digest(digest):
         return ()
-    return [Problem("digest", f"is {digest!r}", "sha256: and 64 hexadecimal digits")]
+    return [Problem("digest", f"is {digest!r}", EXPECTED)]
 
 
 def publishing_problems(inputs: Mapping[str, Any]) -> Sequence[Problem]:

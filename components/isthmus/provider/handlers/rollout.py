@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from isthmus.digest import Digest
 from isthmus.errors import IntegrityError, IsthmusError, Problem, StoreError
 from isthmus.fleet.verdict import Verdict, judge
 from isthmus.plugin.diffs import Change, compare
@@ -195,7 +196,7 @@ def _published_model(store: "Store", inputs: Values) -> str:
     from isthmus.release.manifest import Manifest
     from isthmus.release.store import MissingObjectError
 
-    key = f"{inputs['prefix']}bundles/{inputs['digest'].removeprefix('sha256:')}/{ENVELOPE_NAME}"
+    key = f"{inputs['prefix']}bundles/{Digest(inputs['digest']).hex}/{ENVELOPE_NAME}"
     try:
         envelope = store.get(key, max_bytes=MAX_ENVELOPE_BYTES)
         payload = signing.verify(envelope, MANIFEST_TYPE, signing.public_key(inputs["private_key"]))

@@ -29,8 +29,7 @@ from toolchain.prepare.steps import PrepareError
 from toolchain.testing import patience
 
 from isthmus import gateway
-from isthmus.provider.clusters.gateways import GENERATION_ANNOTATION
-from isthmus.provider.clusters.traffic import config_map_name, labels
+from isthmus.names import GENERATION_ANNOTATION, service_labels, traffic_name
 
 PROJECT = Path(__file__).parents[4]
 SERVICE, MODEL = "digits", "digits"
@@ -222,7 +221,7 @@ class Stage:
 
     def add_pod(self, name: str, component: str, track: str = "") -> None:
         more = {"isthmus.dev/track": track} if track else {}
-        metadata = {"name": name, "labels": {**labels(SERVICE, component), **more}}
+        metadata = {"name": name, "service_labels": {**service_labels(SERVICE, component), **more}}
         self.api.call("POST", self.path("pods"), {"metadata": metadata, "spec": {"containers": [{"name": "c", "image": "local/none"}]}})
         status = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
         self.api.call("PATCH", self.path("pods", f"{name}/status"), status, "application/merge-patch+json")
@@ -350,7 +349,7 @@ class Stage:
     # What is seen from outside.
 
     def config_map(self) -> Any:
-        return self.api.call("GET", self.path("configmaps", config_map_name(SERVICE)))
+        return self.api.call("GET", self.path("configmaps", traffic_name(SERVICE)))
 
     def annotation(self) -> Any:
         return json.loads(self.config_map()["metadata"]["annotations"]["isthmus.dev/traffic"])

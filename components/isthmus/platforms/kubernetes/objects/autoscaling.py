@@ -1,6 +1,7 @@
 """The autoscaler and the disruption budgets."""
 
-from isthmus.platforms.kubernetes.objects.naming import GATEWAY, SERVER, Json, manifest, named, pool_labels, selector, server_name
+from isthmus.names import GATEWAY, SERVER
+from isthmus.platforms.kubernetes.objects.naming import Json, manifest, named, pool_labels, selector, server_name
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Pool, Track
 
 SCALE_UP_SECONDS = 15

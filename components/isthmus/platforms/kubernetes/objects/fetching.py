@@ -4,6 +4,7 @@ The script is an argument of the container and no ConfigMap's: so a Pod template
 middle of an update, or after a rollback, fetches the release that its template names and no other.
 """
 
+from isthmus.names import MODELS_FOLDER
 from isthmus.platforms.kubernetes.objects.naming import Json, named, secret
 from isthmus.platforms.kubernetes.objects.pods import container, empty_dir
 from isthmus.platforms.kubernetes.objects.resources import Resources, volume_mib
@@ -11,7 +12,6 @@ from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Served
 from isthmus.release import fetch
 
 VOLUME = "model"
-MODEL_BASE_PATH = "/models"
 RESOURCES = Resources(cpu_millis=50, memory_mib=64)
 MOST_SCRIPT_BYTES = 120_000
 """Linux takes no argument of 128 KiB or more."""
@@ -27,7 +27,7 @@ def store_secret(service: KubernetesService) -> Json:
 
 def folder(service: KubernetesService) -> str:
     """Where fetch and server see the volume; the release is in the folder of its version there."""
-    return f"{MODEL_BASE_PATH}/{service.model_name}"
+    return f"{MODELS_FOLDER}/{service.model_name}"
 
 
 def volume_size_mib(service: KubernetesService, served: Served) -> int:

@@ -10,21 +10,19 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 
-from isthmus import gateway
+from isthmus import gateway, names
 from isthmus.gateway import Gateway, Server, Tls
-from isthmus.platforms.kubernetes.objects.naming import GATEWAY, Json, labels, manifest, named, secret, selector, server_host
+from isthmus.names import ADMIN_PORT, CANARY, GATEWAY, GRPC_PORT, REST_PORT, STATIC_CONFIG_ANNOTATION, STATUS_PORT
+from isthmus.platforms.kubernetes.objects.naming import Json, labels, manifest, named, secret, selector, server_host
 from isthmus.platforms.kubernetes.objects.pods import SECRET_MODE, container, pod, rolling, sleep_before_stop
 from isthmus.platforms.kubernetes.objects.scraping import GATEWAY_SCRAPE, annotations
-from isthmus.platforms.kubernetes.objects.spec import GRPC_PORT, REST_PORT, STATUS_PORT, KubernetesService, Pool, Track
+from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Pool, Track
 
 FOLDER = "/etc/envoy"
 STATIC, LIVE, TRAFFIC, TLS = f"{FOLDER}/static", f"{FOLDER}/live", f"{FOLDER}/traffic", f"{FOLDER}/tls"
 BOOTSTRAP = "envoy.json"
 SECRET_FILES = ("lds.json",)
 """Live files that may hold keys."""
-CONFIG_ANNOTATION = "isthmus.dev/static-config"
-ADMIN_PORT = 9901
-"""On the Pod's loopback alone: Envoy's own admin interface, which can also stop it."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside the Pod, whose NetworkPolicy says who may come
 # Of the memory limit: beyond it Envoy refuses requests, where the kernel would kill it at the limit.
 HEAP_SHARE = 0.9
@@ -66,8 +64,8 @@ def _tracks(service: KubernetesService) -> Iterator[gateway.Track]:
         servers = tuple(Server(server_host(service, track, pool), REST_PORT, GRPC_PORT, pool.weight) for pool in track.pools)
         yield gateway.Track(track.name, 0, servers, resolve=True)
     if len(service.tracks) == 1 and len(service.tracks[0].pools) == 1:
-        canary = Server(server_host(service, Track(gateway.CANARY), Pool()), REST_PORT, GRPC_PORT)
-        yield gateway.Track(gateway.CANARY, 0, (canary,), resolve=True)
+        canary = Server(server_host(service, Track(CANARY), Pool()), REST_PORT, GRPC_PORT)
+        yield gateway.Track(CANARY, 0, (canary,), resolve=True)
 
 
 def gateway_secret(service: KubernetesService) -> Json:
@@ -92,7 +90,7 @@ def tls_secret(service: KubernetesService) -> Json:
 
 def traffic_name(service: KubernetesService) -> str:
     """Of the ConfigMap with rds.json, which is the plugin's and no object of ours: it must be there before the Pods."""
-    return named(service, "traffic")
+    return names.traffic_name(service.name)
 
 
 def gateway_deployment(service: KubernetesService) -> Json:
@@ -114,7 +112,7 @@ def gateway_deployment(service: KubernetesService) -> Json:
                 "metadata": {
                     "labels": labels(service, GATEWAY),
                     "annotations": {
-                        CONFIG_ANNOTATION: hashlib.sha256(static.encode()).hexdigest(),
+                        STATIC_CONFIG_ANNOTATION: hashlib.sha256(static.encode()).hexdigest(),
                         **annotations(GATEWAY_SCRAPE),
                     },
                 },

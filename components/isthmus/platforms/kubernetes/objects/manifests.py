@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from isthmus.digest import Digest
 from isthmus.errors import Problem
 from isthmus.platforms.kubernetes.objects import autoscaling, dashboards, fetching, gateway_objects, network, rules, scraping, workloads
 from isthmus.platforms.kubernetes.objects.naming import Json
@@ -10,7 +11,7 @@ from isthmus.platforms.kubernetes.objects.resources import volume_mib
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Pool, Served, Track
 from isthmus.release.fetch import FetchFile, FetchPlan
 
-_UNKNOWN_DIGEST = "sha256:" + 64 * "0"
+_UNKNOWN_DIGEST = Digest.from_hex(64 * "0")
 
 
 def objects(service: KubernetesService) -> dict[str, Json]:

@@ -5,41 +5,18 @@ that two different names stay different.
 """
 
 import base64
-import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from isthmus.names import COMPONENT_LABEL, ONLY_POOL, POOL_LABEL, SERVICE_LABEL, TRACK_LABEL, object_name, service_labels
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Pool, Track
-
-MOST_CHARACTERS = 63
-SERVER, GATEWAY = "server", "gateway"
-
-SERVICE_LABEL = "isthmus.dev/service"
-TRACK_LABEL = "isthmus.dev/track"
-POOL_LABEL = "isthmus.dev/pool"
-VERSION_LABEL = "isthmus.dev/version"
-COMPONENT_LABEL = "app.kubernetes.io/component"
-ONLY_POOL = "default"
-"""Value of POOL_LABEL where there is only one kind of servers."""
 
 Json = dict[str, Any]
 
 
-def dns_label(text: str) -> str:
-    """`text` itself where it is a DNS label (RFC 1123), else one made of it. Raises ValueError for an empty text."""
-    if not text:
-        raise ValueError("a name is empty")
-    plain = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")
-    if plain == text and len(plain) <= MOST_CHARACTERS:
-        return plain
-    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{plain[: MOST_CHARACTERS - 9].rstrip('-')}-{mark}".lstrip("-")
-
-
 def named(service: KubernetesService, *parts: str) -> str:
     """The name of an object of the service: `digits`, `digits-gateway`, `digits-stable-servers`."""
-    return dns_label("-".join([dns_label(service.name), *(part for part in parts if part)]))
+    return object_name(service.name, *parts)
 
 
 def server_name(service: KubernetesService, track: Track, pool: Pool) -> str:
@@ -59,14 +36,7 @@ def server_host(service: KubernetesService, track: Track, pool: Pool) -> str:
 
 def labels(service: KubernetesService, component: str = "") -> dict[str, str]:
     """What every object of the service carries."""
-    name = named(service)
-    found = {
-        "app.kubernetes.io/name": name,
-        "app.kubernetes.io/part-of": "isthmus",
-        "app.kubernetes.io/managed-by": "pulumi",
-        SERVICE_LABEL: name,
-    }
-    return {**found, COMPONENT_LABEL: component} if component else found
+    return service_labels(service.name, component)
 
 
 def selector(service: KubernetesService, component: str = "") -> dict[str, str]:

@@ -7,17 +7,9 @@ servers' Pods may connect to the store for as long as they live, and to nothing 
 import ipaddress
 from urllib.parse import urlsplit
 
-from isthmus.platforms.kubernetes.objects.naming import (
-    GATEWAY,
-    SERVER,
-    Json,
-    manifest,
-    named,
-    pool_labels,
-    selector,
-    servers_name,
-)
-from isthmus.platforms.kubernetes.objects.spec import GRPC_PORT, REST_PORT, STATUS_PORT, KubernetesService, Pool, Track
+from isthmus.names import GATEWAY, GRPC_PORT, REST_PORT, SERVER, STATUS_PORT
+from isthmus.platforms.kubernetes.objects.naming import Json, manifest, named, pool_labels, selector, servers_name
+from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Pool, Track
 
 NAME_SERVICE_PORT = 53
 NAME_SERVICE_NAMESPACE = "kube-system"

@@ -7,7 +7,8 @@ times are the gateway's, so that they are the same whatever serves behind it.
 from dataclasses import dataclass
 
 from isthmus.gateway.bootstrap import LATENCY_BUCKETS_MS
-from isthmus.platforms.kubernetes.objects.naming import COMPONENT_LABEL, GATEWAY, SERVER, SERVICE_LABEL, TRACK_LABEL, VERSION_LABEL, named
+from isthmus.names import COMPONENT_LABEL, GATEWAY, SERVER, SERVICE_LABEL, TRACK_LABEL, VERSION_LABEL
+from isthmus.platforms.kubernetes.objects.naming import named
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService
 
 RATE_WINDOW = "5m"

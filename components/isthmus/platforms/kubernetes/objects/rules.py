@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import yaml
 
+from isthmus.names import GATEWAY, SERVER, SERVICE_LABEL, TRACK_LABEL
 from isthmus.platforms.kubernetes.objects import queries
-from isthmus.platforms.kubernetes.objects.naming import GATEWAY, SERVER, SERVICE_LABEL, TRACK_LABEL, Json, manifest, named
+from isthmus.platforms.kubernetes.objects.naming import Json, manifest, named
 from isthmus.platforms.kubernetes.objects.queries import Query, answered, choose, error_ratio, label, slow_ratio
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService
 

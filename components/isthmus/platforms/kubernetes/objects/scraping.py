@@ -2,20 +2,20 @@
 
 from dataclasses import dataclass
 
-from isthmus.platforms.kubernetes.objects.naming import (
+from isthmus.names import (
     COMPONENT_LABEL,
     GATEWAY,
+    METRICS_PATH,
     POOL_LABEL,
+    REST_PORT,
     SERVER,
     SERVICE_LABEL,
+    STATUS_PORT,
     TRACK_LABEL,
     VERSION_LABEL,
-    Json,
-    manifest,
-    named,
-    selector,
 )
-from isthmus.platforms.kubernetes.objects.spec import REST_PORT, STATUS_PORT, KubernetesService
+from isthmus.platforms.kubernetes.objects.naming import Json, manifest, named, selector
+from isthmus.platforms.kubernetes.objects.spec import KubernetesService
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Scrape:
     path: str
 
 
-SERVER_SCRAPE = Scrape(SERVER, REST_PORT, "rest", "/monitoring/prometheus/metrics")
+SERVER_SCRAPE = Scrape(SERVER, REST_PORT, "rest", METRICS_PATH)
 GATEWAY_SCRAPE = Scrape(GATEWAY, STATUS_PORT, "status", "/stats/prometheus")
 INTERVAL_SECONDS = 15
 POD_LABELS = (SERVICE_LABEL, COMPONENT_LABEL, TRACK_LABEL, POOL_LABEL, VERSION_LABEL)

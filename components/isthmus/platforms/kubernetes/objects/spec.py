@@ -8,14 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from isthmus.gateway import GatewayOptions
+from isthmus.names import GRPC_PORT, REST_PORT
 from isthmus.platforms.images import Images
 from isthmus.platforms.kubernetes.objects.resources import Resources
 from isthmus.release.fetch import FetchPlan
-
-REST_PORT = 8501
-GRPC_PORT = 8500
-STATUS_PORT = 9902
-"""Of the gateway's Pods: readiness, metrics and the loaded routes, and nothing that changes anything."""
 
 
 @dataclass(frozen=True)

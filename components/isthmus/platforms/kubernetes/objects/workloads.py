@@ -1,24 +1,23 @@
 """The servers: a Deployment for each track and pool."""
 
-from isthmus.platforms.kubernetes.objects import fetching
-from isthmus.platforms.kubernetes.objects.naming import (
+from isthmus.names import (
+    GRPC_PORT,
+    MODEL_NAME_VARIABLE,
+    MONITORING_CONFIG,
+    MONITORING_FILE,
+    RELEASE_ANNOTATION,
+    REST_PORT,
     SERVER,
     VERSION_LABEL,
-    Json,
-    labels,
-    manifest,
-    named,
-    pool_labels,
-    selector,
-    server_name,
+    model_path,
 )
+from isthmus.platforms.kubernetes.objects import fetching
+from isthmus.platforms.kubernetes.objects.naming import Json, labels, manifest, named, pool_labels, selector, server_name
 from isthmus.platforms.kubernetes.objects.pods import LOG_MIB, container, empty_dir, pod, rolling, sleep_before_stop
 from isthmus.platforms.kubernetes.objects.scraping import SERVER_SCRAPE, annotations
-from isthmus.platforms.kubernetes.objects.spec import GRPC_PORT, REST_PORT, KubernetesService, Pool, Served, Track
+from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Pool, Served, Track
 
-RELEASE_ANNOTATION = "isthmus.dev/release"
 CONFIG_FOLDER = "/etc/serving"
-MONITORING_FILE = "monitoring.config"
 PROBE_SECONDS = 5
 STARTUP_SECONDS = 2
 
@@ -41,7 +40,7 @@ def namespace(service: KubernetesService) -> Json:
 
 def server_config(service: KubernetesService) -> Json:
     """What the servers are told beside their flags."""
-    data = {MONITORING_FILE: "prometheus_config { enable: true }\n"}
+    data = {MONITORING_FILE: MONITORING_CONFIG}
     return manifest(service, "v1", "ConfigMap", named(service, "servers"), SERVER, data=data)
 
 
@@ -91,7 +90,7 @@ def _pod(service: KubernetesService, pool: Pool, chosen: dict[str, str], served:
 
 def _server(service: KubernetesService, served: Served) -> Json:
     # 200 once this very version is available, an error while it loads; asking for the model alone is 200 all along.
-    available = {"httpGet": {"path": f"/v1/models/{service.model_name}/versions/{served.version}/metadata", "port": "rest"}}
+    available = {"httpGet": {"path": f"{model_path(service.model_name)}/versions/{served.version}/metadata", "port": "rest"}}
     return container(
         service,
         "server",
@@ -106,7 +105,7 @@ def _server(service: KubernetesService, served: Served) -> Json:
             # One operation of one request on no more cores than are asked for; the default is every core of the node.
             f"--tensorflow_intra_op_parallelism={service.resources.cores}",
         ],
-        env=[{"name": "MODEL_NAME", "value": service.model_name}],
+        env=[{"name": MODEL_NAME_VARIABLE, "value": service.model_name}],
         ports=[{"name": "rest", "containerPort": REST_PORT}, {"name": "grpc", "containerPort": GRPC_PORT}],
         startupProbe={
             **available,
