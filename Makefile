@@ -1,4 +1,4 @@
-# Needs Python 3.11 to 3.13 and make, no root. Everything is written into this folder (ISTHMUS_CACHE_DIR moves the cache).
+# Needs Python 3.11 to 3.13 and make, no root. Written to are this folder and the user's cache, ~/.cache/isthmus (see docs/toolchain.md).
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$name" && break; done)
 PREPARE = @test -n "$(PYTHON)" || { echo "isthmus: error: no Python 3.11 to 3.13 on PATH; name one: make $@ PYTHON=/path/to/python3" >&2; exit 1; }; \
@@ -10,7 +10,7 @@ LINT = ruff check . && ruff format --check . && mdformat --check $(DOCUMENTS) &&
 BENCH ?= preview hashing serving
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview refresh destroy doctor cluster cluster-down lint format test bench train lock
+.PHONY: help up preview refresh destroy doctor cluster cluster-down lint format test bench train lock prune
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -67,3 +67,6 @@ train:  ## train the example models again (ARGS: the names of some)
 
 lock:  ## resolve requirements*.in into the lock files
 	$(PREPARE) lock
+
+prune:  ## remove from the user's cache what the toolchain has not used for 30 days
+	$(PREPARE) prune

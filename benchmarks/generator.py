@@ -20,9 +20,8 @@ WARM_UP_SECONDS = 15.0
 
 sys.path.insert(0, str(REPOSITORY))
 
-from toolchain.prepare.build import compile_module  # noqa: E402  (the repository's own tools are not installed)
+from toolchain.prepare import go  # noqa: E402  (the repository's own tools are not installed)
 from toolchain.prepare.layout import load  # noqa: E402
-from toolchain.prepare.steps import fingerprint  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,8 @@ class Load:
 
 def program() -> Path:
     """The load generator; the first call builds it."""
-    layout = load(REPOSITORY)
-    key = fingerprint("vegeta", *(SOURCE / name for name in ("go.mod", "go.sum", "main.go")))[:16]
-    folder = layout.cache / "load_generator" / key
-    if not folder.is_dir():
-        compile_module(layout, SOURCE, ["."], folder, what="the load generator (vegeta)")
-    return folder / "load_generator"
+    commands = go.Commands(SOURCE, (".",), "the load generator (vegeta)")
+    return go.provide(load(REPOSITORY), "load_generator", commands) / "load_generator"
 
 
 def drive(url: str, bodies: Path, per_second: float, seconds: float, seed: int) -> Load:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.release.cache import CACHE_VARIABLE, ReleaseCache, default_cache_directory
+from isthmus.folders import CACHE_VARIABLE
+from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.manifest import (
     EDGE,
     GOLDEN_NAME,

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import IntegrityError
-from isthmus.release.cache import CACHE_VARIABLE, ReleaseCache, default_cache_directory
+from isthmus.folders import CACHE_VARIABLE
+from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.hashing import CHUNK_BYTES, FileRange, file_sha256, tree_hashes
 from isthmus.release.manifest import (
     EDGE,
@@ -264,10 +265,10 @@ def test_many_threads_publish_one_entry(cache: ReleaseCache) -> None:
     assert all(cache.get(f"key{index}") is not None for index in range(16))
 
 
-def test_the_folder_is_the_projects_own_unless_a_variable_moves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_folder_is_the_users_own_unless_a_variable_moves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CACHE_VARIABLE, raising=False)
-    assert default_cache_directory() == tmp_path / ".cache" / "releases"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_directory() == tmp_path / "isthmus" / "releases"
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "shared"))
     assert default_cache_directory() == tmp_path / "shared" / "releases"
 

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import IntegrityError
+from isthmus.folders import cache_folder
 from isthmus.release import fetch, published
 from isthmus.release.fetch import FetchFile, FetchPlan
 from isthmus.release.manifest import GOLDEN_NAME, SERVING, FileEntry, Manifest, Record, Release, TensorSpec, Timing, Variant
@@ -35,7 +36,7 @@ MODEL = "serving/3/saved_model.pb"
 
 def shells() -> list[list[str]]:
     """The shells of Debian's images and of Alpine's, as far as they are here; where Docker's tests ran, busybox is."""
-    unpacked = sorted((Path(__file__).parents[2] / ".cache" / "debian").glob("*/bin/busybox"))
+    unpacked = sorted((cache_folder() / "debian").glob("*/root/bin/busybox"))
     busybox = shutil.which("busybox") or next(map(str, unpacked), None)
     return [[shutil.which("dash") or "sh"], *([[busybox, "sh"]] if busybox else [])]
 

@@ -29,10 +29,10 @@ def project() -> Path:
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """The layout of an empty project, with the real module files of the engine."""
+    """The layout of an empty project with an empty cache, and the real module files of the engine."""
     root = tmp_path / "project"
     shutil.copytree(PROJECT / "toolchain", root / "toolchain", ignore=shutil.ignore_patterns("__pycache__"))
-    return load(root, {})
+    return Layout(root, tmp_path / "cache")
 
 
 @pytest.fixture

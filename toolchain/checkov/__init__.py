@@ -1,4 +1,4 @@
-"""Checkov in an environment of its own, in the project's cache: its many pinned dependencies would hold back the project's."""
+"""Checkov in an environment of its own, in the user's cache: its many pinned dependencies would hold back the project's."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toolchain.prepare.environment import NETWORK, RUNTIME_LOCK, uv_variables
 from toolchain.prepare.layout import PYTHON_VERSIONS, Layout, version_text
-from toolchain.prepare.steps import ATTEMPTS, Stamp, exclusive, fingerprint, run, say
+from toolchain.prepare.steps import ATTEMPTS, Stamp, exclusive, fingerprint, run, say, touch
 
 LOCK = Path(__file__).with_name(RUNTIME_LOCK)
 # No policies and no news from anywhere: what the package brings is what is checked.
@@ -19,7 +19,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 def folder(layout: Layout) -> Path:
     """Where the environment lies: another lock file or Python makes another one."""
-    return layout.cache / "checkov" / fingerprint(LOCK, sys.version)[:16]
+    return layout.cache / "checkov" / fingerprint(LOCK, sys.version, os.path.realpath(sys.executable))[:16]
 
 
 def prepare(layout: Layout) -> Path:
@@ -31,6 +31,7 @@ def prepare(layout: Layout) -> Path:
     target = folder(layout)
     program, done = target / "bin" / "checkov", Stamp(target / ".isthmus")
     if done.read():
+        touch(target)
         return program
     with exclusive(layout.cache / "checkov" / ".lock", "Checkov"):
         if done.read():

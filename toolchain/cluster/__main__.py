@@ -87,8 +87,8 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.name.replace("-", "").isalnum():
         return fail(PrepareError(f"--name {arguments.name!r}: expected letters, digits and dashes"))
-    layout = load(Path.cwd().resolve())
     try:
+        layout = load(Path.cwd().resolve())
         if arguments.action == "enter":
             return _enter(layout, arguments)
         with exclusive(layout.data / "cluster" / f".{arguments.name}.lock", f"the cluster {arguments.name}"):

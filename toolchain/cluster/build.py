@@ -1,18 +1,14 @@
 """The cluster's programs, built from the pinned Go module in `binaries/`, and the image that holds a Pod together."""
 
-import os
-import sys
 from pathlib import Path
 
-from toolchain.cluster.oci import Image, write_archive
-from toolchain.prepare import debian
-from toolchain.prepare.build import compile_module
+from toolchain.cluster import oci
+from toolchain.prepare import debian, go
 from toolchain.prepare.layout import Layout
-from toolchain.prepare.steps import exclusive, fingerprint
+from toolchain.prepare.steps import fingerprint
 
 KUBERNETES_VERSION = "1.37.2"  # the one that binaries/go.mod pins
 SOURCE = Path("toolchain/cluster/binaries")
-INPUTS = ("go.mod", "go.sum", "programs/main.go", "programs/policies.go", "pause/main.go")
 # One file is all of them; each runs under its own name (see programs/main.go).
 PROGRAMS = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
@@ -21,16 +17,17 @@ PROGRAMS = (
 PACKAGES = ("containerd", "runc", "containernetworking-plugins", "iptables", "ipset", "conntrack", "iproute2", "procps")
 PAUSE_IMAGE = "localhost/isthmus/pause:1"
 PAUSE_ARCHIVE = "pause.tar"
-_VERSION = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES_VERSION} " + " ".join(
-    f"-X k8s.io/component-base/version.{variable}={value}"
-    for variable, value in zip(("gitMajor", "gitMinor", "gitTreeState"), (*KUBERNETES_VERSION.split(".")[:2], "clean"), strict=True)
-)
+_VERSION = {
+    "gitVersion": f"v{KUBERNETES_VERSION}",
+    **dict(zip(("gitMajor", "gitMinor", "gitTreeState"), (*KUBERNETES_VERSION.split(".")[:2], "clean"), strict=True)),
+}
 
 
-def key(layout: Layout) -> str:
-    """Names the programs in the cache: it changes with the module's files and the machine."""
-    source = layout.project / SOURCE
-    return fingerprint(f"{sys.platform} {os.uname().machine} {_VERSION} {PROGRAMS}", *(source / name for name in INPUTS))[:16]
+def commands(layout: Layout) -> go.Commands:
+    """The programs and `pause`, as commands of their pinned module."""
+    values = {f"k8s.io/component-base/version.{name}": value for name, value in _VERSION.items()}
+    what = f"Kubernetes {KUBERNETES_VERSION} for the test cluster"
+    return go.Commands(layout.project / SOURCE, ("./programs", "./pause"), what, values)
 
 
 def binaries(layout: Layout) -> Path:
@@ -39,14 +36,8 @@ def binaries(layout: Layout) -> Path:
     Raises:
         PrepareError: no compiler, the modules cannot be fetched, or the compiler failed.
     """
-    target = layout.cache / "cluster" / key(layout) / "bin"
-    if not (target / PAUSE_ARCHIVE).is_file():
-        with exclusive(layout.cache / "cluster" / ".lock", "the cluster's programs"):
-            if not (target / PAUSE_ARCHIVE).is_file():
-                what = f"Kubernetes {KUBERNETES_VERSION} for the test cluster"
-                compile_module(layout, layout.project / SOURCE, ["./programs", "./pause"], target, what=what, flags=_VERSION)
-                _finish(target)
-    return target
+    finished_by = fingerprint(repr((PROGRAMS, PAUSE_IMAGE)), Path(__file__), Path(oci.__file__))
+    return go.provide(layout, "cluster", commands(layout), _finish, finished_by)
 
 
 def packages(layout: Layout) -> Path:
@@ -54,8 +45,8 @@ def packages(layout: Layout) -> Path:
     return debian.packages(layout, PACKAGES)
 
 
-def _finish(target: Path) -> None:
+def _finish(folder: Path) -> None:
     for name in PROGRAMS:
-        (target / name).symlink_to("programs")
-    image = Image(PAUSE_IMAGE, {"pause": (target / "pause").read_bytes()}, ("/pause",), "65535:65535")
-    write_archive(target / PAUSE_ARCHIVE, image)
+        (folder / name).symlink_to("programs")
+    image = oci.Image(PAUSE_IMAGE, {"pause": (folder / "pause").read_bytes()}, ("/pause",), "65535:65535")
+    oci.write_archive(folder / PAUSE_ARCHIVE, image)

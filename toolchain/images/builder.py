@@ -58,7 +58,7 @@ def _image(layout: Layout, guest: Guest, folder: Path, name: str, recipe: ImageR
 
 
 def _layer_key(layout: Layout, guest: Guest, name: str) -> str:
-    return fingerprint(name, guest.release, *SOURCES, *LAYERS[name].inputs(layout))[:16]
+    return fingerprint(name, os.uname().machine, guest.release, *SOURCES, *LAYERS[name].inputs(layout))[:16]
 
 
 def _layer(layout: Layout, guest: Guest, folder: Path, name: str, key: str) -> Layer:

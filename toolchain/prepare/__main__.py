@@ -8,7 +8,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 said before anything that older Py
     sys.stderr.write("isthmus: error: Python 3.11 or newer is needed; name one, as in `make up PYTHON=python3.12`\n")
     sys.exit(1)
 
-from toolchain.prepare import engine, environment, plugins, stack
+from toolchain.prepare import engine, environment, plugins, prune, stack
 from toolchain.prepare.layout import Layout, load
 from toolchain.prepare.steps import PrepareError, exclusive, fail
 
@@ -44,6 +44,10 @@ def _stack(layout: Layout) -> None:
     stack.prepare(layout, _ready_engine(layout))
 
 
+def _prune(layout: Layout) -> None:
+    prune.prune(layout)
+
+
 def _lock(layout: Layout) -> None:
     _environment(layout)
     environment.lock(layout)
@@ -55,6 +59,7 @@ ACTIONS: dict[str, Callable[[Layout], None]] = {
     "engine": _engine,  # the engine
     "test": _test,  # what the tests need
     "stack": _stack,  # all that `pulumi up` needs
+    "prune": _prune,  # room in the cache
     "lock": _lock,  # new lock files
 }
 
@@ -63,8 +68,8 @@ def main(arguments: list[str]) -> int:
     """Prepares what the one argument names; returns the exit status."""
     if len(arguments) != 1 or arguments[0] not in ACTIONS:
         return fail(PrepareError(f"expected one of {', '.join(ACTIONS)}"))
-    layout = load(Path.cwd().resolve())
     try:
+        layout = load(Path.cwd().resolve())
         with exclusive(layout.toolchain / "lock", "this project"):
             ACTIONS[arguments[0]](layout)
     except (PrepareError, OSError) as error:

@@ -3,15 +3,16 @@
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolchain.prepare.layout import Layout
-from toolchain.prepare.steps import PrepareError, exclusive, fingerprint, output_of, run, say
+from toolchain.prepare.steps import PrepareError, exclusive, fingerprint, output_of, run, say, scratch_folder, touch
 
 FIX = "connect to Debian's archive (see /etc/apt/sources.list), or install these packages yourself: {}"
 PROGRAMS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
+# What is installed on this machine, as Debian notes it.
+INSTALLED = Path("/var/lib/dpkg/status")
 # What the packages' installation scripts would link; iptables' older kernel interface is the one that every kernel has.
 LINKS = {
     "usr/sbin/iptables": "xtables-legacy-multi",
@@ -51,6 +52,7 @@ def packages(layout: Layout, names: Sequence[str], *, whole: bool = False) -> Pa
     listed = " ".join(sorted(names))
     target = layout.cache / "debian" / key(names, whole=whole)
     if (target / "root").is_dir():
+        touch(target)
         return target / "root"
     if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
         raise PrepareError(f"Debian's packages {listed} are needed, and there is no apt on this machine. Fix: use Debian or Ubuntu")
@@ -62,8 +64,10 @@ def packages(layout: Layout, names: Sequence[str], *, whole: bool = False) -> Pa
 
 
 def key(names: Sequence[str], *, whole: bool = False) -> str:
-    """Names a set of packages in the cache; another release or machine has another."""
-    return fingerprint(f"{sys.platform} {os.uname().machine} {whole}", Path("/etc/os-release"), *sorted(names))[:16]
+    """Names a set of packages in the cache, by all that decides what is in it: the names, how they are unpacked, Debian's release, the
+    kind of machine, and what is installed on it, unless the set is `whole`."""
+    machine = f"{sys.platform} {os.uname().machine} {whole}"
+    return fingerprint(machine, repr(LINKS), Path("/etc/os-release"), *([] if whole else [INSTALLED]), *sorted(names))[:16]
 
 
 def environment(root: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -89,10 +93,8 @@ def _library_folders(root: Path) -> list[Path]:
 
 
 def _fetch(target: Path, names: list[str], *, whole: bool) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="fetch-", dir=target.parent))
-    try:
-        status = scratch / "status" if whole else Path("/var/lib/dpkg/status")
+    with scratch_folder(target.parent) as scratch:
+        status = scratch / "status" if whole else INSTALLED
         for folder in ("state/lists/partial", "cache/archives/partial", "made/root"):
             (scratch / folder).mkdir(parents=True)
         (scratch / "status").touch()
@@ -109,8 +111,6 @@ def _fetch(target: Path, names: list[str], *, whole: bool) -> None:
         _link(scratch / "made" / "root")
         shutil.rmtree(target, ignore_errors=True)
         (scratch / "made").rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _installed(name: str) -> bool:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from toolchain.prepare import build, download
+from toolchain.prepare import build, download, go
 from toolchain.prepare.choice import (
     ENGINE,
     LANGUAGE_HOST,
@@ -21,7 +21,7 @@ from toolchain.prepare.choice import (
     search_path,
 )
 from toolchain.prepare.layout import ENGINE_VERSION, Layout, version_text
-from toolchain.prepare.steps import PrepareError, exclusive, fingerprint, output_of, replace_file, say
+from toolchain.prepare.steps import PrepareError, exclusive, output_of, replace_file, say, touch
 
 FORCE = "ISTHMUS_ENGINE"
 
@@ -30,7 +30,8 @@ FORCE = "ISTHMUS_ENGINE"
 class Record:
     """What `.toolchain/engine.json` says: the source of the engine in use, and which file was looked at on PATH.
 
-    identity: of the engine on PATH, so that another one is noticed without running it. key: of the pinned engine.
+    identity: of the engine on PATH, so that another one is noticed without running it. inputs: what the pinned engine is made from (see
+    `go.inputs`): while that stays, the engine in the project does, whichever compiler there is now.
     """
 
     source: str
@@ -38,7 +39,7 @@ class Record:
     engine: str
     language_host: str
     identity: str
-    key: str
+    inputs: str
 
 
 def record_file(layout: Layout) -> Path:
@@ -54,11 +55,11 @@ def read_record(layout: Layout) -> Record | None:
         return None
 
 
-def key(layout: Layout) -> str:
-    """Names the pinned engine in the cache: it changes with the module's files, the version and the machine."""
-    source = build.source_folder(layout)
-    machine = f"{sys.platform} {os.uname().machine} {version_text(ENGINE_VERSION)}"
-    return fingerprint(machine, *(source / name for name in ("go.mod", "go.sum", "tools.go")))[:16]
+def folder(layout: Layout, source: str) -> Path:
+    """Where the pinned engine lies in the cache, made by `download` or `build`, each by all that it is made from."""
+    if source == "download":
+        return layout.cache / "engine" / f"{version_text(ENGINE_VERSION)}-{sys.platform}-{os.uname().machine}-official"
+    return layout.cache / "engine" / go.key(layout, build.commands(layout))
 
 
 def _identity(engine: Path | None, folders: list[Path]) -> str:
@@ -99,7 +100,7 @@ def _get(source: str, layout: Layout, *, forced: bool) -> str:
     """Makes the engine available in the cache and puts it into place; returns the source that it came from in the end."""
     with exclusive(layout.cache / "engine" / ".lock", "the engine"):
         if source == "download":
-            made = layout.cache / "engine" / f"{key(layout)}-official"
+            made = folder(layout, source)
             try:
                 if not (made / ENGINE).is_file():
                     download.download(ENGINE_VERSION, made)
@@ -109,9 +110,10 @@ def _get(source: str, layout: Layout, *, forced: bool) -> str:
                 say(f"{error}; building it instead")
                 source = "build"
         if source == "build":
-            made = layout.cache / "engine" / key(layout)
+            made = folder(layout, source)
             if not (made / ENGINE).is_file():
                 build.build(layout, made)
+        touch(made)
     _place(made, layout)
     return source
 
@@ -128,8 +130,8 @@ def prepare(layout: Layout) -> Record:
     if forced and forced not in SOURCES:
         raise PrepareError(f"{FORCE} is {forced!r}; expected one of {', '.join(SOURCES)}")
     record = read_record(layout)
-    current = key(layout)
-    in_place = (layout.binaries / ENGINE).is_file() and record is not None and record.key == current
+    current = go.inputs(build.commands(layout))
+    in_place = (layout.binaries / ENGINE).is_file() and record is not None and record.inputs == current
     installed = record.source if record is not None and in_place and record.source != "path" else ""
     folders = search_path(os.environ.get("PATH", ""), layout.binaries)
     identity = _identity(find(ENGINE, folders), folders)

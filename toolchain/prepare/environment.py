@@ -84,7 +84,8 @@ def _install_uv(layout: Layout, before: str) -> str:
             "-r",
             lock,
         ]
-        run(command, what="installing uv", fix=NETWORK, attempts=ATTEMPTS)
+        environ = {"PIP_CACHE_DIR": str(layout.cache / "pip"), **os.environ}
+        run(command, what="installing uv", fix=NETWORK, environ=environ, attempts=ATTEMPTS)
         stamp.write(done)
     return done
 

@@ -1,9 +1,20 @@
-"""Where everything lies. The project folder is the only place written to, but for a cache that the user moved."""
+"""Where everything lies. The project folder and the user's cache are the only places written to."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+# Where the cache lies is the package's to say, which runs without this toolchain. It is not installed yet when this is read.
+_COMPONENTS = str(Path(__file__).resolve().parents[2] / "components")
+if _COMPONENTS not in sys.path:
+    sys.path.append(_COMPONENTS)
+
+from toolchain.prepare.steps import PrepareError  # noqa: E402
+
+from isthmus.errors import InputError  # noqa: E402
+from isthmus.folders import cache_folder  # noqa: E402
 
 ENGINE_VERSION: tuple[int, ...] = (3, 259, 0)  # the one that toolchain/engine/go.mod and requirements.in pin
 PYTHON_VERSIONS = ((3, 11), (3, 13))  # first and last with wheels for everything in requirements.txt
@@ -16,7 +27,7 @@ def version_text(version: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of one project. `cache` may be shared by several projects and survive all of them."""
+    """The folders of one project. `cache` is the user's: all their projects share it, and it survives them."""
 
     project: Path
     cache: Path
@@ -53,6 +64,8 @@ class Layout:
 
 
 def load(project: Path, environ: Mapping[str, str] = os.environ) -> Layout:
-    """The layout of `project`; `ISTHMUS_CACHE_DIR` moves the cache (a relative path counts from the project)."""
-    moved = environ.get("ISTHMUS_CACHE_DIR", "")
-    return Layout(project, (project / Path(moved).expanduser()).resolve() if moved else project / ".cache")
+    """The layout of `project`. Raises PrepareError where there is no place for a cache (see `isthmus.folders`)."""
+    try:
+        return Layout(project, cache_folder(environ, project))
+    except InputError as error:
+        raise PrepareError(str(error)) from None

@@ -3,15 +3,18 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ATTEMPTS = 3
 RETRY_SECONDS = 3.0
+_SCRATCH = "making-"
 
 
 class PrepareError(Exception):
@@ -66,6 +69,28 @@ def replace_file(file: Path, content: bytes, mode: int = 0o644) -> None:
         os.replace(partial, file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def touch(folder: Path) -> None:
+    """Notes that something in the cache was used now (see `prune`)."""
+    with suppress(OSError):  # a cache that may only be read
+        os.utime(folder)
+
+
+@contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """An empty folder in which something is made that is then renamed to a place in `beside`; gone at the end, with what is left in it.
+
+    Whoever calls holds the lock of `beside`: what a killed process left there is removed.
+    """
+    beside.mkdir(parents=True, exist_ok=True)
+    for left in beside.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=beside))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

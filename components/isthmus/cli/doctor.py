@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from isthmus.errors import InputError
+from isthmus.folders import CACHE_VARIABLE, cache_folder
+
 MINIMUM_ENGINE = (3, 259, 0)
 PYTHON_VERSIONS = ((3, 11), (3, 13))
 VERSION_TIMEOUT_SECONDS = 30
 
 MAKE = "run `make up`"
-ACTIVATE = "run `make up`, then `source activate`"
+ACTIVATE = "run `make up`, then `source ./activate`"
 
 # Packages of the Python environment: name shown, names of the distribution (the first that is installed counts), what lacks without it.
 PACKAGES = (
@@ -138,12 +141,14 @@ def _packages(_project: Path) -> list[Finding]:
 
 
 def _cache(project: Path) -> list[Finding]:
-    moved = os.environ.get("ISTHMUS_CACHE_DIR", "")
-    folder = (project / Path(moved).expanduser()).resolve() if moved else project / ".cache"
+    try:
+        folder = cache_folder(base=project)
+    except InputError as error:
+        return [Finding("cache", "", "", "", ok=False, fix=str(error))]
     nearest = next(place for place in (folder, *folder.parents) if place.exists())
     ok = nearest.is_dir() and os.access(nearest, os.W_OK)
-    fix = "" if ok else f"{nearest} cannot be written to: set ISTHMUS_CACHE_DIR to a folder that can"
-    return [Finding("cache", "", str(folder), "ISTHMUS_CACHE_DIR" if moved else "default", ok, fix)]
+    fix = "" if ok else f"{nearest} cannot be written to: set {CACHE_VARIABLE} to a folder that can"
+    return [Finding("cache", "", str(folder), CACHE_VARIABLE if os.environ.get(CACHE_VARIABLE) else "default", ok, fix)]
 
 
 def _passphrase(project: Path) -> list[Finding]:
@@ -158,7 +163,7 @@ def _passphrase(project: Path) -> list[Finding]:
     own = project / ".isthmus" / "passphrase"
     if not own.is_file():
         return [Finding("passphrase", "", "", "", ok=False, fix=f"{MAKE}, which makes one, or set PULUMI_CONFIG_PASSPHRASE")]
-    return [Finding("passphrase", "", str(own), "made for this project", ok=False, fix="`source activate` lets pulumi use it")]
+    return [Finding("passphrase", "", str(own), "made for this project", ok=False, fix="`source ./activate` lets pulumi use it")]
 
 
 _CHECKS: tuple[Callable[[Path], list[Finding]], ...] = (_python, _engine, _programs, _packages, _cache, _passphrase)

@@ -44,7 +44,7 @@ def read_stack(name: str = "") -> StackState:
 def reading(name: str = "") -> Iterator[Callable[[], StackState]]:
     """`read_stack` in two steps, for who has something else to do meanwhile: it is asked at once, and answers when it is called."""
     if shutil.which("pulumi") is None:
-        raise PlatformError("no `pulumi` on PATH. Fix: `source activate` in the project's folder, or see `isthmus doctor`")
+        raise PlatformError("no `pulumi` on PATH. Fix: `source ./activate` in the project's folder, or see `isthmus doctor`")
     command = ["pulumi", "stack", "export", *(["--stack", name] if name else []), "--non-interactive"]
     # Nearly all that `pulumi` does here is its own start, a fifth of it Go's garbage collection: less often is enough for that.
     environment = {"GOGC": "400", **os.environ}

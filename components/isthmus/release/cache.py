@@ -31,13 +31,13 @@ from filelock import FileLock, Timeout
 
 from isthmus.digest import Digest, is_digest
 from isthmus.errors import IntegrityError
+from isthmus.folders import cache_folder
 from isthmus.release.hashing import FileRange, file_sha256, tree_hashes
 from isthmus.release.manifest import MANIFEST_NAME, RECORD_NAME, Manifest, Record, Release
 
 if TYPE_CHECKING:
     from isthmus.release.shared_cache import SharedCache
 
-CACHE_VARIABLE = "ISTHMUS_CACHE_DIR"
 CHECKSUMS_NAME = "checksums.json"
 SHARED_CACHE_VARIABLE = "ISTHMUS_SHARED_CACHE"
 # Entries that this process holds: the folder's descriptor, with the lock on it.
@@ -46,15 +46,15 @@ _holds_lock = threading.Lock()
 
 
 def default_cache_directory() -> Path:
-    """Where releases are kept: `releases` in the folder that ISTHMUS_CACHE_DIR names, or in `.cache` of the working directory."""
-    return Path(os.environ.get(CACHE_VARIABLE) or ".cache").absolute() / "releases"
+    """Where releases are kept: `releases` in the user's cache. Raises InputError where there is no place for one (see `folders`)."""
+    return cache_folder() / "releases"
 
 
 class ReleaseCache:
     """Releases by digest, and by the key of the compile that made them.
 
     Args:
-        directory: made when something is first written; `default_cache_directory()` for a project's own.
+        directory: made when something is first written; `default_cache_directory()` for the user's own.
         shared: a store that several machines share, asked before anything is compiled; None: what the environment names, if it does.
     """
 

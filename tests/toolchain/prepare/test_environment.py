@@ -94,7 +94,7 @@ def test_a_project_that_was_moved_gets_a_new_environment(commands: Commands, tmp
     environment.prepare(commands.layout)
     commands.run.clear()
     moved = commands.layout.project.rename(tmp_path / "moved")
-    environment.prepare(load(moved, {}))
+    environment.prepare(Layout(moved, commands.layout.cache))
     assert "-m venv --clear .venv" in commands.run[0]
 
 
@@ -106,8 +106,8 @@ def test_a_python_that_cannot_run_the_project_is_refused(version: tuple[int, int
         environment.check_python(version)
 
 
-def test_the_cache_lies_where_the_user_wants_it(layout: Layout, tmp_path: Path) -> None:
-    assert load(layout.project, {}).cache == layout.project / ".cache"
+def test_the_cache_is_the_users_unless_a_variable_moves_it(layout: Layout, tmp_path: Path) -> None:
+    assert load(layout.project, {"HOME": "/h"}).cache == Path("/h/.cache/isthmus")
     assert load(layout.project, {"ISTHMUS_CACHE_DIR": str(tmp_path / "shared")}).cache == tmp_path / "shared"
     assert load(layout.project, {"ISTHMUS_CACHE_DIR": "near"}).cache == layout.project / "near"
 
