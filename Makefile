@@ -7,6 +7,8 @@ ACTIVE = @. ./activate &&
 ARGS ?=
 DOCUMENTS = *.md docs examples models
 LINT = ruff check . && ruff format --check . && mdformat --check $(DOCUMENTS) && mypy && mypy -p toolchain && lint-imports
+# The copy of stacks/Pulumi.local.yaml that the engine may write its salt into (see toolchain/prepare/stack.py).
+LOCAL = --stack local --config-file .isthmus/stacks/Pulumi.local.yaml
 BENCH ?= preview hashing serving
 
 .DEFAULT_GOAL := help
@@ -17,19 +19,19 @@ help:  ## what can be made
 
 up:  ## make what the stack `local` describes (ARGS: more for `pulumi up`), then show it
 	$(PREPARE) stack
-	$(ACTIVE) pulumi up --yes --stack local $(ARGS) && isthmus status
+	$(ACTIVE) pulumi up --yes $(LOCAL) $(ARGS) && isthmus status
 
 preview:  ## show what `make up` would change
 	$(PREPARE) stack
-	$(ACTIVE) pulumi preview --stack local $(ARGS)
+	$(ACTIVE) pulumi preview $(LOCAL) $(ARGS)
 
 refresh:  ## compare the state with what really runs
 	$(PREPARE) stack
-	$(ACTIVE) pulumi refresh --yes --stack local $(ARGS)
+	$(ACTIVE) pulumi refresh --yes $(LOCAL) $(ARGS)
 
 destroy:  ## remove everything that `make up` made
 	$(PREPARE) stack
-	$(ACTIVE) pulumi destroy --yes --stack local $(ARGS)
+	$(ACTIVE) pulumi destroy --yes $(LOCAL) $(ARGS)
 
 doctor:  ## show which tools are used, where they come from, and what is missing
 	$(PREPARE) environment

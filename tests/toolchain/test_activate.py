@@ -1,6 +1,7 @@
 """The file that a user sources."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +9,10 @@ from pathlib import Path
 import pytest
 
 SHELLS = [shell for shell in ("bash", "zsh", "dash") if shutil.which(shell)]
-NAMES = ("PATH", "VIRTUAL_ENV", "PULUMI_HOME", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_CONFIG_PASSPHRASE")
+NAMES = (
+    *("PATH", "VIRTUAL_ENV", "PULUMI_HOME", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_CONFIG_PASSPHRASE"),
+    "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER",
+)
 
 
 @pytest.fixture
@@ -92,3 +96,12 @@ def test_commands_run_by_make_get_the_same_variables(root: Path) -> None:
     ours = variables(load(root, {}), {"PATH": "/usr/bin:/bin"})
     shared = [name for name in NAMES if not name.startswith("PULUMI_CONFIG")]
     assert {name: ours[name] for name in shared} == {name: sourced[name] for name in shared}
+
+
+def test_everything_that_tells_a_user_to_source_it_names_the_file_by_its_place(project: Path) -> None:
+    """A bare `source activate` is looked for on PATH, and finds that of pyenv."""
+    files = [project / "activate", project / "Makefile", *project.glob("*.md"), *project.glob("docs/**/*.md")]
+    files += [file for folder in ("components/isthmus", "toolchain", "examples") for file in project.glob(f"{folder}/**/*.py")]
+    bare = re.compile(r"(?:source|[`;&] *\.) activate\b")
+    assert len(files) > 100
+    assert [str(file) for file in files if bare.search(file.read_text(encoding="utf-8"))] == []

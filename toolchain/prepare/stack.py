@@ -1,10 +1,16 @@
-"""The local stack: its passphrase, its place, and that it exists and is selected."""
+"""The local stack: its passphrase, its place, that it exists and is selected, and the copy of its file that `make` hands to the engine.
+
+Where a stack file has no salt of the passphrase yet, the engine writes one into it. The salt fits this clone's passphrase alone, and the
+file is everybody's: so `make` has the engine read, and write, a copy that git does not see. The user edits the file itself.
+"""
 
 import os
 import re
 import secrets
+import shutil
 import subprocess
-from collections.abc import Mapping, MutableMapping
+import tempfile
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from toolchain.prepare.layout import Layout
@@ -25,6 +31,11 @@ def config_file(layout: Layout) -> Path:
     return layout.project / (folder[1] if folder else "") / f"Pulumi.{STACK}.yaml"
 
 
+def config_copy(layout: Layout) -> Path:
+    """What the engine takes for the stack's configuration when `make` calls it (the Makefile names it, too)."""
+    return layout.data / "stacks" / f"Pulumi.{STACK}.yaml"
+
+
 def _project_name(layout: Layout) -> str:
     match = re.search(r"^name:\s*[\"']?([^\"'\s#]+)", (layout.project / "Pulumi.yaml").read_text(encoding="utf-8"), re.MULTILINE)
     if match is None:
@@ -43,7 +54,6 @@ def _ensure_passphrase(layout: Layout, environ: MutableMapping[str, str]) -> Non
                 "PULUMI_CONFIG_PASSPHRASE to that one, or remove the line `encryptionsalt` and set the file's secrets again"
             )
         say("making a passphrase for the stack's secrets in .isthmus/passphrase")
-        layout.data.mkdir(mode=0o700, exist_ok=True)
         replace_file(layout.passphrase, secrets.token_urlsafe(32).encode(), 0o600)
     environ["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(layout.passphrase)
 
@@ -58,6 +68,7 @@ def variables(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[s
     result["PATH"] = os.pathsep.join([*map(str, folders), result.get("PATH", "")])
     result["VIRTUAL_ENV"] = str(layout.venv)
     result.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
+    result.setdefault("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", "true")
     if not result.get("PULUMI_BACKEND_URL"):
         state = layout.project / ".pulumi-state"
         state.mkdir(exist_ok=True)
@@ -66,7 +77,8 @@ def variables(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[s
 
 
 def prepare(layout: Layout, engine: str) -> None:
-    """Makes sure that the stack `local` exists, and selects it once; a stack that the user selects later stays selected.
+    """Makes sure that the stack `local` exists, and selects it once; a stack that the user selects later stays selected. Renews the copy
+    of its file.
 
     engine: path of the engine.
 
@@ -74,7 +86,9 @@ def prepare(layout: Layout, engine: str) -> None:
         PrepareError: the stack's secrets cannot be decrypted, or the engine refused.
     """
     environ = variables(layout)
+    layout.data.mkdir(mode=0o700, exist_ok=True)
     _ensure_passphrase(layout, environ)
+    _renew_copy(layout)
     name, backend = _project_name(layout), environ["PULUMI_BACKEND_URL"]
     stamp, done = Stamp(layout.toolchain / "stack"), fingerprint(name, backend, environ.get("PULUMI_HOME", ""))
     exists = (
@@ -83,8 +97,27 @@ def prepare(layout: Layout, engine: str) -> None:
     if exists and stamp.read() == done:
         return
     say(f"selecting the stack {STACK}")
-    command = [engine, "stack", "select", "--create", STACK, "--non-interactive"]
-    result = subprocess.run(command, cwd=layout.project, env=environ, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise PrepareError(f"selecting the stack {STACK} failed: {' '.join(result.stderr.split())}")
+    select = [engine, "stack", "select", STACK, "--non-interactive"]
+    if _complaint(select, layout.project, environ):
+        complaint = _create(layout, engine, environ) or _complaint(select, layout.project, environ)
+        if complaint:
+            raise PrepareError(f"selecting the stack {STACK} failed: {complaint}")
     stamp.write(done)
+
+
+def _renew_copy(layout: Layout) -> None:
+    config = config_file(layout)
+    replace_file(config_copy(layout), config.read_bytes() if config.is_file() else b"", 0o600)
+
+
+def _create(layout: Layout, engine: str, environ: Mapping[str, str]) -> str:
+    """Makes the stack from a folder that has no more than the project's file, since its salt is written there. Returns what went wrong."""
+    with tempfile.TemporaryDirectory(prefix="new-", dir=layout.data) as folder:
+        shutil.copy(layout.project / "Pulumi.yaml", folder)
+        return _complaint([engine, "stack", "init", STACK, "--no-select", "--non-interactive"], Path(folder), environ)
+
+
+def _complaint(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> str:
+    """What the engine complains about, on one line; empty if nothing."""
+    result = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    return (" ".join(result.stderr.split()) or f"status {result.returncode}") if result.returncode else ""

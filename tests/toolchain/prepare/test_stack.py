@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from toolchain.prepare import stack
-from toolchain.prepare.layout import Layout
+from toolchain.prepare.layout import Layout, load
 from toolchain.prepare.steps import PrepareError
 
 
@@ -23,11 +26,14 @@ def prepared(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Path:
-    """Stands in for the engine: notes its arguments and the passphrase file, and makes the stack's state."""
+    """Stands in for the engine: notes its arguments and the passphrase file, makes the stack's state, and writes a salt as the real one."""
     file = tmp_path / "pulumi"
     file.write_text(
-        '#!/bin/sh\nstate="${PULUMI_BACKEND_URL#file://}/.pulumi/stacks/example"\nmkdir -p "$state" && touch "$state/local.json"\n'
+        '#!/bin/sh\nstate="${PULUMI_BACKEND_URL#file://}/.pulumi/stacks/example"\nmkdir -p "$state"\n'
         f'echo "$* $PULUMI_CONFIG_PASSPHRASE_FILE" >> "{tmp_path}/calls"\n'
+        'case "$*" in "stack init local"*) touch "$state/local.json"; mkdir -p stacks\n'
+        "    echo encryptionsalt: v1:x >> stacks/Pulumi.local.yaml;;\n"
+        '  *) test -f "$state/local.json" || { echo "error: no stack named \'local\' found" >&2; exit 255; };; esac\n'
     )
     file.chmod(0o755)
     return file
@@ -45,7 +51,8 @@ def test_a_passphrase_is_made_once_and_only_its_owner_can_read_it(prepared: Layo
     assert prepared.passphrase.stat().st_mode & 0o777 == 0o600
     stack.prepare(prepared, str(engine))
     assert prepared.passphrase.read_text() == first
-    assert calls(engine) == [f"stack select --create local --non-interactive {prepared.passphrase}"]
+    select, create = "stack select local --non-interactive", "stack init local --no-select --non-interactive"
+    assert calls(engine) == [f"{call} {prepared.passphrase}" for call in (select, create, select)]
 
 
 @pytest.mark.parametrize("name", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
@@ -73,16 +80,38 @@ def test_a_stack_encrypted_elsewhere_is_refused_with_a_way_out(prepared: Layout,
 
 def test_a_stack_that_is_gone_is_made_again(prepared: Layout, engine: Path) -> None:
     stack.prepare(prepared, str(engine))
+    before = len(calls(engine))
     (prepared.project / ".pulumi-state" / ".pulumi" / "stacks" / "example" / "local.json").unlink()
     stack.prepare(prepared, str(engine))
-    assert len(calls(engine)) == 2
+    assert len(calls(engine)) == 2 * before
+
+
+def test_the_users_file_stays_as_it_is_and_the_engine_gets_a_copy(prepared: Layout, engine: Path) -> None:
+    config, copy = prepared.project / "stacks" / "Pulumi.local.yaml", stack.config_copy(prepared)
+    for content in ("# mine\nconfig: {}\n", "# changed\nconfig: {}\n"):
+        config.write_text(content)
+        stack.prepare(prepared, str(engine))
+        assert config.read_text() == copy.read_text() == content
+        assert copy.stat().st_mode & 0o777 == 0o600  # it may have secrets in it that nobody encrypted
+        copy.write_text("encryptionsalt: v1:x\n" + content)  # as the engine does
+    assert sorted(file.name for file in prepared.data.iterdir()) == ["passphrase", "stacks"]
+    config.unlink()
+    stack.prepare(prepared, str(engine))
+    assert copy.read_text() == ""
+
+
+def test_make_names_the_copy_that_is_made(project: Path) -> None:
+    place = stack.config_copy(load(project, {})).relative_to(project)
+    makefile = (project / "Makefile").read_text()
+    assert f"LOCAL = --stack {stack.STACK} --config-file {place}\n" in makefile
+    assert len(re.findall(r"pulumi (?:up|preview|refresh|destroy)(?: --yes)? \$\(LOCAL\) \$\(ARGS\)", makefile)) == 4
 
 
 def test_another_backend_is_selected_anew(prepared: Layout, engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack.prepare(prepared, str(engine))
     monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path / 'other'}")
     stack.prepare(prepared, str(engine))
-    assert len(calls(engine)) == 2
+    assert len(calls(engine)) == 6
 
 
 def test_what_the_engine_complains_about_is_told_on_one_line(prepared: Layout, tmp_path: Path) -> None:
@@ -93,21 +122,43 @@ def test_what_the_engine_complains_about_is_told_on_one_line(prepared: Layout, t
         stack.prepare(prepared, str(broken))
 
 
+PROGRAM = "import pulumi\npulumi.export('hidden', pulumi.Output.secret(pulumi.Config().require('word')))\n"
+
+
 @pytest.mark.e2e
-def test_the_real_engine_makes_and_selects_it(prepared: Layout, project: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from toolchain.prepare.layout import load
-
+def test_the_real_engine_makes_it_and_runs_it_over_and_over_without_a_change_to_the_users_file(
+    prepared: Layout, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = shutil.which("pulumi", path=stack.variables(load(project))["PATH"])
     assert found
-    environ = {**stack.variables(prepared), "PULUMI_HOME": str(tmp_path / "home")}
-    os.environ["PULUMI_HOME"] = environ["PULUMI_HOME"]
-    try:
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    config = prepared.project / "stacks" / "Pulumi.local.yaml"
+    runtime = f"{{name: python, options: {{toolchain: pip, virtualenv: {json.dumps(sys.prefix)}}}}}"
+    (prepared.project / "Pulumi.yaml").write_text(f"name: example\nruntime: {runtime}\nstackConfigDir: stacks\n")
+    (prepared.project / "__main__.py").write_text(PROGRAM)
+    environ = {**stack.variables(prepared), "PULUMI_CONFIG_PASSPHRASE_FILE": str(prepared.passphrase)}
+
+    def pulumi(*words: str) -> str:
+        command = [found, *words, "--non-interactive"]
+        result = subprocess.run(command, cwd=prepared.project, env=environ, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    for word in ("one", "two"):  # the second time there is a state with secrets in it
+        content = f"# A remark that stays.\nconfig:\n  example:word: {word}\n"
+        config.write_text(content)
         stack.prepare(prepared, found)
-    finally:
-        del os.environ["PULUMI_HOME"]
-    environ["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(prepared.passphrase)
-    result = subprocess.run([found, "stack", "ls", "--json"], cwd=prepared.project, env=environ, capture_output=True, text=True, check=True)
-    [only] = json.loads(result.stdout)
+        copy = ["--stack", "local", "--config-file", str(stack.config_copy(prepared))]
+        for command in (["preview"], ["up", "--yes"], ["refresh", "--yes"]):
+            pulumi(*command, *copy)
+        assert json.loads(pulumi("stack", "output", "--json", "--show-secrets")) == {"hidden": word}
+        assert config.read_text() == content
+    [only] = json.loads(pulumi("stack", "ls", "--json"))
     assert (only["name"], only["current"]) == ("local", True)
+    # Typed by hand it works on the file itself, with the passphrase and the salt that the state has.
+    pulumi("config", "set", "--secret", "word", "three")
+    assert "three" not in config.read_text()
+    pulumi("up", "--yes")
+    assert json.loads(pulumi("stack", "output", "--json", "--show-secrets")) == {"hidden": "three"}
+    stack.prepare(prepared, found)
+    pulumi("destroy", "--yes", *copy)
