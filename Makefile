@@ -6,13 +6,15 @@ PREPARE = @test -n "$(PYTHON)" || { echo "isthmus: error: no Python 3.11 to 3.13
 ACTIVE = @. ./activate &&
 ARGS ?=
 DOCUMENTS = *.md docs examples models
-LINT = ruff check . && ruff format --check . && mdformat --check $(DOCUMENTS) && mypy && mypy -p toolchain && lint-imports
+STYLE = ruff check . && ruff format --check . && mdformat --check $(DOCUMENTS) && lint-imports
+TYPES = mypy && mypy -p toolchain
+QUICK_TESTS = pytest --quick --numprocesses=2 --dist=loadfile $(ARGS)
 # The copy of stacks/Pulumi.local.yaml that the engine may write its salt into (see toolchain/prepare/stack.py).
 LOCAL = --stack local --config-file .isthmus/stacks/Pulumi.local.yaml
 BENCH ?= preview hashing serving
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview refresh destroy doctor cluster cluster-down lint format test bench train lock prune
+.PHONY: help up preview refresh destroy doctor cluster cluster-down lint format check test bench train lock prune
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -46,17 +48,22 @@ cluster-down:  ## end it and remove everything of it
 
 lint:  ## check style, types and walls
 	$(PREPARE) developer
-	$(ACTIVE) $(LINT)
+	$(ACTIVE) $(STYLE) && $(TYPES)
 
 format:  ## write the code in the project's style
 	$(PREPARE) developer
 	$(ACTIVE) ruff check --fix . ; ruff format . ; mdformat $(DOCUMENTS)
 
+check:  ## style, types, walls, and the tests that need no engine, cluster, container or TensorFlow: some two minutes (ARGS: for pytest)
+	$(PREPARE) developer
+	$(ACTIVE) python -m toolchain.testing.beside "quick tests: $(QUICK_TESTS)" "types: $(TYPES)" "style and walls: $(STYLE)"
+
+test: export ISTHMUS_PHASES = $(CURDIR)/.toolchain/phases
 test:  ## everything: style, types, walls, then all tests (ARGS: for pytest); what fails is run once more
+	@mkdir -p .toolchain && rm -f $(ISTHMUS_PHASES)
 	$(PREPARE) test
-	$(ACTIVE) $(LINT)
-	$(ACTIVE) python -m toolchain.cluster build || echo "isthmus: tests that need a cluster will be skipped"
-	$(ACTIVE) python -m toolchain.images >/dev/null || echo "isthmus: tests that need images will be skipped"
+	$(ACTIVE) python -m toolchain.testing.phases "style, types, walls" sh -c "$(STYLE) && $(TYPES)"
+	$(ACTIVE) python -m toolchain.testing.programs $(ARGS)
 	$(ACTIVE) python -m toolchain.testing $(ARGS)
 
 bench:  ## measure previews, hashing and serving, on a machine that does nothing else (BENCH=serving: one of benchmarks/, ARGS for it)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toolchain.cluster import build, down, enter, find, up
 from toolchain.prepare.layout import Layout, load
-from toolchain.prepare.steps import PrepareError, exclusive, fail, say
+from toolchain.prepare.steps import PrepareError, exclusive, fail, phase, say
 
 DEFAULT = "default"
 # The user's own cluster, if one is named, is used instead.
@@ -26,8 +26,10 @@ def _folder(layout: Layout, arguments: argparse.Namespace) -> Path:
 
 def _build(layout: Layout, arguments: argparse.Namespace) -> int:
     del arguments
-    build.binaries(layout)
-    build.packages(layout)
+    with phase("programs of the cluster"):
+        build.binaries(layout)
+    with phase("Debian's packages"):
+        build.packages(layout)
     return 0
 
 

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from toolchain.cluster import oci
+from toolchain.prepare import build as pinned
 from toolchain.prepare import debian, go
 from toolchain.prepare.layout import Layout
 from toolchain.prepare.steps import fingerprint
 
-KUBERNETES_VERSION = "1.37.2"  # the one that binaries/go.mod pins
-SOURCE = Path("toolchain/cluster/binaries")
 # One file is all of them; each runs under its own name (see programs/main.go).
 PROGRAMS = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
@@ -17,17 +16,6 @@ PROGRAMS = (
 PACKAGES = ("containerd", "runc", "containernetworking-plugins", "iptables", "ipset", "conntrack", "iproute2", "procps")
 PAUSE_IMAGE = "localhost/isthmus/pause:1"
 PAUSE_ARCHIVE = "pause.tar"
-_VERSION = {
-    "gitVersion": f"v{KUBERNETES_VERSION}",
-    **dict(zip(("gitMajor", "gitMinor", "gitTreeState"), (*KUBERNETES_VERSION.split(".")[:2], "clean"), strict=True)),
-}
-
-
-def commands(layout: Layout) -> go.Commands:
-    """The programs and `pause`, as commands of their pinned module."""
-    values = {f"k8s.io/component-base/version.{name}": value for name, value in _VERSION.items()}
-    what = f"Kubernetes {KUBERNETES_VERSION} for the test cluster"
-    return go.Commands(layout.project / SOURCE, ("./programs", "./pause"), what, values)
 
 
 def binaries(layout: Layout) -> Path:
@@ -37,7 +25,7 @@ def binaries(layout: Layout) -> Path:
         PrepareError: no compiler, the modules cannot be fetched, or the compiler failed.
     """
     finished_by = fingerprint(repr((PROGRAMS, PAUSE_IMAGE)), Path(__file__), Path(oci.__file__))
-    return go.provide(layout, "cluster", commands(layout), _finish, finished_by)
+    return go.provide(layout, "cluster", pinned.cluster(layout), _finish, finished_by)
 
 
 def packages(layout: Layout) -> Path:

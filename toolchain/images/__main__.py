@@ -5,13 +5,15 @@ from pathlib import Path
 
 from toolchain.images.builder import build
 from toolchain.prepare.layout import load
-from toolchain.prepare.steps import PrepareError, fail
+from toolchain.prepare.steps import PrepareError, fail, phase
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit status."""
     try:
-        for name, file in build(load(Path.cwd().resolve()), arguments or None).items():
+        with phase("images"):
+            made = build(load(Path.cwd().resolve()), arguments or None)
+        for name, file in made.items():
             print(f"{name} {file}")
     except (PrepareError, OSError) as error:
         return fail(error)

@@ -1,16 +1,17 @@
 """`python3 -m toolchain.prepare WHAT`, run in the project folder; see the table below for WHAT."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036 said before anything that older Pythons cannot even read
     sys.stderr.write("isthmus: error: Python 3.11 or newer is needed; name one, as in `make up PYTHON=python3.12`\n")
     sys.exit(1)
 
-from toolchain.prepare import engine, environment, plugins, prune, stack
+from toolchain.prepare import build, engine, environment, go, plugins, prune, stack
 from toolchain.prepare.layout import Layout, load
-from toolchain.prepare.steps import PrepareError, exclusive, fail
+from toolchain.prepare.steps import PrepareError, beside, exclusive, fail, phase
 
 
 def _environment(layout: Layout) -> None:
@@ -21,27 +22,46 @@ def _developer(layout: Layout) -> None:
     environment.prepare(layout, developer=True)
 
 
-def _ready_engine(layout: Layout) -> str:
-    """The engine with the plugins that the program asks for; returns its path."""
-    record = engine.prepare(layout)
-    if record.source == "build":  # any other one fetches the official plugins itself
-        plugins.prepare(layout, record.engine)
-    return record.engine
+def _with_engine(layout: Layout, *, developer: bool = False, modules: Sequence[go.Commands] = ()) -> str:
+    """The environment, and beside it the engine with the plugins that the program asks for; returns the engine's path.
+
+    The environment waits for the network first, and the engine's build for the processor.
+
+    modules: of these commands, which are built later, are fetched meanwhile, if the engine has to be built at all.
+    """
+    begun = environment.begin(layout)  # a build takes the compiler that its uv installs
+
+    def packages() -> None:
+        with phase("Python packages"):
+            environment.finish(layout, begun, developer=developer)
+
+    def fetch() -> None:
+        if engine.is_built(layout):
+            return
+        for commands in modules:
+            with phase(f"Go modules of {commands.what}"), suppress(PrepareError):  # whoever builds them will say what is wrong
+                go.fetch(layout, commands)
+
+    def ready_engine() -> str:
+        with phase("engine"):
+            record = engine.prepare(layout)
+            if record.source == "build":  # any other one fetches the official plugins itself
+                plugins.prepare(layout, record.engine)
+        return record.engine
+
+    return beside(lambda: beside(packages, fetch, go.stop), ready_engine, go.stop)[1]
 
 
 def _engine(layout: Layout) -> None:
-    _environment(layout)  # the build uses its uv, and the language host runs in it
-    _ready_engine(layout)
+    _with_engine(layout)
 
 
 def _test(layout: Layout) -> None:
-    _developer(layout)
-    _ready_engine(layout)
+    _with_engine(layout, developer=True, modules=[build.cluster(layout)])
 
 
 def _stack(layout: Layout) -> None:
-    _environment(layout)
-    stack.prepare(layout, _ready_engine(layout))
+    stack.prepare(layout, _with_engine(layout))
 
 
 def _prune(layout: Layout) -> None:

@@ -59,7 +59,12 @@ def folder(layout: Layout, source: str) -> Path:
     """Where the pinned engine lies in the cache, made by `download` or `build`, each by all that it is made from."""
     if source == "download":
         return layout.cache / "engine" / f"{version_text(ENGINE_VERSION)}-{sys.platform}-{os.uname().machine}-official"
-    return layout.cache / "engine" / go.key(layout, build.commands(layout))
+    return layout.cache / "engine" / go.key(layout, build.engine(layout))
+
+
+def is_built(layout: Layout) -> bool:
+    """Whether the engine that would be built lies in the cache."""
+    return (folder(layout, "build") / ENGINE).is_file()
 
 
 def _identity(engine: Path | None, folders: list[Path]) -> str:
@@ -130,7 +135,7 @@ def prepare(layout: Layout) -> Record:
     if forced and forced not in SOURCES:
         raise PrepareError(f"{FORCE} is {forced!r}; expected one of {', '.join(SOURCES)}")
     record = read_record(layout)
-    current = go.inputs(build.commands(layout))
+    current = go.inputs(build.engine(layout))
     in_place = (layout.binaries / ENGINE).is_file() and record is not None and record.inputs == current
     installed = record.source if record is not None and in_place and record.source != "path" else ""
     folders = search_path(os.environ.get("PATH", ""), layout.binaries)

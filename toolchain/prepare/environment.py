@@ -144,19 +144,32 @@ def _make_plugin_environment(layout: Layout) -> None:
             link.symlink_to(command_file)
 
 
-def prepare(layout: Layout, *, developer: bool = False) -> None:
-    """Brings `.venv` and the plugin's environment to what the lock files say.
-
-    developer: also the packages of requirements-dev.txt.
+def begin(layout: Layout) -> str:
+    """Makes `.venv` with uv in it, which is all that other preparations need. Returns what `finish` asks for.
 
     Raises:
         PrepareError: no usable Python, or a step failed.
     """
     check_python()
-    uv = _install_uv(layout, _make_venv(layout))
-    _sync(layout, uv, developer=developer)
+    return _install_uv(layout, _make_venv(layout))
+
+
+def finish(layout: Layout, begun: str, *, developer: bool = False) -> None:
+    """Brings `.venv` and the plugin's environment to what the lock files say.
+
+    begun: what `begin` returned. developer: also the packages of requirements-dev.txt.
+
+    Raises:
+        PrepareError: a step failed.
+    """
+    _sync(layout, begun, developer=developer)
     _install_package(layout)
     _make_plugin_environment(layout)
+
+
+def prepare(layout: Layout, *, developer: bool = False) -> None:
+    """`begin` and `finish`."""
+    finish(layout, begin(layout), developer=developer)
 
 
 def lock(layout: Layout) -> None:

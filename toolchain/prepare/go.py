@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ LINKER_FLAGS = "-s -w"
 SETTINGS = {"CGO_ENABLED": "0", "GOFLAGS": "-modcacherw -buildvcs=false -mod=readonly -trimpath", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 # Of the user's own Go: what would change the result, or where it is written.
 _NOT_INHERITED = ("GOROOT", "GOPATH", "GOBIN", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT", "GODEBUG")
+_running: "set[subprocess.Popen[str]]" = set()
+_stopped = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -161,11 +164,21 @@ def _variables(layout: Layout, scratch: Path, environ: Mapping[str, str]) -> dic
     return {**inherited, **SETTINGS, **{name: str(folder) for name, folder in places.items()}}
 
 
+def stop() -> None:
+    """Ends what this process runs of Go, and lets it start no more: what it was for has failed elsewhere."""
+    _stopped.set()
+    for process in list(_running):
+        process.terminate()
+
+
 def _followed(command: list[str | Path], folder: Path, variables: Mapping[str, str], label: str, total: int = 0) -> tuple[int, list[str]]:
     """Runs a Go command that prints a line for each item it has dealt with; says now and then how many those are."""
+    if _stopped.is_set():
+        return 1, ["it was stopped"]
     process = subprocess.Popen(
         [str(part) for part in command], cwd=folder, env=dict(variables), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
+    _running.add(process)
     lines: list[str] = []
     shown = time.monotonic()
     try:
@@ -177,6 +190,7 @@ def _followed(command: list[str | Path], folder: Path, variables: Mapping[str, s
                 say(f"  {label}: {len(lines)}" + (f" of {total}" if total else ""))
         return process.wait(), lines
     finally:
+        _running.discard(process)
         if process.poll() is None:
             process.terminate()
             process.wait()
@@ -188,6 +202,8 @@ def _fetch_modules(go: Path, commands: Commands, variables: Mapping[str, str]) -
         status, lines = _followed([go, "list", "-deps", *commands.packages], commands.source, variables, "modules fetched")
         if status == 0:
             return
+        if _stopped.is_set():
+            break
         if attempt < ATTEMPTS:
             say(f"fetching Go modules failed: {lines[-1] if lines else f'status {status}'}; trying again")
             time.sleep(RETRY_SECONDS)

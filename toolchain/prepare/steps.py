@@ -2,19 +2,25 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 ATTEMPTS = 3
 RETRY_SECONDS = 3.0
+PHASES = "ISTHMUS_PHASES"
 _SCRATCH = "making-"
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class PrepareError(Exception):
@@ -69,6 +75,42 @@ def replace_file(file: Path, content: bytes, mode: int = 0o644) -> None:
         os.replace(partial, file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """A part of the work that is noted with its times, see `note`."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        note(name, time.monotonic() - began)
+
+
+def note(name: str, seconds: float) -> None:
+    """Notes a part of the work that ends now, in the file that the variable PHASES names (see `toolchain.testing.phases`)."""
+    if file := os.environ.get(PHASES):
+        now = time.time()
+        with Path(file).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"name": name, "began": now - seconds, "ended": now}) + "\n")
+
+
+def beside(work: Callable[[], T], meanwhile: Callable[[], U], stop: Callable[[], None]) -> tuple[T, U]:
+    """Does both at the same time; returns both results.
+
+    meanwhile: done in a thread. stop: has it end soon, because `work` has failed, or was interrupted. Where both fail, the first one's
+    error is raised.
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
+        future = pool.submit(meanwhile)
+        try:
+            return work(), future.result()
+        except BaseException:
+            stop()
+            raise
+    finally:
+        pool.shutdown()
 
 
 def touch(folder: Path) -> None:

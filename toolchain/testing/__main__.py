@@ -13,7 +13,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.testing import RELEASES, lanes, outcomes, patience
+from toolchain.prepare.steps import note
+from toolchain.testing import RELEASES, lanes, outcomes, patience, phases
 from toolchain.testing.outcomes import Outcomes
 
 FOLDER = Path("build") / "tests"
@@ -82,6 +83,7 @@ def run_beside(parts: Sequence[Part], arguments: Sequence[str], environ: Mapping
             for part, process in list(waiting):
                 if process.poll() is not None:
                     waiting.remove((part, process))
+                    note(f"tests: {part.name}", time.monotonic() - began)
                     ended.append(Ended(part, process.returncode, outcomes.read(part.outcomes_file), time.monotonic() - began))
             time.sleep(0.2)
     for each in ended:
@@ -180,6 +182,7 @@ def _finish(folder: Path, ended: Sequence[Ended], first: Outcomes, again: Outcom
     broken = [each for each in ended if not _all_usable([each])]
     for each in broken:
         say(f"the part `{each.part.name}` has no result: pytest ended with status {each.status}")
+    phases.show()
     print(outcomes.closing_line(numbers, seconds), flush=True)
     if broken:
         return broken[0].status if broken[0].status > 0 else TESTS_FAILED

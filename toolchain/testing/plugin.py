@@ -10,17 +10,21 @@ from typing import Any
 
 import pytest
 from toolchain.testing import lanes, outcomes, patience
+from toolchain.testing.needs import needs_of
 from toolchain.testing.outcomes import Outcome, Outcomes
 
 # Files with these tests take longest: begun first, they do not leave one process working alone at the end.
 LONGEST_FIRST = ("e2e", "slow")
 ALL = "all"
+NOT_QUICK = (lanes.ALONE, "e2e", "slow")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("isthmus", "parts of the whole run, see docs/testing.md")
     group.addoption("--part", default=ALL, choices=(ALL, lanes.SIDE_BY_SIDE, *lanes.LANES, lanes.QUIET), help="only this part's tests")
     group.addoption("--units", metavar="FILE", help="only the tests and whole files named in this JSON list")
+    group.addoption("--quick", action="store_true", help="only tests that need no engine, cluster, container or TensorFlow")
+    group.addoption("--needs", metavar="FILE", help="write what the picked tests need that is built for them")
     group.addoption("--outcomes", metavar="FILE", help="write what became of each test, and print no closing line")
 
 
@@ -45,6 +49,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     _pick(config, items)
+    if config.getoption("--quick"):
+        _drop(config, items, [item for item in items if any(map(item.get_closest_marker, NOT_QUICK)) or needs_of(item)])
     ranks: dict[Path, int] = {}
     for item in items:
         known = [rank for rank, mark in enumerate(LONGEST_FIRST) if item.get_closest_marker(mark)]
@@ -66,9 +72,20 @@ def _pick(config: pytest.Config, items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid}: {error}") from error
         if part in {ALL, own} and (units is None or not units.isdisjoint({item.nodeid, item.nodeid.split("::")[0]})):
             kept.append(item)
-    if dropped := [item for item in items if item not in set(kept)]:
+    _drop(config, items, [item for item in items if item not in set(kept)])
+
+
+def _drop(config: pytest.Config, items: list[pytest.Item], dropped: list[pytest.Item]) -> None:
+    if dropped:
         config.hook.pytest_deselected(items=dropped)
-    items[:] = kept
+        gone = set(dropped)
+        items[:] = [item for item in items if item not in gone]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if file := session.config.getoption("--needs"):
+        found = set().union(*map(needs_of, session.items))
+        Path(file).write_text(json.dumps(sorted(found)), encoding="utf-8")
 
 
 def _grant_time(config: pytest.Config, item: pytest.Item) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from toolchain.cluster import build, oci
 from toolchain.prepare import go
+from toolchain.prepare.build import CLUSTER_SOURCE, cluster
 from toolchain.prepare.layout import Layout
 
 
@@ -23,10 +24,10 @@ def finished(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("name", ["go.mod", "go.sum", "programs/main.go", "programs/policies.go", "pause/main.go"])
 def test_the_programs_are_built_anew_when_a_file_of_theirs_changes(layout: Layout, name: str) -> None:
-    before = go.inputs(build.commands(layout))
-    with (layout.project / build.SOURCE / name).open("a") as stream:
+    before = go.inputs(cluster(layout))
+    with (layout.project / CLUSTER_SOURCE / name).open("a") as stream:
         stream.write("\n")
-    assert go.inputs(build.commands(layout)) != before
+    assert go.inputs(cluster(layout)) != before
 
 
 def test_and_when_the_pause_image_or_the_names_of_the_programs_change(
@@ -44,5 +45,5 @@ def test_and_when_the_pause_image_or_the_names_of_the_programs_change(
 
 
 def test_every_program_is_one_that_the_source_knows(layout: Layout) -> None:
-    source = (layout.project / build.SOURCE / "programs" / "main.go").read_text()
+    source = (layout.project / CLUSTER_SOURCE / "programs" / "main.go").read_text()
     assert all(f'"{name}"' in source for name in build.PROGRAMS)

@@ -7,9 +7,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from toolchain.cluster import build, configs, plan, sandbox, supervise
+from toolchain.cluster import configs, plan, sandbox, supervise
 from toolchain.cluster.__main__ import main, named_kubeconfig
 from toolchain.cluster.plan import Folders, Node, Ports, Program, flags
+from toolchain.prepare.build import CLUSTER_SOURCE, KUBERNETES_VERSION
 
 
 def test_flags_are_spelled_as_kubernetes_spells_them() -> None:
@@ -84,9 +85,9 @@ def test_the_policy_engine_waits_until_it_is_asked_for_and_may_tidy_up_where_oth
 
 
 def test_the_version_that_is_told_is_the_one_that_is_pinned(project: Path) -> None:
-    module = (project / build.SOURCE / "go.mod").read_text()
-    assert f"k8s.io/kubernetes v{build.KUBERNETES_VERSION}\n" in module
-    minor = build.KUBERNETES_VERSION.removeprefix("1.")
+    module = (project / CLUSTER_SOURCE / "go.mod").read_text()
+    assert f"k8s.io/kubernetes v{KUBERNETES_VERSION}\n" in module
+    minor = KUBERNETES_VERSION.removeprefix("1.")
     replaced = [line.split(" => ")[1].split() for line in module.splitlines() if " => " in line]
     assert {version for _, version in replaced} == {f"v0.{minor}"}
 

@@ -85,7 +85,7 @@ def test_it_is_built_once_for_all_clones_that_share_a_cache(layout: Layout, tmp_
 def test_another_pinned_module_is_built_anew(layout: Layout, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     targets = builds(monkeypatch)
     engine.prepare(layout)
-    with (build.commands(layout).source / name).open("a") as stream:
+    with (build.engine(layout).source / name).open("a") as stream:
         stream.write("\n// changed\n")
     engine.prepare(layout)
     assert len(set(targets)) == 2

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -134,3 +135,29 @@ def test_a_build_that_was_killed_before_its_end_counts_as_none(layout: Layout, c
         go.provide(layout, "small", commands, interrupted)
     assert [path.name for path in (layout.cache / "small").iterdir()] == [".lock"]
     assert (go.provide(layout, "small", commands) / "one").is_file()
+
+
+def test_a_build_can_be_asked_to_end_and_none_begins_after_that(
+    layout: Layout, commands: go.Commands, compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(go, "_stopped", threading.Event())
+    put(compiler, f'touch "{tmp_path}/begun"; exec sleep 600')
+    failures: list[str] = []
+
+    def clone() -> None:
+        try:
+            go.provide(layout, "small", commands)
+        except PrepareError as error:
+            failures.append(str(error))
+
+    thread = threading.Thread(target=clone)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    go.stop()
+    thread.join(30)
+    clone()
+    assert len(failures) == 2
+    assert [path.name for path in (layout.cache / "small").iterdir()] == [".lock"]

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,47 @@ def test_lines_can_be_hidden(capfd: pytest.CaptureFixture[str]) -> None:
     code = "import sys; print('shown', file=sys.stderr); print(' + package==1', file=sys.stderr)"
     steps.run([sys.executable, "-c", code], what="it", fix="", hide=(" + ",))
     assert capfd.readouterr().err == "shown\n"
+
+
+def test_two_things_are_done_at_the_same_time() -> None:
+    meeting = threading.Barrier(2, timeout=30)
+    assert sorted(steps.beside(meeting.wait, meeting.wait, lambda: None)) == [0, 1]
+
+
+@pytest.mark.parametrize("error", [PrepareError("the network"), KeyboardInterrupt()], ids=repr)
+def test_when_one_of_them_fails_the_other_one_is_asked_to_end_and_waited_for(error: BaseException) -> None:
+    began, asked, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        assert began.wait(30)
+        raise error
+
+    def meanwhile() -> None:
+        began.set()
+        assert asked.wait(30)
+        ended.set()
+
+    with pytest.raises(type(error)) as caught:
+        steps.beside(work, meanwhile, asked.set)
+    assert caught.value is error
+    assert ended.is_set()
+
+
+def test_the_other_ones_failure_is_told_too() -> None:
+    def meanwhile() -> None:
+        raise PrepareError("no compiler")
+
+    with pytest.raises(PrepareError, match="no compiler"):
+        steps.beside(lambda: None, meanwhile, lambda: None)
+
+
+def test_a_scratch_folder_is_gone_at_the_end_and_with_it_those_of_killed_processes(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    with steps.scratch_folder(tmp_path) as folder:
+        killed = folder
+        (folder / "file").touch()
+        os.rename(folder, tmp_path / "saved")
+    os.rename(tmp_path / "saved", killed)  # as a process leaves it that is killed
+    with steps.scratch_folder(tmp_path) as folder:
+        assert sorted(tmp_path.iterdir()) == sorted([folder, tmp_path / "kept"])
+    assert list(tmp_path.iterdir()) == [tmp_path / "kept"]
