@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from isthmus.errors import Problem, SourceError
 
 Job = dict[str, Any]
 Say = Callable[[str], None]
+STEPS_ON_THE_WAY = 100
 started = 0
 
 
@@ -30,25 +33,27 @@ def echo(job: Job, say: Say) -> Job:
 
 
 def count(job: Job, say: Say) -> Job:
-    """Writes a number into a file as fast as it can, until another file appears."""
+    """Writes its process id and a number into a file as fast as it can, until another file appears."""
     file, number = Path(job["file"]), 0
     while not Path(job["until"]).exists():
         number += 1
-        file.write_text(str(number))
+        file.with_suffix(".new").write_text(f"{os.getpid()} {number}")
+        file.with_suffix(".new").replace(file)
         time.sleep(0.002)
     return {"pid": os.getpid()}
 
 
 def watch(job: Job, say: Say) -> Job:
-    """Whether the number in a file changes while this job looks at it."""
-    file, end = Path(job["file"]), time.monotonic() + job["seconds"]
-    time.sleep(0.1)  # what was on its way when it was stopped
-    before = file.read_text()
-    while file.read_text() == before and time.monotonic() < end:
-        time.sleep(0.01)
+    """Whether the process that counts in a file is stopped, or goes on counting: whichever is seen first."""
+    pid, begun = map(int, Path(job["file"]).read_text().split())
+    # What was on its way when it was stopped may still come.
+    while not (stopped := psutil.Process(pid).status() == psutil.STATUS_STOPPED):
+        if int(Path(job["file"]).read_text().split()[1]) > begun + STEPS_ON_THE_WAY:
+            break
+        time.sleep(0.002)
     if job.get("fail"):
         raise SourceError([Problem("m", "failed while alone")])
-    return {"changed": file.read_text() != before}
+    return {"stopped": stopped}
 
 
 def slow(job: Job, say: Say) -> Job:

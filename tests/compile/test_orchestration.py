@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -234,19 +235,20 @@ async def test_a_compile_that_is_cancelled_while_it_uploads_leaves_nothing_reada
     compile_model: Compile, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = SharedCache(store)
-    uploading = asyncio.Event()
+    uploading, cancelled = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
     put = Store.put
 
     def slow(self: Store, key: str, data: bytes | Path, *, only_new: bool = False) -> bool:
         loop.call_soon_threadsafe(uploading.set)
-        time.sleep(0.3)
+        assert cancelled.wait(DEADLINE_SECONDS)
         return put(self, key, data, only_new=only_new)
 
     monkeypatch.setattr(Store, "put", slow)
     task = asyncio.ensure_future(compile_model("m", shared=shared))
     await asyncio.wait_for(uploading.wait(), DEADLINE_SECONDS)
     task.cancel()
+    loop.call_soon(cancelled.set)
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [key for key in store.list("") if "/keys/" in key or "/digests/" in key] == []

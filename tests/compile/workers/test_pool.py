@@ -52,6 +52,17 @@ async def _until(condition: Callable[[], Any]) -> Any:
     return found
 
 
+async def _as_long_as_a_worker_takes(tmp_path: Path) -> None:
+    """A worker of another pool starts, does a job and ends: what was going to start here meanwhile would have, too."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere = Pool(1, jobs=JOBS)
+    try:
+        await elsewhere.run("who", {}, folder, _silent)
+    finally:
+        await elsewhere.close()
+
+
 def _is_gone(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -71,7 +82,7 @@ async def test_jobs_run_side_by_side_up_to_the_number_of_workers(pool: Pool, tmp
     files = [tmp_path / name for name in "abc"]
     tasks = [asyncio.ensure_future(pool.run("count", {"file": str(file), "until": str(go)}, tmp_path, _silent)) for file in files]
     await _until(lambda: sum(file.exists() for file in files) == 2)
-    await asyncio.sleep(0.3)
+    await _as_long_as_a_worker_takes(tmp_path)
     assert sum(file.exists() for file in files) == 2
     go.touch()
     assert len({done["pid"] for done in await asyncio.gather(*tasks)}) == 2
@@ -136,7 +147,7 @@ async def _watched(pool: Pool, work: Path, *, alone: bool, **watch: Any) -> tupl
     busy = asyncio.ensure_future(pool.run("count", job, work, _silent))
     await _until((work / "number").exists)
     try:
-        return await pool.run("watch", {"file": job["file"], "seconds": 0.5, **watch}, work, _silent, alone=alone), busy
+        return await pool.run("watch", {"file": job["file"], **watch}, work, _silent, alone=alone), busy
     except BaseException:
         (work / "go").touch()
         await busy
@@ -145,7 +156,7 @@ async def _watched(pool: Pool, work: Path, *, alone: bool, **watch: Any) -> tupl
 
 async def test_beside_a_job_that_is_alone_all_others_stand_still_and_go_on_after_it(pool: Pool, tmp_path: Path) -> None:
     found, busy = await _watched(pool, tmp_path, alone=True)
-    assert found == {"changed": False}
+    assert found == {"stopped": True}
     number = (tmp_path / "number").read_text()
     await _until(lambda: (tmp_path / "number").read_text() != number)
     (tmp_path / "go").touch()
@@ -154,10 +165,10 @@ async def test_beside_a_job_that_is_alone_all_others_stand_still_and_go_on_after
 
 async def test_beside_a_job_that_is_not_alone_they_do_not(pool: Pool, tmp_path: Path) -> None:
     """The control to the test above."""
-    found, busy = await _watched(pool, tmp_path, alone=False, seconds=DEADLINE_SECONDS)
+    found, busy = await _watched(pool, tmp_path, alone=False)
     (tmp_path / "go").touch()
     await busy
-    assert found == {"changed": True}
+    assert found == {"stopped": False}
 
 
 async def test_the_others_go_on_too_when_the_job_alone_fails(pool: Pool, tmp_path: Path) -> None:
@@ -183,7 +194,7 @@ async def test_no_worker_starts_while_a_job_is_alone(pool: Pool, tmp_path: Path)
     alone = asyncio.ensure_future(pool.run("slow", {}, tmp_path, said.append, alone=True))
     await _until(lambda: said)
     other = asyncio.ensure_future(pool.run("who", {}, tmp_path, _silent))
-    await asyncio.sleep(0.5)
+    await _as_long_as_a_worker_takes(tmp_path)
     assert len([child for child in psutil.Process().children() if "isthmus.compile.workers.worker" in child.cmdline()]) == 1
     alone.cancel()
     assert (await other)["jobs"] == 1
@@ -311,18 +322,18 @@ from isthmus.compile.workers.pool import Pool
 
 async def main(work, paused):
     pool = Pool(2, jobs="pool_jobs:JOBS")
-    tasks = [asyncio.ensure_future(pool.run("slow", {}, work, lambda line: print(line, flush=True))) for _ in range(2)]
-    await asyncio.sleep(0) if not paused else await _pause(pool)
+    said = asyncio.Semaphore(0)
+    def say(line):
+        print(line, flush=True)
+        said.release()
+    tasks = [asyncio.ensure_future(pool.run("slow", {}, work, say)) for _ in range(2)]
+    if paused:
+        for _ in tasks:
+            await said.acquire()
+        for worker in pool._all:
+            worker.pause()
+        print("paused", flush=True)
     await asyncio.gather(*tasks)
-
-async def _pause(pool):
-    while len(pool._all) < 2 or not all(worker.jobs_begun for worker in pool._all):
-        await asyncio.sleep(0.01)
-    await asyncio.gather(*(worker.ready.wait() for worker in pool._all))
-    await asyncio.sleep(1)
-    for worker in pool._all:
-        worker.pause()
-    print("paused", flush=True)
 
 asyncio.run(main(Path(sys.argv[1]), sys.argv[2] == "paused"))
 """
@@ -349,14 +360,14 @@ async def test_workers_end_with_their_parent_also_paused_ones(tmp_path: Path, st
 
 async def test_without_its_signal_a_paused_worker_would_not_notice(tmp_path: Path) -> None:
     """The control to the test above: closing the pipe is not enough."""
-    worker = WorkerProcess(["--jobs", JOBS], tmp_path)
-    await worker.ready.wait()
+    worker, awake = (WorkerProcess(["--jobs", JOBS], tmp_path) for _ in range(2))
+    await asyncio.gather(worker.ready.wait(), awake.ready.wait())
     worker.pause()
     await _until(lambda: psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED)
-    stdin = worker.process.stdin
-    assert stdin is not None
-    stdin.close()
-    await asyncio.sleep(0.5)
+    for each in (worker, awake):
+        assert each.process.stdin is not None
+        each.process.stdin.close()
+    await asyncio.wait_for(awake.ended.wait(), DEADLINE_SECONDS)  # to that one it is enough
     assert not worker.ended.is_set()
     worker.resume()
     await asyncio.wait_for(worker.ended.wait(), DEADLINE_SECONDS)

@@ -1,7 +1,6 @@
 """Waiting through the started plugin: real controllers, and a kubelet that the tests play."""
 
 import signal
-import time
 from typing import Any
 
 import pytest
@@ -210,10 +209,12 @@ def test_an_api_server_that_is_away_for_a_while_only_costs_time(
     creating = in_background(lambda: plugin.create(DEPLOYMENT, deployment(namespace)))
     eventually(lambda: "0 of 1 Pods available" in plugin.engine.texts)
     kubernetes.control("stop")
+    waiting = "waiting for the API server"
     try:
-        eventually(lambda: "waiting for the API server" in plugin.engine.texts)
+        eventually(lambda: waiting in plugin.engine.texts)
         asking = in_background(lambda: plugin.create(CONFIG_MAP, {"metadata": {"name": "it", "namespace": namespace}, "data": {"a": "1"}}))
-        time.sleep(2)  # long enough for several attempts
+        attempts = plugin.engine.texts.count(waiting) + 8  # of both together: at the least three are of the one that began later
+        eventually(lambda: plugin.engine.texts.count(waiting) >= attempts)
         assert not asking.done()
     finally:
         kubernetes.control("start")
