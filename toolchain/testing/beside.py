@@ -21,8 +21,8 @@ def main(arguments: Sequence[str]) -> int:
     """Returns the exit status."""
     named = [argument.partition(":")[::2] for argument in arguments]
     with tempfile.TemporaryDirectory(prefix="isthmus-beside-") as folder:
-        os.environ[PHASES] = str(Path(folder) / "phases")
-        waiting = {name: _start(name, command.strip(), Path(folder)) for name, command in named}
+        noted = Path(folder) / ".phases"
+        waiting = {name: _start(name, command.strip(), Path(folder), noted) for name, command in named}
         statuses: dict[str, int] = {}
         try:
             while waiting:
@@ -35,14 +35,16 @@ def main(arguments: Sequence[str]) -> int:
         finally:
             for process in waiting.values():  # this process was interrupted, and so were they
                 process.wait()
-        phases.show()
+        for line in phases.table(phases.read(noted)):
+            say(line)
     return next((statuses[name] for name, _ in named if statuses[name]), 0)
 
 
-def _start(name: str, command: str, folder: Path) -> "subprocess.Popen[bytes]":
+def _start(name: str, command: str, folder: Path, noted: Path) -> "subprocess.Popen[bytes]":
     with (folder / name).open("wb") as log:
         program = [sys.executable, "-m", "toolchain.testing.phases", name, "sh", "-c", command]
-        return subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        environ = {**os.environ, PHASES: str(noted)}
+        return subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
 
 
 def _tell(name: str, status: int, folder: Path) -> None:
