@@ -134,10 +134,12 @@ def compile_here(tmp_path: Path) -> Callable[..., Release]:
         work = tmp_path / name
         work.mkdir()
         common = json.loads(json.dumps({"request": asdict(request), "source": asdict(resolve(request)), "work": work}, default=str))
-        for index in range(len(JOBS["prepare"](common, lambda _: None)["recipes"])):
-            JOBS["candidate"]({**common, "index": index}, lambda _: None)
-        for kind in ("time", "finish"):
-            JOBS[kind](common, lambda _: None)
+        prepared = JOBS["prepare"](common, lambda _: None)
+        digests = {"serving": prepared["digest"]}
+        for index in range(len(prepared["recipes"])):
+            digests[str(index)] = JOBS["candidate"]({**common, "index": index}, lambda _: None)["digest"]
+        times = JOBS["time"]({**common, "variants": [name for name, digest in digests.items() if digest]}, lambda _: None)
+        JOBS["finish"]({**common, "times": times}, lambda _: None)
         directory = work / "release"
         manifest = Manifest.from_bytes((directory / MANIFEST_NAME).read_bytes())
         return Release(directory, manifest, Record.from_bytes((directory / RECORD_NAME).read_bytes()))

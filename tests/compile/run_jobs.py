@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def prepare(job: Job, say: Say) -> Job:
     _note(job, "prepare")
     name = job["request"]["model"]
     recipes = ["float32"] if name.startswith("one") else ["float32", "int8", "prune:80%+int8"]
-    return {"recipes": recipes, "examples": 0, "metric": "accuracy"}
+    if not name.startswith("one") and job["request"]["recipe"] != "auto":
+        recipes = [job["request"]["recipe"]]
+    return {"recipes": recipes, "examples": 0, "metric": "accuracy", "digest": _digest(name)}
 
 
 def candidate(job: Job, say: Say) -> Job:
@@ -54,13 +57,17 @@ def candidate(job: Job, say: Say) -> Job:
     if "crash-all" in name or ("crash" in name and index == 1):
         os.kill(os.getpid(), signal.SIGSEGV)
         signal.pause()
-    return {"problem": ""}
+    return {"problem": "", "digest": _digest(f"{name} {job['request']['recipe']} {index}")}
 
 
 def time_(job: Job, say: Say) -> Job:
-    say("measure")
+    say(f"measure {' '.join(job['variants'])}")
     _note(job, "time")
-    return {}
+    return {name: asdict(Timing(time.time(), 1.0, 1.0, 10)) for name in job["variants"]}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def finish(job: Job, say: Say) -> Job:
@@ -82,11 +89,13 @@ def finish(job: Job, say: Say) -> Job:
         Variant(SERVING, "float32", (files["serving/1/saved_model.pb"],), None, 0.0),
         Variant(EDGE, "int8", (files["edge/model.tflite"],), None, 0.0),
     )
-    spec, timing = (TensorSpec("x", "float32", (-1, 4)),), Timing(1.0, 1.0, 1.0, 10)
-    manifest = Manifest(job["request"]["model"], 1, "int8", "serving_default", spec, spec, variants, files[GOLDEN_NAME], 0.1, None, 0, ())
+    spec = (TensorSpec("x", "float32", (-1, 4)),)
+    serving, edge = (Timing(**job["times"][name]) for name in ("serving", "0"))
+    model, recipe = job["request"]["model"], job["request"]["recipe"]
+    manifest = Manifest(model, 1, recipe, "serving_default", spec, spec, variants, files[GOLDEN_NAME], 0.1, None, 0, ())
     (folder / MANIFEST_NAME).write_bytes(manifest.to_bytes())
     notes = (Path(job["work"]) / "notes").read_text()  # where a test finds them
-    (folder / RECORD_NAME).write_bytes(Record(notes, str(time.time()), timing, timing).to_bytes())
+    (folder / RECORD_NAME).write_bytes(Record(notes, str(time.time()), serving, edge).to_bytes())
     return {"recipe": "int8", "reason": "it is the only one"}
 
 

@@ -15,7 +15,8 @@ PROJECT = Path(__file__).parents[2]
 PROGRAM = """
 import asyncio, hashlib, json, sys
 from pathlib import Path
-from isthmus.compile import CompileRequest, compile_release, pool
+from isthmus.compile import CompileRequest, compile_release
+from isthmus.compile.workers import pool
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import EDGE
 

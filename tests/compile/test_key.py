@@ -1,5 +1,6 @@
 """The cache key changes with everything that can change a release, and with nothing else."""
 
+import ast
 import shutil
 import zipfile
 from dataclasses import replace
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from isthmus.compile import CompileRequest
-from isthmus.compile.key import compile_key, resolve
+from isthmus.compile import key as key_module
+from isthmus.compile.key import compile_key, own_files, resolve
 from isthmus.compile.sources.source import KERAS_NAME
 
 
@@ -51,7 +53,7 @@ def test_the_key_covers_everything_that_the_release_depends_on(tmp_path: Path, m
     keys.append(_key(request))
     monkeypatch.setattr("isthmus.compile.key.tool_versions", lambda: (("keras", "99"),))
     keys.append(_key(request))
-    monkeypatch.setattr("isthmus.compile.key._own_code", lambda: "other code")
+    monkeypatch.setattr("isthmus.compile.key.code_hash", lambda *_: "other code")
     keys.append(_key(request))
     assert len(set(keys)) == len(keys)
     assert keys[-1] == _key(request)
@@ -177,10 +179,99 @@ def test_custom_objects_count_by_their_content(tmp_path: Path, trained: Path) ->
     assert _key(request) != before
 
 
-def test_the_page_that_is_written_about_a_release_is_not_part_of_its_key() -> None:
-    from isthmus.compile import key
+# What a job imports, and what a release does not depend on all the same: by room or module, and why.
+LEFT_OUT = {
+    "isthmus.compile.build.timing": "times are no part of the digest",
+    "isthmus.compile.times": "where times are kept",
+    "isthmus.server": "asked for times alone",
+    "isthmus.protocol": "spoken by that server",
+    "isthmus.compile.workers.memory": "refuses a compile, and changes none",
+    "isthmus.compile.gate": "judges a release; how its messages read",
+    "isthmus.compile.key": "what it says is in the key",
+    "isthmus.compile.request": "what is asked for; its values are in the key",
+    "isthmus.release.hashing": "a sha256 is a sha256, however it is computed",
+    "isthmus.digest": "how a digest is written; the manifest, which is, hashes",
+    "isthmus.names": "what running things are called",
+    "isthmus.errors": "how messages read",
+}
 
-    package = Path(key.__file__).parents[1]
-    covered = {path.relative_to(package).as_posix() for path in key.own_files()}
-    assert {"compile/recipes.py", "compile/quantise/scales.py", "release/manifest.py"} <= covered
-    assert not any(name.startswith("compile/report/") for name in covered)
+
+def _imported_by_the_jobs() -> set[str]:
+    """Names of this package's modules, by reading them: nothing is imported."""
+    import grimp
+
+    graph = grimp.build_graph("isthmus", cache_dir=None)
+    jobs = ("isthmus.compile.build.jobs", "isthmus.compile.build.session", "isthmus.compile.numerics")
+    return set(jobs).union(*(graph.find_upstream_modules(module) for module in jobs))
+
+
+def test_all_that_a_job_imports_is_in_the_key_or_left_out_for_a_reason() -> None:
+    covered = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in own_files()}
+    covered = {f"isthmus.{name}" for name in covered}
+    excused = {module for module in _imported_by_the_jobs() - covered if any(f"{module}.".startswith(f"{left}.") for left in LEFT_OUT)}
+    assert _imported_by_the_jobs() - covered - excused == set()
+    assert [left for left in LEFT_OUT if not any(f"{module}.".startswith(f"{left}.") for module in excused)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "counts"),
+    [
+        ("compile/recipes.py", True),
+        ("compile/numerics.py", True),
+        ("compile/quantise/scales.py", True),
+        ("compile/shrink/training.py", True),
+        ("compile/sources/load.py", True),
+        ("compile/build/choose.py", True),
+        ("compile/build/running.py", True),
+        ("compile/build/session.py", True),
+        ("release/manifest.py", True),
+        ("release/deflate.py", True),
+        ("compile/workers/pool.py", False),
+        ("compile/workers/process.py", False),
+        ("compile/workers/worker.py", False),
+        ("compile/report/page.py", False),
+        ("compile/build/timing.py", False),
+        ("compile/times.py", False),
+        ("compile/run.py", False),
+        ("server/app.py", False),
+        ("release/cache.py", False),
+    ],
+)
+def test_a_change_of_our_own_code_counts_only_where_it_computes_a_release(
+    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, module: str, counts: bool
+) -> None:
+    del trained
+    package = tmp_path / "package"
+    shutil.copytree(key_module._PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(key_module, "_PACKAGE", package)
+    key_module.code_hash.cache_clear()
+    before = _key(_request("digits", tmp_path))
+    with (package / module).open("a") as file:
+        file.write("# another way\n")
+    key_module.code_hash.cache_clear()
+    assert (_key(_request("digits", tmp_path)) != before) == counts
+    monkeypatch.undo()
+    key_module.code_hash.cache_clear()
+
+
+@pytest.mark.parametrize(("recipe", "counts"), [("auto:fastest", True), ("auto", False), ("int8", False)])
+def test_how_times_are_measured_counts_only_where_they_choose(
+    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, recipe: str, counts: bool
+) -> None:
+    del trained
+    before = _key(_request("digits", tmp_path, recipe=recipe))
+    real = key_module.code_hash
+    monkeypatch.setattr(
+        key_module, "code_hash", lambda *patterns: "another" if patterns[:1] == (key_module.TIMING_CODE,) else real(*patterns)
+    )
+    assert (_key(_request("digits", tmp_path, recipe=recipe)) != before) == counts
+
+
+def test_what_runs_the_jobs_sets_nothing_that_a_result_depends_on() -> None:
+    """Threads, seeds and TensorFlow's switches are `numerics` and `build.session`, which are in the key; the processes' own code is not."""
+    for path in (key_module._PACKAGE / "compile" / "workers").glob("*.py"):
+        tree = ast.parse(path.read_bytes())
+        imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        assert not imported & {"tensorflow", "keras", "numpy", "random"}, path
+        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        assert not {text for text in texts if text.startswith(("TF_", "KERAS_", "CUDA_", "PYTHONHASH"))} - {"TF_CPP_MIN_LOG_LEVEL"}, path

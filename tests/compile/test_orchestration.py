@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -89,7 +90,7 @@ async def test_every_recipe_is_tried_between_preparing_and_measuring(compile_mod
     assert jobs[0] == "prepare"
     assert sorted(jobs[1:4]) == ["candidate-0", "candidate-1", "candidate-2"]
     assert jobs[4:] == ["time", "finish"]
-    assert {"load it", "candidate 0", "candidate 1", "candidate 2", "measure"} <= set(lines)
+    assert {"load it", "candidate 0", "candidate 1", "candidate 2", "measure serving 0 1 2"} <= set(lines)
     assert _left_over(tmp_path / "here") == []
 
 
@@ -137,7 +138,8 @@ async def test_cancelling_ends_all_workers_of_the_compile_and_leaves_no_file(com
 INTERRUPTED = """
 import asyncio, signal, sys
 from pathlib import Path
-from isthmus.compile import CompileRequest, compile_release, pool
+from isthmus.compile import CompileRequest, compile_release
+from isthmus.compile.workers import pool
 from isthmus.release.cache import ReleaseCache
 
 async def main(base, cache):
@@ -282,3 +284,30 @@ async def test_more_memory_than_there_is_is_an_error_that_says_so(compile_model:
     monkeypatch.setattr(Pool, "run", killed)
     with pytest.raises(ResourceFullError, match="as a rule because memory ran out"):
         await compile_model("m")
+
+
+async def test_another_recipe_for_devices_does_not_measure_the_same_saved_model_again(compile_model: Compile) -> None:
+    lines: list[str] = []
+    first = await compile_model("m", recipe="int8", progress=lines.append)
+    second = await compile_model("m", recipe="int4", progress=lines.append)
+    assert [line for line in lines if line.startswith("measure")] == ["measure serving 0", "measure 0"]
+    assert first.digest != second.digest
+    assert first.record.serving == second.record.serving
+    assert first.record.edge != second.record.edge
+
+
+async def test_recipes_that_are_compiled_side_by_side_measure_their_saved_model_once(compile_model: Compile) -> None:
+    lines: list[str] = []
+    recipes = ("int8", "int4", "float16")
+    releases = await asyncio.gather(*(compile_model("m", recipe=recipe, progress=lines.append) for recipe in recipes))
+    assert sorted(line for line in lines if line.startswith("measure")) == ["measure 0", "measure 0", "measure serving 0"]
+    assert len({release.record.serving for release in releases}) == 1
+
+
+async def test_what_was_measured_and_then_evicted_is_not_measured_again(compile_model: Compile, tmp_path: Path) -> None:
+    first = await compile_model("m", recipe="int8")
+    shutil.rmtree(tmp_path / "here" / "entries")
+    lines: list[str] = []
+    second = await compile_model("m", recipe="int8", progress=lines.append)
+    assert [line for line in lines if line.startswith("measure")] == []
+    assert (second.record.serving, second.record.edge) == (first.record.serving, first.record.edge)

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,7 +178,7 @@ async def _until_slow(cache: ReleaseCache) -> int:
 
 
 async def _has_ended(pid: int) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = patience.Deadline(10)
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         if deadline.over():
             return False

@@ -1,9 +1,9 @@
 """The cache key of a compile: a hash over everything that its result depends on, and over nothing else.
 
 The source's content (not where it lies, nor when it was saved), the evaluation data, the recipe's canonical text, the tools'
-versions, the machine's kind, and this package's own code. Only where a recipe that may be tried needs it: the training function
-with all modules and data of its folder, the packages that these name, and calibration data. Only where it is `auto` that chooses:
-min_accuracy and the deadline.
+versions, the machine's kind, and the part of this package's own code that computes it. Only where a recipe that may be tried needs
+it: the training function with all modules and data of its folder, the packages that these name, and calibration data. Only where it
+is `auto` that chooses: min_accuracy and the deadline; only where it chooses by times: how they are measured.
 """
 
 import ast
@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from isthmus.compile.recipes import candidates, parse
+from isthmus.compile.recipes import FASTEST, candidates, parse
 from isthmus.compile.request import CompileRequest
 from isthmus.compile.sources.source import FUNCTION, KERAS, SAVED_MODEL, TFLITE, Source, keras_content
 from isthmus.errors import Problem, SourceError
@@ -33,8 +33,21 @@ _TOOLS = {
     "flatbuffers": ("flatbuffers",),
     "protobuf": ("protobuf",),
 }
-_OWN_CODE = ("compile/**/*.py", "release/manifest.py", "release/hashing.py", "release/deflate.py")
-_NOT_IN_A_RELEASE = ("compile/report/",)
+# What computes a release's bytes and its accuracy, in patterns below this package. Not in it: who runs that (`workers`, `run`), who
+# asks for it and reads the answer (`request`, `gate`, `report`), this module, whose content is in the key itself, and what measures
+# times. A test goes through all that a job imports, and has the reason for each module that is left out.
+OWN_CODE = (
+    "compile/build/**/*.py",
+    "compile/numerics.py",
+    "compile/quantise/**/*.py",
+    "compile/recipes.py",
+    "compile/shrink/**/*.py",
+    "compile/sources/**/*.py",
+    "release/deflate.py",
+    "release/manifest.py",
+)
+TIMING_CODE = ("compile/build/timing.py",)
+_PACKAGE = Path(__file__).parents[1]
 
 
 @functools.cache
@@ -53,19 +66,18 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def own_files() -> list[Path]:
-    """This package's own code that a release depends on."""
-    package = Path(__file__).parents[1]
-    kept = (path for pattern in _OWN_CODE for path in package.glob(pattern))
-    return sorted(path for path in kept if not path.relative_to(package).as_posix().startswith(_NOT_IN_A_RELEASE))
+def own_files(patterns: Iterable[str] = OWN_CODE, but: Iterable[str] = TIMING_CODE) -> list[str]:
+    """The names of this package's modules that patterns cover, but some, relative to the package, sorted."""
+    found = {path.relative_to(_PACKAGE).as_posix() for pattern in patterns for path in _PACKAGE.glob(pattern)}
+    return sorted(found - set(but))
 
 
 @functools.cache
-def _own_code() -> str:
+def code_hash(patterns: tuple[str, ...] = OWN_CODE, but: tuple[str, ...] = TIMING_CODE) -> str:
+    """A hash over modules of this package, by name and content, in hex."""
     digest = hashlib.sha256()
-    for path in own_files():
-        name = path.relative_to(Path(__file__).parents[1]).as_posix()
-        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for name in own_files(patterns, but):
+        digest.update(name.encode() + b"\0" + (_PACKAGE / name).read_bytes() + b"\0")
     return digest.hexdigest()
 
 
@@ -114,7 +126,7 @@ def compile_key(request: CompileRequest, source: Source) -> str:
         "packages": packages,
         "tools": tool_versions(),
         "machine": platform.machine(),
-        "code": _own_code(),
+        "code": [code_hash(), *([code_hash(TIMING_CODE, ())] if recipe.is_auto and recipe.objective == FASTEST else [])],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -1,7 +1,8 @@
 """Compiling without TensorFlow in this process: out of the cache, out of the shared cache, or by worker processes.
 
 A compile is four kinds of jobs (see `isthmus.compile.build.jobs`): prepare; a candidate for each recipe to try, side by side; time,
-alone on the machine; finish. Several compiles of one program share its workers.
+alone on the machine; finish. Several compiles of one program share its workers. What is known of a variant's bytes is not measured
+again (see `isthmus.compile.times`).
 """
 
 import asyncio
@@ -16,9 +17,10 @@ from isthmus.compile.key import compile_key, resolve
 from isthmus.compile.recipes import Recipe
 from isthmus.compile.request import CompileRequest
 from isthmus.compile.sources.source import FUNCTION, Source
+from isthmus.compile.times import KnownTimes
 from isthmus.errors import PlatformError, Problem, SourceError
 from isthmus.release.cache import ReleaseCache
-from isthmus.release.manifest import Release
+from isthmus.release.manifest import SERVING, Release, Timing
 
 # What a candidate may take beside its training until it counts as hung: conversion, and the proof on the evaluation data.
 CANDIDATE_SECONDS = 600
@@ -109,6 +111,7 @@ class _Compile:
         sharing = Sharing(self.cache, self.cache.shared, self.warn) if self.cache.shared is not None else None
         release = await sharing.fetch(self.key, work, self.progress) if sharing else None
         if release is not None:
+            await asyncio.to_thread(self._known_times.learn, release)
             return release
         await self._compile(work)
         if await asyncio.to_thread(compile_key, self.request, self.source) != self.key:
@@ -125,17 +128,40 @@ class _Compile:
         own, several = self._runs_user_code, recipe.is_auto or recipe.needs_training or self._runs_user_code
         prepared = await self._do("prepare", common, work, f"load {self.source.name}", fresh=own, ahead=several)
         recipes = [Recipe.of(text) for text in prepared["recipes"]]
-        lost = await self._candidates(recipes, common, work)
-        await self._do("time", common, work, "measure times", alone=True, turn=self.cache.lock("timing"))
-        await self._do("finish", {**common, "lost": lost}, work, "write the release")
+        digests, lost = await self._candidates(recipes, common, work)
+        times = await self._times({SERVING: prepared["digest"], **digests}, common, work)
+        await self._do("finish", {**common, "lost": lost, "times": times}, work, "write the release")
 
-    async def _candidates(self, recipes: Sequence[Recipe], common: Mapping[str, Any], work: Path) -> dict[str, str]:
-        """Makes and proves every candidate. Returns why candidates were lost, by index, where there are others to choose from."""
+    async def _times(self, digests: Mapping[str, str], common: Mapping[str, Any], work: Path) -> dict[str, Any]:
+        """The time of one request to each variant: what is known of these bytes already, and else what is measured now.
+
+        Args:
+            digests: by the variant's name; empty for one that there is not.
+        """
+        from isthmus.compile.workers.pool import held
+
+        known = self._known_times
+        digests = {name: digest for name, digest in digests.items() if digest}
+        # Who compiles the same SavedModel with another recipe at the same time measures it once.
+        shared = self.cache.lock(f"times-{digests[SERVING]}") if SERVING in digests else None
+        async with held(shared, lambda: self.progress("another compile measures this model: waiting for it")):
+            times = {name: found for name, digest in digests.items() if (found := known.get(digest)) is not None}
+            if missing := [name for name in digests if name not in times]:
+                job = {**common, "variants": missing}
+                measured = await self._do("time", job, work, "measure times", alone=True, turn=self.cache.lock("timing"))
+                times |= {name: known.keep(digests[name], Timing(**measured[name])) for name in missing}
+        return {name: asdict(timing) for name, timing in times.items()}
+
+    async def _candidates(self, recipes: Sequence[Recipe], common: Mapping[str, Any], work: Path) -> tuple[dict[str, str], dict[str, str]]:
+        """Makes and proves every candidate.
+
+        Returns: the digests of the sound ones, and why others were lost where there are some to choose from; both by index.
+        """
         from isthmus.compile.workers.failures import OutOfMemoryError
 
-        async def make(index: int, recipe: Recipe) -> str:
+        async def make(index: int, recipe: Recipe) -> tuple[str, str]:
             try:
-                await self._do(
+                made = await self._do(
                     "candidate",
                     {**common, "index": index},
                     work,
@@ -146,11 +172,16 @@ class _Compile:
             except (SourceError, OutOfMemoryError) as error:
                 if len(recipes) == 1:
                     raise
-                return str(error)
-            return ""
+                return "", str(error)
+            return made["digest"], ""
 
-        reasons = await _side_by_side([make(index, recipe) for index, recipe in enumerate(recipes)])
-        return {str(index): reason for index, reason in enumerate(reasons) if reason}
+        found = await _side_by_side([make(index, recipe) for index, recipe in enumerate(recipes)])
+        digests = {str(index): digest for index, (digest, _) in enumerate(found) if digest}
+        return digests, {str(index): reason for index, (_, reason) in enumerate(found) if reason}
+
+    @property
+    def _known_times(self) -> KnownTimes:
+        return KnownTimes(self.cache.directory / "times")
 
     @property
     def _runs_user_code(self) -> bool:

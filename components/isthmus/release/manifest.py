@@ -230,6 +230,7 @@ class Record:
     edge: one run of the interpreter. None where the release has no edge variant.
     candidates: every recipe that was tried. reason: why the release's one was chosen.
     metric: what the accuracies are. source_confusion: as a candidate's, of the source.
+    measured_with: a hash over what measured the times, in hex; empty where that is unknown.
     """
 
     machine_class: str
@@ -240,6 +241,7 @@ class Record:
     reason: str = ""
     metric: str = "accuracy"
     source_confusion: tuple[tuple[int, ...], ...] = ()
+    measured_with: str = ""
 
     def timing(self, kind: str) -> Timing:
         """Of the variant of that kind, SERVING or EDGE. Raises IntegrityError where the release has none."""

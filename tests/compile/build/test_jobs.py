@@ -118,11 +118,13 @@ def test_candidates_that_are_out_stand_in_the_table_with_their_problem(
 
     monkeypatch.setitem(work.jobs["candidate"].__globals__, "compress", unquantised)
     refused, lost = recipes.index("int4"), recipes.index("int8-weights")
+    sound = ["serving"]
     for index in range(len(recipes)):
         if index != lost:
-            assert ("did not take" in work.do("candidate", index=index)["problem"]) == (index == refused)
-    work.do("time")
-    work.do("finish", lost={str(lost): "the system killed its worker"})
+            made = work.do("candidate", index=index)
+            assert ("did not take" in made["problem"]) == (index == refused) == (made["digest"] == "")
+            sound += [str(index)] if made["digest"] else []
+    work.do("finish", times=work.do("time", variants=sound), lost={str(lost): "the system killed its worker"})
     problems = {candidate.recipe: candidate.problem for candidate in work.release().record.candidates if candidate.problem}
     assert set(problems) == {"int4", "int8-weights"}
     assert "recipe int4 did not take on this model" in problems["int4"]
@@ -133,9 +135,9 @@ def test_candidates_that_are_out_stand_in_the_table_with_their_problem(
 def test_where_no_candidate_is_sound_each_says_why(tmp_path: Path, classifier: Path) -> None:
     work = Work(tmp_path, classifier, "model", "auto")
     count = len(work.do("prepare")["recipes"])
-    work.do("time")
+    times = work.do("time", variants=["serving"])
     with pytest.raises(SourceError) as raised:
-        work.do("finish", lost={str(index): f"reason {index}" for index in range(count)})
+        work.do("finish", times=times, lost={str(index): f"reason {index}" for index in range(count)})
     assert len(raised.value.problems) == count
     assert {problem.fix for problem in raised.value.problems} == {"name recipe serving-only where servers alone shall run it"}
     assert "reason 1" in str(raised.value)

@@ -1,7 +1,5 @@
 """The release, put together from what a compile's jobs have left."""
 
-import os
-import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,30 +9,42 @@ from pathlib import Path
 from isthmus.compile.build.choose import Choice, choose
 from isthmus.compile.build.export import SIGNATURE
 from isthmus.compile.build.golden import golden_noise, golden_tolerance, nice_ceiling
-from isthmus.compile.build.workplace import Prepared, Proof, Times, Workplace
+from isthmus.compile.build.workplace import EDGE_NAME, Prepared, Proof, Workplace
 from isthmus.compile.key import tool_versions
 from isthmus.compile.recipes import FLOAT32, SERVERS_ALONE, SERVING_ONLY, Recipe
 from isthmus.compile.request import CompileRequest
+from isthmus.compile.times import machine_class, measured_with
 from isthmus.errors import Problem, SourceError
 from isthmus.release.hashing import file_sha256
-from isthmus.release.manifest import EDGE, GOLDEN_NAME, MANIFEST_NAME, RECORD_NAME, SERVING, Candidate, FileEntry, Manifest, Record, Variant
+from isthmus.release.manifest import (
+    EDGE,
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    RECORD_NAME,
+    SERVING,
+    Candidate,
+    FileEntry,
+    Manifest,
+    Record,
+    Timing,
+    Variant,
+)
 
-EDGE_NAME = "model.tflite"
 
-
-def assemble(request: CompileRequest, work: Workplace, lost: Mapping[int, str]) -> Choice:
+def assemble(request: CompileRequest, work: Workplace, lost: Mapping[int, str], times: Mapping[str, Timing]) -> Choice:
     """Writes the release: of the chosen candidate, or of the serving variant alone.
 
     Args:
+        times: of one request, by what was timed: SERVING, or a candidate's index as a text; of all variants that are sound.
         lost: why a candidate's job came to no end, by its index.
 
     Raises:
         SourceError: no candidate is sound.
         GateError: none keeps the accuracy that was asked for.
     """
-    prepared, times = work.prepared(), work.times()
+    prepared = work.prepared()
     proofs = [_timed(work.proof(index), recipe, index, times, lost) for index, recipe in enumerate(prepared.recipes)]
-    tried = tuple(proof.candidate for proof in proofs) or (_served(prepared, times),)
+    tried = tuple(proof.candidate for proof in proofs) or (_served(prepared, times[SERVING]),)
     if all(candidate.problem for candidate in tried):
         fix = SERVERS_ALONE if work.serving.exists() else ""
         problems = [Problem(f"{request.model}.recipe", f"{candidate.recipe}: {candidate.problem}", fix=fix) for candidate in tried]
@@ -51,33 +61,33 @@ def assemble(request: CompileRequest, work: Workplace, lost: Mapping[int, str]) 
     _lay_out(work, choice.index if proof else None)
     manifest = _manifest(request, work.release, prepared, proof)
     record = Record(
-        machine_class=f"{platform.machine()} {_cores()} cores",
+        machine_class=machine_class(),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        serving=times.serving,
-        edge=times.candidates[choice.index] if proof else None,
+        serving=times.get(SERVING),
+        edge=times[str(choice.index)] if proof else None,
         candidates=tried,
         reason=choice.reason,
         metric=prepared.metric,
         source_confusion=prepared.source_confusion,
+        measured_with=measured_with(),
     )
     (work.release / MANIFEST_NAME).write_bytes(manifest.to_bytes())
     (work.release / RECORD_NAME).write_bytes(record.to_bytes())
     return choice
 
 
-def _served(prepared: Prepared, times: Times) -> Candidate:
+def _served(prepared: Prepared, timing: Timing) -> Candidate:
     """The serving variant where it is the whole release; its time is that of a REST call."""
     assert prepared.served_alone is not None  # noqa: S101 - prepare saw to it
-    assert times.serving is not None  # noqa: S101 - it was measured, as the variant is there
-    return replace(prepared.served_alone, p50_ms=times.serving.p50_ms, p95_ms=times.serving.p95_ms)
+    return replace(prepared.served_alone, p50_ms=timing.p50_ms, p95_ms=timing.p95_ms)
 
 
-def _timed(proof: Proof | None, recipe: str, index: int, times: Times, lost: Mapping[int, str]) -> Proof:
+def _timed(proof: Proof | None, recipe: str, index: int, times: Mapping[str, Timing], lost: Mapping[int, str]) -> Proof:
     if proof is None:
         return Proof(Candidate(recipe, problem=lost.get(index, "its worker came to no end")), 0.0)
-    if index not in times.candidates:
+    timing = times.get(str(index))
+    if timing is None:
         return proof
-    timing = times.candidates[index]
     return replace(proof, candidate=replace(proof.candidate, p50_ms=timing.p50_ms, p95_ms=timing.p95_ms))
 
 
@@ -120,10 +130,6 @@ def _manifest(request: CompileRequest, release: Path, prepared: Prepared, proof:
         evaluation_examples=prepared.examples,
         tools=tool_versions(),
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _entry(release: Path, path: Path) -> FileEntry:

@@ -4,14 +4,18 @@ reads from the work folder (see `workplace`).
 A job is a JSON object, and so is its result:
 
     kind       job                                            result
-    prepare    COMMON                                         {"recipes": [text, …], "examples": n, "metric": name}
-    candidate  COMMON + {"index": i}                          {"problem": text}   empty where the candidate is sound
-    time       COMMON                                         {}
-    finish     COMMON + {"lost": {"i": text, …}}              {"recipe": text, "reason": text}
+    prepare    COMMON                                         {"recipes": [text, …], "examples": n, "metric": name, "digest": hex}
+    candidate  COMMON + {"index": i}                          {"problem": text, "digest": hex}
+    time       COMMON + {"variants": [name, …]}               {name: {…}, …}
+    finish     COMMON + {"times": {name: {…}}, "lost": {…}}   {"recipe": text, "reason": text}
 
     COMMON     {"request": {…}, "source": {…}, "work": path}: asdict() of CompileRequest and of Source, paths as texts
     recipes    what candidates are made of; none where the recipe is serving-only, whose release has no file for devices
     index      of prepare's recipes; jobs of different indices may run side by side
+    problem    empty where the candidate is sound
+    digest     of the serving variant, of the candidate's file (see `isthmus.compile.times`); empty where there is none
+    times      of one request, each a `Timing`, by the variant's name: "serving", or a candidate's index. finish needs those of all
+               that are sound; who knows one already leaves it out of what `time` measures
     lost       optional: why a candidate's job came to no end (a worker that was killed), by index
 
 prepare comes first, then every candidate, then time (with nothing else on the machine: it measures latency), then finish; the
@@ -24,7 +28,7 @@ min_accuracy), OSError (the disk is full, say).
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,17 +40,19 @@ from isthmus.compile.build.edge import compress, float_model
 from isthmus.compile.build.evaluation import Arrays, Evaluation, load_evaluation, load_inputs
 from isthmus.compile.build.export import SIGNATURE, copy_saved_model, export_keras
 from isthmus.compile.build.golden import choose_golden, examples_of, golden_json, largest_difference, mean_difference
-from isthmus.compile.build.measure import MAX_REQUESTS, EdgeRunner, ServingRunner, time_edge, time_serving
 from isthmus.compile.build.prove import check_answers, prove
-from isthmus.compile.build.workplace import Prepared, Proof, Times, Workplace
+from isthmus.compile.build.running import EdgeRunner, ServingRunner
+from isthmus.compile.build.timing import MAX_REQUESTS, time_edge, time_serving
+from isthmus.compile.build.workplace import Prepared, Proof, Workplace
 from isthmus.compile.recipes import SERVERS_ALONE, Recipe, candidates
 from isthmus.compile.request import CompileRequest, nothing_to_serve
 from isthmus.compile.shrink import load_training, shrink
 from isthmus.compile.sources.load import SourceModel, describe_keras, load_keras, load_saved_model
 from isthmus.compile.sources.source import FUNCTION, KERAS, SAVED_MODEL, TFLITE, Source
 from isthmus.compile.sources.tflite import load_tflite, ready_model
+from isthmus.compile.times import digest_of
 from isthmus.errors import SourceError
-from isthmus.release.manifest import Candidate
+from isthmus.release.manifest import SERVING, Candidate, Timing
 
 Progress = Callable[[str], None]
 Job = Callable[[dict[str, Any], Progress], dict[str, Any]]
@@ -121,7 +127,12 @@ def prepare(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
             None if served is None or recipes else _served_alone(task, recipe, evaluation, answers, served),
         )
     )
-    return {"recipes": [recipe.text for recipe in recipes], "examples": evaluation.examples, "metric": evaluation.metric}
+    return {
+        "recipes": [recipe.text for recipe in recipes],
+        "examples": evaluation.examples,
+        "metric": evaluation.metric,
+        "digest": digest_of(task.serving) if task.serving.exists() else "",
+    }
 
 
 def _served_alone(task: _Compile, recipe: Recipe, evaluation: Evaluation, answers: Arrays, served: Arrays) -> Candidate:
@@ -168,7 +179,8 @@ def candidate(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
             raise
         proof = Proof(Candidate(recipe.text, problem="; ".join(problem.what for problem in error.problems)), 0.0)
     task.work.save_proof(index, proof)
-    return {"problem": proof.candidate.problem}
+    problem = proof.candidate.problem
+    return {"problem": problem, "digest": "" if problem else digest_of(task.work.edge(index))}
 
 
 def _proved(task: _Compile, prepared: Prepared, recipe: Recipe, index: int, say: Progress) -> Proof:
@@ -212,30 +224,28 @@ def _restructure(task: _Compile, recipe: Recipe, folder: Path, say: Progress) ->
 
 
 def time(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Measures how long one request takes, for every sound candidate and for the serving variant."""
+    """Measures how long one request to each of the variants takes."""
     task = _Compile(job)
     prepared = task.work.prepared()
     examples = list(islice(task.evaluation(prepared).singles(), MAX_REQUESTS))
     times = {}
-    for index, recipe in enumerate(prepared.recipes):
-        proof = task.work.proof(index)
-        if proof is not None and not proof.candidate.problem:
-            progress(f"{recipe}: measure the time of one request")
-            runner = EdgeRunner(task.work.edge(index), prepared.inputs, prepared.outputs, task.where, task.way_out)
-            times[index] = time_edge(runner, examples)
-    serving = None
-    if task.serving.exists():
-        progress("measure the time of one request to the serving variant")
-        serving = time_serving(task.work.serving, task.request.model, examples)
-    task.work.save_times(Times(serving, times))
-    return {}
+    for name in job["variants"]:
+        if name == SERVING:
+            progress("measure the time of one request to the serving variant")
+            times[name] = time_serving(task.work.serving, task.request.model, examples)
+            continue
+        progress(f"{prepared.recipes[int(name)]}: measure the time of one request")
+        runner = EdgeRunner(task.work.edge(int(name)), prepared.inputs, prepared.outputs, task.where, task.way_out)
+        times[name] = time_edge(runner, examples)
+    return {name: asdict(timing) for name, timing in times.items()}
 
 
 def finish(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Chooses a candidate and writes the release."""
     task = _Compile(job)
     progress("choose, and write the release")
-    choice = assemble(task.request, task.work, {int(index): text for index, text in job.get("lost", {}).items()})
+    lost = {int(index): text for index, text in job.get("lost", {}).items()}
+    choice = assemble(task.request, task.work, lost, {name: Timing(**timing) for name, timing in job["times"].items()})
     return {"recipe": (task.work.prepared().recipes or [task.request.recipe])[choice.index], "reason": choice.reason}
 
 

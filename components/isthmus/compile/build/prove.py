@@ -12,7 +12,7 @@ from isthmus.compile.build.contents import Contents, read_contents
 from isthmus.compile.build.evaluation import Arrays, Evaluation
 from isthmus.compile.build.footprint import peak_memory_bytes
 from isthmus.compile.build.golden import GOLDEN_EXAMPLES, examples_of, golden_rows, largest_difference, mean_difference
-from isthmus.compile.build.measure import EdgeRunner
+from isthmus.compile.build.running import EdgeRunner
 from isthmus.compile.build.workplace import Proof
 from isthmus.errors import Problem, SourceError
 from isthmus.release import deflate

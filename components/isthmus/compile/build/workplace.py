@@ -6,7 +6,6 @@ prepared.json, answers.npz    `Prepared`, and what the source answers on the eva
 golden.json                   golden vectors
 candidates/N/model.tflite     what recipe N made
 candidates/N/candidate.json   `Proof`: what it was measured to do
-times.json                    `Times`
 release/                      the release, complete once the last job has ended
 """
 
@@ -19,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.release.manifest import Candidate, TensorSpec, Timing
+from isthmus.release.manifest import Candidate, TensorSpec
+
+EDGE_NAME = "model.tflite"
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,6 @@ class Proof:
     golden_difference: float
 
 
-@dataclass(frozen=True)
-class Times:
-    """serving: None without that variant. candidates: of the sound ones, by index."""
-
-    serving: Timing | None
-    candidates: Mapping[int, Timing]
-
-
 class Workplace:
     """One compile's folder; every method is a plain read or write of one file. Raises OSError."""
 
@@ -76,7 +69,7 @@ class Workplace:
 
     def edge(self, index: int) -> Path:
         """The file that one recipe made."""
-        return self.candidate(index) / "model.tflite"
+        return self.candidate(index) / EDGE_NAME
 
     def save_answers(self, answers: Mapping[str, NDArray[Any]]) -> None:
         # Texts are objects to numpy. The file is this compile's own, so that reading them back runs nobody else's code.
@@ -108,14 +101,6 @@ class Workplace:
         except FileNotFoundError:
             return None
         return Proof(Candidate.from_json(raw["candidate"]), raw["golden_difference"])
-
-    def save_times(self, times: Times) -> None:
-        self._write("times.json", asdict(times))
-
-    def times(self) -> Times:
-        raw = self._read("times.json")
-        serving = Timing(**raw["serving"]) if raw["serving"] else None
-        return Times(serving, {int(index): Timing(**timing) for index, timing in raw["candidates"].items()})
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         (self.folder / name).write_text(json.dumps(content), encoding="utf-8")

@@ -19,21 +19,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from isthmus.compile import numerics
+
 LOG_TAIL_BYTES = 4000
 READ_BYTES = 1 << 16
 CLOSED_LOOP_POLL_SECONDS = 1.0
 # What a worker may know of this process's environment: a compile must not depend on the rest, and credentials stay here.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
 _FIXED = {
-    "PYTHONHASHSEED": "0",
+    **numerics.ENVIRONMENT,
     "PYTHONDONTWRITEBYTECODE": "1",  # nothing is written into the user's folders
     "PYTHONUNBUFFERED": "1",
-    "TF_ENABLE_ONEDNN_OPTS": "0",  # its kernels round differently from one run to the next
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_DETERMINISTIC_OPS": "1",
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "KERAS_BACKEND": "tensorflow",
 }
+# What names the job's temporary folder: each job has its own, empty when it begins.
+TEMPORARY_FOLDERS = ("TMPDIR", "TEMP", "TMP", *numerics.EMPTY_FOLDERS)
 
 
 def worker_environment(environment: Mapping[str, str], temporary: Path) -> dict[str, str]:
@@ -41,7 +41,7 @@ def worker_environment(environment: Mapping[str, str], temporary: Path) -> dict[
     package_root = str(Path(__file__).parents[3])
     passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
     path = os.pathsep.join([package_root, *filter(None, [passed_on.get("PYTHONPATH")])])
-    folders = {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP", "KERAS_HOME")}
+    folders = {name: str(temporary) for name in TEMPORARY_FOLDERS}
     return {**passed_on, **_FIXED, **folders, "PYTHONPATH": path}
 
 

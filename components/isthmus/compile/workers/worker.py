@@ -38,10 +38,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from isthmus.compile.build import session
+from isthmus.compile.workers.process import TEMPORARY_FOLDERS
 from isthmus.errors import InputError
 
 JOBS = "isthmus.compile.build.jobs:JOBS"
-SEED = 0
 FULL_BYTES = 1 << 16
 _PR_SET_PDEATHSIG = 1
 _OUT_OF_MEMORY = ("ResourceExhaustedError", "std::bad_alloc", "Cannot allocate memory", "OOM when allocating")
@@ -106,33 +107,21 @@ def _limit_memory(memory_bytes: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _compute_in_order() -> None:
-    """One thread: sums in the same order give the same last bits."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
 def _load(table: str) -> Mapping[str, Job]:
     module, _, name = table.partition(":")
     if table == JOBS:
-        _compute_in_order()
+        session.compute_in_order()
     jobs: Mapping[str, Job] = getattr(importlib.import_module(module), name)
     return jobs
 
 
 def _start_afresh(temporary: Path) -> None:
-    """What an earlier job left: temporary folder, counters for the names of layers, random states, cached graphs."""
+    """Without what an earlier job left: its temporary folder, and what Keras keeps."""
     os.chdir(temporary)
-    for name in ("TMPDIR", "TEMP", "TMP", "KERAS_HOME"):
+    for name in TEMPORARY_FOLDERS:
         os.environ[name] = str(temporary)
     tempfile.tempdir = None
-    if "keras" in sys.modules:
-        import keras
-
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(SEED)
+    session.start_afresh()
     gc.collect()
 
 

@@ -1,19 +1,15 @@
-"""Times of one request, and the runners that they are measured with."""
+"""Times of one request."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from isthmus.compile.build import measure
-from isthmus.compile.build.measure import MAX_REQUESTS, WARM_UP_REQUESTS, EdgeRunner, time_edge
-from isthmus.errors import SourceError
-from isthmus.release.manifest import TensorSpec
+from isthmus.compile.build import timing as timing_module
+from isthmus.compile.build.timing import MAX_REQUESTS, WARM_UP_REQUESTS, time_edge
 
-INPUTS, OUTPUTS = [TensorSpec("x", "float32", (1, 4))], [TensorSpec("y", "float32", (1, 4))]
 EXAMPLES = [{"x": np.full((1, 4), value, np.float32)} for value in (1.0, 2.0)]
 
 
@@ -23,7 +19,7 @@ class Simulated:
     def __init__(self, durations_ms: Sequence[float], monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_seconds, self.asked = 0.0, 0
         self._durations_ms = cycle(durations_ms)
-        monkeypatch.setattr(measure.time, "perf_counter", lambda: self.now_seconds)
+        monkeypatch.setattr(timing_module.time, "perf_counter", lambda: self.now_seconds)
 
     def run(self, _: Any) -> dict[str, Any]:
         self.asked += 1
@@ -69,44 +65,3 @@ def test_every_example_is_timed_in_turn_so_that_longer_ones_are_in_the_variance(
     warm_up, timed = Noting.asked[:WARM_UP_REQUESTS], Noting.asked[WARM_UP_REQUESTS:]
     assert warm_up == [1.0, 2.0] * (WARM_UP_REQUESTS // 2)
     assert timed == [1.0, 2.0] * (MAX_REQUESTS // 2)
-
-
-def test_an_edge_file_answers_by_name(build_tflite: Callable[..., bytes], tmp_path: Path) -> None:
-    file = tmp_path / "model.tflite"
-    file.write_bytes(build_tflite("ADD", np.ones((1, 4), np.float32)))
-    runner = EdgeRunner(file, INPUTS, OUTPUTS, "m")
-    assert (runner.run(EXAMPLES[1])["y"] == 3).all()
-    assert time_edge(runner, EXAMPLES).p50_ms > 0
-
-
-@pytest.mark.parametrize(
-    ("inputs", "outputs", "said"),
-    [
-        ([*INPUTS, TensorSpec("other", "float32", (1, 4))], OUTPUTS, "lost its inputs other"),
-        (INPUTS, [TensorSpec("label", "float32", (1, 4))], "lost its outputs label"),
-    ],
-)
-def test_what_the_conversion_lost_is_named(
-    build_tflite: Callable[..., bytes], tmp_path: Path, inputs: Any, outputs: Any, said: str
-) -> None:
-    file = tmp_path / "model.tflite"
-    file.write_bytes(build_tflite("LOG"))
-    with pytest.raises(SourceError, match=said):
-        EdgeRunner(file, inputs, outputs, "m")
-
-
-def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "model.tflite"
-    file.write_bytes(b"TFL3 but not one")
-    with pytest.raises(SourceError, match="the edge interpreter cannot run the model"):
-        EdgeRunner(file, INPUTS, OUTPUTS, "m")
-
-
-def test_an_interpreter_that_fails_when_it_is_asked_is_an_error_with_the_way_out(
-    build_tflite: Callable[..., bytes], tmp_path: Path
-) -> None:
-    file = tmp_path / "model.tflite"
-    file.write_bytes(build_tflite("ADD", np.ones((1, 4), np.float32)))
-    runner = EdgeRunner(file, INPUTS, OUTPUTS, "m", "use another recipe")
-    with pytest.raises(SourceError, match=r"m: the edge interpreter cannot run the model: .*\. Fix: use another recipe"):
-        runner.run({"x": np.ones((1, 5), np.float32)})
