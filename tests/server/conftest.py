@@ -122,7 +122,13 @@ def server(models, tmp_path_factory):
     config, monitoring = directory / "models.config", directory / "monitoring.config"
     config.write_text(MODEL_CONFIG.format(models=models))
     monitoring.write_text("prometheus_config { enable: true }")
-    flags = [f"--model_config_file={config}", f"--monitoring_config_file={monitoring}", "--no_such_flag=1", "--enable_batching"]
+    flags = [
+        "--enable_grpc_healthcheck_service",
+        f"--model_config_file={config}",
+        f"--monitoring_config_file={monitoring}",
+        "--no_such_flag=1",
+        "--num_load_threads=2",
+    ]
     with server_process(directory, *flags) as process:
         yield process.wait_until_open()
 

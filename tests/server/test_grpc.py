@@ -14,12 +14,15 @@ TIMEOUT_SECONDS = 30
 def apis():
     from tensorflow_serving import apis
     from tensorflow_serving.apis import (  # noqa: F401 - makes them attributes of apis
+        classification_pb2,
         get_model_metadata_pb2,
         get_model_status_pb2,
+        inference_pb2,
         model_management_pb2,
         model_service_pb2_grpc,
         predict_pb2,
         prediction_service_pb2_grpc,
+        regression_pb2,
     )
 
     return apis
@@ -190,3 +193,123 @@ def test_metrics_count_calls_of_both_interfaces(server, predict):
         "# TYPE :tensorflow:serving:request_latency histogram",
         "# TYPE :tensorflow:serving:runtime_latency histogram",
     ]
+
+
+def test_outputs_are_in_the_value_fields_of_their_types(prediction, apis):
+    request = apis.predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "m", "dbl"
+    tensor = request.inputs["x"]
+    tensor.dtype = 2
+    for size in (1, 3):
+        tensor.tensor_shape.dim.add(size=size)
+    tensor.double_val.extend([1.5, -2.0, 3.0])
+    outputs = prediction.Predict(request, timeout=TIMEOUT_SECONDS).outputs
+    assert outputs["y"].double_val[:] == [1.5, -2.0, 3.0]
+    assert outputs["b"].bool_val[:] == [True, False, True]
+    assert outputs["i64"].int64_val[:] == [1, -2, 3]
+    assert outputs["u8"].int_val[:] == [1, 254, 3]
+    assert not any(output.tensor_content for output in outputs.values())
+
+
+def test_status_with_a_label_is_that_of_all_versions(model_service, apis):
+    request = status_request(apis, "m")
+    request.model_spec.version_label = "stable"
+    assert len(model_service.GetModelStatus(request, timeout=TIMEOUT_SECONDS).model_version_status) == 2
+
+
+def example(**features):
+    from tensorflow.core.example import example_pb2
+
+    message = example_pb2.Example()
+    for name, values in features.items():
+        message.features.feature[name].float_list.value.extend(values)
+    return message
+
+
+def test_classify_answers_with_labels_and_scores(prediction, apis):
+    request = apis.classification_pb2.ClassificationRequest()
+    request.model_spec.name = "cr"
+    request.input.example_list.examples.extend([example(x=[1, 2.5, 3]), example(x=[0, 0, 0])])
+    response = prediction.Classify(request, timeout=TIMEOUT_SECONDS)
+    assert (response.model_spec.name, response.model_spec.version.value, response.model_spec.signature_name) == ("cr", 1, "serving_default")
+    first, second = ([(c.label, c.score) for c in entry.classes] for entry in response.result.classifications)
+    assert first == [("a", pytest.approx(0.00150118233)), ("b", pytest.approx(0.998498797))]
+    assert second == [("a", 0.5), ("b", 0.5)]
+
+
+def test_regress_answers_with_a_value_for_each_example_and_a_context_belongs_to_each(prediction, apis):
+    request = apis.regression_pb2.RegressionRequest()
+    request.model_spec.name, request.model_spec.signature_name = "cr", "reg"
+    inputs = request.input.example_list_with_context
+    inputs.context.CopyFrom(example(x=[1, 2, 3]))
+    inputs.examples.extend([example(), example(x=[0, 0, 0])])
+    response = prediction.Regress(request, timeout=TIMEOUT_SECONDS)
+    assert [entry.value for entry in response.result.regressions] == [22.0, 0.0]
+
+
+def test_one_call_may_ask_several_signatures(prediction, apis):
+    request = apis.inference_pb2.MultiInferenceRequest()
+    for signature, method in (("", "classify"), ("reg", "regress")):
+        task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
+        task.model_spec.name, task.model_spec.signature_name = "cr", signature
+    request.input.example_list.examples.append(example(x=[1, 2, 3]))
+    results = prediction.MultiInference(request, timeout=TIMEOUT_SECONDS).results
+    assert [c.label for c in results[0].classification_result.classifications[0].classes] == ["a", "b"]
+    assert results[1].regression_result.regressions[0].value == 22.0
+    assert [result.model_spec.signature_name for result in results] == ["serving_default", "reg"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        (("Classify", "cr", "nope", 1), "No signature was found with the name: nope"),
+        (("Classify", "cr", "", 0), "Input is empty."),
+        (("Classify", "cr", "reg", 1), "Expected classification signature outputs to contain at least one of"),
+        (("Classify", "m", "two", 1), "Expected one input Tensor."),
+        (("Regress", "m", "", 1), "No regression inputs found in SignatureDef: inputs {"),
+        (("Regress", "cr", "", 1), "Expected one output Tensor."),
+    ],
+)
+def test_examples_for_a_signature_that_takes_none_are_refused(prediction, apis, asked, text):
+    method, model, signature, count = asked
+    module = {"Classify": apis.classification_pb2, "Regress": apis.regression_pb2}[method]
+    request = getattr(module, {"Classify": "ClassificationRequest", "Regress": "RegressionRequest"}[method])()
+    request.model_spec.name, request.model_spec.signature_name = model, signature
+    request.input.example_list.examples.extend([example(x=[1, 2, 3])] * count)
+    with pytest.raises(grpc.RpcError) as caught:
+        getattr(prediction, method)(request, timeout=TIMEOUT_SECONDS)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details().startswith(text)
+
+
+def test_the_health_service_answers_where_a_flag_asks_for_it(server):
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(server.target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "ModelService", "PredictionService"):
+            reply = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT_SECONDS)
+            assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Check(health_pb2.HealthCheckRequest(service="nope"), timeout=TIMEOUT_SECONDS)
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_reflection_names_the_services_and_describes_their_messages(server):
+    from google.protobuf import descriptor_pool
+    from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+    with grpc.insecure_channel(server.target) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        assert {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"} <= set(database.get_services())
+        service = descriptor_pool.DescriptorPool(database).FindServiceByName("tensorflow.serving.PredictionService")
+        assert service.FindMethodByName("Predict").input_type.full_name == "tensorflow.serving.PredictRequest"
+
+
+def test_a_message_that_is_none_is_refused(server):
+    with grpc.insecure_channel(server.target) as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        with pytest.raises(grpc.RpcError) as caught:
+            predict(b"\xff\xff\xff", timeout=TIMEOUT_SECONDS)
+    assert caught.value.details() == "the message is no PredictRequest"
+    assert "Traceback" not in server.log()

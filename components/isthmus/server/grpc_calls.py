@@ -9,7 +9,6 @@ import logging
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -90,23 +89,19 @@ class Calls:
     async def _receive(self, context: Any) -> bytes:
         if self._places.locked():
             self._hurry()
-        async with self._places, self._patience():
-            data = await context.read()
+        async with self._places:
+            timeout = asyncio.timeout(STALLED_SECONDS)
+            self._receiving[timeout] = time.monotonic()
+            try:
+                async with timeout:
+                    data = await context.read()
+            except TimeoutError:
+                raise ServingError("DEADLINE_EXCEEDED", "the message was not received in time") from None
+            finally:
+                del self._receiving[timeout]
         if data is grpc.aio.EOF:  # type: ignore[attr-defined]
             raise ServingError("INTERNAL", "the call has no message")
         return data  # type: ignore[no-any-return]
-
-    @asynccontextmanager
-    async def _patience(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(STALLED_SECONDS) as timeout:
-                self._receiving[timeout] = time.monotonic()
-                try:
-                    yield
-                finally:
-                    del self._receiving[timeout]
-        except TimeoutError:
-            raise ServingError("DEADLINE_EXCEEDED", "the message was not received in time") from None
 
     def _hurry(self) -> None:
         """Others wait for a place: whoever has taken longest to send has to go."""

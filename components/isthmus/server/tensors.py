@@ -78,7 +78,7 @@ def to_array(name: str, tensor: Any, info: TensorInfo) -> Array:
         found = tf_name(dtype_name(_ENUM_NAMES.get(tensor.dtype, "DT_INVALID")))
         raise _invalid(f"Expects {name} to be {tf_name(info.dtype)} but {found} is provided")
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
-    if tensor.tensor_shape.unknown_rank or len(shape) > MAX_DIMENSIONS or any(size < 0 for size in shape):
+    if tensor.tensor_shape.unknown_rank or len(shape) > MAX_DIMENSIONS or min(shape, default=0) < 0:
         raise _invalid(f"tensor parsing error: {name}: no shape of a tensor")
     content = tensor.tensor_content
     values = getattr(tensor, form.field)
@@ -112,9 +112,12 @@ def _from_values(values: Any, form: _Form, count: int) -> Array:
         array[:held] = values[:held]
         array[held:] = values[held - 1] if held else b""
         return array
-    stored = np.empty(held * per_value, form.stored)
-    for start in range(0, len(stored), _CHUNK):
-        stored[start : start + _CHUNK] = values[start : min(start + _CHUNK, len(stored))]
+    if held <= _CHUNK:
+        stored = np.array(values[: held * per_value], form.stored)
+    else:
+        stored = np.empty(held * per_value, form.stored)
+        for start in range(0, len(stored), _CHUNK):
+            stored[start : start + _CHUNK] = values[start : min(start + _CHUNK, len(stored))]
     array = stored.view(form.dtype) if form.field == "half_val" or form.pairs else stored.astype(form.dtype, copy=False)
     if held < count:
         array = np.concatenate([array, np.full(count - held, array[-1] if held else 0, form.dtype)])
