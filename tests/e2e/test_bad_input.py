@@ -33,10 +33,6 @@ def refused(shared, digits, processes_of):
     return preview
 
 
-def test_no_such_model(refused):
-    refused("hybrids.digits.model: ", "models/nothing", model="models/nothing")
-
-
 def test_a_source_that_raises(refused, shared):
     (shared.root / "broken.py").write_text("def build():\n    raise ValueError('the weights are on another planet')\n")
     refused("the weights are on another planet", "hybrids.digits.model", model="broken:build", min_accuracy=None)
@@ -51,20 +47,6 @@ def test_accuracy_below_the_gate(refused):
     refused("hybrids.digits.min_accuracy: ", "0.9999", min_accuracy=0.9999)
 
 
-def test_an_unknown_platform(refused):
-    refused("hybrids.digits.platform: unknown platform 'nomad'; expected local", platform="nomad")
-
-
-def test_an_unknown_policy(refused):
-    refused(
-        "hybrids.digits.balancing: unknown balancing policy 'least_requests'", "did you mean 'least_request'?", balancing="least_requests"
-    )
-
-
-def test_a_negative_demand(refused):
-    refused("hybrids.digits.requests_per_second: found -3; expected greater than 0", requests_per_second=-3)
-
-
 def test_an_infeasible_demand(refused):
     refused("hybrids.digits.p95_ms: a p95 of 0.001 ms cannot be met by any number of replicas", p95_ms=0.001)
 
@@ -73,20 +55,34 @@ def test_a_demand_beyond_the_bound(refused):
     refused("hybrids.digits.requests_per_second: ", "expected at most 2 (max_replicas)", requests_per_second=1e5, max_replicas=2)
 
 
-def test_two_wrong_arguments_are_both_named(refused):
-    refused("hybrids.digits.p95_ms: found -1", "hybrids.digits.version: found 0", p95_ms=-1, version=0)
+# Component → what is wrong with it, and what is said of that.
+WRITTEN = {
+    "gone": ({"model": "models/nothing"}, ["model: there is no model 'models/nothing'"]),
+    "elsewhere": ({"platform": "nomad"}, ["platform: unknown platform 'nomad'; expected local"]),
+    "misspelt": (
+        {"balancing": "least_requests"},
+        ["balancing: unknown balancing policy 'least_requests'", "did you mean 'least_request'?"],
+    ),
+    "negative": ({"requests_per_second": -3}, ["requests_per_second: found -3; expected greater than 0"]),
+    "recipes": ({"recipe": "int9"}, ["recipe: "]),
+    "twice": ({"p95_ms": -1, "version": 0}, ["p95_ms: found -1", "version: found 0"]),
+    "fleetless": ({"fleet": "fleets/gone.yaml"}, ["fleet: cannot read fleet file 'fleets/gone.yaml'"]),
+}
 
 
-def test_mistakes_in_two_components_are_both_named(shared, digits):
-    one, two = digits(p95_ms=-1), digits(recipe="int9")
-    shared.configure(hybrids={"one": one, "two": two})
+def test_what_the_stack_file_alone_shows_to_be_wrong_is_told_all_at_once(shared, digits, processes_of):
+    shared.configure(hybrids={name: digits(**changes) for name, (changes, _) in WRITTEN.items()})
     done = shared.preview()
-    assert "hybrids.one.p95_ms" in done.text, done
-    assert "hybrids.two.recipe" in done.text, done
-
-
-def test_a_missing_fleet_file(refused):
-    refused("hybrids.digits.fleet: cannot read fleet file 'fleets/gone.yaml'", fleet="fleets/gone.yaml")
+    assert done.code != 0, done
+    diagnostics = done.text.partition("Diagnostics:")[2]
+    for name, (_, said) in WRITTEN.items():
+        assert f"hybrids.{name}.{said[0]}" in diagnostics, done
+        for text in said[1:]:
+            assert text in diagnostics, done
+    assert diagnostics.count("error:") == 1, done
+    assert "Traceback" not in done.text, done
+    assert not processes_of(shared.root)
+    assert not (shared.root / ".isthmus").exists()
 
 
 def test_a_port_in_use(refused):
