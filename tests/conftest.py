@@ -1,10 +1,12 @@
 """What every test shares: hypothesis's settings, a real store, a real browser, and what it compiles."""
 
+import fcntl
 import importlib.util
+import json
 import os
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,6 +77,24 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of releases for tests that need one, but not its compiling: each is compiled once in a run, whichever process asks."""
     shared = os.environ.get(RELEASES)
     return Path(shared) if shared else tmp_path_factory.mktemp("releases")
+
+
+@pytest.fixture(scope="session")
+def once(releases: Path) -> Callable[[str, Callable[[Path], Any]], tuple[Path, Any]]:
+    """Makes something in a folder once in a run, whichever of its processes asks first: `once(name, make)` gives the folder, and what
+    `make(folder)` returned, by way of JSON. Nobody may change what is there."""
+
+    def get(name: str, make: Callable[[Path], Any]) -> tuple[Path, Any]:
+        folder = releases.with_name(f"{releases.name}-{name}")
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "made.json"
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+            if not file.exists():
+                file.write_text(json.dumps(make(folder)))
+        return folder, json.loads(file.read_text())
+
+    return get
 
 
 @pytest.fixture(scope="session")

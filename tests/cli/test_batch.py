@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from benchmarks.throttle import in_turn
 from tests.cli.batch_scorer import COLUMNS, ONE, TWO, Scorer, expected, serving, tensor
+from toolchain.testing import patience
 from typer.testing import CliRunner
 
 from isthmus.cli import batch_run, batching
@@ -277,8 +278,8 @@ def test_real_servers_of_unequal_speed_of_which_one_is_killed_answer_every_row_o
     file, x = examples(30_000)
     (fast, _), (slow, _) = embedded
     servers = [Server(f"s{i}", Direct(url)) for i, (_, url) in enumerate(embedded)]
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
+    deadline = patience.Deadline(120)
+    while not deadline.over():
         with suppress(PlatformError):
             found, signature, absent = batching.ready(batching.Targets("m", tuple(servers)))
             if not absent:

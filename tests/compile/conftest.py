@@ -113,14 +113,18 @@ def project() -> Path:
 
 
 @pytest.fixture(scope="session")
-def digits_release(tmp_path_factory: pytest.TempPathFactory) -> DigitsRelease:
+def digits_release(once: Callable[[str, Callable[[Path], Any]], tuple[Path, Any]]) -> DigitsRelease:
     """The digits model with recipe int8, cold, asked for by two processes at once."""
-    cache = ReleaseCache(tmp_path_factory.mktemp("digits") / "releases")
-    processes = [start_compile(PROJECT, "models/digits", cache.directory) for _ in range(2)]
-    results = tuple(result(process) for process in processes)
+
+    def compiled(folder: Path) -> list[dict[str, Any]]:
+        processes = [start_compile(PROJECT, "models/digits", folder / "releases") for _ in range(2)]
+        return [result(process) for process in processes]
+
+    folder, results = once("digits-release", compiled)
+    cache = ReleaseCache(folder / "releases")
     release = cache.find(results[0]["digest"])
     assert release is not None
-    return DigitsRelease(cache, release, results)
+    return DigitsRelease(cache, release, tuple(results))
 
 
 @pytest.fixture

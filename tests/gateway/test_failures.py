@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 import requests
+from toolchain.testing import patience
 
 from isthmus import gateway as g
 
@@ -181,8 +182,8 @@ def test_connections_are_renewed_and_no_call_notices(make, open_loop):
     envoy = make(drain_seconds=1)
     with open_loop(envoy.rest + PREDICT, per_second=50) as client, grpc.insecure_channel(envoy.grpc) as channel:
         call = channel.unary_unary(CALL)
-        end = time.monotonic() + 30
-        while time.monotonic() < end and envoy.stat("http.grpc.downstream_cx_total") < 3:
+        deadline = patience.Deadline(30)
+        while not deadline.over() and envoy.stat("http.grpc.downstream_cx_total") < 3:
             assert call(b"", timeout=10) in (b"one", b"two")
         assert envoy.stat("http.grpc.downstream_cx_total") >= 3
     assert client.failures == []

@@ -24,12 +24,17 @@ MOST_UNITS = 20
 """If more than so many failed it was not by chance: nothing is run again."""
 OK, TESTS_FAILED, NO_TESTS = 0, 1, 5
 """pytest's statuses; any other one is no result."""
-XDIST = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
+MOST_PROCESSES = 4
 END_SECONDS = 30.0
 
 
 def say(text: str) -> None:
     print(f"isthmus: {text}", flush=True)
+
+
+def xdist() -> tuple[str, ...]:
+    """Options for tests side by side: one process more than there are cores, since tests wait for what they started."""
+    return f"--numprocesses={min(MOST_PROCESSES, len(os.sched_getaffinity(0)) + 1)}", "--dist=loadfile", "--no-loadscope-reorder"
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
     folder.mkdir(parents=True)
     environ = {**os.environ, RELEASES: str(folder / "releases")}
     beside = [
-        Part(lanes.SIDE_BY_SIDE, folder, (f"--part={lanes.SIDE_BY_SIDE}", *XDIST)),
+        Part(lanes.SIDE_BY_SIDE, folder, (f"--part={lanes.SIDE_BY_SIDE}", *xdist())),
         *(Part(n, folder, (f"--part={n}",)) for n in lanes.LANES),
     ]
     slowness = patience.measure_slowness()
