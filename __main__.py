@@ -4,10 +4,7 @@ import pulumi
 
 from isthmus import stack
 
-declared = stack.read(pulumi.Config())
-made = {
-    section: {name: component(name, args) for name, args in declared[section].items()} for section, component in stack.COMPONENTS.items()
-}
+made = stack.make(stack.read(pulumi.Config()))
 stack.show_plan(made)
 for name, value in stack.outputs(made).items():
     pulumi.export(name, value)

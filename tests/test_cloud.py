@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from isthmus import cloud, edge
+from isthmus.arguments.components import EdgeSettings
 from isthmus.errors import SourceError
 from isthmus.release.manifest import EDGE, SERVING, FileEntry, Manifest, Record, Release, Timing, Variant
-from isthmus.sizing.fleet import FleetPlan
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 flatbuffer_utils = pytest.importorskip("ai_edge_litert.tools.flatbuffer_utils")
@@ -59,11 +59,9 @@ def test_a_release_for_servers_alone_is_served_and_refused_by_a_fleet(tmp_path: 
         release, "s.d"
     )
 
-    def never(_: Release) -> FleetPlan:
-        raise AssertionError("there is nothing to plan")
-
+    args = EdgeSettings(model="models/digits", fleet="fleets/cameras.yaml")
     with pytest.raises(SourceError, match=r"fleets\.cameras\.model: release sha256:.* was compiled for servers alone") as raised:
-        edge._judge(never, release, "fleets.cameras")
+        edge._judged(args, 3, release, "fleets.cameras")
     (problem,) = raised.value.problems
     assert problem.expected == "a release with an edge variant"
     assert "CloudModelService" in problem.fix

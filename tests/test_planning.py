@@ -3,12 +3,16 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.arguments import components
 from isthmus.arguments.checking import check
-from isthmus.arguments.components import CloudSettings, EdgeSettings
 from isthmus.errors import GateError, InputError
 from isthmus.planning import fleet_plan_of, plan_of, shown
+from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, SERVING, Candidate, FileEntry, Manifest, Record, Release, Timing, Variant
 from isthmus.sizing.replicas import MOST_SCV
+
+CloudSettings = with_platforms(components.CloudSettings)
+EdgeSettings = with_platforms(components.EdgeSettings)
 
 ARGS = {"model": "models/digits", "requests_per_second": 200, "p95_ms": 60, "profile": {"service_ms": 10}}
 STORE = {"endpoint": "http://store", "access_key": "a", "secret_key": "b"}

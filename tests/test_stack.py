@@ -23,7 +23,13 @@ def read(monkeypatch):
 
 def test_what_is_declared_comes_back_by_section(read):
     found = read(services={"digits": SERVICE}, fleets={"cams": FLEET})
-    assert found == {"services": {"digits": SERVICE}, "fleets": {"cams": FLEET}, "hybrids": {}}
+    assert {section: list(components) for section, components in found.items()} == {
+        "services": ["digits"],
+        "fleets": ["cams"],
+        "hybrids": [],
+    }
+    assert found["services"]["digits"].settings.p95_ms == SERVICE["p95_ms"]
+    assert [device.name for device in found["fleets"]["cams"].fleet.devices] == ["camera-1", "camera-2", "camera-3"]
 
 
 def test_every_problem_of_every_component_is_in_one_message(read):
@@ -78,8 +84,8 @@ def test_a_section_that_is_no_mapping_is_named(read):
 def test_the_stacks_prices_are_every_components_unless_it_has_its_own(read):
     prices, own = {"as_of": "2027-01-02", "servers": {"local": 0.1}}, {"as_of": "2027-01-03"}
     found = read(services={"a": SERVICE, "b": {**SERVICE, "prices": own}}, fleets={"cams": FLEET}, prices=prices)
-    assert found["services"]["a"]["prices"] == found["fleets"]["cams"]["prices"] == prices
-    assert found["services"]["b"]["prices"] == own
+    assert found["services"]["a"].settings.prices == found["fleets"]["cams"].settings.prices == prices
+    assert found["services"]["b"].settings.prices == own
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """CloudModelService: a model served behind a gateway, with as many replicas as its demand needs."""
 
-import importlib
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Optional
 
 import pulumi
@@ -9,13 +8,30 @@ from pulumi import Output, ResourceOptions
 
 from isthmus import compiling
 from isthmus.arguments.checking import problems_of
-from isthmus.arguments.components import CloudModelServiceArgs, CloudSettings
+from isthmus.arguments.components import CloudSettings
+from isthmus.arguments.serving import ServingArgs
+from isthmus.arguments.source import SourceArgs
 from isthmus.compile.sources.source import TFLITE, no_serving_variant
+from isthmus.compiling import Compiling, Sought, Sources
 from isthmus.errors import Problem, SourceError
 from isthmus.planning import plan_of, shown
-from isthmus.platforms.registry import PLATFORMS
-from isthmus.platforms.served import Served
+from isthmus.platforms.registry import PLATFORMS, PlatformArgs
+from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import SERVING, Release
+from isthmus.sizing.service import ServicePlan
+
+
+class CloudModelServiceArgs(SourceArgs, ServingArgs, PlatformArgs, total=False):
+    """A model served in the cloud role."""
+
+
+@dataclass(frozen=True)
+class CheckedService:
+    """What `check` found: the arguments, and the model's source."""
+
+    settings: CloudSettings
+    sought: Sought
+
 
 OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name", "place")
 
@@ -44,40 +60,47 @@ class CloudModelService(pulumi.ComponentResource):
     place: Output[dict[str, Any]]
 
     # Optional[...] rather than `|`: Pulumi's component analyzer reads these annotations.
-    def __init__(self, name: str, args: CloudModelServiceArgs, opts: Optional[ResourceOptions] = None, *, path: str = "") -> None:  # noqa: UP045
+    def __init__(
+        self,
+        name: str,
+        args: CloudModelServiceArgs,
+        opts: Optional[ResourceOptions] = None,  # noqa: UP045
+        *,
+        path: str = "",
+        checked: Optional[CheckedService] = None,  # noqa: UP045
+    ) -> None:
+        """checked: what `check` made of the arguments, where that was done already; path: of the arguments, for messages."""
         super().__init__("isthmus:index:CloudModelService", name, {}, opts)
         path = path or f"services.{name}"
-        checked, problems = check(name, args, path)
-        if checked is None or problems:
-            raise compiling.run_error(problems)
-        model_name = checked.model_name or name
-        made = compiling.start(self, checked, model_name, path, lambda release: _judge(checked, release, path))
-        plan = made.release.apply(lambda release: plan_of(checked, release, path))
-        served = SERVE[checked.platform](
-            self, name, model_name, args=checked, made=made, plan=plan, canary=_canary(self, checked, model_name, path)
-        )
+        known = checked or compiling.sound(*check(name, args, path))
+        settings, model_name = known.settings, known.sought.request.model
+        made = compiling.start(self, settings, known.sought, path, lambda release: _judged(settings, release, path))
+        served = PLATFORMS[settings.platform].serve(self, name, model_name, args=settings, made=made, canary=_canary(self, known, path))
         self.endpoint, self.grpc_endpoint, self.place = served.endpoint, served.grpc_endpoint, served.place
         self.digest = made.digest()
-        self.replicas = plan.apply(lambda found: found.replicas)
-        self.plan = Output.all(plan, made.release).apply(lambda both: shown(both[0], both[1], SERVING))
+        self.replicas = made.plan.apply(lambda found: found.replicas)
+        self.plan = Output.all(made.plan, made.release).apply(lambda both: shown(both[0], both[1], SERVING))
         self.model_name = Output.from_input(model_name)
         self.register_outputs({key: getattr(self, key) for key in OUTPUTS})
 
 
-def check(name: str, args: object, path: str) -> tuple[CloudSettings | None, list[Problem]]:
-    """The checked arguments, and everything that can be seen to be wrong before anything is built."""
-    checked, problems = problems_of(CloudSettings, args, path)
-    if checked is not None:
-        model_name = checked.model_name or name
-        problems = problems + compiling.source_problems(checked, model_name, path)
-        source, _ = compiling.request_of(checked, model_name).find(path)
-        if source is not None and source.kind == TFLITE:
-            problems.append(no_serving_variant(repr(checked.model), f"{path}.model"))
-    return checked, problems
+def check(name: str, args: object, path: str, sources: Sources | None = None) -> tuple[CheckedService | None, list[Problem]]:
+    """The checked arguments, and everything that can be seen to be wrong before anything is built. sources: that were found already."""
+    settings, problems = problems_of(with_platforms(CloudSettings), args, path)
+    if settings is None:
+        return None, problems
+    sources, model_name = sources or Sources(), settings.model_name or name
+    sought = sources.find(settings, model_name, path)
+    problems = [*problems, *sought.problems]
+    if sought.source is not None and sought.source.kind == TFLITE:
+        problems.append(no_serving_variant(repr(settings.model), f"{path}.model"))
+    return CheckedService(settings, sought), problems
 
 
-def _judge(args: CloudSettings, release: Release, path: str) -> str:
-    return f"{_describe(release, path)}\n{plan_of(args, release, path).explain()}"
+def _judged(args: CloudSettings, release: Release, path: str) -> tuple[ServicePlan, str]:
+    description = _describe(release, path)
+    plan = plan_of(args, release, path)
+    return plan, f"{description}\n{plan.explain()}"
 
 
 def _describe(release: Release, path: str) -> str:
@@ -86,23 +109,13 @@ def _describe(release: Release, path: str) -> str:
     return compiling.describe(release, SERVING)
 
 
-def _canary(component: pulumi.Resource, args: CloudSettings, model_name: str, path: str) -> compiling.Compiling | None:
+def _canary(component: pulumi.Resource, known: CheckedService, path: str) -> Compiling[None] | None:
     """The canary's release, compiled beside the stable one; what it does not say is as for that."""
-    if args.canary is None:
+    settings = known.settings
+    if settings.canary is None:
         return None
-    given = {key: value for key, value in args.canary.model_dump().items() if value is not None}
-    path = f"{path}.canary"
-    return compiling.start(component, args.model_copy(update=given), model_name, path, lambda release: _describe(release, path))
-
-
-def _serve_on(module: str) -> Callable[..., Served]:
-    """A platform's own side, loaded when a program uses it: the Kubernetes SDK alone takes most of a second."""
-
-    def serve(*args: Any, **named: Any) -> Served:
-        found: Served = importlib.import_module(f"isthmus.platforms.{module}").serve(*args, **named)
-        return found
-
-    return serve
-
-
-SERVE = {platform: _serve_on(f"{platform}.declare") for platform in PLATFORMS}
+    given = {key: value for key, value in settings.canary.model_dump().items() if value is not None}
+    path, args = f"{path}.canary", settings.model_copy(update=given)
+    request = compiling.request_of(args, known.sought.request.model)
+    # What is wrong with its source the compile says: it has the canary's place in the program.
+    return compiling.start(component, args, Sought(request, None), path, lambda release: (None, _describe(release, path)))

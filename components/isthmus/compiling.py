@@ -5,13 +5,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import pulumi
 from pulumi import Output
 
 from isthmus.arguments.source import SourceSettings
-from isthmus.compile import CompileRequest, check_accuracy, check_request, compile_release
+from isthmus.compile import check_accuracy, compile_release
 from isthmus.compile.recipes import AUTO
+from isthmus.compile.request import CompileRequest, find_checked
+from isthmus.compile.sources.source import Source
 from isthmus.digest import PREFIX
 from isthmus.errors import GateError, InputError, IsthmusError, Problem
 from isthmus.release.cache import ReleaseCache, default_cache_directory
@@ -22,14 +26,49 @@ PROGRESS_INTERVAL_SECONDS = 2.0
 
 
 # Two components of one program that ask for the same release share one task; the first one's row shows its progress.
-_running: dict[CompileRequest, asyncio.Task[Release]] = {}
+_running: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[CompileRequest, asyncio.Task[Release]]] = WeakKeyDictionary()
+P = TypeVar("P")
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class Compiling:
-    """A release on its way. release: known at preview. cache_directory: where this machine keeps it."""
+class Sought:
+    """A model's source that was looked for. source: None for a release that is named by its digest, and where there are problems."""
+
+    request: CompileRequest
+    source: Source | None
+    problems: tuple[Problem, ...] = ()
+
+
+class Sources:
+    """Looks for sources: for each once, however many parts of a program name it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[CompileRequest, str], Sought] = {}
+
+    def find(self, args: SourceSettings, model_name: str, path: str) -> Sought:
+        """The source that the arguments name, and what is wrong with it as far as that is seen without building it."""
+        request = request_of(args, model_name)
+        if (request, path) not in self._known:
+            source, problems = find_checked(request, path)
+            self._known[request, path] = Sought(request, source, tuple(problems))
+        return self._known[request, path]
+
+
+@dataclass(frozen=True)
+class _Made(Generic[P]):
+    """A release, and what it was found good for."""
+
+    release: Release
+    plan: P
+
+
+@dataclass(frozen=True)
+class Compiling(Generic[P]):
+    """A release on its way, and the plan that was made for it. Both are known at preview. cache_directory: where this machine keeps it."""
 
     release: Output[Release]
+    plan: Output[P]
     cache_directory: str
 
     def digest(self) -> Output[str]:
@@ -52,11 +91,6 @@ def request_of(args: SourceSettings, model_name: str) -> CompileRequest:
         signature=args.signature,
         custom_objects=args.custom_objects,
     )
-
-
-def source_problems(args: SourceSettings, model_name: str, path: str) -> list[Problem]:
-    """What is wrong with the source, as far as that is seen without building it."""
-    return check_request(request_of(args, model_name), path)
 
 
 class _Progress:
@@ -85,29 +119,30 @@ class _Progress:
 def start(
     component: pulumi.Resource,
     args: SourceSettings,
-    model_name: str,
+    sought: Sought,
     path: str,
-    judge: Callable[[Release], str],
-) -> Compiling:
+    judge: Callable[[Release], tuple[P, str]],
+) -> Compiling[P]:
     """Starts the compile as a task on the program's loop.
 
     Args:
         component: whose row shows the progress.
         path: property path of the arguments, for messages.
-        judge: looks at the finished release, raises an IsthmusError where it breaks a promise, and returns what the
-            preview says about it.
+        judge: looks at the finished release, raises an IsthmusError where it breaks a promise, and returns the plan for it, and what
+            the preview says about both. It is asked once.
     """
     directory = default_cache_directory()
     cache = ReleaseCache(directory)
 
-    async def work() -> Release:
+    async def work() -> _Made[P]:
         say = _Progress(component)
         try:
-            release = await _compile(request_of(args, model_name), cache, say, path, lambda line: pulumi.log.warn(line, component))
+            release = await _compile(sought, cache, say, path, lambda line: pulumi.log.warn(line, component))
             problems = check_accuracy(release, args.min_accuracy, path) if args.min_accuracy is not None else []
             if problems:
                 raise GateError(problems)
-            pulumi.log.info(judge(release), component)
+            plan, said = judge(release)
+            pulumi.log.info(said, component)
             if args.recipe.startswith(AUTO) and release.record.reason:
                 pulumi.log.info(f"recipe {args.recipe} chose {release.record.reason}", component)
         except IsthmusError as error:
@@ -115,18 +150,18 @@ def start(
             raise pulumi.RunError(str(error)) from None
         finally:
             say.close()
-        return release
+        return _Made(release, plan)
 
-    return Compiling(Output.from_input(asyncio.ensure_future(work())), str(directory))
+    made: Output[_Made[P]] = Output.from_input(cast(Any, asyncio.ensure_future(work())))  # its stubs know no generic class
+    return Compiling(made.apply(lambda it: it.release), made.apply(lambda it: it.plan), str(directory))
 
 
-async def _compile(
-    request: CompileRequest, cache: ReleaseCache, progress: Callable[[str], None], path: str, warn: Callable[[str], None]
-) -> Release:
-    if request not in _running:
-        _running[request] = asyncio.ensure_future(compile_release(request, cache, progress, warn=warn))
+async def _compile(sought: Sought, cache: ReleaseCache, progress: Callable[[str], None], path: str, warn: Callable[[str], None]) -> Release:
+    request, running = sought.request, _running.setdefault(asyncio.get_running_loop(), {})
+    if request not in running:
+        running[request] = asyncio.ensure_future(compile_release(request, cache, progress, warn=warn, source=sought.source))
     try:
-        return await _running[request]
+        return await running[request]
     except InputError as error:
         # The compiler knows the model's name; here is known where it stands in the program.
         raise type(error)([replace(problem, path=_placed(problem.path, request.model, path)) for problem in error.problems]) from error
@@ -150,6 +185,13 @@ def describe(release: Release, kind: str) -> str:
 
 def _percent(share: float | None) -> str:
     return "unknown" if share is None else f"{share:.2%}"
+
+
+def sound(checked: C | None, problems: Sequence[Problem]) -> C:
+    """What was checked. Raises the one error that ends the program where anything is wrong with it."""
+    if checked is None or problems:
+        raise run_error(problems)
+    return checked
 
 
 def run_error(problems: Sequence[Problem]) -> pulumi.RunError:

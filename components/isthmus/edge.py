@@ -1,25 +1,46 @@
 """EdgeFleetRollout: a signed bundle brought to every device of a fleet."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
 import pulumi
-from pulumi import Output, ResourceOptions
+from pulumi import Input, Output, ResourceOptions
 
 from isthmus import compiling
 from isthmus.arguments.checking import problems_of
-from isthmus.arguments.components import EdgeFleetRolloutArgs, EdgeSettings
+from isthmus.arguments.components import EdgeSettings
 from isthmus.arguments.fleet_file import FleetSettings, load_fleet
+from isthmus.arguments.rolling import RollingArgs
+from isthmus.arguments.source import SourceArgs
+from isthmus.compiling import Sought, Sources
 from isthmus.errors import InputError, Problem, SourceError
 from isthmus.names import program
 from isthmus.planning import fleet_plan_of, shown
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.declare import LocalStack, loopback_url
+from isthmus.platforms.local.settings import LocalArgs, LocalSettings
+from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import Rollout, SignedBundle, SigningKey
 from isthmus.sizing.fleet import FleetPlan
+
+
+class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
+    """A model on a fleet of devices. fallback_url: whom a device asks when it is not sure."""
+
+    local: Input[LocalArgs]
+    fallback_url: Input[str]
+
+
+@dataclass(frozen=True)
+class CheckedRollout:
+    """What `check` found: the arguments, the model's source, and the fleet."""
+
+    settings: EdgeSettings
+    sought: Sought
+    fleet: FleetSettings
 
 
 class EdgeFleetRollout(pulumi.ComponentResource):
@@ -46,20 +67,26 @@ class EdgeFleetRollout(pulumi.ComponentResource):
     plan: Output[dict[str, Any]]
 
     # Optional[...] rather than `|`: Pulumi's component analyzer reads these annotations.
-    def __init__(self, name: str, args: EdgeFleetRolloutArgs, opts: Optional[ResourceOptions] = None, *, path: str = "") -> None:  # noqa: UP045
+    def __init__(
+        self,
+        name: str,
+        args: EdgeFleetRolloutArgs,
+        opts: Optional[ResourceOptions] = None,  # noqa: UP045
+        *,
+        path: str = "",
+        checked: Optional[CheckedRollout] = None,  # noqa: UP045
+    ) -> None:
+        """checked: what `check` made of the arguments, where that was done already; path: of the arguments, for messages."""
         super().__init__("isthmus:index:EdgeFleetRollout", name, {}, opts)
         path = path or f"fleets.{name}"
-        checked, fleet, problems = check(name, args, path)
-        if checked is None or fleet is None or problems:
-            raise compiling.run_error(problems)
-        model_name = checked.model_name or name
-        plan = partial(fleet_plan_of, checked, len(fleet.devices), path=path)
-        judge = partial(_judge, plan, path=path)
-        made = compiling.start(self, checked, model_name, path, judge)
+        known = checked or compiling.sound(*check(name, args, path))
+        settings, fleet, model_name = known.settings, known.fleet, known.sought.request.model
+        judge = partial(_judged, settings, len(fleet.devices), path=path)
+        made = compiling.start(self, settings, known.sought, path, judge)
         child = partial(ResourceOptions, parent=self)
 
-        stack = LocalStack.of(checked.local.directory)
-        store, bucket, ready = _store(stack, checked)
+        stack = LocalStack.of(settings.section(LocalSettings).directory)
+        store, bucket, ready = _store(stack, settings)
         prefix = f"{fleet.name}/"
         key = SigningKey(f"{name}-signing-key", opts=child())
         bundle = SignedBundle(
@@ -70,15 +97,15 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             digest=made.digest(),
             cache_directory=made.cache_directory,
             private_key=key.private_key,
-            check_at_preview=checked.store is not None,
+            check_at_preview=settings.store is not None,
             opts=child(depends_on=ready),
         )
-        told = Output.all(store, bucket, key.public_key, checked.fallback_url or "")
+        told = Output.all(store, bucket, key.public_key, settings.fallback_url or "")
         agents = {
             device.name: stack.processes(
                 f"{name}-{device.name}",
                 local.agent(program(name, device.name), device.port),
-                apart={"files": told.apply(partial(_agent_files, checked, fleet.name, device.name, model_name))},
+                apart={"files": told.apply(partial(_agent_files, settings, fleet.name, device.name, model_name))},
                 parent=self,
                 depends_on=ready,
             )
@@ -93,7 +120,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             devices=[device.name for device in fleet.devices],
             digest=bundle.digest,
             private_key=key.private_key,
-            deadline_seconds=checked.deadline_seconds,
+            deadline_seconds=settings.deadline_seconds,
             opts=child(depends_on=[bundle, *agents.values()]),
         )
         self.devices = Output.all(**{device: loopback_url(agent.endpoints) for device, agent in agents.items()})
@@ -101,29 +128,31 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         self.confirmed, self.attempt = rollout.confirmed, rollout.attempt
         self.public_key = key.public_key
         self.model_name = Output.from_input(model_name)
-        self.plan = made.release.apply(lambda release: shown(plan(release), release, EDGE))
+        self.plan = Output.all(made.plan, made.release).apply(lambda both: shown(both[0], both[1], EDGE))
         outputs = ("devices", "digest", "confirmed", "attempt", "public_key", "model_name", "plan")
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
 
-def check(name: str, args: object, path: str) -> tuple[EdgeSettings | None, FleetSettings | None, list[Problem]]:
-    """The checked arguments and fleet, and everything that can be seen to be wrong before anything is built."""
-    checked, problems = problems_of(EdgeSettings, args, path)
-    if checked is None:
-        return None, None, problems
-    problems = problems + compiling.source_problems(checked, checked.model_name or name, path)
+def check(name: str, args: object, path: str, sources: Sources | None = None) -> tuple[CheckedRollout | None, list[Problem]]:
+    """The checked arguments, and everything that can be seen to be wrong before anything is built. sources: that were found already."""
+    settings, problems = problems_of(with_platforms(EdgeSettings), args, path)
+    if settings is None:
+        return None, problems
+    sought = (sources or Sources()).find(settings, settings.model_name or name, path)
+    problems = [*problems, *sought.problems]
     try:
-        return checked, load_fleet(checked.fleet, Path.cwd(), f"{path}.fleet"), problems
+        return CheckedRollout(settings, sought, load_fleet(settings.fleet, Path.cwd(), f"{path}.fleet")), problems
     except InputError as error:
-        return checked, None, [*problems, *error.problems]
+        return None, [*problems, *error.problems]
 
 
-def _judge(plan: Callable[[Release], FleetPlan], release: Release, path: str) -> str:
+def _judged(args: EdgeSettings, devices: int, release: Release, path: str) -> tuple[FleetPlan, str]:
     if not release.manifest.has(EDGE):  # one that is named by its digest
         what = f"release {release.digest} was compiled for servers alone, and devices need an edge variant (.tflite)"
         fix = "compile the model with another recipe, or serve the release with CloudModelService"
         raise SourceError([Problem(f"{path}.model", what, "a release with an edge variant", fix)])
-    return f"{compiling.describe(release, EDGE)}\n{plan(release).explain()}"
+    plan = fleet_plan_of(args, devices, release, path)
+    return plan, f"{compiling.describe(release, EDGE)}\n{plan.explain()}"
 
 
 def _store(stack: LocalStack, args: EdgeSettings) -> tuple[dict[str, pulumi.Input[str]], pulumi.Input[str], list[pulumi.Resource]]:

@@ -1,5 +1,6 @@
 """HybridDeployment: one model in the cloud role and on a fleet, from one set of arguments."""
 
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import pulumi
@@ -7,12 +8,29 @@ from pulumi import Output, ResourceOptions
 
 from isthmus import cloud, compiling, edge
 from isthmus.arguments.checking import problems_of
-from isthmus.arguments.components import CloudSettings, EdgeSettings, HybridDeploymentArgs, HybridSettings
-from isthmus.arguments.source import SourceSettings
-from isthmus.cloud import CloudModelService
-from isthmus.edge import EdgeFleetRollout
+from isthmus.arguments.components import CloudSettings, EdgeSettings, HybridSettings
+from isthmus.arguments.rolling import RollingArgs
+from isthmus.arguments.serving import ServingArgs
+from isthmus.arguments.source import SourceArgs, SourceSettings
+from isthmus.cloud import CheckedService, CloudModelService
+from isthmus.compiling import Sources
+from isthmus.edge import CheckedRollout, EdgeFleetRollout
 from isthmus.errors import Problem
 from isthmus.names import cloud_part, edge_part
+from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
+from isthmus.platforms.rules import with_platforms
+
+
+class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, PlatformArgs, total=False):
+    """Both roles of one model. The devices' fallback is the cloud role."""
+
+
+@dataclass(frozen=True)
+class CheckedHybrid:
+    """What `check` found of each half."""
+
+    cloud: CheckedService
+    edge: CheckedRollout
 
 
 class HybridDeployment(pulumi.ComponentResource):
@@ -28,16 +46,23 @@ class HybridDeployment(pulumi.ComponentResource):
     edge: Output[dict[str, Any]]
 
     # Optional[...] rather than `|`: Pulumi's component analyzer reads these annotations.
-    def __init__(self, name: str, args: HybridDeploymentArgs, opts: Optional[ResourceOptions] = None) -> None:  # noqa: UP045
+    def __init__(
+        self,
+        name: str,
+        args: HybridDeploymentArgs,
+        opts: Optional[ResourceOptions] = None,  # noqa: UP045
+        *,
+        path: str = "",
+        checked: Optional[CheckedHybrid] = None,  # noqa: UP045
+    ) -> None:
+        """checked: what `check` made of the arguments, where that was done already; path: of the arguments, for messages."""
         super().__init__("isthmus:index:HybridDeployment", name, {}, opts)
-        path = f"hybrids.{name}"
-        problems = check(name, args, path)
-        if problems:
-            raise compiling.run_error(problems)
+        path = path or f"hybrids.{name}"
+        known = checked or compiling.sound(*check(name, args, path))
         child = ResourceOptions(parent=self)
-        service = CloudModelService(cloud_part(name), _part(CloudSettings, args, name), child, path=path)
-        edge_args: Any = {**_part(EdgeSettings, args, name), "fallback_url": service.endpoint}
-        fleet = EdgeFleetRollout(edge_part(name), edge_args, child, path=path)
+        service = CloudModelService(cloud_part(name), {}, child, path=path, checked=known.cloud)
+        settings = known.edge.settings.model_copy(update={"fallback_url": service.endpoint})
+        fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=replace(known.edge, settings=settings))
         self.cloud = Output.all(**{key: getattr(service, key) for key in cloud.OUTPUTS})
         self.edge = Output.all(**{key: getattr(fleet, key) for key in FLEET_OUTPUTS})
         self.parts = (service, fleet)
@@ -48,20 +73,19 @@ class HybridDeployment(pulumi.ComponentResource):
 FLEET_OUTPUTS = ("devices", "digest", "confirmed", "attempt", "model_name", "plan")
 
 
-def check(name: str, args: object, path: str) -> list[Problem]:
-    """Everything that can be seen to be wrong before anything is built."""
-    checked, problems = problems_of(HybridSettings, args, path)
-    if checked is None:
-        return problems
-    found = [
-        *problems,
-        *cloud.check(name, _part(CloudSettings, args, name), path)[1],
-        *edge.check(name, {**_part(EdgeSettings, args, name), "fallback_url": "cloud"}, path)[2],
-    ]
-    return list(dict.fromkeys(found))  # both halves see the same source
+def check(name: str, args: object, path: str, sources: Sources | None = None) -> tuple[CheckedHybrid | None, list[Problem]]:
+    """The checked arguments, and everything that can be seen to be wrong before anything is built. sources: that were found already."""
+    settings, problems = problems_of(with_platforms(HybridSettings), args, path)
+    if settings is None:
+        return None, problems
+    sources = sources or Sources()
+    service, wrong = cloud.check(name, _part(CloudSettings, args, name), path, sources)
+    fleet, more = edge.check(name, {**_part(EdgeSettings, args, name), "fallback_url": "cloud"}, path, sources)
+    problems = list(dict.fromkeys([*problems, *wrong, *more]))  # both halves see the same source
+    return (None if service is None or fleet is None else CheckedHybrid(service, fleet)), problems
 
 
 def _part(model: type[SourceSettings], args: Any, name: str) -> Any:
     """The arguments that one half takes, served under the whole's name."""
-    part = {"model_name": name, **{key: value for key, value in args.items() if key in model.model_fields}}
-    return {**part, "platform": "local"} if model is EdgeSettings else part  # the agents run here, wherever the cloud role is
+    part = {"model_name": name, **{key: value for key, value in args.items() if key in with_platforms(model).model_fields}}
+    return {**part, "platform": DEFAULT_PLATFORM} if model is EdgeSettings else part  # the agents run here, wherever the cloud role is

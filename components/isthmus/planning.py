@@ -4,11 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from isthmus.arguments.components import CloudSettings, EdgeSettings
+from isthmus.platforms.registry import PLATFORMS
+from isthmus.platforms.rules import kind_of_server, named_servers
 from isthmus.release.manifest import EDGE, SERVING, Release
 from isthmus.sizing.fleet import FleetPlan, plan_fleet
 from isthmus.sizing.headroom import Headroom
 from isthmus.sizing.replicas import MOST_SCV
-from isthmus.sizing.service import Autoscale, ServiceInputs, ServicePlan, plan_service
+from isthmus.sizing.service import ServiceInputs, ServicePlan, plan_service
 
 # The variance of fewer times than these says nothing; then, as without a measurement, times are taken as exponential.
 LEAST_TIMES = 30
@@ -24,7 +26,7 @@ def inputs_of(args: CloudSettings, release: Release) -> ServiceInputs:
     rate, scv, measured_on = _measured(args, release)
     fallback = args.edge_requests_per_second * args.headroom.offline_percent / 100
     headroom = Headroom(**args.headroom.model_dump(exclude={"offline_percent"}), fallback_requests_per_second=fallback)
-    servers = _servers(args)
+    servers = named_servers(args)
     return ServiceInputs(
         requests_per_second=args.requests_per_second,
         p95_ms=args.p95_ms,
@@ -36,9 +38,9 @@ def inputs_of(args: CloudSettings, release: Release) -> ServiceInputs:
         headroom=headroom,
         edge_requests_per_second=args.edge_requests_per_second,
         speeds=tuple(speed for speed, _ in servers),
-        kinds=tuple(kind for _, kind in servers) or (args.kind_of_server(),),
+        kinds=tuple(kind for _, kind in servers) or (kind_of_server(args),),
         balancing=args.balancing,
-        autoscale=_autoscale(args) if args.platform == "kubernetes" and args.kubernetes.autoscale and not servers else None,
+        autoscale=PLATFORMS[args.platform].autoscale(args),
         prices=args.price_table(),
     )
 
@@ -50,25 +52,6 @@ def _measured(args: CloudSettings, release: Release) -> tuple[float, float, str]
     timing = release.record.timing(SERVING)
     measured = min(timing.scv, MOST_SCV) if timing.requests >= LEAST_TIMES else 1.0
     return release.record.service_rate_per_second, measured if args.profile.scv is None else args.profile.scv, release.record.machine_class
-
-
-def _servers(args: CloudSettings) -> tuple[tuple[float, str], ...]:
-    """Speed in multiples of the measured machine, and kind, of each server that the program names (hosts, pools); else empty."""
-    if args.platform == "docker":
-        return tuple((host.speed, host.server_kind or args.kind_of_server()) for host in args.docker.hosts)
-    if args.platform == "kubernetes":
-        pools = args.kubernetes.pools
-        return tuple((pool.speed, pool.server_kind or args.kind_of_server()) for pool in pools for _ in range(pool.replicas))
-    return ()
-
-
-def _autoscale(args: CloudSettings) -> Autoscale:
-    given = args.model_fields_set
-    return Autoscale(
-        args.min_replicas if "min_replicas" in given else None,
-        args.max_replicas if "max_replicas" in given else None,
-        args.kubernetes.scale_down_seconds,
-    )
 
 
 def fleet_plan_of(args: EdgeSettings, devices: int, release: Release, path: str) -> FleetPlan:

@@ -1,55 +1,75 @@
 """A stack file's `services`, `fleets` and `hybrids`, each a mapping of name → arguments, made into components."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 from pulumi import Output
 
 from isthmus import cloud, compiling, edge, hybrid
-from isthmus.arguments.fleet_file import load_fleet
+from isthmus.cloud import CheckedService
+from isthmus.compiling import Sources
+from isthmus.edge import CheckedRollout
 from isthmus.errors import InputError, Problem
+from isthmus.hybrid import CheckedHybrid
 from isthmus.names import cloud_part, edge_part
+from isthmus.platforms.local.settings import LocalSettings
 from isthmus.sizing.asking import table
 from isthmus.sizing.cost import price_table
 
-CHECKS: dict[str, Callable[[str, object, str], list[Problem]]] = {
-    "services": lambda name, args, path: cloud.check(name, args, path)[1],
-    "fleets": lambda name, args, path: edge.check(name, args, path)[2],
-    "hybrids": hybrid.check,
-}
-COMPONENTS: dict[str, Callable[[str, Any], pulumi.ComponentResource]] = {
-    "services": cloud.CloudModelService,
-    "fleets": edge.EdgeFleetRollout,
-    "hybrids": hybrid.HybridDeployment,
+Checked = CheckedService | CheckedRollout | CheckedHybrid
+Declared = dict[str, dict[str, Checked]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the stack file: how its components are checked, and made of what was checked."""
+
+    check: Callable[[str, object, str, Sources], tuple[Any, list[Problem]]]
+    component: Callable[..., pulumi.ComponentResource]
+
+
+SECTIONS: Mapping[str, Section] = {
+    "services": Section(cloud.check, cloud.CloudModelService),
+    "fleets": Section(edge.check, edge.EdgeFleetRollout),
+    "hybrids": Section(hybrid.check, hybrid.HybridDeployment),
 }
 
 
-def read(config: pulumi.Config) -> dict[str, dict[str, Any]]:
-    """What the stack file declares, all of it checked before the first component is made.
+def read(config: pulumi.Config) -> Declared:
+    """What the stack file declares by section and name, all of it checked before the first component is made.
 
     Raises:
         pulumi.RunError: with every problem of every component.
     """
-    declared: dict[str, dict[str, Any]] = {}
+    declared: Declared = {}
     problems: list[Problem] = []
-    prices = _prices(config, problems)
-    for section, check in CHECKS.items():
-        found = config.get_object(section) or {}
+    prices, sources = _prices(config, problems), Sources()
+    for title, section in SECTIONS.items():
+        found = config.get_object(title) or {}
         if not isinstance(found, Mapping):
-            problems.append(Problem(section, f"found {type(found).__name__}", "a mapping of name to arguments"))
+            problems.append(Problem(title, f"found {type(found).__name__}", "a mapping of name to arguments"))
             continue
-        found = {name: {**prices, **args} if isinstance(args, Mapping) else args for name, args in found.items()}
-        declared[section] = found
+        declared[title] = {}
         for name, args in found.items():
-            problems += check(name, args, f"{section}.{name}")
+            whole = {**prices, **args} if isinstance(args, Mapping) else args
+            declared[title][name], wrong = section.check(name, whole, f"{title}.{name}", sources)
+            problems += wrong
     if not problems and not any(declared.values()):
         fix = "add one to the stack file, as in stacks/Pulumi.local.yaml"
         problems.append(Problem("config", "this stack declares nothing", "services, fleets or hybrids", fix))
     if problems := problems or _clashes(declared):
         raise compiling.run_error(problems)
     return declared
+
+
+def make(declared: Declared) -> dict[str, dict[str, pulumi.ComponentResource]]:
+    """The components, by section and name."""
+    return {
+        title: {name: section.component(name, {}, checked=checked) for name, checked in declared[title].items()}
+        for title, section in SECTIONS.items()
+    }
 
 
 def _prices(config: pulumi.Config, problems: list[Problem]) -> dict[str, Any]:
@@ -68,13 +88,13 @@ def _prices(config: pulumi.Config, problems: list[Problem]) -> dict[str, Any]:
     return {"prices": dict(found)}
 
 
-def _clashes(declared: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+def _clashes(declared: Declared) -> list[Problem]:
     """What two components of the stack cannot both have. The arguments are sound by themselves."""
     taken: dict[tuple[str, object], str] = {}
     problems = []
     for section, components in declared.items():
-        for name, args in components.items():
-            for key, kind, value in _claims(section, name, args):
+        for name, checked in components.items():
+            for key, kind, value in _claims(name, checked):
                 path = f"{section}.{name}{key}"
                 other = taken.setdefault((kind, value), path)
                 if other != path:
@@ -82,15 +102,19 @@ def _clashes(declared: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
     return problems
 
 
-def _claims(section: str, name: str, args: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
+def _claims(name: str, checked: Checked) -> Iterator[tuple[str, str, object]]:
     """What a component needs for itself: the argument, the kind of thing, and which one."""
-    for part in {"hybrids": (cloud_part(name), edge_part(name))}.get(section, (name,)):
-        yield "", "name", part
+    if isinstance(checked, CheckedHybrid):
+        yield from _claims(cloud_part(name), checked.cloud)
+        yield from _claims(edge_part(name), checked.edge)
+        return
+    yield "", "name", name
+    own = checked.settings.section(LocalSettings)
     for key in ("port", "grpc_port"):
-        if port := (args.get("local") or {}).get(key):
-            yield f".local.{key}", "port", int(port)
-    if "fleet" in args:
-        yield ".fleet", "fleet", load_fleet(args["fleet"], Path.cwd(), "").name
+        if port := getattr(own, key):
+            yield f".local.{key}", "port", port
+    if isinstance(checked, CheckedRollout):
+        yield ".fleet", "fleet", checked.fleet.name
 
 
 def outputs(made: Mapping[str, Mapping[str, pulumi.ComponentResource]]) -> dict[str, Any]:

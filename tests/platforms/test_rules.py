@@ -1,7 +1,12 @@
 import pytest
 
+from isthmus.arguments import components
 from isthmus.arguments.checking import check, problems_of
-from isthmus.arguments.components import CloudSettings, EdgeSettings, HybridSettings
+from isthmus.platforms.rules import with_platforms
+
+CloudSettings = with_platforms(components.CloudSettings)
+EdgeSettings = with_platforms(components.EdgeSettings)
+HybridSettings = with_platforms(components.HybridSettings)
 
 GOOD = {"model": "models/digits", "requests_per_second": 200, "p95_ms": 50}
 STORE = {"endpoint": "http://store", "access_key": "a", "secret_key": "hunter2"}

@@ -1,36 +1,19 @@
-"""What the components accept.
+"""What the components accept, checked, but for the platforms' own arguments: `platforms.rules.with_platforms` adds these.
 
 Each component has two views of its arguments: a TypedDict, which is what a program writes and what other languages get
-as a schema, and a checked model (`…Settings`) of the same keys with every limit and default.
+as a schema (beside the component), and a checked model (`…Settings`) of the same keys with every limit and default.
 TypedDicts keep to what Pulumi's component analyzer can read: no Literal, no unions, no string annotations.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pulumi import Input
-
 from isthmus.arguments import gateway_options
-from isthmus.arguments.rolling import RollingArgs, RollingSettings
-from isthmus.arguments.serving import DEFAULT_SERVER_KIND, ServingArgs, ServingSettings
-from isthmus.arguments.source import SourceArgs, SourceSettings
+from isthmus.arguments.rolling import RollingSettings
+from isthmus.arguments.serving import ServingSettings
+from isthmus.arguments.source import SourceSettings
 from isthmus.compile.recipes import SERVING_ONLY
 from isthmus.errors import Problem
-from isthmus.platforms import rules as platform_rules
-
-
-class CloudModelServiceArgs(SourceArgs, ServingArgs, total=False):
-    """A model served in the cloud role."""
-
-
-class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
-    """A model on a fleet of devices. fallback_url: whom a device asks when it is not sure."""
-
-    fallback_url: Input[str]
-
-
-class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, total=False):
-    """Both roles of one model. The devices' fallback is the cloud role."""
 
 
 class CloudSettings(SourceSettings, ServingSettings):
@@ -38,25 +21,20 @@ class CloudSettings(SourceSettings, ServingSettings):
 
     def problems(self, path: str) -> Sequence[Problem]:
         return [
-            *(problems := SourceSettings.problems(self, path)),
+            *SourceSettings.problems(self, path),
             *ServingSettings.problems(self, path),
-            *platform_rules.problems(self, path),
             *gateway_options.problems(self.gateway, f"{path}.gateway"),
-            *([] if problems else self._kind_problems(path)),
+            *self._canary_problems(path),
         ]
 
-    def kind_of_server(self) -> str:
-        """Of all servers that do not say it themselves."""
-        return self.server_kind or ("local" if self.platform == "local" else DEFAULT_SERVER_KIND)
-
-    def _kind_problems(self, path: str) -> Iterator[Problem]:
-        priced = self.price_table().servers
-        given = {"server_kind": self.kind_of_server()}
-        given |= {f"docker.hosts.{index}.server_kind": it.server_kind or "" for index, it in enumerate(self.docker.hosts)}
-        given |= {f"kubernetes.pools.{index}.server_kind": it.server_kind or "" for index, it in enumerate(self.kubernetes.pools)}
-        for where, kind in given.items():
-            if kind and kind not in priced:
-                yield Problem(f"{path}.{where}", f"{kind!r} has no price", f"one of {', '.join(priced)}", "add it to prices.servers")
+    def _canary_problems(self, path: str) -> Iterator[Problem]:
+        if self.canary is None:
+            for argument in ("canary_percent", "mirror_percent", "canary_gate"):
+                if argument in self.model_fields_set:
+                    yield Problem(f"{path}.{argument}", "there is no canary", fix="add `canary`, or remove this")
+        elif self.canary.version == self.version:
+            what, fix = f"{self.version} is the stable release's version too", "give the canary its own"
+            yield Problem(f"{path}.canary.version", what, "another version", fix)
 
 
 class EdgeSettings(SourceSettings, RollingSettings):
@@ -71,22 +49,11 @@ class EdgeSettings(SourceSettings, RollingSettings):
             found.append(Problem(f"{path}.recipe", what, "a recipe with an edge variant, such as int8", fix))
         if self.min_confidence is not None and self.fallback_url is None:
             found.append(Problem(f"{path}.min_confidence", "there is nobody to ask", "fallback_url beside it", "add fallback_url"))
-        if self.platform != "local":
-            found.append(Problem(f"{path}.platform", f"a fleet's agents do not run on {self.platform}", "local", "remove it"))
         return found
 
 
 class HybridSettings(SourceSettings, ServingSettings, RollingSettings):
-    """HybridDeployment, checked."""
+    """HybridDeployment, checked. What is wrong with one half is found when that half is checked."""
 
     def problems(self, path: str) -> Sequence[Problem]:
-        if self.platform == "kubernetes" and self.kubernetes.service_type == "ClusterIP":
-            return [
-                Problem(
-                    f"{path}.kubernetes.service_type",
-                    "devices cannot reach a ClusterIP, and ask the cloud role when they are not sure",
-                    "NodePort or LoadBalancer",
-                    "set service_type",
-                )
-            ]
         return ()

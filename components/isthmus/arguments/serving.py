@@ -12,14 +12,9 @@ from isthmus.arguments.gateway import GatewayArgs, GatewaySettings
 from isthmus.arguments.images import ImagesArgs, ImagesSettings
 from isthmus.arguments.plan import HeadroomArgs, HeadroomSettings, ProfileArgs, ProfileSettings
 from isthmus.errors import Problem
-from isthmus.platforms.docker.settings import DockerArgs, DockerSettings
-from isthmus.platforms.kubernetes.settings import KubernetesArgs, KubernetesSettings
 from isthmus.sizing.headroom import MOST_REPLICAS
 
 BALANCING = ("round_robin", "least_request", "weighted")
-
-
-DEFAULT_SERVER_KIND = "cpu-2"
 
 
 class ServingArgs(TypedDict, total=False):
@@ -40,8 +35,6 @@ class ServingArgs(TypedDict, total=False):
     headroom: Input[HeadroomArgs]
     edge_requests_per_second: Input[float]
     server_kind: Input[str]
-    docker: Input[DockerArgs]
-    kubernetes: Input[KubernetesArgs]
     images: Input[ImagesArgs]
     gateway: Input[GatewayArgs]
     canary: Input[CanaryArgs]
@@ -60,8 +53,6 @@ class ServingSettings(Checked):
     headroom: HeadroomSettings = HeadroomSettings()
     edge_requests_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     server_kind: str | None = None
-    docker: DockerSettings = DockerSettings()
-    kubernetes: KubernetesSettings = KubernetesSettings()
     images: ImagesSettings = ImagesSettings()
     gateway: GatewaySettings = GatewaySettings()
     canary: CanarySettings | None = None

@@ -6,12 +6,10 @@ from typing import Annotated, Any, TypedDict
 from pulumi import Input
 from pydantic import Field
 
-from isthmus.arguments.checking import Checked, Name, RecipeText, Seconds, Share, one_of
+from isthmus.arguments.checking import Checked, M, Name, RecipeText, Seconds, Share
 from isthmus.arguments.plan import PricesArgs
 from isthmus.compile.request import TRAINING_DEADLINE_SECONDS
 from isthmus.errors import InputError, Problem
-from isthmus.platforms.local.settings import LocalArgs, LocalSettings
-from isthmus.platforms.registry import PLATFORMS
 from isthmus.sizing.cost import DEFAULT_PRICES, PriceTable, price_table
 
 BUCKET = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
@@ -53,7 +51,6 @@ class SourceArgs(TypedDict, total=False):
     signature: Input[str]
     custom_objects: Input[str]
     platform: Input[str]
-    local: Input[LocalArgs]
     bucket: Input[str]
     store: Input[StoreArgs]
     prices: Input[PricesArgs]
@@ -78,6 +75,8 @@ class StoreSettings(Checked):
 
 
 class SourceSettings(Checked):
+    """platform: one that is registered; `platforms.rules.with_platforms` sees to it."""
+
     model: Annotated[str, Field(min_length=1)]
     model_name: Name | None = None
     recipe: RecipeText = "int8"
@@ -88,18 +87,25 @@ class SourceSettings(Checked):
     allow_unsafe: bool = False
     signature: Annotated[str, Field(min_length=1)] | None = None
     custom_objects: Annotated[str, Field(min_length=1)] | None = None
-    platform: Annotated[str, one_of(PLATFORMS, "platform")] = "local"
-    local: LocalSettings = LocalSettings()
+    platform: str = "local"
     bucket: BUCKET = "models"
     store: StoreSettings | None = None
     prices: dict[str, Any] | None = None
 
     def problems(self, path: str) -> Sequence[Problem]:
+        return self.price_problems(path)
+
+    def price_problems(self, path: str) -> Sequence[Problem]:
+        """What is wrong with the prices."""
         try:
             self.price_table(f"{path}.prices")
         except InputError as error:
             return error.problems
         return ()
+
+    def section(self, kind: type[M]) -> M:
+        """The arguments of one platform: the section of that class, which `platforms.rules.with_platforms` adds."""
+        return next(value for _, value in self if isinstance(value, kind))
 
     def price_table(self, path: str = "prices") -> PriceTable:
         """The prices to plan with. Raises InputError with everything that is wrong with those given."""

@@ -17,9 +17,10 @@ from isthmus.cli.batch_files import Answers, file_problems, open_examples, open_
 from isthmus.cli.batch_run import Done, Job
 from isthmus.cli.predicting import refusal
 from isthmus.errors import InputError, PlatformError, Problem
-from isthmus.observing.parts import Outputs, platform_of
+from isthmus.observing.parts import Outputs
 from isthmus.observing.reach import Client, Direct, Server
 from isthmus.observing.stack_state import StackState, read_stack
+from isthmus.platforms.registry import observer_of
 
 console = Console()
 
@@ -106,7 +107,7 @@ def of_stack(state: StackState, model: str, client: Client) -> Targets:
         known = ", ".join(sorted(names or services)) or "a stack with services"
         raise InputError([Problem("MODEL", f"stack {state.name!r} {what}", f"one of {known}")])
     outputs: Outputs = services[names[0]]
-    found = platform_of(outputs).servers(names[0], outputs, state, client)
+    found = observer_of(outputs).servers(names[0], outputs, state, client)
     rate = (outputs.get("plan") or {}).get("service_rate_per_second")
     return Targets(str(outputs["model_name"]), tuple(found), str(outputs["digest"]), None if rate is None else float(rate))
 

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from isthmus.errors import InputError, IsthmusError, Problem
-from isthmus.observing.parts import Source, platform_of
+from isthmus.observing.parts import Source
 from isthmus.observing.stack_state import StackState
+from isthmus.platforms.registry import observer_of
 
 LOOK_SECONDS = 2.0
 """Between two looks for parts that are new, while logs are followed."""
@@ -26,7 +27,7 @@ def sources_of(state: StackState, service: str | None) -> list[Source]:
     if service is not None and service not in dict(known):
         names = ", ".join(sorted(dict(known)))
         raise InputError([Problem("--service", f"stack {state.name!r} has no {service!r}", f"one of {names}")])
-    found = [source for name, it in known if service in (None, name) for source in platform_of(it).sources(name, it, state)]
+    found = [source for name, it in known if service in (None, name) for source in observer_of(it).sources(name, it, state)]
     return list({source.key: source for source in found}.values())
 
 

@@ -14,9 +14,9 @@ from rich.table import Table
 from isthmus.cli.inputs import load_request
 from isthmus.errors import InputError, IsthmusError, PlatformError, Problem
 from isthmus.gateway import TRACK_HEADER
-from isthmus.observing.parts import platform_of
 from isthmus.observing.reach import Client, Direct, Reply, Way
 from isthmus.observing.stack_state import StackState, read_stack
+from isthmus.platforms.registry import observer_of
 
 ANSWERED_BY = "x-isthmus-answered-by"
 _HINTS: Mapping[int, str] = {
@@ -77,7 +77,7 @@ def _of_url(text: str, model: str | None, client: Client) -> Target:
 def _of_stack(state: StackState, model: str | None, client: Client) -> Iterator[Target]:
     for name, service in state.services().items():
         if model in (None, service["model_name"]):
-            yield Target("cloud", f"v1/models/{service['model_name']}", platform_of(service).way(name, service, client))
+            yield Target("cloud", f"v1/models/{service['model_name']}", observer_of(service).way(name, service, client))
     for fleet in state.fleets().values():
         if model in (None, fleet["model_name"]):
             for device, endpoint in fleet["devices"].items():

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from isthmus import digest
 from isthmus.errors import IsthmusError
-from isthmus.observing.parts import Block, Outputs, Part, platform_of
+from isthmus.observing.parts import Block, Outputs, Part
 from isthmus.observing.stack_state import StackState
+from isthmus.platforms.registry import observer_of
 
 
 def blocks_of(state: StackState) -> list[Block]:
@@ -20,7 +21,7 @@ def blocks_of(state: StackState) -> list[Block]:
 
     def ask(role: str, name: str, outputs: Outputs) -> Block:
         try:
-            found: Block = platform_of(outputs).block(name, outputs, state)
+            found: Block = observer_of(outputs).block(name, outputs, state)
         except IsthmusError as error:
             return Block(f"{role} · {name}", problem=str(error))
         return found

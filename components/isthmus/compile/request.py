@@ -63,7 +63,14 @@ class CompileRequest:
 
 
 def check_request(request: CompileRequest, path: str) -> list[Problem]:
-    """All that is wrong with a request and can be seen from its files, without running or importing anything.
+    """All that is wrong with a request; as `find_checked`, for those who need no more."""
+    return find_checked(request, path)[1]
+
+
+def find_checked(request: CompileRequest, path: str) -> tuple[Source | None, list[Problem]]:
+    """The source of a request, and all that is wrong with both and can be seen from files, without running or importing anything.
+
+    None for a release that is named by its digest, and where the source has problems.
 
     Args:
         path: property path of the component that the arguments came from, such as `digits`; may be empty.
@@ -77,7 +84,7 @@ def check_request(request: CompileRequest, path: str) -> list[Problem]:
     if request.names_digest:
         if not is_digest(request.source):
             problems.append(Problem(f"{prefix}model", f"{request.source!r} is not a digest", EXPECTED))
-        return problems
+        return None, problems
     recipe, wrong = parse(request.recipe, f"{prefix}recipe")
     problems += wrong
     if isinstance(request.version, bool) or not isinstance(request.version, int) or request.version < 1:
@@ -90,7 +97,7 @@ def check_request(request: CompileRequest, path: str) -> list[Problem]:
     problems += wrong
     if recipe is not None and source is not None:
         problems += _unmet_needs(recipe, source, prefix)
-    return problems
+    return source, problems
 
 
 def _unmet_needs(recipe: Recipe, source: Source, prefix: str) -> list[Problem]:

@@ -29,7 +29,9 @@ _T = TypeVar("_T")
 Say = Callable[[str], None]
 
 
-async def compile_release(request: CompileRequest, cache: ReleaseCache, progress: Say, *, warn: Say | None = None) -> Release:
+async def compile_release(
+    request: CompileRequest, cache: ReleaseCache, progress: Say, *, warn: Say | None = None, source: Source | None = None
+) -> Release:
     """The release of a request: the cached one, one that another machine put into the shared cache, or one compiled now.
 
     Nothing is written outside the caches. Two callers with the same content, in whatever processes, compile once. A
@@ -40,6 +42,7 @@ async def compile_release(request: CompileRequest, cache: ReleaseCache, progress
         progress: called on this loop with a line for the user, such as "int8: run on 450 held-out examples".
         warn: called with what the user should know though it stops nothing, such as a shared cache that cannot be reached;
             `progress` unless given.
+        source: the request's, where it was found already.
 
     Raises:
         SourceError: the source cannot be read, built or compiled.
@@ -50,12 +53,12 @@ async def compile_release(request: CompileRequest, cache: ReleaseCache, progress
     """
     if request.names_digest:
         return await _find_by_digest(request, cache, warn or progress)
-    source = await asyncio.to_thread(resolve, request)
-    key = await asyncio.to_thread(compile_key, request, source)
+    found: Source = await asyncio.to_thread(resolve, request) if source is None else source
+    key = await asyncio.to_thread(compile_key, request, found)
     release = await asyncio.to_thread(cache.get, key)
     if release is not None:
         return release
-    return await _Compile(request, source, key, cache, progress, warn or progress).run()
+    return await _Compile(request, found, key, cache, progress, warn or progress).run()
 
 
 async def _find_by_digest(request: CompileRequest, cache: ReleaseCache, warn: Say) -> Release:

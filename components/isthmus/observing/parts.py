@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from isthmus.errors import InputError, Problem
@@ -64,15 +63,6 @@ class Source:
     key: str
     name: str
     lines: Callable[[int | None, bool], Iterator[str]]
-
-
-def platform_of(outputs: Outputs) -> Any:
-    """The module that knows the platform of a service or fleet: it has `block`, `sources`, `way` and `servers`."""
-    platform = str((outputs.get("place") or {"platform": "local"})["platform"])
-    try:
-        return import_module(f"isthmus.platforms.{platform}.observe")
-    except ModuleNotFoundError:
-        raise InputError([Problem("", f"a service runs on platform {platform!r}, which this version does not know")]) from None
 
 
 def behind_gateway(outputs: Outputs, way: Way, why: str) -> list[Server]:

@@ -27,7 +27,9 @@ def key_prefix(args: CloudSettings, name: str) -> str:
     return f"{args.store.prefix if args.store else ''}{pulumi.get_project()}/{pulumi.get_stack()}/{name}/"
 
 
-def publish(component: pulumi.Resource, args: CloudSettings, made: compiling.Compiling, *, resource: str, prefix: str) -> PublishedRelease:
+def publish(
+    component: pulumi.Resource, args: CloudSettings, made: compiling.Compiling[Any], *, resource: str, prefix: str
+) -> PublishedRelease:
     """A release in the store, under the prefix. resource: the resource's name."""
     return PublishedRelease(
         resource,

@@ -1,8 +1,11 @@
 import pytest
 
+from isthmus.arguments import components
 from isthmus.arguments.checking import check, problems_of
-from isthmus.arguments.components import CloudSettings
 from isthmus.platforms.kubernetes.desired import service_of
+from isthmus.platforms.rules import with_platforms
+
+CloudSettings = with_platforms(components.CloudSettings)
 
 STORE = {"endpoint": "http://store", "access_key": "key", "secret_key": "secret"}
 GOOD = {"model": "models/digits", "requests_per_second": 20, "p95_ms": 50, "platform": "kubernetes", "store": STORE}

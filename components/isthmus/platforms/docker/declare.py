@@ -14,6 +14,7 @@ from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import SECRETS, options_of
 from isthmus.gateway import Gateway, Server
 from isthmus.platforms.docker import desired as docker
+from isthmus.platforms.docker.settings import DockerSettings
 from isthmus.platforms.publishing import key_prefix, publish, store_of
 from isthmus.platforms.served import Served
 from isthmus.resources import DockerFiles, DockerGate, DockerModelFolder, DockerServer, PublishedRelease
@@ -26,13 +27,12 @@ def serve(
     model_name: str,
     *,
     args: CloudSettings,
-    made: compiling.Compiling,
-    plan: Output[ServicePlan],
-    canary: compiling.Compiling | None = None,
+    made: compiling.Compiling[ServicePlan],
+    canary: compiling.Compiling[None] | None = None,
 ) -> Served:
     """A server on each host, and Envoy in front on one of them."""
     assert canary is None  # noqa: S101  platform_rules has seen to it
-    return _Service(component, name, model_name, args, made, plan).serve()
+    return _Service(component, name, model_name, args, made).serve()
 
 
 @dataclass
@@ -43,18 +43,17 @@ class _Service:
     name: str
     model_name: str
     args: CloudSettings
-    made: compiling.Compiling
-    plan: Output[ServicePlan]
+    made: compiling.Compiling[ServicePlan]
     places: dict[str, "_Place"] = field(default_factory=dict)
 
     def serve(self) -> Served:
-        given = self.args.docker
+        given = self.args.section(DockerSettings)
         self.places = {host.name: _Place(self, host.name, host.address) for host in given.hosts}
         hosts = self._hosts()
         published = publish(self.component, self.args, self.made, resource=f"{self.name}-release", prefix=self._prefix)
         servers = [self._server(place, hosts.apply(itemgetter(index)), published) for index, place in enumerate(self.places.values())]
         ports = Output.all(*(Output.all(server.rest_port, server.grpc_port) for server in servers))
-        known = Output.all(hosts=hosts, release=self.made.release, plan=self.plan, ports=ports)
+        known = Output.all(hosts=hosts, release=self.made.release, plan=self.made.plan, ports=ports)
         container = self._gateway(hosts, known)
         return self._served(hosts, servers, container)
 
@@ -62,7 +61,7 @@ class _Service:
     def _first(self) -> int:
         """The gateway's host."""
         names = list(self.places)
-        wanted = self.args.docker.gateway_host
+        wanted = self.args.section(DockerSettings).gateway_host
         return names.index(wanted) if wanted else 0
 
     @property
@@ -78,7 +77,7 @@ class _Service:
 
     def _hosts(self) -> Output[list[docker.Host]]:
         """The hosts with their addresses, which may be other resources' outputs, checked together."""
-        given = self.args.docker
+        given = self.args.section(DockerSettings)
 
         def checked(addresses: list[Any]) -> list[docker.Host]:
             hosts = [
@@ -102,7 +101,7 @@ class _Service:
         return Output.all(*(value for host in given.hosts for value in (host.ip, host.bind_ip))).apply(checked)
 
     def _server(self, place: "_Place", host: Output[docker.Host], published: PublishedRelease) -> DockerServer:
-        given, digest = self.args.docker, self.made.digest()
+        given, digest = self.args.section(DockerSettings), self.made.digest()
         folder = DockerModelFolder(
             f"{self.name}-{place.name}-model",
             host=place.engine,
@@ -136,7 +135,7 @@ class _Service:
 
     def _described(self, known: Mapping[str, Any], secrets: Mapping[str, Any] | None = None) -> Gateway:
         """The gateway. known: hosts, and release, plan and ports where its servers are wanted."""
-        hosts, given = known["hosts"], self.args.docker
+        hosts, given = known["hosts"], self.args.section(DockerSettings)
         weights = known["plan"].weights if "plan" in known else ()
         servers = [
             Server(host.ip, int(rest), int(grpc), weight)
@@ -161,7 +160,7 @@ class _Service:
         return {**docker.static_files(gateway), **live}
 
     def _gateway(self, hosts: Output[list[docker.Host]], known: Output[dict[str, Any]]) -> pulumi_docker.Container:
-        place, given = list(self.places.values())[self._first], self.args.docker
+        place, given = list(self.places.values())[self._first], self.args.section(DockerSettings)
         secrets: Output[dict[str, Any]] = Output.secret(Output.all(**{name: getattr(self.args.gateway, name) for name in SECRETS}))
         contents = Output.all(known, secrets).apply(lambda it: self._files(*it))
         files = DockerFiles(
@@ -200,7 +199,7 @@ class _Service:
         return container
 
     def _served(self, hosts: Output[list[docker.Host]], servers: list[DockerServer], container: pulumi_docker.Container) -> Served:
-        given, scheme = self.args.docker, "https" if self._tls else "http"
+        given, scheme = self.args.section(DockerSettings), "https" if self._tls else "http"
         # Who waits for the address waits for the gateway.
         ip = Output.all(hosts, container.id).apply(lambda it: str(it[0][self._first].ip))
         place = Output.all(hosts, *(server.container for server in servers)).apply(
@@ -225,7 +224,7 @@ class _Place:
     """A host: its engine, and the images there."""
 
     def __init__(self, service: _Service, name: str, address: str) -> None:
-        options = list(service.args.docker.ssh_options)
+        options = list(service.args.section(DockerSettings).ssh_options)
         self.service, self.name, self.engine = service, name, docker.engine(name, address, options)
         self.provider = pulumi_docker.Provider(f"{service.name}-{name}", host=address, ssh_opts=options, opts=service.options())
         self._images: dict[str, pulumi_docker.RemoteImage] = {}

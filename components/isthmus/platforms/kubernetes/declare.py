@@ -22,6 +22,7 @@ from isthmus.platforms.kubernetes.desired import namespace_of, service_of
 from isthmus.platforms.kubernetes.objects import manifests
 from isthmus.platforms.kubernetes.objects.naming import Json, named
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService
+from isthmus.platforms.kubernetes.settings import KubernetesSettings
 from isthmus.platforms.publishing import key_prefix, publish, store_of
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import GOLDEN_NAME, Release
@@ -57,21 +58,20 @@ def serve(
     model_name: str,
     *,
     args: CloudSettings,
-    made: compiling.Compiling,
-    plan: Output[ServicePlan],
-    canary: compiling.Compiling | None = None,
+    made: compiling.Compiling[ServicePlan],
+    canary: compiling.Compiling[None] | None = None,
 ) -> Served:
     """Servers of one or two releases, a gateway in front, and what belongs to them."""
     prefix = key_prefix(args, name)
     describe = partial(service_of, args, name, model_name, operator=_has_operator(args), prefix=prefix)
     found = _Declared(component, args, name, named(describe()), _Cluster.of(component, name, args))
-    compiled = {STABLE: made, **({CANARY: canary} if canary else {})}
+    compiled: dict[str, compiling.Compiling[Any]] = {STABLE: made, **({CANARY: canary} if canary else {})}
     published = [
         publish(component, args, it, resource=f"{name}-release-{track}", prefix=f"{prefix}{track}/") for track, it in compiled.items()
     ]
     known = Output.all(
         releases=Output.all(**{track: it.release for track, it in compiled.items()}),
-        plan=plan,
+        plan=made.plan,
         pull_endpoint=store_of(args, pull=True)["endpoint"],
         region=store_of(args)["region"],
     )
@@ -104,7 +104,7 @@ class _Cluster:
 
     @classmethod
     def of(cls, component: pulumi.Resource, name: str, args: CloudSettings) -> "_Cluster":
-        given = args.kubernetes
+        given = args.section(KubernetesSettings)
         kubeconfig = "" if given.kubeconfig is None else Output.secret(given.kubeconfig)
         provider = Provider(
             f"{name}-cluster",
@@ -136,7 +136,7 @@ class _Declared:
         kind, version = outline["kind"], outline["apiVersion"]
         fields = FIELDS.get(kind, SPEC)
         content = {_snake(name): objects.apply(partial(_field, key=key, name=name)) for name in fields}
-        seconds = f"{self.args.kubernetes.deadline_seconds}s"
+        seconds = f"{self.args.section(KubernetesSettings).deadline_seconds}s"
         opts = ResourceOptions(
             parent=self.component,
             provider=self.cluster.provider,
@@ -192,7 +192,7 @@ def _secrets(args: CloudSettings) -> dict[str, Any]:
     return {**own, **{name: getattr(args.gateway, name) for name in SECRETS}}
 
 
-def _traffic(found: _Declared, model_name: str, compiled: Mapping[str, compiling.Compiling]) -> GatewayTraffic:
+def _traffic(found: _Declared, model_name: str, compiled: Mapping[str, compiling.Compiling[Any]]) -> GatewayTraffic:
     traffic = GatewayTraffic(
         f"{found.name}-traffic",
         namespace=found.cluster.namespace,
@@ -211,7 +211,7 @@ def _traffic(found: _Declared, model_name: str, compiled: Mapping[str, compiling
     return traffic
 
 
-def _gate(found: _Declared, made: compiling.Compiling, canary: compiling.Compiling) -> None:
+def _gate(found: _Declared, made: compiling.Compiling[Any], canary: compiling.Compiling[Any]) -> None:
     args, gate = found.args, found.args.canary_gate
     limits = {
         "min_requests": gate.min_requests,
@@ -249,24 +249,26 @@ def probes_of(release: Release) -> list[str]:
 
 def _has_operator(args: CloudSettings) -> bool:
     """Whether the Prometheus operator's kinds are used: as the program says, else as the cluster does."""
-    choice = args.kubernetes.service_monitor
+    choice = args.section(KubernetesSettings).service_monitor
     if choice != "auto":
         return choice == "always"
     from isthmus.plugin.handler import Context
     from isthmus.provider.clusters.client import Access, Cluster
 
-    given = args.kubernetes.kubeconfig
+    given = args.section(KubernetesSettings).kubeconfig
     if isinstance(given, Output):
         return False  # another resource's, and the cluster may not be there yet
     try:
-        return Cluster(Access(given or "", args.kubernetes.context or ""), Context(""), patience_seconds=5).has_group(OPERATOR_GROUP)
+        return Cluster(Access(given or "", args.section(KubernetesSettings).context or ""), Context(""), patience_seconds=5).has_group(
+            OPERATOR_GROUP
+        )
     except IsthmusError as error:
         raise pulumi.RunError(str(error)) from None
 
 
 def _served(found: _Declared, service: KubernetesService) -> Served:
     """The address: outside of the cluster where there is one, else the Service's name in it."""
-    args, label, given = found.args, found.label, found.args.kubernetes
+    args, label, given = found.args, found.label, found.args.section(KubernetesSettings)
     gateway: Any = found.resources["service"]
     scheme = "https" if args.gateway.tls_certificate is not None else "http"
     host: Output[str] = Output.from_input(given.host or f"{label}.{service.namespace}.svc.{service.cluster_domain}")

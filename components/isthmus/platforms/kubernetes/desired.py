@@ -1,32 +1,31 @@
 """From a service's arguments, plan and releases to what the cluster is asked for."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import options_of
 from isthmus.names import CANARY, STABLE, dns_label
 from isthmus.platforms.images import Images
 from isthmus.platforms.kubernetes.objects.resources import Resources, server_resources
 from isthmus.platforms.kubernetes.objects.spec import GatewayPods, KubernetesService, Observability, Pool, Served, Store, Track
+from isthmus.platforms.kubernetes.settings import KubernetesSettings
 from isthmus.release.fetch import fetch_plan
 from isthmus.release.manifest import SERVING, Release
-
-if TYPE_CHECKING:
-    from isthmus.arguments.components import CloudSettings
-    from isthmus.sizing.service import ServicePlan
+from isthmus.sizing.service import ServicePlan
 
 # Of the folder for a release that is not known yet, and of the gateway, which is the same for every model.
 _UNKNOWN_MODEL_BYTES = 0
 
 
 def service_of(
-    args: "CloudSettings",
+    args: CloudSettings,
     name: str,
     model_name: str,
     *,
     operator: bool,
     releases: Mapping[str, Release] | None = None,
-    plan: "ServicePlan | None" = None,
+    plan: ServicePlan | None = None,
     pull_endpoint: str = "http://store",
     region: str = "us-east-1",
     prefix: str = "",
@@ -45,7 +44,7 @@ def service_of(
     known = secrets or {}
     tracks = (STABLE, CANARY) if args.canary else (STABLE,)
     models = [release.manifest.variant(SERVING).size_bytes for release in (releases or {}).values()]
-    kubernetes = args.kubernetes
+    kubernetes = args.section(KubernetesSettings)
     resources = server_resources(
         max(models, default=_UNKNOWN_MODEL_BYTES), cpu_millis=kubernetes.cpu_millis, memory_mib=kubernetes.memory_mib
     )
@@ -89,25 +88,25 @@ def service_of(
     )
 
 
-def autoscales(args: "CloudSettings") -> bool:
+def autoscales(args: CloudSettings) -> bool:
     """Whether an autoscaler sets the replicas: not where the program names each pool's."""
-    return args.kubernetes.autoscale and not args.kubernetes.pools
+    return args.section(KubernetesSettings).autoscale and not args.section(KubernetesSettings).pools
 
 
-def namespace_of(args: "CloudSettings", name: str) -> str:
+def namespace_of(args: CloudSettings, name: str) -> str:
     """The namespace: the one that is given, else the service's own."""
-    return args.kubernetes.namespace or dns_label(name)
+    return args.section(KubernetesSettings).namespace or dns_label(name)
 
 
 def _served(release: Release, track: str) -> Served:
     return Served(release.manifest.version, release.digest, fetch_plan(release.manifest), f"{track}/")
 
 
-def _pools(args: "CloudSettings", plan: "ServicePlan | None", resources: Resources) -> tuple[Pool, ...]:
-    if args.kubernetes.pools:
+def _pools(args: CloudSettings, plan: ServicePlan | None, resources: Resources) -> tuple[Pool, ...]:
+    if args.section(KubernetesSettings).pools:
         weights = list(plan.weights) if plan else []
         found = []
-        for pool in args.kubernetes.pools:
+        for pool in args.section(KubernetesSettings).pools:
             # Servers of one speed have one share; what rounding gave them differs by one at most.
             own, weights = weights[: pool.replicas], weights[pool.replicas :]
             found.append(

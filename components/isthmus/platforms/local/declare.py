@@ -3,16 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import pulumi
 from pulumi import Input, Output, ResourceOptions
+from pulumi.runtime.settings import get_monitor
 
 from isthmus import compiling, names
 from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import access_of, options_of
 from isthmus.digest import Digest
 from isthmus.platforms.local import desired as local
+from isthmus.platforms.local.settings import LocalSettings
 from isthmus.platforms.served import Served
 from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, LoopbackCertificate, ModelFolder, StoreCredentials
 from isthmus.sizing.service import ServicePlan
@@ -23,7 +26,8 @@ STORE_REGION = "us-east-1"
 class LocalStack:
     """Made on first use, part by part; `of` hands out one for each directory and deployment."""
 
-    _known: dict[tuple[str, str, str], "LocalStack"] = {}  # noqa: RUF012  (a registry, shared on purpose)
+    # By what registers a deployment's resources: one process may run several programs, each with resources of its own.
+    _known: ClassVar[WeakKeyDictionary[Any, dict[Path, "LocalStack"]]] = WeakKeyDictionary()
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -35,8 +39,7 @@ class LocalStack:
     def of(cls, directory: str | None) -> "LocalStack":
         """The shared parts for `directory` (default `.isthmus/STACK` in the project's folder)."""
         path = Path(directory or f".isthmus/{pulumi.get_stack()}").absolute()
-        key = (pulumi.get_project(), pulumi.get_stack(), str(path))
-        return cls._known.setdefault(key, cls(path))
+        return cls._known.setdefault(get_monitor(), {}).setdefault(path, cls(path))
 
     @property
     def _suffix(self) -> str:
@@ -114,12 +117,12 @@ def serve(
     model_name: str,
     *,
     args: CloudSettings,
-    made: compiling.Compiling,
-    plan: Output[ServicePlan],
-    canary: compiling.Compiling | None = None,
+    made: compiling.Compiling[ServicePlan],
+    canary: compiling.Compiling[None] | None = None,
 ) -> Served:
     """Replicas of the embedded server under the stack's supervisor, Envoy in front."""
-    stack = LocalStack.of(args.local.directory)
+    own = args.section(LocalSettings)
+    stack = LocalStack.of(own.directory)
     models = Path(stack.directory) / "models" / name
     folder = ModelFolder(
         f"{name}-model",
@@ -130,7 +133,7 @@ def serve(
     )
     servers = stack.processes(
         f"{name}-server",
-        Output.all(folder.directory, plan).apply(
+        Output.all(folder.directory, made.plan).apply(
             lambda known: local.server(names.program(name, names.SERVER), model_name, known[0], replicas=known[1].replicas)
         ),
         parent=component,
@@ -139,7 +142,7 @@ def serve(
     program = names.program(name, names.GATEWAY)
     gateway = stack.processes(
         f"{name}-gateway",
-        local.envoy(program, model_name, port=args.local.port, grpc_port=args.local.grpc_port, options=options_of(args.gateway)),
+        local.envoy(program, model_name, port=own.port, grpc_port=own.grpc_port, options=options_of(args.gateway)),
         apart={
             "live_files": Output.all(servers.socket_paths, access_of(args.gateway)).apply(
                 lambda known: local.gateway_files(program, model_name, known[0], args.balancing, options_of(args.gateway, known[1]))

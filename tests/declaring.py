@@ -1,0 +1,128 @@
+"""Programs run against Pulumi's mocks: what they declare, without an engine, a compile or a platform."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks, set_mocks
+from pulumi.runtime.settings import SETTINGS
+from pulumi.runtime.stack import run_pulumi_func
+
+from isthmus import compiling, stack
+from isthmus.release.manifest import EDGE, GOLDEN_NAME, SERVING, FileEntry, Manifest, Record, Release, Timing, Variant
+
+
+@dataclass
+class Declared:
+    """What a program declared. resources: type and name → inputs. outputs: of its components, resolved."""
+
+    resources: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+    def names(self, kind: str) -> list[str]:
+        """The names of the resources whose type ends so."""
+        return sorted(name for token, name in self.resources if token.rpartition(":")[2] == kind)
+
+    def graph(self) -> set[str]:
+        """Type and name of each resource."""
+        return {f"{token} {name}" for token, name in self.resources}
+
+
+class _Mocks(Mocks):
+    """An engine that makes everything at once. Outputs are as the plugins' handlers name them."""
+
+    def __init__(self, declared: Declared) -> None:
+        self._declared = declared
+
+    def call(self, args: MockCallArgs) -> Any:
+        return {}
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        assert (args.typ, args.name) not in self._declared.resources, "declared twice"
+        self._declared.resources[args.typ, args.name] = args.inputs
+        return f"{args.name}-id", {**_OUTPUTS.get(args.typ.rpartition(":")[2], {}), **args.inputs}
+
+
+_OUTPUTS: Mapping[str, Mapping[str, Any]] = {
+    "LocalProcesses": {
+        "endpoints": [{"rest": 1, "grpc": 2, "s3": 3}],
+        "socket_paths": [{name: f"/{name}.sock" for name in ("rest", "grpc", "admin", "status")}],
+    },
+    "StoreCredentials": {"access_key": "a", "secret_key": "s"},
+    "LoopbackCertificate": {"certificate": "c", "private_key": "k"},
+    "SigningKey": {"private_key": "k", "public_key": "p"},
+    "Rollout": {"confirmed": [], "attempt": 1},
+    "DockerServer": {"container": "c", "rest_port": 1, "grpc_port": 2},
+    "DockerModelFolder": {"directory": "/d", "version": 1},
+    "RemoteImage": {"imageId": "i"},
+    "StackReference": {"outputs": {}},
+}
+
+
+def release(folder: Path) -> Release:
+    """A release with both variants, as if it had been compiled."""
+    (folder / GOLDEN_NAME).write_text(json.dumps({"signature": "serving_default", "inputs": {"x": [[0.0]]}, "outputs": {"y": [[0.0]]}}))
+    timing = Timing(1, 1, 1, 1)
+    variants = tuple(
+        Variant(kind, "int8", (FileEntry(f"{kind}/1/{file}", 1_500, "0" * 64),), 0.98, 0.0)
+        for kind, file in ((SERVING, "saved_model.pb"), (EDGE, "model.tflite"))
+    )
+    manifest = Manifest(
+        model="digits",
+        version=1,
+        recipe="int8",
+        signature="serving_default",
+        inputs=(),
+        outputs=(),
+        variants=variants,
+        golden=FileEntry(GOLDEN_NAME, 1, "0" * 64),
+        golden_tolerance=0.1,
+        source_accuracy=0.98,
+        evaluation_examples=450,
+        tools=(),
+    )
+    return Release(folder, manifest, Record("x86_64 2 cores", "2026-01-01", timing, timing))
+
+
+@contextmanager
+def compiled(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[Any]]:
+    """Every compile is done at once, with the same release in its version; yields the requests."""
+    asked: list[Any] = []
+    made = release(folder)
+
+    async def compile_release(request: Any, *_: Any, **__: Any) -> Release:
+        asked.append(request)
+        return replace(made, manifest=replace(made.manifest, version=request.version))
+
+    monkeypatch.setattr(compiling, "compile_release", compile_release)
+    yield asked
+
+
+def run(sections: Mapping[str, Mapping[str, Any]]) -> Declared:
+    """A stack file's sections, made into components against mocks. Raises what the program raises."""
+    declared = Declared()
+
+    def program() -> None:
+        config = pulumi.Config("models")
+        found = stack.make(stack.read(config))
+        for title, components in found.items():
+            for name, component in components.items():
+                for key, value in vars(component).items():
+                    if isinstance(value, pulumi.Output) and not key.startswith("_"):
+                        value.apply(lambda it, at=f"{title}.{name}.{key}": declared.outputs.__setitem__(at, it))
+
+    async def whole() -> None:
+        SETTINGS.rpc_manager.clear()
+        SETTINGS.outputs.clear()
+        set_mocks(_Mocks(declared), project="models", stack="dev", preview=False)
+        pulumi.runtime.set_all_config({f"models:{title}": json.dumps(content) for title, content in sections.items()})
+        await run_pulumi_func(program)
+
+    asyncio.run(whole())
+    return declared

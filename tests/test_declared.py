@@ -1,0 +1,178 @@
+"""What each component declares on each platform, run against Pulumi's mocks: the names of resources are a promise to running stacks."""
+
+import pulumi
+import pytest
+from tests import declaring
+
+from isthmus import planning
+from isthmus.arguments.checking import Checked
+from isthmus.compile import request
+from isthmus.observing.parts import Block
+from isthmus.platforms.platform import Platform
+from isthmus.platforms.registry import PLATFORMS, observer_of
+from isthmus.platforms.served import Served
+
+SERVICE = {"model": "models/digits", "requests_per_second": 20, "p95_ms": 50}
+STORE = {"endpoint": "http://store", "access_key": "a", "secret_key": "hunter2"}
+HOSTS = [{"name": "a", "address": "unix:///run/a.sock"}, {"name": "b", "address": "unix:///run/b.sock", "ip": "10.0.0.2"}]
+ON = {
+    "local": {},
+    "docker": {"store": STORE, "docker": {"hosts": HOSTS}},
+    "kubernetes": {"store": STORE, "kubernetes": {"service_type": "NodePort", "service_monitor": "never"}},
+}
+FLEET = {"fleet": "fleets/cameras.yaml"}
+OWN, CORE, POLICIES = "isthmus:index", "kubernetes:core/v1", "kubernetes:networking.k8s.io/v1:NetworkPolicy"
+# What a service NAME declares, by platform; for a hybrid's service NAME is another one.
+SERVING = {
+    "local": {
+        f"{OWN}:LocalSupervisor local",
+        *(f"{OWN}:{it}" for it in ("ModelFolder NAME-model", "LocalProcesses NAME-server", "LocalProcesses NAME-gateway")),
+    },
+    "docker": {
+        *(f"pulumi:providers:docker NAME-{host}" for host in "ab"),
+        *(f"docker:index/remoteImage:RemoteImage NAME-{it}" for it in ("a-fetch", "a-gateway", "a-serving", "b-fetch", "b-serving")),
+        *(f"{OWN}:Docker{it}" for it in ("ModelFolder NAME-a-model", "ModelFolder NAME-b-model")),
+        *(f"{OWN}:Docker{it}" for it in ("Server NAME-a-server", "Server NAME-b-server")),
+        *(f"{OWN}:Docker{it}" for it in ("Files NAME-gateway-files", "Gate NAME-gateway-gate")),
+        f"{OWN}:PublishedRelease NAME-release",
+        "docker:index/container:Container NAME-gateway",
+    },
+    "kubernetes": {
+        "pulumi:providers:kubernetes NAME-cluster",
+        f"{OWN}:PublishedRelease NAME-release-stable",
+        f"{OWN}:GatewayTraffic NAME-traffic",
+        *(f"kubernetes:apps/v1:Deployment NAME-{it}" for it in ("gateway", "server-stable")),
+        "kubernetes:autoscaling/v2:HorizontalPodAutoscaler NAME-autoscaler-stable",
+        *(f"{CORE}:ConfigMap NAME-{it}" for it in ("dashboard", "gateway-config", "rules", "server-config")),
+        f"{CORE}:Namespace NAME-namespace",
+        *(f"{CORE}:Secret NAME-{it}" for it in ("gateway-secret", "store-secret")),
+        *(f"{CORE}:Service NAME-{it}" for it in ("servers-stable", "service")),
+        f"{CORE}:ServiceAccount NAME-account",
+        *(f"{POLICIES} NAME-{it}" for it in ("default-deny", "gateway-policy", "servers-policy")),
+        *(f"kubernetes:policy/v1:PodDisruptionBudget NAME-{it}" for it in ("budget-stable", "gateway-budget")),
+    },
+}
+ROLLING = {
+    f"{OWN}:LocalSupervisor local",
+    *(f"{OWN}:LocalProcesses NAME-camera-{number}" for number in (1, 2, 3)),
+    *(f"{OWN}:{it}" for it in ("SigningKey NAME-signing-key", "SignedBundle NAME-bundle", "Rollout NAME-rollout")),
+}
+OWN_STORE = {
+    *(f"{OWN}:{it}" for it in ("StoreCredentials store-credentials", "LoopbackCertificate store-certificate")),
+    *(f"{OWN}:{it}" for it in ("LocalProcesses store", "Bucket bucket-models")),
+}
+
+
+def graph(parts: set[str], name: str) -> set[str]:
+    return {it.replace("NAME", name) for it in parts}
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """The compiles that were asked for."""
+    with declaring.compiled(monkeypatch, tmp_path) as asked:
+        yield asked
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("platform", list(ON))
+def test_a_service_declares_what_its_platform_needs(platform):
+    found = declaring.run({"services": {"digits": {**SERVICE, **ON[platform], "platform": platform}}})
+    assert found.graph() == graph(SERVING[platform], "digits") | {f"{OWN}:CloudModelService digits"}
+    outputs = found.outputs
+    assert outputs["services.digits.place"]["platform"] == platform
+    assert outputs["services.digits.replicas"] == (len(HOSTS) if platform == "docker" else 1)
+    assert outputs["services.digits.endpoint"].startswith("http://")
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_fleet_declares_its_agents_and_a_store_where_it_has_none():
+    own = declaring.run({"fleets": {"cams": {"model": "models/digits", **FLEET}}})
+    assert own.graph() == graph(ROLLING, "cams") | OWN_STORE | {f"{OWN}:EdgeFleetRollout cams"}
+    given = declaring.run({"fleets": {"cams": {"model": "models/digits", "store": STORE, **FLEET}}})
+    assert given.graph() == graph(ROLLING, "cams") | {f"{OWN}:EdgeFleetRollout cams"}
+    assert list(own.outputs["fleets.cams.devices"]) == ["camera-1", "camera-2", "camera-3"]
+
+
+@pytest.mark.parametrize("platform", list(ON))
+def test_a_hybrid_declares_both_compiles_once_and_is_looked_at_once(platform, asked, monkeypatch):
+    sought, planned = [], []
+    find, plan = request.find_source, planning.plan_service
+    monkeypatch.setattr(request, "find_source", lambda *args, **named: sought.append(args) or find(*args, **named))
+    monkeypatch.setattr(planning, "plan_service", lambda *args: planned.append(args) or plan(*args))
+    found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, **ON[platform], "platform": platform}}})
+    wanted = graph(SERVING[platform], "digits-cloud") | graph(ROLLING, "digits-edge") | (OWN_STORE if platform == "local" else set())
+    components = {f"{OWN}:HybridDeployment digits", f"{OWN}:CloudModelService digits-cloud", f"{OWN}:EdgeFleetRollout digits-edge"}
+    assert found.graph() == wanted | components
+    assert (len(sought), len(planned), len(asked)) == (1, 1, 1)
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_canary_is_a_second_track_and_its_gate():
+    canary = {"canary": {"version": 2, "recipe": "float32"}, "platform": "kubernetes", **ON["kubernetes"]}
+    found = declaring.run({"services": {"digits": {**SERVICE, **canary}}})
+    more = {
+        f"{OWN}:CanaryGate digits-canary",
+        f"{OWN}:PublishedRelease digits-release-canary",
+        "kubernetes:apps/v1:Deployment digits-server-canary",
+        "kubernetes:autoscaling/v2:HorizontalPodAutoscaler digits-autoscaler-canary",
+        f"{CORE}:Service digits-servers-canary",
+        "kubernetes:policy/v1:PodDisruptionBudget digits-budget-canary",
+    }
+    assert found.graph() == graph(SERVING["kubernetes"], "digits") | more | {f"{OWN}:CloudModelService digits"}
+
+
+class ToySettings(Checked):
+    colour: str = "red"
+
+
+class ToyObserver:
+    """As a platform's module `observe`."""
+
+    def block(self, name, outputs, state):
+        return Block(f"toy · {name}")
+
+
+class Toy(Platform):
+    """A platform as somebody else would add one."""
+
+    settings = ToySettings
+    cannot = {"canary": "toys have one"}  # noqa: RUF012
+    needs = {"toy.colour": "what to paint it with"}  # noqa: RUF012
+
+    def serve(self, component, name, model_name, *, args, made, canary=None):
+        colour = args.section(ToySettings).colour
+        toy = pulumi.CustomResource("toys:index:Toy", f"{name}-toy", {"colour": colour}, pulumi.ResourceOptions(parent=component))
+        url = toy.urn.apply(lambda _: f"toy://{colour}/{model_name}")
+        return Served(url, url, pulumi.Output.from_input({"platform": "toy"}))
+
+    def observer(self):
+        return ToyObserver()
+
+
+@pytest.mark.usefixtures("asked")
+def test_another_platform_is_a_class_and_a_line_in_the_registry(monkeypatch):
+    monkeypatch.setitem(PLATFORMS, "toy", Toy())
+    service = {**SERVICE, "platform": "toy", "toy": {"colour": "blue"}}
+    found = declaring.run({"services": {"digits": service}})
+    assert found.graph() == {f"{OWN}:CloudModelService digits", "toys:index:Toy digits-toy"}
+    assert found.resources["toys:index:Toy", "digits-toy"] == {"colour": "blue"}
+    assert found.outputs["services.digits.endpoint"] == "toy://blue/digits"
+    assert found.outputs["services.digits.plan"]["inputs"]["kinds"] == ["cpu-2"]
+    outputs = {"place": found.outputs["services.digits.place"]}
+    assert observer_of(outputs).block("digits", outputs, None).title == "toy · digits"
+
+    for wrong, said in (
+        ({**service, "toy": {"color": "blue"}}, "services.digits.toy.color: no such argument. Fix: did you mean 'colour'?"),
+        ({**service, "toy": {"colour": ""}}, "services.digits.toy.colour: is missing; the platform toy needs it"),
+        ({**service, "canary": {"version": 2}}, "services.digits.canary: the platform toy cannot do this: toys have one"),
+        ({**service, "platform": "toi"}, "did you mean 'toy'?"),
+    ):
+        with pytest.raises(pulumi.RunError) as caught:
+            declaring.run({"services": {"digits": wrong}})
+        assert said in str(caught.value)
+
+
+def test_without_its_line_there_is_no_such_platform():
+    with pytest.raises(pulumi.RunError, match=r"services\.digits\.toy: no such argument"):
+        declaring.run({"services": {"digits": {**SERVICE, "toy": {"colour": "blue"}}}})
