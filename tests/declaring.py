@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +65,17 @@ _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def release(folder: Path) -> Release:
+def release(folder: Path, version: int = 1) -> Release:
     """A release with both variants, as if it had been compiled."""
     (folder / GOLDEN_NAME).write_text(json.dumps({"signature": "serving_default", "inputs": {"x": [[0.0]]}, "outputs": {"y": [[0.0]]}}))
     timing = Timing(1, 1, 1, 1)
     variants = tuple(
-        Variant(kind, "int8", (FileEntry(f"{kind}/1/{file}", 1_500, "0" * 64),), 0.98, 0.0)
+        Variant(kind, "int8", (FileEntry(f"{kind}/{version}/{file}", 1_500, "0" * 64),), 0.98, 0.0)
         for kind, file in ((SERVING, "saved_model.pb"), (EDGE, "model.tflite"))
     )
     manifest = Manifest(
         model="digits",
-        version=1,
+        version=version,
         recipe="int8",
         signature="serving_default",
         inputs=(),
@@ -94,11 +94,10 @@ def release(folder: Path) -> Release:
 def compiled(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[Any]]:
     """Every compile is done at once, with the same release in its version; yields the requests."""
     asked: list[Any] = []
-    made = release(folder)
 
     async def compile_release(request: Any, *_: Any, **__: Any) -> Release:
         asked.append(request)
-        return replace(made, manifest=replace(made.manifest, version=request.version))
+        return release(folder, request.version)
 
     monkeypatch.setattr(compiling, "compile_release", compile_release)
     yield asked
