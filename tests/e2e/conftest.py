@@ -8,17 +8,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from toolchain.testing import patience
 
-_spec = importlib.util.spec_from_file_location("isthmus_e2e_project", Path(__file__).with_name("project.py"))
-assert _spec is not None
-assert _spec.loader is not None
-project_module = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = project_module
-_spec.loader.exec_module(project_module)
+
+def _beside(name: str) -> ModuleType:
+    """A module beside this file."""
+    spec = importlib.util.spec_from_file_location(f"isthmus_e2e_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+project_module = _beside("project")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +65,14 @@ def digits() -> Callable[..., dict]:
 @pytest.fixture(scope="session")
 def processes_of() -> Callable[[Path], dict[int, str]]:
     return project_module.processes_of
+
+
+@pytest.fixture
+def neighbour() -> ModuleType:
+    """What another user of the machine can do. Only root can be another user."""
+    if os.getuid() != 0:
+        pytest.skip("NOT TESTED: what other users of this machine get from a stack; it takes root to be one of them")
+    return _beside("neighbour")
 
 
 @pytest.fixture(scope="session")

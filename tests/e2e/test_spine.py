@@ -146,6 +146,37 @@ def test_everything_listens_on_loopback(stack, processes_of):
     assert found > 5
 
 
+def test_another_user_of_the_machine_gets_nothing_from_inner_ports_sockets_and_files(stack, processes_of, neighbour):
+    outputs = stack.outputs()
+    service, pids = outputs["services"]["digits"], processes_of(stack.root)
+    devices = [int(url.rsplit(":", 1)[1]) for url in outputs["fleets"]["digits"]["devices"].values()]
+    rest, grpc_port = (int(service[key].rsplit(":", 1)[1]) for key in ("endpoint", "grpc_endpoint"))
+    s3 = int(store_ports(stack)["s3"])
+    listening, sockets = neighbour.ports_of(pids), neighbour.sockets_of(pids)
+    assert listening >= {rest, grpc_port, s3, *devices}
+    inner = listening - {rest, grpc_port, s3, *devices}
+    with neighbour.passable(stack.root):
+        assert {port: found for port in inner if (found := neighbour.as_nobody(neighbour.said, port))} == {}
+        assert len(sockets) >= 6, sockets  # supervisord's, the gateway's two, two of a replica, the store's
+        assert neighbour.as_nobody(neighbour.connected, sockets) == []
+        assert neighbour.as_nobody(neighbour.readable, str(stack.root / ".isthmus" / "test")) == []
+        assert neighbour.as_nobody(neighbour.readable, str(stack.root / "state")) == []
+    assert inner  # SeaweedFS's parts speak to each other at ports
+    there = own_store(stack).list("cameras/")[0]
+    calls = [
+        ("GET", "/"),
+        ("GET", f"/models/{there}"),
+        ("PUT", "/models/new"),
+        ("DELETE", f"/models/{there}"),
+        ("GET", "/models?list-type=2"),
+    ]
+    assert set(neighbour.as_nobody(neighbour.statuses, s3, calls).values()) == {403}
+    shutdown = [("POST", "/quitquitquit"), ("GET", "/config_dump"), ("GET", "/stats"), ("POST", "/v1/config/reload")]
+    assert set(neighbour.as_nobody(neighbour.statuses, rest, shutdown).values()) == {404}
+    for port in devices:
+        assert set(neighbour.as_nobody(neighbour.statuses, port, shutdown).values()) <= {404, 400, 405}
+
+
 def test_no_secret_is_in_a_command_line_or_in_the_plain_state(stack, processes_of):
     keys = json.loads(next((stack.root / ".isthmus").rglob("s3.json")).read_text())["identities"][0]["credentials"][0]
     state = json.dumps(stack.state())
@@ -282,11 +313,20 @@ def paused(pids: list[int]) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
+def store_ports(stack) -> dict[str, float]:
+    """The ports of the stack's own store, by part."""
+    found: dict[str, float] = next(
+        it["outputs"]["endpoints"][0] for it in stack.state()["deployment"]["resources"] if it["urn"].endswith("::store")
+    )
+    return found
+
+
 def own_store(stack) -> Store:
     """The bucket of the stack's own store."""
     keys = json.loads(next((stack.root / ".isthmus").rglob("s3.json")).read_text())["identities"][0]["credentials"][0]
-    ports = next(r["outputs"]["endpoints"][0] for r in stack.state()["deployment"]["resources"] if r["urn"].endswith("::store"))
-    return Store(StoreAddress(f"http://127.0.0.1:{int(ports['s3'])}", "us-east-1", keys["accessKey"], keys["secretKey"]), "models")
+    return Store(
+        StoreAddress(f"http://127.0.0.1:{int(store_ports(stack)['s3'])}", "us-east-1", keys["accessKey"], keys["secretKey"]), "models"
+    )
 
 
 def tampered_up(stack, eventually):
@@ -330,9 +370,8 @@ def test_destroy_leaves_nothing_but_cache_and_state(stack, processes_of):
     outputs = stack.outputs()
     ports = [int(url.rsplit(":", 1)[1]) for url in outputs["fleets"]["digits"]["devices"].values()]
     ports += [int(outputs["services"]["digits"][key].rsplit(":", 1)[1]) for key in ("endpoint", "grpc_endpoint")]
-    store = next(r["outputs"]["endpoints"][0] for r in stack.state()["deployment"]["resources"] if r["urn"].endswith("::store"))
     # SeaweedFS puts sockets there, named by port.
-    sockets = [path for port in store.values() for path in Path("/tmp").glob(f"seaweedfs-*-{int(port)}.sock")]  # noqa: S108
+    sockets = [path for port in store_ports(stack).values() for path in Path("/tmp").glob(f"seaweedfs-*-{int(port)}.sock")]  # noqa: S108
     assert sockets
     assert processes_of(stack.root)
     done = stack.destroy()

@@ -70,12 +70,20 @@ def fresh(backend):
 def test_a_key_names_its_client_and_goes_no_further(envoy, fresh):
     assert envoy.predict(headers={"x-api-key": KEYS["alice"]}).status_code == 200
     (asked,) = fresh.requests
-    assert asked.headers["x-isthmus-client"] == "alice"
+    assert asked.headers["x-isthmus-client"] == "key:alice"
     assert KEYS["alice"] not in str(asked.headers)
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"x-api-key": "wrong"}, {"x-api-key": ""}, {"authorization": "Bearer x.y.z"}, {"x-isthmus-client": "alice"}]
+    "headers",
+    [
+        {},
+        {"x-api-key": "wrong"},
+        {"x-api-key": ""},
+        {"authorization": "Bearer x.y.z"},
+        {"x-isthmus-client": "alice"},
+        {"x-isthmus-issuer": ISSUER},
+    ],
 )
 def test_without_a_key_or_a_token_nothing_is_served(envoy, fresh, headers):
     for path in ("/v1/models/digits:predict", "/v1/models/digits", "/elsewhere"):
@@ -94,7 +102,7 @@ def test_a_token_names_its_subject_and_goes_no_further(envoy, fresh, issuer):
     answer = envoy.predict(headers={"authorization": f"Bearer {issuer.token()}"})
     assert answer.status_code == 200
     (asked,) = fresh.requests
-    assert asked.headers["x-isthmus-client"] == "carol"
+    assert asked.headers["x-isthmus-client"] == "token:carol"
     assert "authorization" not in asked.headers
 
 
@@ -119,17 +127,23 @@ def test_a_wrong_key_is_not_made_good_by_a_token(envoy, issuer):
 
 
 def test_what_only_the_gateway_may_say_is_removed(envoy, fresh):
-    sent = {"x-api-key": KEYS["bob"], "x-isthmus-client": "alice", "x-envoy-retry-on": "5xx", "x-envoy-upstream-rq-timeout-ms": "1"}
+    sent = {
+        "x-api-key": KEYS["bob"],
+        "x-isthmus-client": "alice",
+        "x-isthmus-issuer": ISSUER,
+        "x-envoy-retry-on": "5xx",
+        "x-envoy-upstream-rq-timeout-ms": "1",
+    }
     assert envoy.predict(headers=sent).status_code == 200
     (asked,) = fresh.requests
-    assert asked.headers.getall("x-isthmus-client") == ["bob"]
+    assert asked.headers.getall("x-isthmus-client") == ["key:bob"]
     assert not set(asked.headers) & set(sent) - {"x-isthmus-client"}
 
 
 def test_grpc_knows_the_same_clients(envoy, fresh, issuer):
     assert envoy.call(metadata={"x-api-key": KEYS["alice"]}) == b"server"
     assert envoy.call(metadata={"authorization": f"Bearer {issuer.token()}"}) == b"server"
-    assert [call["x-isthmus-client"] for call in fresh.calls] == ["alice", "carol"]
+    assert [call["x-isthmus-client"] for call in fresh.calls] == ["key:alice", "token:carol"]
     assert all("x-api-key" not in call and "authorization" not in call for call in fresh.calls)
     for metadata in ({}, {"x-api-key": "wrong"}, {"authorization": f"Bearer {issuer.token(exp=1)}"}):
         with pytest.raises(grpc.RpcError) as error:
@@ -164,11 +178,51 @@ def test_failures_are_logged_and_no_secret_is(envoy, issuer, eventually):
     text = envoy.log.read_text()
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     (missed,) = [line for line in lines if line["path"] == "/nothing/here"]
-    assert (missed["status"], missed["client"], missed["listener"]) == (404, "alice", "rest")
+    assert (missed["status"], missed["client"], missed["listener"]) == (404, "key:alice", "rest")
     assert all(line["status"] >= 400 or line["grpc_status"] for line in lines)
     for secret in (*KEYS.values(), token, "a-key-that-is-wrong", "in-the-query", "body-of-a-request"):
         assert secret not in text
         assert secret not in requests.get(f"{envoy.status}/stats", timeout=10).text
+
+
+def raw(port: int, head: str) -> bytes:
+    """What a request that a client's library would not send is answered."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"}\n") and (more := connection.recv(4096)):
+            answer += more
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "says"),
+    [
+        ("GET /v1/models%2fdigits HTTP/1.1\nHost: x", 400, "path_normalization_failed"),
+        ("GET /v1/models/digits#a HTTP/1.1\nHost: x", 400, "path_normalization_failed"),
+        ("GET /v1/models/digits HTTP/1.1", 400, "missing_host_header"),
+        ("nonsense", 400, "codec_error"),
+        ("OPTIONS * HTTP/1.1\nHost: x", 404, "There is nothing at this path"),
+        (
+            f"GET /v1/models/digits HTTP/1.1\nHost: x\nx-api-key: {KEYS['bob']}\nConnection: upgrade\nUpgrade: websocket",
+            403,
+            "upgrade_failed",
+        ),
+        ("POST /v1/models/digits:predict HTTP/1.1\nHost: x", 401, "Jwt is missing"),
+    ],
+)
+def test_every_refusal_says_why(envoy, head, status, says):
+    first, _, body = raw(envoy.gateway.rest_port, head).partition(b"\r\n\r\n")
+    assert int(first.split()[1]) == status
+    assert says in json.loads(body)["error"]
+
+
+def test_an_http_1_0_client_is_served(envoy, fresh):
+    with socket.create_connection(("127.0.0.1", envoy.gateway.rest_port), timeout=30) as connection:
+        connection.sendall(f"GET /v1/models/digits HTTP/1.0\r\nx-api-key: {KEYS['bob']}\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert b" 200 " in answer.splitlines()[0]
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["server"] == "server"
 
 
 def outcome(envoy, metadata: dict[str, str]) -> grpc.StatusCode:
@@ -193,7 +247,68 @@ def test_a_client_at_its_limit_leaves_the_others_alone(make_envoy, track, backen
     assert list(refused.json()) == ["error"]
     assert [envoy.predict(headers=bob).status_code for _ in range(5)] == [200] * 5
     assert grpc.StatusCode.RESOURCE_EXHAUSTED in {outcome(envoy, alice) for _ in range(20)}
-    assert envoy.predict(headers={}).status_code == 401  # before anything is counted
+    assert envoy.predict(headers={}).status_code == 401  # is counted elsewhere
+
+
+def test_a_subject_is_never_a_keys_client(envoy, fresh, issuer):
+    for subject in ("alice", "key:alice"):
+        assert envoy.predict(headers={"authorization": f"Bearer {issuer.token(sub=subject)}"}).status_code == 200
+    assert [asked.headers["x-isthmus-client"] for asked in fresh.requests] == ["token:alice", "token:key:alice"]
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEaReR", "Bearer "])
+def test_the_scheme_is_spelled_in_any_case(envoy, fresh, issuer, scheme):
+    assert envoy.predict(headers={"authorization": f"{scheme} {issuer.token()}"}).status_code == 200
+    (asked,) = fresh.requests
+    assert "authorization" not in asked.headers
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "xBearer-", "Token"])
+def test_another_scheme_is_no_token(envoy, issuer, scheme):
+    assert envoy.predict(headers={"authorization": f"{scheme} {issuer.token()}"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "subject", ["a\r\nx-isthmus-client: key:alice", "a\nb", "a\rb", "a\x00b", "ü", "", 7, ["alice"], {"a": 1}], ids=repr
+)
+def test_a_subject_that_does_not_fit_into_a_header_is_refused(envoy, fresh, issuer, subject, eventually):
+    answer = envoy.predict(headers={"authorization": f"Bearer {issuer.token(sub=subject)}"})
+    assert answer.status_code in (401, 403), fresh.requests and fresh.requests[0].headers
+    assert answer.json()["error"]
+    assert fresh.requests == []
+    eventually(lambda: all(line.startswith(("{", "[")) for line in envoy.log.read_text().splitlines()), "no line of the log is split")
+
+
+def test_a_token_without_a_subject_has_no_name(envoy, fresh, issuer):
+    assert envoy.predict(headers={"authorization": f"Bearer {issuer.token(sub=None)}"}).status_code == 200
+    assert fresh.requests[0].headers["x-isthmus-client"] == "token:"
+
+
+def test_health_is_asked_as_load_balancers_do(envoy):
+    for path in (g.ALIVE_PATH, g.READY_PATH):
+        assert [requests.request(method, f"{envoy.rest}{path}?probe=1", timeout=10).status_code for method in ("GET", "HEAD")] == [200] * 2
+        assert requests.post(envoy.rest + path, timeout=10).status_code == 401
+        assert requests.get(f"{envoy.rest}{path}z", timeout=10).status_code == 401
+
+
+@pytest.mark.parametrize("access", ["keys", "tokens", "both"])
+def test_who_guesses_is_slowed_down_and_nobody_else_is(make_envoy, track, backend, issuer, access):
+    jwt = None if access == "keys" else g.Jwt(ISSUER, (AUDIENCE,), issuer.jwks)
+    envoy = make_envoy(track("stable", backend), options=g.GatewayOptions(api_keys={} if access == "tokens" else KEYS, jwt=jwt, workers=1))
+    guess = {"authorization": "Bearer x.y.z"} if access == "tokens" else {"x-api-key": "a-guess-that-is-wrong"}
+    good = {"authorization": f"Bearer {issuer.token()}"} if access == "tokens" else {"x-api-key": KEYS["alice"]}
+    with requests.Session() as session:
+        found = [session.get(f"{envoy.rest}/v1/models/digits", headers=guess, timeout=10).status_code for _ in range(120)]
+        assert found[:50] == [401] * 50
+        assert 429 in found
+        assert set(found) == {401, 429}
+        assert found.count(429) > 20
+        assert session.get(f"{envoy.rest}/v1/models/digits", headers=good, timeout=10).status_code == 200
+        if access == "both":
+            token = {"authorization": f"Bearer {issuer.token()}"}
+            assert session.get(f"{envoy.rest}/v1/models/digits", headers=token, timeout=10).status_code == 200
+            wrong = {"authorization": f"Bearer {issuer.token(exp=1)}"}
+            assert 429 in {session.get(f"{envoy.rest}/v1/models/digits", headers=wrong, timeout=10).status_code for _ in range(80)}
 
 
 def test_without_keys_a_client_is_where_it_comes_from(make_envoy, track, backend):

@@ -92,6 +92,8 @@ def _manager(gateway: Gateway, kind: str) -> Json:
         **_addresses(options),
         **_timeouts(options),
         "max_request_headers_kb": MAX_HEADERS_KIB,
+        # Old clients and load balancers' checks. They need not name a host.
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": gateway.node},
         "http2_protocol_options": {
             "max_concurrent_streams": MAX_STREAMS,
             "initial_stream_window_size": STREAM_WINDOW_BYTES,
@@ -142,17 +144,37 @@ def _errors(options: GatewayOptions, kind: str) -> Json:
     grpc_status = {413: RESOURCE_EXHAUSTED} if kind == "grpc" else {}
     return {
         "mappers": [
-            {
-                "filter": _status("EQ", status),
-                "body": {"inline_string": text},
-                **({"headers_to_add": [header("grpc-status", grpc_status[status])]} if status in grpc_status else {}),
-            }
-            for status, text in texts.items()
+            *(
+                {
+                    "filter": _status("EQ", status),
+                    "body": {"inline_string": text},
+                    **({"headers_to_add": [header("grpc-status", grpc_status[status])]} if status in grpc_status else {}),
+                }
+                for status, text in texts.items()
+            ),
+            *({"filter": _where(condition), "body_format_override": _body(kind, text)} for condition, text in _WORDLESS.items()),
         ],
-        "body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}}
-        if kind == "rest"
-        else {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}},
+        "body_format": _body(kind, "%LOCAL_REPLY_BODY%"),
     }
+
+
+# Where Envoy itself says nothing. What it says of tokens is good, and what a route answers has its own words.
+_WORDLESS = {
+    "response.code == 400": "The request cannot be read: %RESPONSE_CODE_DETAILS%",
+    "response.code == 403 && response.code_details.startsWith('rbac_')": "The token's subject (sub) is empty, or not printable ASCII",
+    "response.code == 403 && !response.code_details.startsWith('jwt_')": "This is not allowed: %RESPONSE_CODE_DETAILS%",
+    "response.code == 404 && response.code_details != 'direct_response'": "There is nothing at this path: %RESPONSE_CODE_DETAILS%",
+}
+
+
+def _where(condition: str) -> Json:
+    """A filter by a condition in CEL."""
+    name = "envoy.access_loggers.extension_filters.cel"
+    return {"extension_filter": extension(name, "extensions.access_loggers.filters.cel.v3.ExpressionFilter", expression=condition)}
+
+
+def _body(kind: str, text: str) -> Json:
+    return {"json_format": {"error": text}} if kind == "rest" else {"text_format_source": {"inline_string": text}}
 
 
 def _failures(kind: str) -> Json:
