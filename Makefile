@@ -3,7 +3,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$name" && break; done)
 PREPARE = @test -n "$(PYTHON)" || { echo "isthmus: error: no Python 3.11 to 3.13 on PATH; name one: make $@ PYTHON=/path/to/python3" >&2; exit 1; }; \
 	"$(PYTHON)" -m toolchain.prepare
-ACTIVE = @. ./activate &&
+# States, their history and logs are for their owner alone.
+ACTIVE = @umask 077 && . ./activate &&
 ARGS ?=
 DOCUMENTS = *.md docs examples models
 STYLE = ruff check . && ruff format --check . && mdformat --check $(DOCUMENTS) && lint-imports

@@ -160,7 +160,6 @@ def test_another_user_of_the_machine_gets_nothing_from_inner_ports_sockets_and_f
         assert len(sockets) >= 6, sockets  # supervisord's, the gateway's two, two of a replica, the store's
         assert neighbour.as_nobody(neighbour.connected, sockets) == []
         assert neighbour.as_nobody(neighbour.readable, str(stack.root / ".isthmus" / "test")) == []
-        assert neighbour.as_nobody(neighbour.readable, str(stack.root / "state")) == []
     assert inner  # SeaweedFS's parts speak to each other at ports
     there = own_store(stack).list("cameras/")[0]
     calls = [

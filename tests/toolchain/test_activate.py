@@ -44,7 +44,7 @@ def test_the_projects_tools_come_first(root: Path, shell: str) -> None:
     assert found["PATH"].split(":")[:2] == [str(root / ".venv" / "bin"), str(root / ".toolchain" / "bin")]
     assert found["PULUMI_HOME"] == str(root / ".toolchain" / "pulumi-home")
     assert found["PULUMI_BACKEND_URL"] == f"file://{root / '.pulumi-state'}"
-    assert (root / ".pulumi-state").is_dir()
+    assert (root / ".pulumi-state").stat().st_mode & 0o777 == 0o700
     assert found["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(root / ".isthmus" / "passphrase")
     assert not [name for name in found if name.startswith("_isthmus")]
 

@@ -58,6 +58,12 @@ def _ensure_passphrase(layout: Layout, environ: MutableMapping[str, str]) -> Non
     environ["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(layout.passphrase)
 
 
+def _make_private(folder: Path) -> None:
+    """A folder that others may not look into, also where it was made before: the engine writes states and their history for all to read."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+
+
 def variables(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment that `activate` makes, for commands that are run from here."""
     result = dict(environ)
@@ -71,7 +77,7 @@ def variables(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[s
     result.setdefault("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", "true")
     if not result.get("PULUMI_BACKEND_URL"):
         state = layout.project / ".pulumi-state"
-        state.mkdir(exist_ok=True)
+        _make_private(state)
         result["PULUMI_BACKEND_URL"] = f"file://{state}"
     return result
 
@@ -86,7 +92,7 @@ def prepare(layout: Layout, engine: str) -> None:
         PrepareError: the stack's secrets cannot be decrypted, or the engine refused.
     """
     environ = variables(layout)
-    layout.data.mkdir(mode=0o700, exist_ok=True)
+    _make_private(layout.data)
     _ensure_passphrase(layout, environ)
     _renew_copy(layout)
     name, backend = _project_name(layout), environ["PULUMI_BACKEND_URL"]

@@ -49,8 +49,12 @@ def test_a_passphrase_is_made_once_and_only_its_owner_can_read_it(prepared: Layo
     first = prepared.passphrase.read_text()
     assert len(first) >= 40
     assert prepared.passphrase.stat().st_mode & 0o777 == 0o600
+    for folder in (prepared.data, prepared.project / ".pulumi-state"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+        folder.chmod(0o755)
     stack.prepare(prepared, str(engine))
     assert prepared.passphrase.read_text() == first
+    assert prepared.data.stat().st_mode & 0o777 == (prepared.project / ".pulumi-state").stat().st_mode & 0o777 == 0o700
     select, create = "stack select local --non-interactive", "stack init local --no-select --non-interactive"
     assert calls(engine) == [f"{call} {prepared.passphrase}" for call in (select, create, select)]
 
