@@ -15,7 +15,7 @@ import grpc
 import uvloop
 
 from isthmus.server.bundle import Parallelism, load_bundle
-from isthmus.server.config import ModelConfig, read_metrics_path, read_models
+from isthmus.server.config import ModelConfig, read_batching, read_metrics_path, read_models
 from isthmus.server.errors import StartError
 from isthmus.server.flags import LOOPBACK, Options, parse_flags
 from isthmus.server.grpc_api import GrpcApi
@@ -49,6 +49,7 @@ async def serve(
         StartError: a configuration, a model or a port is wrong.
     """
     configs = read_models(options)
+    batching = read_batching(options)
     metrics_path = read_metrics_path(options.monitoring_config_file)
     max_connections, max_grpc_connections = connection_limits(raise_descriptor_limit())
     manager = _manager(options)
@@ -61,7 +62,7 @@ async def serve(
     loop.set_exception_handler(_LoopErrors())
     executor = ThreadPoolExecutor(options.rest_api_num_threads, thread_name_prefix="predict")
     budget = Budget(MAX_IN_FLIGHT_BYTES)
-    predictor = Predictor(manager, Metrics(), executor)
+    predictor = Predictor(manager, Metrics(), executor, batching)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         stack.callback(predictor.close)

@@ -5,12 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from isthmus.names import METRICS_PATH
+from isthmus.server.batching import BatchingParameters
 from isthmus.server.errors import StartError
 from isthmus.server.flags import Options
+from isthmus.server.messages import message_class
+
+_POSITIVE = frozenset({"max_batch_size", "max_enqueued_batches", "num_batch_threads", "max_execution_batch_size"})
+_BATCHING = (*sorted(_POSITIVE), "batch_timeout_micros", "enable_large_batch_splitting")
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,7 @@ class ModelConfig:
 def read_models(options: Options) -> list[ModelConfig]:
     """The models that the flags ask for. Raises StartError."""
     if options.model_config_file:
-        text = _read(options.model_config_file)
-        config = model_server_config_pb2.ModelServerConfig()
-        try:
-            text_format.Parse(text, config)
-        except text_format.ParseError as error:
-            raise StartError(f"Invalid protobuf file: '{options.model_config_file}': {error}") from None
-        return models_from_proto(config)
+        return models_from_proto(_parsed(options.model_config_file, model_server_config_pb2.ModelServerConfig()))
     if not options.model_base_path:
         raise StartError("model_base_path is not set; expected an absolute path. Fix: --model_base_path or --model_config_file")
     return [_checked(ModelConfig(options.model_name, Path(options.model_base_path)))]
@@ -90,33 +89,45 @@ def read_metrics_path(monitoring_config_file: str) -> str | None:
     """Path that the metrics are served at; None where they are not asked for. Raises StartError."""
     if not monitoring_config_file:
         return None
-    config = _monitoring_config()()
-    try:
-        text_format.Parse(_read(monitoring_config_file), config)
-    except text_format.ParseError as error:
-        raise StartError(f"Invalid protobuf file: '{monitoring_config_file}': {error}") from None
+    config = _parsed(monitoring_config_file, message_class("MonitoringConfig")())
     if not config.prometheus_config.enable:
         return None
     return str(config.prometheus_config.path) or METRICS_PATH
 
 
-def _monitoring_config() -> Any:
-    """The MonitoringConfig message, which the published stubs leave out."""
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="isthmus/monitoring_config.proto", package="isthmus.monitoring", syntax="proto3")
-    prometheus = file.message_type.add(name="PrometheusConfig")
-    prometheus.field.add(name="enable", number=1, type=kinds.TYPE_BOOL, label=kinds.LABEL_OPTIONAL)
-    prometheus.field.add(name="path", number=2, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
-    file.message_type.add(name="MonitoringConfig").field.add(
-        name="prometheus_config",
-        number=1,
-        type=kinds.TYPE_MESSAGE,
-        type_name=".isthmus.monitoring.PrometheusConfig",
-        label=kinds.LABEL_OPTIONAL,
+def read_batching(options: Options) -> BatchingParameters | None:
+    """How calls are batched; None where they are not. Raises StartError."""
+    path = options.batching_parameters_file
+    if not options.enable_batching:
+        if path:
+            raise StartError("batching_parameters_file is set without enable_batching. Fix: --enable_batching")
+        return None
+    if not path:
+        return BatchingParameters()
+    config = _parsed(path, message_class("BatchingParameters")())
+    given: dict[str, Any] = {name: getattr(config, name).value for name in _BATCHING if config.HasField(name)}
+    parameters = BatchingParameters(
+        allowed_batch_sizes=tuple(config.allowed_batch_sizes), pad_variable_length_inputs=config.pad_variable_length_inputs, **given
     )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("isthmus.monitoring.MonitoringConfig"))
+    problems = [f"{name} is {value}; expected at least 1" for name, value in given.items() if name in _POSITIVE and value < 1]
+    sizes = parameters.allowed_batch_sizes
+    if sizes and sizes[-1] != parameters.run_size:
+        problems.append(
+            f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {sizes[-1]}; expected {parameters.run_size}"
+        )
+    if list(sizes) != sorted(set(sizes)) or (sizes and sizes[0] < 1):
+        problems.append(f"allowed_batch_sizes is {list(sizes)}; expected numbers from 1 in increasing order")
+    if problems:
+        raise StartError(f"{path}: {'; '.join(problems)}")
+    return parameters
+
+
+def _parsed(path: str, message: Any) -> Any:
+    """The message that the text file has. Raises StartError."""
+    try:
+        return text_format.Parse(_read(path), message)
+    except text_format.ParseError as error:
+        raise StartError(f"Invalid protobuf file: '{path}': {error}") from None
 
 
 def _read(path: str) -> str:

@@ -32,6 +32,8 @@ class Options:
     load_retry_interval_micros: int
     allow_version_labels_for_unavailable_models: bool
     monitoring_config_file: str
+    enable_batching: bool
+    batching_parameters_file: str
     enable_model_warmup: bool
     enable_reload_config: bool
     enable_grpc_healthcheck_service: bool
@@ -66,6 +68,8 @@ _FLAGS: tuple[tuple[str, Any, Any, str], ...] = (
     ("load_retry_interval_micros", int, 60_000_000, "time between these tries, in microseconds"),
     ("allow_version_labels_for_unavailable_models", _boolean, False, "accept labels of versions that are not available"),
     ("monitoring_config_file", str, "", "a MonitoringConfig in protobuf text"),
+    ("enable_batching", _boolean, False, "run calls of Predict that wait together in one run of the model"),
+    ("batching_parameters_file", str, "", "a BatchingParameters in protobuf text"),
     ("enable_model_warmup", _boolean, True, "replay assets.extra/tf_serving_warmup_requests when a version is loaded"),
     ("enable_reload_config", _boolean, False, "let clients replace the served models (ModelService.HandleReloadConfigRequest)"),
     ("enable_grpc_healthcheck_service", _boolean, False, "offer the standard gRPC health service"),
@@ -76,8 +80,7 @@ _FLAGS: tuple[tuple[str, Any, Any, str], ...] = (
 )
 # Flags that a working TensorFlow Serving command line may have and that change no answer here.
 _WITHOUT_EFFECT = (
-    "enable_batching",
-    "batching_parameters_file",
+    "enable_per_model_batching_parameters",
     "num_load_threads",
     "num_unload_threads",
     "flush_filesystem_caches",

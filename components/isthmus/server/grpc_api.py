@@ -118,7 +118,7 @@ class GrpcApi:
         if request.ByteSize() > MAX_BODY_BYTES_ON_LOOP:
             return self._predict_later(found, None)
         inputs = _inputs(found)
-        if elements(inputs) > MAX_ELEMENTS_ON_LOOP or not bundle.is_brief(found.signature_name, inputs):
+        if elements(inputs) > MAX_ELEMENTS_ON_LOOP or not self._predictor.runs_here(bundle, found.signature_name, inputs):
             return self._predict_later(found, inputs)
         outputs = self._predictor.run(name, bundle, found.signature_name, inputs)
         if elements(outputs) > MAX_ELEMENTS_ON_LOOP:
@@ -129,6 +129,8 @@ class GrpcApi:
         if inputs is None:
             inputs = await self._predictor.in_thread(_inputs, found)
         outputs = await self._predictor.run_later(found.name, found.bundle, found.signature_name, inputs)
+        if elements(outputs) <= MAX_ELEMENTS_ON_LOOP:
+            return self._response(found, outputs)
         return await self._predictor.in_thread(self._response, found, outputs)
 
     def _response(self, found: _Found, outputs: Arrays) -> bytes:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from isthmus.protocol import PredictRequest, RestError, Route, Signature, parse_predict, render_predict
 from isthmus.protocol.examples import parse_examples, render_classifications, render_regressions
+from isthmus.server.batching import Batcher, BatchingParameters
 from isthmus.server.bundle import Bundle
 from isthmus.server.errors import ServingError
 from isthmus.server.examples import classify, regress, serialized
@@ -40,17 +41,27 @@ class Predictor:
 
     Args:
         executor: where predictions run that would hold up the event loop.
+        batching: how calls are run together; None: each for itself.
     """
 
-    def __init__(self, manager: ModelManager, metrics: Metrics, executor: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, manager: ModelManager, metrics: Metrics, executor: ThreadPoolExecutor, batching: BatchingParameters | None = None
+    ) -> None:
         self.manager = manager
         self.metrics = metrics
         self._executor = executor
         self._helper = Helper()
+        self._batcher = Batcher(batching) if batching else None
 
     def close(self) -> None:
-        """Ends the helper process."""
+        """Ends the helper process and the batches."""
         self._helper.close()
+        if self._batcher is not None:
+            self._batcher.close()
+
+    def runs_here(self, bundle: Bundle, signature_name: str, inputs: Mapping[str, Array]) -> bool:
+        """Whether the event loop runs this call itself."""
+        return self._batcher is None and bundle.is_brief(signature_name, inputs)
 
     def rest(self, route: Route, body: bytes | bytearray) -> bytes | Awaitable[bytes]:
         """The reply's body to a REST predict, classify or regress call, at once where it takes no time. Raises RestError."""
@@ -62,10 +73,10 @@ class Predictor:
         request = parse_predict(body, _signatures(bundle))
         if isinstance(bundle, ServingError):
             raise bundle
-        if not bundle.is_brief(request.signature_name, request.inputs):
+        if not self.runs_here(bundle, request.signature_name, request.inputs):
             return self._run_and_render(route, bundle, request)
         outputs = self.run(route.model, bundle, request.signature_name, request.inputs)
-        if elements(outputs) > MAX_ELEMENTS_ON_LOOP:
+        if elements(outputs) > MAX_ELEMENTS_ON_LOOP or _has_strings(outputs):
             return self._render(outputs, request.row)
         return render_predict(outputs, request.row)
 
@@ -76,8 +87,13 @@ class Predictor:
         self.metrics.ran(model, PREDICT, time.perf_counter() - began)
         return check_size(outputs)
 
-    async def run_later(self, model: str, bundle: Bundle, signature_name: str, inputs: Mapping[str, Array]) -> Arrays:
-        """The same on a thread."""
+    async def run_later(self, model: str, bundle: Bundle, signature_name: str, inputs: Arrays) -> Arrays:
+        """The same on a thread, together with other calls where that is asked for."""
+        if self._batcher is not None:
+            began = time.perf_counter()
+            outputs = await self._batcher.run(bundle, signature_name, inputs)
+            self.metrics.ran(model, PREDICT, time.perf_counter() - began)
+            return check_size(outputs)
         return await self.in_thread(self.run, model, bundle, signature_name, inputs)
 
     async def in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
@@ -106,6 +122,8 @@ class Predictor:
         return await self._render(outputs, request.row)
 
     async def _render(self, outputs: Arrays, row: bool) -> bytes:
+        if elements(outputs) <= MAX_ELEMENTS_ON_LOOP and not _has_strings(outputs):
+            return render_predict(outputs, row)
         if elements(outputs) > MAX_ELEMENTS_IN_THREAD:
             return await self._helper.render_predict(outputs, row)
         return await self.in_thread(render_predict, outputs, row)
@@ -135,6 +153,10 @@ class Predictor:
 
 def _signatures(bundle: Bundle | ServingError) -> Mapping[str, Signature] | RestError:
     return bundle if isinstance(bundle, ServingError) else bundle.signatures
+
+
+def _has_strings(arrays: Mapping[str, Array]) -> bool:
+    return any(array.dtype.hasobject for array in arrays.values())
 
 
 def elements(arrays: Mapping[str, Array]) -> int:

@@ -1,0 +1,227 @@
+"""Dynamic batching with TensorFlow Serving's parameters: calls that wait together are run together.
+
+Calls of one signature join an open batch. It is closed when it is full, and run when a batch thread is free and it is
+closed, or old enough. All state is the event loop's; only the runs are on threads.
+"""
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.server.bundle import Bundle
+from isthmus.server.errors import ServingError
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class BatchingParameters:
+    """As in TensorFlow Serving's message of that name. Sizes count the rows of all calls together.
+
+    max_execution_batch_size: with enable_large_batch_splitting, what one run takes; a call may be larger and is split.
+    """
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    allowed_batch_sizes: tuple[int, ...] = ()
+    pad_variable_length_inputs: bool = False
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int = 0
+
+    @property
+    def run_size(self) -> int:
+        """How many rows one run takes at most."""
+        return (self.max_execution_batch_size or self.max_batch_size) if self.enable_large_batch_splitting else self.max_batch_size
+
+
+@dataclass
+class _Task:
+    """One call, or a part of a large one."""
+
+    inputs: Arrays
+    size: int
+    done: asyncio.Future[Arrays]
+
+
+@dataclass
+class _Batch:
+    opened_at: float
+    tasks: list[_Task] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass
+class _Queue:
+    """What waits for one signature. The last batch is open, those before it are full."""
+
+    bundle: Bundle
+    signature_name: str
+    batches: deque[_Batch] = field(default_factory=deque)
+
+
+class Batcher:
+    """Runs calls of all models in batches. For the event loop alone."""
+
+    def __init__(self, parameters: BatchingParameters) -> None:
+        self._parameters = parameters
+        self._threads = ThreadPoolExecutor(parameters.num_batch_threads, thread_name_prefix="batch")
+        self._idle = parameters.num_batch_threads
+        self._queues: dict[tuple[int, str], _Queue] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Begins no more runs."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self, bundle: Bundle, signature_name: str, inputs: Arrays) -> Arrays:
+        """The outputs for one call's inputs. Raises ServingError."""
+        size = _rows(inputs)
+        limit = self._parameters.max_batch_size
+        if size > limit and not self._parameters.enable_large_batch_splitting:
+            raise ServingError("INVALID_ARGUMENT", f"Task size {size} is larger than maximum input batch size {limit}")
+        key = (id(bundle), signature_name)
+        queue = self._queues.setdefault(key, _Queue(bundle, signature_name))
+        tasks = self._add(queue, inputs, size)
+        self._pump()
+        try:
+            outputs = await asyncio.gather(*(task.done for task in tasks))
+        finally:
+            if not queue.batches:
+                self._queues.pop(key, None)
+        return outputs[0] if len(outputs) == 1 else {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
+
+    def _add(self, queue: _Queue, inputs: Arrays, size: int) -> list[_Task]:
+        """Puts a call into batches, into several where it is split."""
+        loop, run_size = asyncio.get_running_loop(), self._parameters.run_size
+        room = run_size - queue.batches[-1].size if queue.batches else 0
+        first = min(size, room) if self._parameters.enable_large_batch_splitting or size <= room else 0
+        parts = ([first] if first else []) + [min(run_size, size - start) for start in range(first, size, run_size)]
+        if not parts:
+            parts = [0]  # a call of no rows is one all the same
+        new = len(parts) - bool(first)
+        if queue.batches and len(queue.batches) + new > self._parameters.max_enqueued_batches:
+            raise ServingError("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full")
+        tasks, start = [], 0
+        for part in parts:
+            if not (first and start == 0):
+                queue.batches.append(_Batch(time.monotonic()))
+            whole = len(parts) == 1
+            task = _Task(
+                inputs if whole else {key: array[start : start + part] for key, array in inputs.items()}, part, loop.create_future()
+            )
+            queue.batches[-1].tasks.append(task)
+            queue.batches[-1].size += part
+            tasks.append(task)
+            start += part
+        return tasks
+
+    def _pump(self) -> None:
+        """Gives what is ready to the threads that are free, a batch of each signature in turn."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now, patience = time.monotonic(), self._parameters.batch_timeout_micros / 1e6
+        due = None
+        for key, queue in list(self._queues.items()):
+            if not self._idle:
+                return  # whoever comes back goes on
+            if not queue.batches:
+                continue
+            batch = queue.batches[0]
+            if len(queue.batches) > 1 or batch.size >= self._parameters.run_size or now >= batch.opened_at + patience:
+                queue.batches.popleft()
+                self._queues[key] = self._queues.pop(key)  # the others come first next time
+                self._idle -= 1
+                asyncio.ensure_future(self._work(queue, batch)).add_done_callback(lambda done: done.exception())
+            else:
+                due = min(due or batch.opened_at + patience, batch.opened_at + patience)
+        if due is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self._pump)
+
+    async def _work(self, queue: _Queue, batch: _Batch) -> None:
+        tasks = [task for task in batch.tasks if not task.done.done()]  # a client may have left meanwhile
+        try:
+            if tasks:
+                loop = asyncio.get_running_loop()
+                parts = [task.inputs for task in tasks]
+                outputs = await loop.run_in_executor(
+                    self._threads, run_together, queue.bundle, queue.signature_name, parts, self._parameters
+                )
+                for task, part in zip(tasks, outputs, strict=True):
+                    if not task.done.done():
+                        task.done.set_result(part)
+        except BaseException as error:
+            for task in tasks:
+                if not task.done.done():
+                    task.done.set_exception(error)
+        finally:
+            self._idle += 1
+            self._pump()
+
+
+def run_together(bundle: Bundle, signature_name: str, calls: Sequence[Arrays], parameters: BatchingParameters) -> list[Arrays]:
+    """The outputs of each call, from one run. Raises ServingError."""
+    sizes = [_rows(call) for call in calls]
+    total = sum(sizes)
+    padded = next((size for size in parameters.allowed_batch_sizes if size >= total), total)
+    merged = {name: _merge(name, [call[name] for call in calls], padded - total, parameters) for name in calls[0]}
+    outputs = bundle.run(signature_name, merged)
+    for array in outputs.values():
+        if array.ndim == 0:
+            raise ServingError("FAILED_PRECONDITION", "Batched output tensor has 0 dimensions")
+        if len(array) != padded:
+            raise ServingError(
+                "FAILED_PRECONDITION",
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input tensors",
+            )
+    ends = np.cumsum(sizes).tolist()
+    return [{name: array[end - size : end] for name, array in outputs.items()} for size, end in zip(sizes, ends, strict=True)]
+
+
+def _rows(inputs: Mapping[str, Array]) -> int:
+    if not inputs:
+        raise ServingError("INVALID_ARGUMENT", "Batching Run() must have at least one input tensor")
+    if any(array.ndim == 0 for array in inputs.values()):
+        raise ServingError("INVALID_ARGUMENT", "Batching Run() input tensors must have at least one dimension")
+    sizes = {len(array) for array in inputs.values()}
+    if len(sizes) > 1:
+        raise ServingError("INVALID_ARGUMENT", "Batching Run() input tensors must have equal 0th-dimension size")
+    return sizes.pop()
+
+
+def _merge(name: str, arrays: list[Array], missing_rows: int, parameters: BatchingParameters) -> Array:
+    """One array of all; the last one's first row again for rows that are missing to an allowed size."""
+    if len({array.shape[1:] for array in arrays}) > 1:
+        if not parameters.pad_variable_length_inputs or len({array.ndim for array in arrays}) > 1:
+            raise ServingError(
+                "FAILED_PRECONDITION",
+                f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set "
+                "pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal dimensions "
+                "starting with the first dim.",
+            )
+        arrays = [_pad(array, tuple(map(max, zip(*(other.shape[1:] for other in arrays), strict=True)))) for array in arrays]
+    if missing_rows and len(arrays[-1]):
+        arrays = [*arrays, np.repeat(arrays[-1][:1], missing_rows, axis=0)]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _pad(array: Array, shape: tuple[int, ...]) -> Array:
+    """The array with rows of that shape; its first value where it had none."""
+    if array.shape[1:] == shape:
+        return array
+    if not array.size:
+        raise ServingError("INVALID_ARGUMENT", "Got empty tensor in batch of non-empty tensors.")
+    padded = np.full((len(array), *shape), array.flat[0], array.dtype)
+    padded[tuple(slice(size) for size in array.shape)] = array
+    return padded
