@@ -24,9 +24,9 @@ from rich.table import Table
 from serving_processes import MODEL, Running, server
 from throttle import in_turn
 
-from isthmus.cli.batch_files import Answers, open_examples, open_partial
-from isthmus.cli.batch_run import Done, Job
-from isthmus.cli.batching import Targets, declared_rates, ready
+from isthmus.cli.commands.batch.files import Answers, open_examples, open_partial
+from isthmus.cli.commands.batch.job import Done, Job
+from isthmus.cli.commands.batch.scoring import Targets, declared_rates, ready
 from isthmus.compile import CompileRequest, compile_release
 from isthmus.observing.reach import Direct, Server
 from isthmus.release.cache import ReleaseCache, default_cache_directory

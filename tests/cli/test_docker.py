@@ -5,8 +5,8 @@ from contextlib import contextmanager
 import docker.errors
 import pytest
 
-from isthmus.cli.logs import show, sources_of
-from isthmus.cli.status import blocks_of
+from isthmus.cli.commands.logs.printing import show, sources_of
+from isthmus.cli.commands.status.asking import blocks_of
 from isthmus.errors import PlatformError
 from isthmus.observing import following
 from isthmus.observing.reach import Client

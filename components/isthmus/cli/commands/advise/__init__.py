@@ -1,0 +1,1 @@
+"""`isthmus advise`: cloud, edge or hybrid, and why."""

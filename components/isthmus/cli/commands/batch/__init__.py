@@ -1,0 +1,1 @@
+"""`isthmus batch`: one scoring job over all servers of a service."""

@@ -1,0 +1,1 @@
+"""`isthmus cache`: what this machine keeps of compiled releases."""

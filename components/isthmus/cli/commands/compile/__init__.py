@@ -1,0 +1,1 @@
+"""`isthmus compile`: what a preview does, without Pulumi."""

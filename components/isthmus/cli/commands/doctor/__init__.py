@@ -1,0 +1,1 @@
+"""`isthmus doctor`: what was found on this machine."""

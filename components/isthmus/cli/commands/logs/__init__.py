@@ -1,0 +1,1 @@
+"""`isthmus logs`: what the parts of a stack wrote."""

@@ -1,0 +1,1 @@
+"""`isthmus predict`: one request to everybody who serves a model."""

@@ -1,0 +1,1 @@
+"""`isthmus rollback`: all traffic to the stable release."""

@@ -1,0 +1,1 @@
+"""`isthmus status`: what a stack runs."""
