@@ -11,6 +11,8 @@ from pathlib import Path
 from isthmus.errors import InputError, Problem
 
 CACHE_VARIABLE = "ISTHMUS_CACHE_DIR"
+SHARED_CACHE_VARIABLE = "ISTHMUS_SHARED_CACHE"
+"""Names a bucket that several machines share their releases in."""
 _XDG_VARIABLE = "XDG_CACHE_HOME"
 _NAME = "isthmus"
 

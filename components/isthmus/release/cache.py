@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 
 from isthmus.digest import Digest, is_digest
 from isthmus.errors import IntegrityError
-from isthmus.folders import cache_folder
+from isthmus.folders import SHARED_CACHE_VARIABLE, cache_folder
 from isthmus.release.hashing import FileRange, file_sha256, tree_hashes
 from isthmus.release.manifest import MANIFEST_NAME, RECORD_NAME, Manifest, Record, Release
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from isthmus.release.shared_cache import SharedCache
 
 CHECKSUMS_NAME = "checksums.json"
-SHARED_CACHE_VARIABLE = "ISTHMUS_SHARED_CACHE"
 # Entries that this process holds: the folder's descriptor, with the lock on it.
 _holds: dict[Path, int] = {}
 _holds_lock = threading.Lock()

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from isthmus.digest import Digest, is_digest
 from isthmus.errors import InputError, IntegrityError, Problem
-from isthmus.release.cache import SHARED_CACHE_VARIABLE
+from isthmus.folders import SHARED_CACHE_VARIABLE
 from isthmus.release.hashing import file_sha256
 from isthmus.release.manifest import MANIFEST_NAME, MAX_RECORD_BYTES, RECORD_NAME, Manifest, Record
 from isthmus.release.store import MissingObjectError, Store, StoreAddress, endpoint_problems

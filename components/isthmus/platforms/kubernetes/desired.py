@@ -6,7 +6,6 @@ from typing import Any
 from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import options_of
 from isthmus.names import CANARY, STABLE, dns_label
-from isthmus.platforms.images import Images
 from isthmus.platforms.kubernetes.objects.resources import Resources, server_resources
 from isthmus.platforms.kubernetes.objects.spec import GatewayPods, KubernetesService, Observability, Pool, Served, Store, Track
 from isthmus.platforms.kubernetes.settings import KubernetesSettings
@@ -76,7 +75,7 @@ def service_of(
             tls_key=str(known.get("tls_key") or ""),
         ),
         observability=Observability(p95_ms=args.p95_ms, requests_per_second=args.requests_per_second, operator=operator),
-        images=Images(args.images.serving, args.images.gateway, args.images.fetch),
+        images=args.images,
         resources=resources,
         image_pull_policy=kubernetes.image_pull_policy,
         create_namespace=kubernetes.namespace is None,

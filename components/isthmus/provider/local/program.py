@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import isthmus
 from isthmus.errors import PlatformError
 from isthmus.plugin.handler import Context, StoppedWaitingError
 from isthmus.provider.local import orphans, ports, readiness
@@ -22,6 +21,8 @@ from isthmus.provider.local.supervisord import RUNNING_STATES, Supervisord, Unre
 
 logger = logging.getLogger(__name__)
 
+# Where this package lies, for the interpreters that are started.
+_PACKAGES: Final = Path(__file__).parents[3]
 # A process that was started this often without becoming ready will not do so; nor will one that ended at once this often.
 _MOST_STARTS: Final = 3
 _MOST_FAILED_STARTS: Final = 2
@@ -197,7 +198,7 @@ class Program:
         environment = clean_environment(os.environ)
         environment["PYTHONUNBUFFERED"] = "1"  # so that the last lines are in the log when it dies
         if replica.command[0] == sys.executable:
-            environment["PYTHONPATH"] = str(Path(isthmus.__file__).parents[1])
+            environment["PYTHONPATH"] = str(_PACKAGES)
         return {**environment, orphans.MARK: str(self._layout.directory), orphans.REPLICA_MARK: replica.name}
 
     def _await_ready(self, replica: Replica, ready: Mapping[str, Any], title: str, log_start: int, context: Context) -> None:

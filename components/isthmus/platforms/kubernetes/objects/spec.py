@@ -7,9 +7,9 @@ not depend on it (`manifests.outline`).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from isthmus.arguments.images import ImagesSettings
 from isthmus.gateway import GatewayOptions
 from isthmus.names import GRPC_PORT, REST_PORT
-from isthmus.platforms.images import Images
 from isthmus.platforms.kubernetes.objects.resources import Resources
 from isthmus.release.fetch import FetchPlan
 
@@ -131,7 +131,7 @@ class KubernetesService:
     store: Store
     gateway: GatewayPods = field(default_factory=GatewayPods)
     observability: Observability = field(default_factory=Observability)
-    images: Images = field(default_factory=Images)
+    images: ImagesSettings = field(default_factory=ImagesSettings)
     resources: Resources = field(default_factory=Resources)
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
