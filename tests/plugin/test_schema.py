@@ -53,7 +53,30 @@ def test_the_package_schema_describes_every_resource() -> None:
         assert resource["description"]
         for prop in {**resource["inputProperties"], **resource["properties"]}.values():
             assert prop["description"]
-            assert "type" in prop
+            assert prop.get("type") or prop["$ref"].removeprefix("#/types/") in schema["types"]
     key = schema["resources"]["isthmus:index:SigningKey"]["properties"]
     assert key["private_key"]["secret"]
     assert "secret" not in key["public_key"]
+
+
+@pytest.mark.parametrize("kind", ["Bucket", "SignedBundle", "PublishedRelease", "Rollout", "DockerModelFolder"])
+def test_a_stores_keys_are_declared_as_secrets_and_nothing_else_of_it_is(kind: str) -> None:
+    spec = HANDLERS[f"isthmus:index:{kind}"].spec
+    assert {path for path in spec.secret_paths if path[0] == "store"} == {("store", "access_key"), ("store", "secret_key")}
+    schema = package_schema("isthmus", "1.2.3", [spec])
+    resource = schema["resources"][f"isthmus:index:{kind}"]
+    for side in ("inputProperties", "properties"):
+        assert resource[side]["store"]["$ref"] == f"#/types/isthmus:index:{kind}Store"
+    fields = schema["types"][f"isthmus:index:{kind}Store"]["properties"]
+    assert {name for name, prop in fields.items() if prop.get("secret")} == {"access_key", "secret_key"}
+
+
+def test_objects_in_objects_have_types_of_their_own() -> None:
+    inner = Property("object", "the inner", fields={"key": Property("string", "a key", secret=True)})
+    spec = ResourceSpec(
+        "Thing", "a thing", inputs={"list_of": Property("array", "many", items=Property("object", "one", fields={"in_it": inner}))}
+    )
+    schema = package_schema("p", "1.0.0", [spec])
+    assert schema["resources"]["p:index:Thing"]["inputProperties"]["list_of"]["items"] == {"$ref": "#/types/p:index:ThingListOf"}
+    assert schema["types"]["p:index:ThingListOf"]["properties"]["in_it"]["$ref"] == "#/types/p:index:ThingListOfInIt"
+    assert schema["types"]["p:index:ThingListOfInIt"]["properties"]["key"]["secret"]

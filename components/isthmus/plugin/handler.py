@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from isthmus.errors import IsthmusError, PlatformError, Problem
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.schema import ResourceSpec
-from isthmus.plugin.values import Properties
+from isthmus.plugin.values import Path, Properties
 
 Values = Mapping[str, Any]
 
@@ -91,10 +91,14 @@ class Created:
 
 @dataclass(frozen=True)
 class Found:
-    """A resource as it really is. inputs: as a program would have to give them to get exactly this."""
+    """A resource as it really is. inputs: as a program would have to give them to get exactly this.
+
+    secrets: paths of what may be one, where no program said so: of a resource that is imported.
+    """
 
     inputs: Properties
     outputs: Properties
+    secrets: frozenset[Path] = frozenset()
 
 
 class Handler(Protocol):

@@ -68,12 +68,21 @@ class ResourceSpec:
 
     @property
     def secret_paths(self) -> frozenset[Path]:
-        return frozenset((name,) for name, prop in {**self.inputs, **self.outputs}.items() if prop.secret)
+        """The paths of what is secret whoever gives it, inside objects with known keys as well."""
+        return frozenset(_secret_paths({**self.inputs, **self.outputs}, ()))
 
     def with_defaults(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs, with the default of each property that was left out."""
         defaults = {name: prop.default for name, prop in self.inputs.items() if prop.default is not None}
         return {**defaults, **inputs}
+
+
+def _secret_paths(properties: Mapping[str, Property], path: Path) -> Iterator[Path]:
+    for name, prop in properties.items():
+        if prop.secret:
+            yield (*path, name)
+        elif prop.fields is not None:
+            yield from _secret_paths(prop.fields, (*path, name))
 
 
 def problems(spec: ResourceSpec, inputs: Mapping[str, Any]) -> list[Problem]:
@@ -142,23 +151,59 @@ def package_schema(package: str, version: str, specs: Sequence[ResourceSpec]) ->
         "language": {"python": {"respectSchemaVersion": True}, "nodejs": {"respectSchemaVersion": True}},
         "config": {},
         "provider": {"description": "The Isthmus plugin. It has no settings."},
-        "resources": {f"{package}:index:{spec.name}": _resource_schema(spec) for spec in specs},
+        "types": {
+            name: _object_schema(name, prop)
+            for spec in specs
+            for top, value in {**spec.inputs, **spec.outputs}.items()
+            for name, prop in _objects(f"{package}:index:{spec.name}{_title(top)}", value)
+        },
+        "resources": {f"{package}:index:{spec.name}": _resource_schema(package, spec) for spec in specs},
     }
 
 
-def _resource_schema(spec: ResourceSpec) -> dict[str, Any]:
-    outputs = {**spec.inputs, **spec.outputs, MAKING: _MAKING_PROPERTY}
+def _title(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+def _objects(name: str, prop: Property) -> Iterator[tuple[str, Property]]:
+    """The objects with known keys in a property, each with the name of its type."""
+    if prop.items is not None:
+        yield from _objects(name, prop.items)
+    if prop.fields is not None:
+        yield name, prop
+        for key, value in prop.fields.items():
+            yield from _objects(name + _title(key), value)
+
+
+def _resource_schema(package: str, spec: ResourceSpec) -> dict[str, Any]:
+    def described(properties: Mapping[str, Property], *, is_input: bool) -> dict[str, Any]:
+        types = {name: f"{package}:index:{spec.name}{_title(name)}" for name in properties}
+        return {name: _property_schema(prop, types[name], is_input=is_input) for name, prop in properties.items()}
+
+    outputs = {**spec.inputs, **spec.outputs}
     return {
         "description": spec.description,
-        "inputProperties": {name: _property_schema(prop, is_input=True) for name, prop in spec.inputs.items()},
+        "inputProperties": described(spec.inputs, is_input=True),
         "requiredInputs": [name for name, prop in spec.inputs.items() if prop.required and prop.default is None],
-        "properties": {name: _property_schema(prop, is_input=False) for name, prop in outputs.items()},
+        "properties": described(outputs, is_input=False),
         "required": [name for name, prop in outputs.items() if prop.required],
     }
 
 
-def _property_schema(prop: Property, *, is_input: bool) -> dict[str, Any]:
-    schema = {"description": prop.description, **_type_schema(prop)}
+def _object_schema(type_name: str, prop: Property) -> dict[str, Any]:
+    """A type of its own for an object with known keys: there what is secret in it is declared."""
+    fields = prop.fields or {}
+    return {
+        "description": prop.description,
+        "type": "object",
+        "properties": {name: _property_schema(it, type_name + _title(name), is_input=False) for name, it in fields.items()},
+        "required": [name for name, it in fields.items() if it.required and it.default is None],
+    }
+
+
+def _property_schema(prop: Property, type_name: str, *, is_input: bool) -> dict[str, Any]:
+    """type_name: of the type that an object with known keys in it has."""
+    schema = {"description": prop.description, **_type_schema(prop, type_name)}
     if prop.secret:
         schema["secret"] = True
     if is_input and prop.default is not None and not isinstance(prop.default, dict | list):
@@ -168,10 +213,10 @@ def _property_schema(prop: Property, *, is_input: bool) -> dict[str, Any]:
     return schema
 
 
-def _type_schema(prop: Property) -> dict[str, Any]:
+def _type_schema(prop: Property, type_name: str) -> dict[str, Any]:
+    inner = _type_schema(prop.items, type_name) if prop.items else {"$ref": "pulumi.json#/Any"}
     if prop.type == "array":
-        return {"type": "array", "items": _type_schema(prop.items) if prop.items else {"$ref": "pulumi.json#/Any"}}
+        return {"type": "array", "items": inner}
     if prop.type == "object":
-        # Objects with known keys have values of several types; their keys stand in the description.
-        return {"type": "object", "additionalProperties": _type_schema(prop.items) if prop.items else {"$ref": "pulumi.json#/Any"}}
+        return {"$ref": f"#/types/{type_name}"} if prop.fields is not None else {"type": "object", "additionalProperties": inner}
     return {"type": prop.type}

@@ -26,7 +26,7 @@ from isthmus.plugin.engine import Engine
 from isthmus.plugin.handler import Context, Handler, PartlyMadeError, StoppedWaitingError, describe
 from isthmus.plugin.replies import THREADS, half_made, property_diff, token_and_name
 from isthmus.plugin.schema import MAKING
-from isthmus.plugin.values import UNKNOWN, Path, Properties, decode, encode, property_path, redact, secret_strings
+from isthmus.plugin.values import UNKNOWN, Path, Properties, decode, encode, outermost, property_path, redact, secret_strings
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class _Call:
         merged: Properties = {}
         for some in properties:
             merged.update(some)
-        return encode(merged, self._secrets)
+        return encode(merged, outermost(self._secrets))
 
     def check(self) -> provider_pb2.CheckResponse:
         old = self._decoded("olds")
@@ -224,6 +224,7 @@ class _Call:
         found = self._handler.read(self._request.id, state, inputs, self.context)
         if found is None:
             return provider_pb2.ReadResponse()
+        self._secrets |= found.secrets
         self.context.making = state.get(MAKING) or ""
         if not state:  # an import
             self.context.making = self._handler.marked(self._request.id, found.inputs, self.context)

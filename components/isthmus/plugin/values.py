@@ -115,6 +115,11 @@ def _encode_scalar(value: Any) -> struct_pb2.Value:
     return struct_pb2.Value(string_value=_UNKNOWN_STRING if value is UNKNOWN else value)
 
 
+def outermost(paths: Set[Path]) -> frozenset[Path]:
+    """The paths that lie below no other one: what is in a secret needs no mark of its own."""
+    return frozenset(path for path in paths if not any(path[:length] in paths for length in range(1, len(path))))
+
+
 def is_known(value: Any) -> bool:
     """Whether nothing in the value is `UNKNOWN`."""
     if isinstance(value, Mapping):

@@ -385,3 +385,4 @@ def test_processes_can_be_imported_by_folder_and_program(plugin: Any, inputs: di
     web.inputs, web.state = struct_pb2.Struct(), struct_pb2.Struct()
     found = plugin.read(web)
     assert plugin.diff(found, inputs).changes == provider_pb2.DiffResponse.DIFF_NONE
+    assert found.secrets >= {("environment",), ("files",)}  # what a program marked there is not known any more

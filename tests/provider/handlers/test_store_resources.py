@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from toolchain.testing import patience
 
+from isthmus.plugin.values import decode
 from isthmus.release import signing
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
@@ -50,6 +51,20 @@ def test_a_bucket_is_made_found_and_deleted_with_what_is_in_it(plugin: Any, made
     assert not opened(store, bucket).check()
     assert plugin.read(made) is None
     plugin.delete(made)
+
+
+def test_a_stores_keys_are_secret_also_where_no_program_says_so(plugin: Any, store: dict[str, str], bucket: str) -> None:
+    properties = {"store": store, "bucket": bucket}
+    assert decode(plugin.check("Bucket", properties).inputs)[1] == SECRETS
+    made = plugin.create("Bucket", properties)
+    try:
+        assert made.secrets == SECRETS
+        assert plugin.read(made).secrets == SECRETS
+        assert plugin.update(made, properties).secrets == SECRETS
+        whole = plugin.update(made, properties, secrets=frozenset({("store",)}))
+        assert whole.secrets == {("store",)}  # one mark, not one in another
+    finally:
+        plugin.delete(made)
 
 
 def test_what_a_dead_store_of_this_machine_held_is_gone_at_once(

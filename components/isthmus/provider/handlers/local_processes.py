@@ -144,9 +144,10 @@ class LocalProcessesHandler(HandlerBase):
         if not running:
             return None
         saved = program.saved()
-        if not inputs and saved is not None:  # an import: what was asked for is beside the processes
-            inputs = saved.inputs
-        return Found({**inputs, "replicas": len(running)}, _outputs(program))
+        secrets: frozenset[tuple[str]] = frozenset()
+        if not inputs and saved is not None:  # an import: what was asked for is beside the processes, but not what of it was secret
+            inputs, secrets = saved.inputs, frozenset((name,) for name in ("environment", "files", "live_files"))
+        return Found({**inputs, "replicas": len(running)}, _outputs(program), secrets)
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
         supervisor, _, name = id.rpartition(":")

@@ -29,8 +29,8 @@ STORE: Final = Property(
     fields={
         "endpoint": Property("string", "the store's URL", replaces=True, spelling=_endpoint),
         "region": Property("string", "the store's region", required=False),
-        "access_key": Property("string", "the access key"),
-        "secret_key": Property("string", "the secret key"),
+        "access_key": Property("string", "the access key", secret=True),
+        "secret_key": Property("string", "the secret key", secret=True),
     },
 )
 BUCKET: Final = Property("string", "the bucket's name", replaces=True)
