@@ -26,6 +26,8 @@ OK, TESTS_FAILED, NO_TESTS = 0, 1, 5
 """pytest's statuses; any other one is no result."""
 MOST_PROCESSES = 4
 END_SECONDS = 30.0
+ALL_AT_ONCE_BYTES = 15 << 30
+"""With less memory than this two clusters, Docker hosts and compilers are too much at once."""
 
 
 def say(text: str) -> None:
@@ -35,6 +37,13 @@ def say(text: str) -> None:
 def xdist() -> tuple[str, ...]:
     """Options for tests side by side: one process more than there are cores, since tests wait for what they started."""
     return f"--numprocesses={min(MOST_PROCESSES, len(os.sched_getaffinity(0)) + 1)}", "--dist=loadfile", "--no-loadscope-reorder"
+
+
+def waves(memory_bytes: int) -> list[list[str]]:
+    """Parts of a run, those of one wave at the same time. Where there is little memory one lane after the other runs, after the rest."""
+    if memory_bytes >= ALL_AT_ONCE_BYTES:
+        return [[lanes.SIDE_BY_SIDE, *lanes.LANES], [lanes.QUIET]]
+    return [[name] for name in (lanes.SIDE_BY_SIDE, *lanes.LANES, lanes.QUIET)]
 
 
 @dataclass(frozen=True)
@@ -142,15 +151,13 @@ def main(arguments: Sequence[str]) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     environ = {**os.environ, RELEASES: str(folder / "releases")}
-    beside = [
-        Part(lanes.SIDE_BY_SIDE, folder, (f"--part={lanes.SIDE_BY_SIDE}", *xdist())),
-        *(Part(n, folder, (f"--part={n}",)) for n in lanes.LANES),
-    ]
     slowness = patience.measure_slowness()
     say(f"this machine takes {slowness:.1f} times as long as an idle one, and deadlines with it; the report will be {FOLDER / REPORT}")
-    ended = run_beside(beside, arguments, environ)
-    if _all_usable(ended):
-        ended += run_beside([Part(lanes.QUIET, folder, (f"--part={lanes.QUIET}",))], arguments, environ)
+    ended: list[Ended] = []
+    for names in waves(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+        if _all_usable(ended):
+            options = {lanes.SIDE_BY_SIDE: xdist()}
+            ended += run_beside([Part(name, folder, (f"--part={name}", *options.get(name, ()))) for name in names], arguments, environ)
     first: Outcomes = {name: outcome for each in ended for name, outcome in each.outcomes.items()}
     again = run_again(first, folder, environ) if _all_usable(ended) else []
     return _finish(
