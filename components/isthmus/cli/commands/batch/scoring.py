@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.cli.commands.batch.command import Options
 from isthmus.cli.commands.batch.files import Answers, file_problems, open_examples, open_partial
 from isthmus.cli.commands.batch.job import Done, Job
+from isthmus.cli.commands.batch.options import Options
 from isthmus.cli.commands.predict.asking import refusal
 from isthmus.errors import InputError, PlatformError, Problem
 from isthmus.observing.parts import Outputs

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from isthmus.cli.commands.compile.command import Options
+from isthmus.cli.commands.compile.options import Options
 from isthmus.cli.shared.pages import check_page, write_page
 from isthmus.compile import CompileRequest, check_accuracy, check_request, compile_release
 from isthmus.compile.build.choose import Choice, choose
