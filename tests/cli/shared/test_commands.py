@@ -49,7 +49,8 @@ def test_a_list_of_all_commands_imports_none_of_them() -> None:
 def test_help_of_a_command_imports_that_one_and_nothing_heavy(words: tuple[str, ...]) -> None:
     found = _imports(*words, "--help")
     own = {name for name in found if name.startswith(f"{commands.__name__}.") and name.count(".") > 3}
-    assert own == {_all()[words].module}
+    module = _all()[words].module
+    assert own - {f"{module.rpartition('.')[0]}.options"} == {module}  # some have their options in a module of their own
     assert not {name.partition(".")[0] for name in found} & HEAVY
 
 
