@@ -26,6 +26,7 @@ OK, TESTS_FAILED, NO_TESTS = 0, 1, 5
 """pytest's statuses; any other one is no result."""
 MOST_PROCESSES = 4
 END_SECONDS = 30.0
+SLOWEST = 40
 ALL_AT_ONCE_BYTES = 15 << 30
 """With less memory than this two clusters, Docker hosts and compilers are too much at once."""
 
@@ -182,6 +183,7 @@ def _finish(folder: Path, ended: Sequence[Ended], first: Outcomes, again: Outcom
         "flaky": flaky,
         "failed": failed,
         "skipped": dict(skipped),
+        "slowest_files": outcomes.slowest_files(first, SLOWEST),
         "parts": {each.part.name: {"status": each.status, "seconds": round(each.seconds, 1)} for each in ended},
     }
     (folder / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")

@@ -67,6 +67,14 @@ def counts(outcomes: Mapping[str, Outcome], flaky_tests: Iterable[str]) -> dict[
     return {name: found[name] for name in ORDER if found[name]}
 
 
+def slowest_files(outcomes: Mapping[str, Outcome], most: int) -> dict[str, float]:
+    """File → seconds of all its tests together, of those files that took longest; the longest first."""
+    found: Counter[str] = Counter()
+    for name, outcome in outcomes.items():
+        found[name.split("::")[0]] += outcome.seconds  # type: ignore[assignment]
+    return {name: round(seconds, 1) for name, seconds in found.most_common(most)}
+
+
 def closing_line(numbers: Mapping[str, int], seconds: float) -> str:
     """The last line of a run, in pytest's own form: it is what those who read runs look for."""
     minutes, rest = divmod(round(seconds), 60)

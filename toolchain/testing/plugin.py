@@ -40,10 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Lanes have few files: the others need not be imported. (A file that does not say `alone` has no such test.)"""
+    """Lanes have few files: the others need not be imported. (A file that does not say `mark.alone` has no such test.)"""
     if config.getoption("--part") in {ALL, lanes.SIDE_BY_SIDE} or collection_path.suffix != ".py" or not collection_path.is_file():
         return None
-    return True if lanes.ALONE not in collection_path.read_text(encoding="utf-8") else None
+    return True if f"mark.{lanes.ALONE}" not in collection_path.read_text(encoding="utf-8") else None
 
 
 @pytest.hookimpl(tryfirst=True)

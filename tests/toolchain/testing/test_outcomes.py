@@ -47,3 +47,9 @@ def test_what_was_written_is_read_and_a_part_that_wrote_nothing_had_no_tests(tmp
 def test_a_file_that_cannot_be_collected_has_failed_and_is_not_run_again() -> None:
     found = {"d.py": made(FAILED, "d.py")}
     assert (outcomes.failed(found), outcomes.units(found)) == (["d.py"], [])
+
+
+def test_the_files_that_took_longest_come_first() -> None:
+    found = {"a.py::one": Outcome(PASSED, 2.0, ""), "b.py::one": Outcome(FAILED, 1.5, ""), "b.py::two": Outcome(PASSED, 1.04, "")}
+    assert list(outcomes.slowest_files(found, 2).items()) == [("b.py", 2.5), ("a.py", 2.0)]
+    assert list(outcomes.slowest_files(found, 1)) == ["b.py"]
