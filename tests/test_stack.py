@@ -101,3 +101,53 @@ def test_wrong_prices_are_named_once(read, prices, said):
     with pytest.raises(pulumi.RunError) as caught:
         read(services={"a": SERVICE, "b": SERVICE}, prices=prices)
     assert str(caught.value).count(said) == 1
+
+
+KEYS = {"endpoint": "https://s3.test", "access_key": "AK-in-plain", "secret_key": "SK-in-plain"}
+GATEWAY = {"api_keys": {"team-a": "a-key-of-sixteen-signs", "team.b": "b-key-of-sixteen-signs"}}
+KUBERNETES = {"kubeconfig": "apiVersion: v1\nkind: Config\n"}
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    said = []
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+    return said
+
+
+def test_every_plain_secret_is_warned_about_with_the_command_that_encrypts_it(read, warned):
+    read(services={"my-digits": {**SERVICE, "store": KEYS, "gateway": GATEWAY, "kubernetes": KUBERNETES}})
+    (text,) = warned
+    assert sorted(line.strip() for line in text.splitlines()[1:]) == [
+        "pulumi config set --secret --path 'models:services.my-digits.gateway.api_keys.team-a'",
+        "pulumi config set --secret --path 'models:services.my-digits.gateway.api_keys[\"team.b\"]'",
+        "pulumi config set --secret --path 'models:services.my-digits.kubernetes.kubeconfig'",
+        "pulumi config set --secret --path 'models:services.my-digits.store.access_key'",
+        "pulumi config set --secret --path 'models:services.my-digits.store.secret_key'",
+    ]
+    for secret in (*KEYS.values(), *GATEWAY["api_keys"].values(), "apiVersion"):
+        assert secret == KEYS["endpoint"] or secret not in text
+
+
+def test_where_some_are_encrypted_the_stacks_file_tells_which(read, warned, monkeypatch, tmp_path):
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "Pulumi.yaml").write_text("name: models\nstackConfigDir: stacks\n")
+    keys = {"access_key": "AK-in-plain", "secret_key": {"secure": "v1:abc"}, "pull_secret_key": "of another file"}
+    written = {"config": {"models:services": {"digits": {"store": keys, "gateway": {"api_keys": {"secure": "v1:abc"}}}}}}
+    (tmp_path / "stacks" / "Pulumi.dev.yaml").write_text(json.dumps(written))
+    monkeypatch.setattr(pulumi, "get_root_directory", lambda: str(tmp_path))
+    monkeypatch.setattr(pulumi, "get_stack", lambda: "dev")
+    monkeypatch.setattr(pulumi.runtime.config, "is_config_secret", lambda key: key == "models:services")
+    pull = {"pull_access_key": "PA", "pull_secret_key": "PS"}
+    read(services={"digits": {**SERVICE, "store": {**KEYS, **pull}, "gateway": GATEWAY}})
+    (text,) = warned
+    assert text.splitlines()[1:] == ["  pulumi config set --secret --path 'models:services.digits.store.access_key'"]
+    (tmp_path / "stacks" / "Pulumi.dev.yaml").unlink()  # another one was named: nobody can tell
+    read(services={"digits": {**SERVICE, "store": KEYS}})
+    assert len(warned) == 1
+
+
+def test_what_is_no_secret_is_not_warned_about(read, warned):
+    public = {"jwt_issuer": "https://issuer.test", "jwks": '{"keys": [{"kty": "EC"}]}'}
+    read(services={"digits": {**SERVICE, "kubernetes": {"kubeconfig": "/home/me/.kube/config"}, "gateway": public}})
+    assert warned == []

@@ -1,13 +1,18 @@
 """A stack file's `services`, `fleets` and `hybrids`, each a mapping of name → arguments, made into components."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pulumi
+import yaml
 from pulumi import Output
 
 from isthmus import cloud, compiling, edge, hybrid
+from isthmus.arguments.components import CloudSettings, EdgeSettings, HybridSettings
+from isthmus.arguments.secrets import at, in_plain
+from isthmus.arguments.source import SourceSettings
 from isthmus.cloud import CheckedService
 from isthmus.compiling import Sources
 from isthmus.edge import CheckedRollout
@@ -15,6 +20,8 @@ from isthmus.errors import InputError, Problem
 from isthmus.hybrid import CheckedHybrid
 from isthmus.names import cloud_part, edge_part
 from isthmus.platforms.local.settings import LocalSettings
+from isthmus.platforms.rules import with_platforms
+from isthmus.plugin.values import property_path
 from isthmus.sizing.asking import table
 from isthmus.sizing.cost import price_table
 
@@ -26,14 +33,15 @@ Declared = dict[str, dict[str, Checked]]
 class Section:
     """A section of the stack file: how its components are checked, and made of what was checked."""
 
+    settings: type[SourceSettings]
     check: Callable[[str, object, str, Sources], tuple[Any, list[Problem]]]
     component: Callable[..., pulumi.ComponentResource]
 
 
 SECTIONS: Mapping[str, Section] = {
-    "services": Section(cloud.check, cloud.CloudModelService),
-    "fleets": Section(edge.check, edge.EdgeFleetRollout),
-    "hybrids": Section(hybrid.check, hybrid.HybridDeployment),
+    "services": Section(CloudSettings, cloud.check, cloud.CloudModelService),
+    "fleets": Section(EdgeSettings, edge.check, edge.EdgeFleetRollout),
+    "hybrids": Section(HybridSettings, hybrid.check, hybrid.HybridDeployment),
 }
 
 
@@ -61,7 +69,49 @@ def read(config: pulumi.Config) -> Declared:
         problems.append(Problem("config", "this stack declares nothing", "services, fleets or hybrids", fix))
     if problems := problems or _clashes(declared):
         raise compiling.run_error(problems)
+    if plain := list(_plain_secrets(config)):
+        pulumi.log.warn(_plain_warning(plain))
     return declared
+
+
+def _plain_secrets(config: pulumi.Config) -> Iterator[str]:
+    """The configuration paths of secrets that are not encrypted in the stack's file.
+
+    A section with anything encrypted in it comes decrypted as a whole: then the file tells, as far as it says what is in use.
+    """
+    written: Mapping[str, Any] | None = None
+    for title, section in SECTIONS.items():
+        key = config.full_key(title)
+        found = config.get_object(title)
+        source: object = found
+        if pulumi.runtime.config.is_config_secret(key):
+            written = _stack_file() if written is None else written
+            source = written.get(key)
+        for name, args in source.items() if isinstance(source, Mapping) else ():
+            for path, text in in_plain(with_platforms(section.settings), args, (str(name),)):
+                if at(found, path) == text:
+                    yield f"{config.name}:{property_path((title, *path))}"
+
+
+def _stack_file() -> Mapping[str, Any]:
+    """The configuration in the stack's own file; empty where there is none that can be read."""
+    root = Path(pulumi.get_root_directory())
+    try:
+        project = yaml.safe_load((root / "Pulumi.yaml").read_text(encoding="utf-8"))
+        file = root / str(project.get("stackConfigDir") or "") / f"Pulumi.{pulumi.get_stack()}.yaml"
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _plain_warning(paths: Sequence[str]) -> str:
+    lines = "\n".join(f"  pulumi config set --secret --path '{path}'" for path in paths)
+    one = len(paths) == 1
+    return (
+        f"{'a secret stands' if one else f'{len(paths)} secrets stand'} in plain in the stack's configuration, for everybody who can read "
+        f"the file. Encrypt {'it' if one else 'them'} (the value is asked for), and change what others may have seen:\n{lines}"
+    )
 
 
 def make(declared: Declared) -> dict[str, dict[str, pulumi.ComponentResource]]:

@@ -7,6 +7,7 @@ from pulumi import Input
 from pydantic import Field
 
 from isthmus.arguments.checking import Checked, Positive
+from isthmus.arguments.secrets import SECRET, Secret
 from isthmus.errors import Problem
 
 
@@ -33,14 +34,14 @@ class GatewayArgs(TypedDict, total=False):
 class GatewaySettings(Checked):
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
     max_request_mib: Annotated[float, Field(gt=0, le=1024)] = 64.0
-    api_keys: dict[str, Any] = Field(default_factory=dict)
+    api_keys: Annotated[dict[str, Any], SECRET] = Field(default_factory=dict)
     jwt_issuer: str | None = None
     jwt_audiences: tuple[str, ...] = ()
     jwks: Any = None
     requests_per_second_per_client: Positive | None = None
     burst_per_client: Annotated[int, Field(ge=1)] | None = None
     tls_certificate: Any = None
-    tls_key: Any = None
+    tls_key: Secret = None
 
     def problems(self, path: str) -> Sequence[Problem]:
         together = [("jwt_issuer", "jwks"), ("tls_certificate", "tls_key")]

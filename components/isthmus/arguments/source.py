@@ -8,6 +8,7 @@ from pydantic import Field
 
 from isthmus.arguments.checking import Checked, M, Name, RecipeText, Seconds, Share
 from isthmus.arguments.plan import PricesArgs
+from isthmus.arguments.secrets import Secret
 from isthmus.compile.request import TRAINING_DEADLINE_SECONDS
 from isthmus.errors import InputError, Problem
 from isthmus.sizing.cost import DEFAULT_PRICES, PriceTable, price_table
@@ -61,11 +62,11 @@ class StoreSettings(Checked):
 
     endpoint: Any
     region: Any = "us-east-1"
-    access_key: Any
-    secret_key: Any
+    access_key: Secret
+    secret_key: Secret
     pull_endpoint: Any = None
-    pull_access_key: Any = None
-    pull_secret_key: Any = None
+    pull_access_key: Secret = None
+    pull_secret_key: Secret = None
     prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+/)*$")] = ""
 
     def problems(self, path: str) -> Sequence[Problem]:

@@ -7,6 +7,7 @@ from pulumi import Input
 from pydantic import Field
 
 from isthmus.arguments.checking import Checked, Positive, Seconds, one_of, same_twice, two_ports
+from isthmus.arguments.secrets import Mark
 from isthmus.errors import Problem
 from isthmus.names import GRPC_PORT, REST_PORT
 
@@ -81,7 +82,7 @@ class PoolSettings(Checked):
 
 class KubernetesSettings(Checked):
     namespace: Annotated[str, Field(pattern=DNS_LABEL)] | None = None
-    kubeconfig: Any = None
+    kubeconfig: Annotated[Any, Mark(holds=lambda text: "\n" in text)] = None  # a path is none
     context: str | None = None
     service_type: Annotated[str, one_of(SERVICE_TYPES, "type of Service")] = "ClusterIP"
     port: Annotated[int, Field(ge=1, le=65535)] = REST_PORT
