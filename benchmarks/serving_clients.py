@@ -22,7 +22,7 @@ HOST = "127.0.0.1"
 GRPC_PREDICT = "/tensorflow.serving.PredictionService/Predict"
 JSON = {"Content-Type": "application/json"}
 TIMEOUT_SECONDS = 60
-# Long enough for the embedded server to find out whether a model's calls are short, which takes it about 22 of them.
+# Long enough for the embedded server to find out whether a model's calls are short.
 WARM_UP_SECONDS = 0.2
 GRPC_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
 

@@ -16,7 +16,7 @@ import psutil
 from isthmus import gateway
 from isthmus.platforms.local import desired as local
 from isthmus.provider.local import ports, readiness
-from isthmus.provider.local.replicas import render
+from isthmus.provider.local.replicas import Place, render
 
 MODEL = "digits"
 PREDICT = f"/v1/models/{MODEL}:predict"
@@ -30,8 +30,9 @@ class Running:
     def __init__(self, wanted: local.Processes, scratch: Path) -> None:
         self.name = wanted.program
         self.ports = {name: port or ports.choose([]) for name, port in wanted.ports.items()}
+        self.sockets = {name: str(scratch / f"{self.name}.{name}") for name in wanted.sockets}
         directory = scratch / self.name
-        replica = render(asdict(wanted), 0, self.ports, directory, sys.executable)
+        replica = render(asdict(wanted), 0, Place(directory, self.ports, self.sockets), sys.executable)
         for name, content in {**replica.files, **replica.live_files}.items():
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             (directory / name).write_text(content)
@@ -46,12 +47,16 @@ class Running:
 
     def wait(self) -> None:
         """Until it answers. Raises SystemExit where it ends before, or takes longer than the platform allows."""
-        probe = readiness.probe(self._ready, self.ports)
+        probe = readiness.probe(self._ready, self.ports, self.sockets)
         end = time.monotonic() + self._ready["timeout_seconds"]
         while (failure := probe.failure() if probe else None) is not None:
             if self._process.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"{self.name} does not become ready: {failure}\n{self._log.read_text()[-4000:]}")
+                raise SystemExit(f"{self.name} does not become ready: {failure}\n{self.log[-4000:]}")
             time.sleep(POLL_SECONDS)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
 
     def cpu_seconds(self) -> float:
         """CPU time of all its threads until now, in user mode and in the kernel for it (/proc/PID/stat: steps of 10 ms)."""
@@ -70,9 +75,16 @@ class Running:
         self._process.wait()
 
 
-def server(index: int, model_directory: Path, scratch: Path, model: str = MODEL) -> Running:
-    """An embedded server with the command line that the local platform gives it."""
-    return Running(local.server(f"server-{index}", model, str(model_directory), 1), scratch)
+def server(index: int, model_directory: Path, scratch: Path, model: str = MODEL, *flags: str) -> Running:
+    """An embedded server with the command line that the local platform gives it, but on ports: the clients here speak TCP.
+
+    flags: more of them; the last one of a name counts.
+    """
+    wanted = local.server(f"server-{index}", model, str(model_directory), 1)
+    on_ports = [word for word in wanted.command if "socket" not in word and not word.startswith(("--port=", "--rest_api_port="))]
+    command = [*on_ports, "--port=${port.grpc}", "--rest_api_port=${port.rest}", *flags]
+    ready = {**{key: value for key, value in wanted.ready.items() if key != "socket"}, "port": "rest"}
+    return Running(replace(wanted, command=command, ports={"rest": 0, "grpc": 0}, sockets=(), ready=ready), scratch)
 
 
 def gateway_to(
