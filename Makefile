@@ -15,7 +15,7 @@ LOCAL = --stack local --config-file .isthmus/stacks/Pulumi.local.yaml
 BENCH ?= preview hashing serving
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview refresh destroy doctor cluster cluster-down lint format check test bench train lock prune
+.PHONY: help up preview refresh destroy doctor cluster cluster-down lint format check test bench train house lock prune
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -74,6 +74,10 @@ bench:  ## measure previews, hashing and serving, on a machine that does nothing
 train:  ## train the example models again (ARGS: the names of some)
 	$(PREPARE) developer
 	$(ACTIVE) for name in $(or $(ARGS),digits commands lectures); do python "models/$$name/train.py" || exit 1; done
+
+house:  ## draw docs/house.svg: the rooms, their layers, and which imports which
+	$(PREPARE) developer
+	$(ACTIVE) python docs/house.py
 
 lock:  ## resolve requirements*.in into the lock files
 	$(PREPARE) lock

@@ -185,7 +185,7 @@ LEFT_OUT = {
     "isthmus.compile.times": "where times are kept",
     "isthmus.server": "asked for times alone",
     "isthmus.protocol": "spoken by that server",
-    "isthmus.compile.workers.memory": "refuses a compile, and changes none",
+    "isthmus.compile.memory": "refuses a compile, and changes none",
     "isthmus.compile.gate": "judges a release; how its messages read",
     "isthmus.compile.key": "what it says is in the key",
     "isthmus.compile.request": "what is asked for; its values are in the key",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from isthmus.compile.build.metrics import DEFAULT_METRIC
+from isthmus.compile.metrics import DEFAULT_METRIC
 from isthmus.errors import Problem
 from isthmus.release.manifest import Candidate, Release
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from isthmus.compile.build.evaluation import Evaluation, load_evaluation, load_inputs
-from isthmus.compile.build.metrics import DEFAULT_METRIC, MAX_CONFUSION_CLASSES, METRICS, confusion_matrix
+from isthmus.compile.metrics import DEFAULT_METRIC, MAX_CONFUSION_CLASSES, METRICS, confusion_matrix
 from isthmus.errors import SourceError
 from isthmus.release.manifest import TensorSpec
 

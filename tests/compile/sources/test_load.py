@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
+from isthmus.compile import memory
 from isthmus.compile.build.export import copy_saved_model, export_keras
 from isthmus.compile.sources.load import KerasModel, describe_keras, load_keras, load_saved_model
 from isthmus.compile.sources.source import Source, find_source
-from isthmus.compile.workers import memory
 from isthmus.errors import SourceError
 
 keras = pytest.importorskip("keras")

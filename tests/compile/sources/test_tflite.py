@@ -19,11 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from isthmus.compile import memory
 from isthmus.compile.sources.source import Source, find_source
 from isthmus.compile.sources.tflite import load_tflite, ready_model
 from isthmus.compile.sources.tflite_schema import SCHEMA, UNIONS
 from isthmus.compile.sources.tflite_verify import DamagedFileError, verify
-from isthmus.compile.workers import memory
 from isthmus.errors import SourceError
 
 flatbuffers = pytest.importorskip("flatbuffers")

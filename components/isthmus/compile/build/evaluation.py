@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.compile.build.metrics import DEFAULT_METRIC, METRICS, confusion_matrix
+from isthmus.compile.metrics import DEFAULT_METRIC, METRICS, confusion_matrix
 from isthmus.errors import Problem, SourceError
 from isthmus.release.manifest import TensorSpec
 

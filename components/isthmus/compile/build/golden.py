@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.compile.build.evaluation import Arrays, Evaluation
-from isthmus.compile.build.metrics import METRICS
+from isthmus.compile.metrics import METRICS
 
 GOLDEN_EXAMPLES = 8
 DECIMALS = 3

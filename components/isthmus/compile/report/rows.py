@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from isthmus.compile.build.metrics import METRICS
 from isthmus.compile.gate import percent
+from isthmus.compile.metrics import METRICS
 from isthmus.release.manifest import EDGE, SERVING, Candidate, Layer, Release
 from isthmus.sizing.advisor.requirements import in_bytes
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.compile.memory import check_memory
 from isthmus.compile.sources.keras_file import unpacked_bytes
 from isthmus.compile.sources.keras_signature import called_with, leaves, recorded_arguments
 from isthmus.compile.sources.saved_model import check_safe, read_graph, signature_of
 from isthmus.compile.sources.source import FUNCTION, Source
-from isthmus.compile.workers.memory import check_memory
 from isthmus.errors import Problem, SourceError
 from isthmus.release.manifest import TensorSpec
 

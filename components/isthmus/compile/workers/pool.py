@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from isthmus.compile.workers.memory import available_bytes
+from isthmus.compile.memory import available_bytes
 from isthmus.compile.workers.process import WorkerProcess
 
 IDLE_SECONDS = 20.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.compile.workers import memory
+from isthmus.compile import memory
 from isthmus.errors import SourceError
 
 
