@@ -4,6 +4,8 @@ A function needs what the functions that it names need; those of the toolchain t
 is found is a guess on the safe side of nothing: a test that is not recognised builds what it needs when it runs, as `pytest` by hand does.
 """
 
+import functools
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -19,51 +21,54 @@ SOURCES = {
     ("toolchain.docker_engine.hosts", "start"): DOCKER,
     ("toolchain.docker_engine.programs", "programs"): DOCKER,
 }
-TESTS = Path(__file__).resolve().parents[2] / "tests"
+TESTS = str(Path(__file__).resolve().parents[2] / "tests") + os.sep
 
 
 def needs_of(item: Any) -> set[str]:
     """What a pytest item needs."""
     fixtures = (definition.func for definitions in item._fixtureinfo.name2fixturedefs.values() for definition in definitions)
-    return needs([getattr(item, "function", None), *fixtures])
+    return set().union(*map(needs, (getattr(item, "function", None), *fixtures)))
 
 
-def needs(functions: Iterable[object]) -> set[str]:
-    """What any of these functions needs, itself or by what it calls."""
+@functools.cache
+def needs(function: object) -> frozenset[str]:
+    """What a function needs, itself or by what it names."""
     found: set[str] = set()
     seen: set[int] = set()
-    waiting = list(functions)
+    waiting = [function]
     while waiting:
         value = waiting.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, FunctionType):
-            if need := SOURCES.get((value.__module__, value.__qualname__)):
-                found.add(need)
-            elif TESTS in Path(value.__code__.co_filename).parents:
-                waiting.extend(_named(value))
-        elif isinstance(value, type) and _is_of_tests(value):
-            waiting.extend(vars(value).values())
-        elif isinstance(value, (staticmethod, classmethod, property)):
-            waiting.append(getattr(value, "__func__", None) or getattr(value, "fget", None))
-    return found
+        if isinstance(value, FunctionType) and (need := SOURCES.get((value.__module__, value.__qualname__))):
+            found.add(need)
+        else:
+            waiting.extend(_below(value))
+    return frozenset(found)
 
 
-def _is_of_tests(value: type) -> bool:
-    functions = (member for member in vars(value).values() if isinstance(member, FunctionType))
-    return any(TESTS in Path(function.__code__.co_filename).parents for function in functions)
+def _below(value: object) -> Iterable[object]:
+    """What is named in a function, or makes up a class, of the tests."""
+    if isinstance(value, FunctionType):
+        return _named(value) if value.__code__.co_filename.startswith(TESTS) else ()
+    if isinstance(value, type):
+        functions = [member for member in vars(value).values() if isinstance(member, FunctionType)]
+        return vars(value).values() if any(function.__code__.co_filename.startswith(TESTS) for function in functions) else ()
+    if isinstance(value, (staticmethod, classmethod)):
+        return (value.__func__,)
+    return (value.fget,) if isinstance(value, property) else ()
 
 
-def _named(function: FunctionType) -> Iterator[object]:
-    """The values of the global names in a function, and of what it takes from modules."""
+@functools.cache
+def _named(function: FunctionType) -> tuple[object, ...]:
+    """The functions, classes and modules' members of these kinds that a function names."""
     names = set(_names(function.__code__))
-    for name in names & set(function.__globals__):
-        value = function.__globals__[name]
-        yield value
-        if isinstance(value, ModuleType):
-            yield from (getattr(value, attribute) for attribute in names if isinstance(vars(value).get(attribute), (FunctionType, type)))
-    yield from (cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell))
+    values = [function.__globals__[name] for name in names & function.__globals__.keys()]
+    for module in [value for value in values if isinstance(value, ModuleType)]:
+        values += [getattr(module, name) for name in names & vars(module).keys()]
+    values += [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    return tuple(value for value in values if isinstance(value, (FunctionType, type)))
 
 
 def _is_filled(cell: Any) -> bool:

@@ -52,7 +52,7 @@ def by_nothing() -> object:
     ],
 )
 def test_a_function_needs_what_the_functions_need_that_it_names(function: object, expected: set[str]) -> None:
-    assert needs([function]) == expected
+    assert needs(function) == expected
 
 
 def test_without_a_pick_everything_is_built() -> None:
