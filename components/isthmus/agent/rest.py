@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from isthmus.agent.config import AgentConfig
 from isthmus.agent.fallback import Cloud, confidence
@@ -30,8 +31,23 @@ from isthmus.protocol import (
 ANSWERED_BY = "X-Isthmus-Answered-By"
 DEVICE, CLOUD = "device", "cloud"
 MAX_BODY_BYTES = 64 << 20
+_LOGGED_CHARACTERS = 200
 _METHODS = {"classify": "classification", "regress": "regression"}
 _LOG = logging.getLogger(__name__)
+
+
+class _InOneLine(logging.Filter):
+    """What a client sent that is no HTTP is no mistake of the server's: a line says so, without a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            words = " ".join(str(error).split())[:_LOGGED_CHARACTERS]
+            record.msg, record.args, record.exc_info = f"{record.getMessage()}: {words}", (), None
+        return True
+
+
+_IN_ONE_LINE = _InOneLine()
 
 
 class RestServer:
@@ -53,6 +69,7 @@ class RestServer:
 
     def application(self) -> web.Application:
         """The aiohttp application; its cleanup ends the server's threads and connections."""
+        logging.getLogger("aiohttp.server").addFilter(_IN_ONE_LINE)
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/healthz", self._health)
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -85,6 +102,12 @@ class RestServer:
             return _response(error.reply)
         except web.HTTPRequestEntityTooLarge:
             return _response(RestError(413, f"the request is larger than {MAX_BODY_BYTES} bytes").reply)
+        except (ConnectionError, asyncio.IncompleteReadError, web.RequestPayloadError) as error:
+            # Nobody reads this answer any more, unless the body was no valid one.
+            _LOG.info("a client went away, or its body broke off (%s)", type(error).__name__)
+            return _response(RestError(400, "the request's body is not complete").reply)
+        except web.HTTPException as error:
+            return _response(RestError(error.status, error.text or error.reason).reply)
         except Exception:
             _LOG.exception("a request failed")
             return _response(RestError(500, "internal error; the agent's log has it").reply)
