@@ -40,7 +40,7 @@ SERVING = {
     "kubernetes": {
         "pulumi:providers:kubernetes NAME-cluster",
         f"{OWN}:PublishedRelease NAME-release-stable",
-        f"{OWN}:GatewayTraffic NAME-traffic",
+        *(f"{OWN}:{it}" for it in ("KubernetesClaim NAME-claim", "GatewayTraffic NAME-traffic", "KubernetesCapacity NAME-capacity")),
         *(f"kubernetes:apps/v1:Deployment NAME-{it}" for it in ("gateway", "server-stable")),
         "kubernetes:autoscaling/v2:HorizontalPodAutoscaler NAME-autoscaler-stable",
         *(f"{CORE}:ConfigMap NAME-{it}" for it in ("dashboard", "gateway-config", "rules", "server-config")),

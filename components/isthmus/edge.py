@@ -21,6 +21,7 @@ from isthmus.planning import fleet_plan_of, shown
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.declare import LocalStack, loopback_url
 from isthmus.platforms.local.settings import LocalArgs, LocalSettings
+from isthmus.platforms.publishing import key_prefix
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import Rollout, SignedBundle, SigningKey
@@ -87,7 +88,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
 
         stack = LocalStack.of(settings.section(LocalSettings).directory)
         store, bucket, ready = _store(stack, settings)
-        prefix = f"{fleet.name}/"
+        # A store of the stack's own is nobody else's; in any other the stack's keys are apart from those of others.
+        prefix = f"{fleet.name}/" if settings.store is None else key_prefix(settings, fleet.name)
         key = SigningKey(f"{name}-signing-key", opts=child())
         bundle = SignedBundle(
             f"{name}-bundle",
@@ -105,7 +107,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             device.name: stack.processes(
                 f"{name}-{device.name}",
                 local.agent(program(name, device.name), device.port),
-                apart={"files": told.apply(partial(_agent_files, settings, fleet.name, device.name, model_name))},
+                apart={"files": told.apply(partial(_agent_files, settings, fleet.name, device.name, model_name, prefix=prefix))},
                 parent=self,
                 depends_on=ready,
             )
@@ -165,7 +167,7 @@ def _store(stack: LocalStack, args: EdgeSettings) -> tuple[dict[str, pulumi.Inpu
     return {**given, **{key: Output.secret(given[key]) for key in ("access_key", "secret_key")}}, args.bucket, []
 
 
-def _agent_files(args: EdgeSettings, fleet: str, device: str, model_name: str, told: list[Any]) -> dict[str, str]:
+def _agent_files(args: EdgeSettings, fleet: str, device: str, model_name: str, told: list[Any], *, prefix: str) -> dict[str, str]:
     """One device's files, once store address, bucket, public key and fallback are known."""
     store, bucket, public_key, fallback_url = told
     config = local.DeviceConfig(
@@ -174,7 +176,7 @@ def _agent_files(args: EdgeSettings, fleet: str, device: str, model_name: str, t
         model_name=model_name,
         store=store,
         bucket=bucket,
-        prefix=f"{fleet}/",
+        prefix=prefix,
         public_key=public_key,
         fallback_url=fallback_url,
         min_confidence=args.min_confidence,

@@ -92,11 +92,13 @@ class Place:
         self.kubectl("scale", "deployments", "--all", "--replicas=0", "-n", namespace, check=False)
         self.kubectl("delete", "pods", "--all", "-n", namespace, "--grace-period=0", "--force", check=False)
 
-    def arguments(self, bucket: str, *, quick: bool = True, **changes: Any) -> dict[str, Any]:
-        """Of a service of the digits model, in a namespace of its own name. quick: as QUICK says."""
+    def arguments(self, bucket: str, namespace: str, *, quick: bool = True, **changes: Any) -> dict[str, Any]:
+        """Of a service of the digits model, in a namespace that is made for it. quick: as QUICK says."""
         address = self.store.address
         kubernetes = {
             "kubeconfig": str(self.cluster.kubeconfig),
+            "namespace": namespace,
+            "create_namespace": True,
             "cpu_millis": 100,
             "service_type": "NodePort",
             "deadline_seconds": round(patience.scaled(150)),

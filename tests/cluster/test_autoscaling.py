@@ -23,7 +23,7 @@ TIMES_ONE_REPLICA = 2.5
 
 @pytest.fixture(scope="module")
 def arguments(place, bucket):
-    found = place.arguments(bucket, kubernetes={"scale_down_seconds": 15})
+    found = place.arguments(bucket, NAMESPACE, kubernetes={"scale_down_seconds": 15})
     return {**found, "min_replicas": 1, "max_replicas": 5, "requests_per_second": 10}
 
 

@@ -22,7 +22,7 @@ STABLE = "deployments/faulty-stable"
 
 @pytest.fixture(scope="module")
 def arguments(place, bucket):
-    return place.arguments(bucket, kubernetes={"autoscale": False}, min_replicas=1)
+    return place.arguments(bucket, NAMESPACE, kubernetes={"autoscale": False}, min_replicas=1)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_an_api_server_that_is_away_for_half_a_minute_delays_an_update_and_no_mo
 def test_an_engine_that_is_killed_in_the_middle_leaves_nothing_that_the_next_update_cannot_take_over(make_project, arguments, place):
     project = make_project()
     name = "killed"
-    project.configure(services={name: arguments})
+    project.configure(services={name: {**arguments, "kubernetes": {**arguments["kubernetes"], "namespace": name}}})
     process = project.start("up", "--yes", "--stack", "test")
     deadline = Deadline(180)
     while not place.kubectl("get", f"deployments/{name}-stable", "-n", name, "-o", "name", check=False).startswith("deployment"):

@@ -36,7 +36,7 @@ ALLOWED = [("stranger", "gateways"), ("gateway", "server"), ("gateway", "other s
 @pytest.fixture(scope="module")
 def stack(make_project, place, bucket):
     project = make_project()
-    project.configure(services={NAMESPACE: place.arguments(bucket, kubernetes={"autoscale": False})})
+    project.configure(services={NAMESPACE: place.arguments(bucket, NAMESPACE, kubernetes={"autoscale": False})})
     done = project.up()
     assert done.code == 0, done
 

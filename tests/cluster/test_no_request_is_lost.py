@@ -12,7 +12,7 @@ LONGEST_SECONDS = 600.0
 
 @pytest.fixture(scope="module")
 def arguments(place, bucket):
-    return place.arguments(bucket, quick=False, kubernetes={"autoscale": False})
+    return place.arguments(bucket, NAMESPACE, quick=False, kubernetes={"autoscale": False})
 
 
 @pytest.fixture(scope="module")

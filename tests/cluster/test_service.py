@@ -15,7 +15,7 @@ NAMESPACE = "digits"
 @pytest.fixture(scope="module")
 def stack(make_project, place, bucket):
     project = make_project()
-    project.configure(services={NAMESPACE: place.arguments(bucket, kubernetes={"service_type": "ClusterIP"})})
+    project.configure(services={NAMESPACE: place.arguments(bucket, NAMESPACE, kubernetes={"service_type": "ClusterIP"})})
     return project
 
 

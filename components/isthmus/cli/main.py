@@ -11,7 +11,7 @@ COMMANDS: Table = {
     "predict": Command(f"{_ROOM}.predict.command", "Ask the cloud role and every device of a stack (or one URL) for a prediction."),
     "status": Command(f"{_ROOM}.status.command", "Show what a stack runs: gateways, servers, devices, releases, versions, health."),
     "logs": Command(f"{_ROOM}.logs.command", "Show what the parts of a stack wrote: gateways, servers, devices."),
-    "rollback": Command(f"{_ROOM}.rollback.command", "Send all traffic of a service to its stable release, at once."),
+    "rollback": Command(f"{_ROOM}.rollback.command", "Send all traffic of a service to its stable release."),
     "doctor": Command(
         f"{_ROOM}.doctor.command", "Show what Isthmus found on this machine, which version, from where, and what is missing."
     ),

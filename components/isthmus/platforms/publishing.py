@@ -7,6 +7,7 @@ from pulumi import Output, ResourceOptions
 
 from isthmus import compiling
 from isthmus.arguments.components import CloudSettings
+from isthmus.arguments.source import SourceSettings
 from isthmus.resources import PublishedRelease
 
 
@@ -22,8 +23,8 @@ def store_of(args: CloudSettings, *, pull: bool = False) -> dict[str, Any]:
     return {"endpoint": of("endpoint"), "region": store.region, **secrets}
 
 
-def key_prefix(args: CloudSettings, name: str) -> str:
-    """Of a service's keys: no other service's, so that removing one takes nothing away from another."""
+def key_prefix(args: SourceSettings, name: str) -> str:
+    """Of a service's or a fleet's keys: no other's, so that removing one takes nothing away from another."""
     return f"{args.store.prefix if args.store else ''}{pulumi.get_project()}/{pulumi.get_stack()}/{name}/"
 
 

@@ -43,7 +43,7 @@ class Context:
 
     urn: of the resource. making: of the resource (see `schema.MAKING`): a fresh one when it is created, the state's otherwise; empty
         where the state knows none. timeout_seconds: for the whole call, from the user's `custom_timeouts`; None: no such limit.
-    progress: shows a line on the resource's row; secrets are taken out of it on the way.
+    progress: shows a line on the resource's row; secrets are taken out of it on the way. warn: the same for a warning, which stays.
     secrets: strings that must not show in anything that others can read.
     """
 
@@ -53,6 +53,7 @@ class Context:
     secrets: frozenset[str] = frozenset()
     secret_properties: frozenset[str] = frozenset()
     progress: Callable[[str], None] = lambda _: None
+    warn: Callable[[str], None] = lambda _: None
     started: float = field(default_factory=time.monotonic)
     making: str = ""
 

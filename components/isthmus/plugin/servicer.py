@@ -155,6 +155,7 @@ class _Call:
         self._secrets: frozenset[Path] = handler.spec.secret_paths
         self.context = Context(request.urn, cancelled, getattr(request, "timeout", 0.0) or None)
         self.context.progress = lambda message: engine.log("info", redact(message, self.context.secrets), request.urn, ephemeral=True)
+        self.context.warn = lambda message: engine.log("warning", redact(message, self.context.secrets), request.urn)
         self._last: Properties = {}
 
     def _decoded(self, field: str) -> Properties:

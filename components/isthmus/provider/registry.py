@@ -11,6 +11,8 @@ from isthmus.provider.handlers.docker_model_folder import DockerModelFolderHandl
 from isthmus.provider.handlers.docker_server import DockerServerHandler
 from isthmus.provider.handlers.gateway_traffic import GatewayTrafficHandler
 from isthmus.provider.handlers.keys import LoopbackCertificateHandler, SigningKeyHandler, StoreCredentialsHandler
+from isthmus.provider.handlers.kubernetes_capacity import KubernetesCapacityHandler
+from isthmus.provider.handlers.kubernetes_claim import KubernetesClaimHandler
 from isthmus.provider.handlers.local_processes import LocalProcessesHandler
 from isthmus.provider.handlers.local_supervisor import LocalSupervisorHandler
 from isthmus.provider.handlers.model_folder import ModelFolderHandler
@@ -35,6 +37,8 @@ _HANDLERS: tuple[Handler, ...] = (
     DockerFilesHandler(),
     DockerGateHandler(),
     RolloutHandler(),
+    KubernetesClaimHandler(),
+    KubernetesCapacityHandler(),
     GatewayTrafficHandler(),
     CanaryGateHandler(),
 )

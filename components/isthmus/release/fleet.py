@@ -135,6 +135,19 @@ def publish_target(store: Store, prefix: str, target: Target, private_pem: str) 
     store.put(prefix + TARGET_NAME, signing.sign(TARGET_TYPE, target.to_bytes(), private_pem))
 
 
+def target_tag(store: Store, prefix: str) -> str:
+    """What tells the target that lies there from any other; empty where there is none."""
+    return store.tag(prefix + TARGET_NAME)
+
+
+def publish_target_over(store: Store, prefix: str, target: Target, private_pem: str, tag: str) -> bool:
+    """`publish_target` in place of the target with that `target_tag`. False where it is another one by now: then nothing is written.
+
+    Of two who publish at once one succeeds, so that an attempt's number never stands for two releases.
+    """
+    return store.put(prefix + TARGET_NAME, signing.sign(TARGET_TYPE, target.to_bytes(), private_pem), only_new=not tag, over=tag)
+
+
 def read_target(store: Store, prefix: str, public_pem: str) -> Target | None:
     """The fleet's target; None where there is none yet. Raises IntegrityError where it is not signed by that key."""
     try:

@@ -256,11 +256,15 @@ class Store:
         except MissingBucketError:
             return
 
-    def put(self, key: str, data: bytes | Path, *, only_new: bool = False) -> bool:
-        """Writes an object, at once or not at all. False where only_new is asked and the key exists; then nothing is written."""
+    def put(self, key: str, data: bytes | Path, *, only_new: bool = False, over: str = "") -> bool:
+        """Writes an object, at once or not at all.
+
+        only_new: unless the key exists. over: only in place of the object with this `tag`. Where that does not hold, nothing is
+        written and the answer is False.
+        """
         from botocore.exceptions import ClientError
 
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_new else {}
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_new else {"IfMatch": over} if over else {}
         with self._errors(key):
             try:
                 if isinstance(data, Path):
@@ -269,7 +273,8 @@ class Store:
                 else:
                     self._client.put_object(Bucket=self.bucket, Key=key, Body=data, **condition)
             except ClientError as error:
-                if only_new and error.response.get("Error", {}).get("Code") in _EXISTS:
+                code = error.response.get("Error", {}).get("Code")
+                if condition and (code in _EXISTS or (over and code in _NO_KEY)):
                     return False
                 raise
         return True
@@ -343,6 +348,14 @@ class Store:
                     raise StoreError(f"the store at {self.address.endpoint} sends {key!r} too slowly: {left} bytes are missing")
                 left -= len(chunk)
                 yield chunk
+
+    def tag(self, key: str) -> str:
+        """What tells this content of an object from any other, for `put`; empty where there is none."""
+        try:
+            with self._errors(key):
+                return self._client.head_object(Bucket=self.bucket, Key=key)["ETag"]
+        except MissingObjectError:
+            return ""
 
     def size_bytes(self, key: str) -> int | None:
         """The size of an object; None where there is none."""

@@ -6,12 +6,19 @@ from typing import Any
 import pulumi
 from pulumi import ResourceOptions
 
+from isthmus.owner import owner_of
+
 PACKAGE = "isthmus"
 
 
 def token(name: str) -> str:
     """The type token of a custom resource, such as `isthmus:index:LocalProcesses`."""
     return f"{PACKAGE}:index:{name}"
+
+
+def this_stack() -> str:
+    """The stack that runs, as the owner of what it makes."""
+    return owner_of(str(pulumi.get_organization() or ""), pulumi.get_project(), pulumi.get_stack())
 
 
 class Resource(pulumi.CustomResource):

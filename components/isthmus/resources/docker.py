@@ -5,7 +5,7 @@ from typing import Any
 
 from pulumi import Input, Output, ResourceOptions
 
-from isthmus.resources.base import Resource
+from isthmus.resources.base import Resource, this_stack
 
 
 class DockerModelFolder(Resource):
@@ -46,9 +46,10 @@ class DockerModelFolder(Resource):
             "store": store,
             "bucket": bucket,
             "prefix": prefix,
+            "owner": this_stack(),
             "deadline_seconds": deadline_seconds,
         }
-        super().__init__(name, inputs, ["version", "directory", "content", "owner", "plan"], opts)
+        super().__init__(name, inputs, ["version", "directory", "content", "mark", "plan"], opts)
 
 
 class DockerServer(Resource):
@@ -119,7 +120,7 @@ class DockerFiles(Resource):
         files: Input[Mapping[str, Input[str]]],
         opts: ResourceOptions | None = None,
     ) -> None:
-        inputs = {"host": host, "image": image, "root": root, "folder": folder, "group": group, "files": files}
+        inputs = {"host": host, "image": image, "root": root, "folder": folder, "group": group, "files": files, "owner": this_stack()}
         super().__init__(name, inputs, ["found"], opts)
 
 

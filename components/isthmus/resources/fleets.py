@@ -5,7 +5,7 @@ from typing import Any
 
 from pulumi import Input, Output, ResourceOptions
 
-from isthmus.resources.base import Resource
+from isthmus.resources.base import Resource, this_stack
 
 
 class Rollout(Resource):
@@ -43,5 +43,6 @@ class Rollout(Resource):
             "digest": digest,
             "private_key": private_key,
             "deadline_seconds": deadline_seconds,
+            "owner": this_stack(),
         }
         super().__init__(name, inputs, ["attempt", "confirmed"], opts)

@@ -5,7 +5,74 @@ from typing import Any
 
 from pulumi import Input, Output, ResourceOptions
 
-from isthmus.resources.base import Resource
+from isthmus.resources.base import Resource, this_stack
+
+
+class KubernetesClaim(Resource):
+    """A service's objects and namespace, kept apart from those of other stacks: place everything of the service behind it.
+
+    objects: `api_version`, `kind`, `name` of each object that the service will have. What is there of them, and carries another owner
+    or none, is refused, at preview as well. owner: the stack. take_over_from: whose objects may become the stack's, on purpose.
+    create_namespace: whether the namespace is the service's own. It is removed last, unless it holds what is not the service's.
+    autoscaled: Deployments whose replicas an autoscaler sets; they keep what they have when the program stops naming it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: Input[str],
+        service: Input[str],
+        objects: Input[Sequence[Mapping[str, str]]],
+        create_namespace: Input[bool] = False,
+        take_over_from: Input[str] = "",
+        autoscaled: Input[Sequence[Input[str]]] | None = None,
+        kubeconfig: Input[str] = "",
+        context: Input[str] = "",
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "kubeconfig": kubeconfig,
+            "context": context,
+            "namespace": namespace,
+            "service": service,
+            "owner": this_stack(),
+            "create_namespace": create_namespace,
+            "take_over_from": take_over_from,
+            "objects": objects,
+            "autoscaled": autoscaled or [],
+        }
+        super().__init__(name, inputs, [], opts, secret=["kubeconfig"])
+
+
+class KubernetesCapacity(Resource):
+    """The planned servers of a service, all ready: place it behind everything of the service.
+
+    replicas: Deployment → servers. Where an autoscaler sets them, it begins with so many, and again when the plan has grown.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: Input[str],
+        service: Input[str],
+        replicas: Input[Mapping[str, Input[int]]],
+        ready_seconds: Input[float],
+        kubeconfig: Input[str] = "",
+        context: Input[str] = "",
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "kubeconfig": kubeconfig,
+            "context": context,
+            "namespace": namespace,
+            "service": service,
+            "owner": this_stack(),
+            "replicas": replicas,
+            "ready_seconds": ready_seconds,
+        }
+        super().__init__(name, inputs, [], opts, secret=["kubeconfig"])
 
 
 class GatewayTraffic(Resource):
@@ -40,6 +107,7 @@ class GatewayTraffic(Resource):
             "context": context,
             "namespace": namespace,
             "service": service,
+            "owner": this_stack(),
             "model_name": model_name,
             "tracks": tracks,
             "options": options or {},
@@ -55,6 +123,7 @@ class CanaryGate(Resource):
         `deadline_seconds`, and `answers`: `classes` or `values`, how answers to probes are compared.
     probes: bodies of predict requests, asked of both releases before any client's request is.
     api_key, gateway_tls: how a probe gets through the gateway where the API server may not reach the servers.
+    ready_seconds: how long servers may take to get ready that a track needs before it gets all requests.
     auto_promote: false leaves a canary that passed at its share.
     It ends with the verdict `promoted`, or fails, with all the traffic back at the stable release first. The same canary is not
     judged twice; another one while it is promoted is refused. canary_percent 0 takes it back at once; so does deleting it.
@@ -80,6 +149,7 @@ class CanaryGate(Resource):
         api_key: Input[str] = "",
         gateway_tls: Input[bool] = False,
         auto_promote: Input[bool] = True,
+        ready_seconds: Input[float] = 600,
         kubeconfig: Input[str] = "",
         context: Input[str] = "",
         opts: ResourceOptions | None = None,
@@ -89,6 +159,7 @@ class CanaryGate(Resource):
             "context": context,
             "namespace": namespace,
             "service": service,
+            "owner": this_stack(),
             "canary_digest": canary_digest,
             "canary_percent": canary_percent,
             "mirror_percent": mirror_percent,
@@ -97,5 +168,6 @@ class CanaryGate(Resource):
             "api_key": api_key,
             "gateway_tls": gateway_tls,
             "auto_promote": auto_promote,
+            "ready_seconds": ready_seconds,
         }
         super().__init__(name, inputs, ["verdict", "percent", "reasons", "requests"], opts, secret=["kubeconfig", "api_key"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from pulumi import Input, Output, ResourceOptions
 
-from isthmus.resources.base import Resource
+from isthmus.resources.base import Resource, this_stack
 
 
 class StoreCredentials(Resource):
@@ -42,15 +42,16 @@ class SigningKey(Resource):
 
 
 class Bucket(Resource):
-    """An S3 bucket of a store that the stack owns. Deleting it deletes what is in it.
+    """An S3 bucket of a store. One that is there already is used as it is, and stays when the stack goes.
 
     store: `endpoint` (URL), `region`, `access_key`, `secret_key`.
+    Outputs: `made`: whether the stack made it. Then it is deleted with the stack, unless it holds what is not the stack's.
     """
 
     bucket: Output[str]
 
     def __init__(self, name: str, *, store: Input[Mapping[str, Any]], bucket: Input[str], opts: ResourceOptions | None = None) -> None:
-        super().__init__(name, {"store": store, "bucket": bucket}, [], opts)
+        super().__init__(name, {"store": store, "bucket": bucket, "owner": this_stack()}, ["made"], opts)
 
 
 class SignedBundle(Resource):
@@ -85,6 +86,7 @@ class SignedBundle(Resource):
             "cache_directory": cache_directory,
             "private_key": private_key,
             "check_at_preview": check_at_preview,
+            "owner": this_stack(),
         }
         super().__init__(name, inputs, [], opts)
 
@@ -118,5 +120,6 @@ class PublishedRelease(Resource):
             "digest": digest,
             "cache_directory": cache_directory,
             "check_at_preview": check_at_preview,
+            "owner": this_stack(),
         }
         super().__init__(name, inputs, [], opts)

@@ -38,7 +38,7 @@ def test_a_release_is_uploaded_found_and_removed(plugin: Any, inputs: dict[str, 
     assert release.secrets == SECRETS
     folder = f"digits/releases/{inputs['digest'].removeprefix('sha256:')}/"
     names = ("golden.json", "making", "manifest.json", "record.json", "serving/1/saved_model.pb", "serving/1/variables/data")
-    assert opened.list("digits/") == [folder + name for name in names]
+    assert opened.list("digits/") == ["digits/owner.json", *(folder + name for name in names)]
     assert plugin.read(release) is not None
     plugin.delete(release)
     assert opened.list("digits/") == []
@@ -48,7 +48,7 @@ def test_a_release_is_uploaded_found_and_removed(plugin: Any, inputs: dict[str, 
 
 def test_a_missing_or_changed_object_is_drift_that_creating_again_mends(plugin: Any, inputs: dict[str, Any], opened: Store) -> None:
     release = plugin.create("PublishedRelease", inputs)
-    for key in (key for key in opened.list("digits/") if not key.endswith("making")):
+    for key in (key for key in opened.list("digits/releases/") if not key.endswith("making")):
         size_bytes = opened.size_bytes(key) or 0
         for damage in (lambda key=key: opened.delete([key]), lambda key=key, size=size_bytes: opened.put(key, b"x" * size)):
             damage()
@@ -63,6 +63,39 @@ def test_another_digest_is_another_release_and_another_cache_is_no_change(
     release = plugin.create("PublishedRelease", inputs)
     assert list(plugin.diff(release, {**inputs, "digest": make_release(b"other weights").digest}).replaces) == ["digest"]
     assert not plugin.diff(release, {**inputs, "cache_directory": "/elsewhere", "check_at_preview": True}).diffs
+
+
+def test_a_prefix_of_another_stack_is_refused_at_preview_and_nothing_in_it_is_touched(
+    plugin: Any, inputs: dict[str, Any], opened: Store
+) -> None:
+    theirs = {**inputs, "owner": "acme/shop/prod"}
+    release = plugin.create("PublishedRelease", theirs)
+    before = opened.list("")
+    (problem,) = plugin.problems("PublishedRelease", {**inputs, "check_at_preview": True})
+    assert problem.startswith("prefix: the prefix 'digits/' of bucket ")
+    assert "belongs to acme/shop/prod" in problem
+    with pytest.raises(Exception, match="belongs to acme/shop/prod"):
+        plugin.create("PublishedRelease", inputs)
+    checked = plugin.check("PublishedRelease", inputs).inputs
+    plugin.delete(type(release)("PublishedRelease", "it", release.id, checked, checked))  # of a stack that was refused
+    assert opened.list("") == before
+    opened.put("digits/owner.json", b'{"format": 1, "owner": "acme/shop/staging"}')
+    with pytest.raises(Exception, match="belongs to acme/shop/staging"):
+        plugin.delete(release)
+    assert opened.list("") == before
+    opened.put("digits/owner.json", b'{"format": 1, "owner": "acme/shop/prod"}')
+    assert plugin.problems("PublishedRelease", {**theirs, "check_at_preview": True}) == []
+    plugin.delete(release)
+    assert opened.list("digits/") == []
+
+
+def test_a_release_of_a_time_without_owners_is_claimed_in_place(plugin: Any, inputs: dict[str, Any], opened: Store) -> None:
+    release = plugin.create("PublishedRelease", inputs)
+    opened.delete(["digits/owner.json"])
+    claimed = {**inputs, "owner": "acme/shop/dev"}
+    assert list(plugin.diff(release, claimed).replaces) == []
+    plugin.update(release, claimed)
+    assert b"acme/shop/dev" in opened.get("digits/owner.json", max_bytes=1000)
 
 
 def test_a_release_that_is_not_in_the_cache_is_refused_at_preview(plugin: Any, inputs: dict[str, Any]) -> None:

@@ -28,6 +28,8 @@ ELSEWHERE = {
     "DockerGate": "docker/test_gateway.py",
     "GatewayTraffic": "handlers/kubernetes/test_gateway_traffic.py",
     "CanaryGate": "handlers/kubernetes/test_canary_gate.py",
+    "KubernetesClaim": "handlers/kubernetes/test_kubernetes_claim.py",
+    "KubernetesCapacity": "handlers/kubernetes/test_kubernetes_capacity.py",
 }
 PROGRAM = {"program": "p", "command": ["sleep", "60"], "ports": {}}
 

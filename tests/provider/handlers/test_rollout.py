@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from isthmus.plugin.values import decode, encode
 from isthmus.release import fleet, signing
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
@@ -96,3 +97,54 @@ def test_no_device_is_told_of_a_bundle_that_is_not_there(plugin: Any, inputs: di
 def test_devices_are_checked_all_at_once(plugin: Any, inputs: dict[str, Any]) -> None:
     found = plugin.problems("Rollout", {**inputs, "devices": ["a", "a", "../b"]})
     assert [text.split(": ")[0] for text in found] == ["devices[1]", "devices[2]"]
+
+
+def test_two_stacks_of_one_fleet_do_not_meet(plugin: Any, inputs: dict[str, Any], devices: Any) -> None:
+    devices.answers.update(a="serving", b="serving")
+    rollout = plugin.create("Rollout", inputs)
+    theirs = {**inputs, "owner": "acme/shop/prod"}
+    with pytest.raises(Exception, match="belongs to organization/project/test"):
+        plugin.create("Rollout", theirs)
+    foreign = plugin.check("Rollout", theirs).inputs
+    plugin.delete(type(rollout)("Rollout", "it", rollout.id, foreign, foreign))
+    assert plugin.read(rollout).outputs == rollout.outputs
+
+
+def test_of_two_who_roll_out_at_once_one_gets_the_number_and_the_other_is_told(
+    plugin: Any, inputs: dict[str, Any], make_release: Callable[..., Release], cache_directory: Path, in_background: Any
+) -> None:
+    other = make_release(b"other weights").digest
+    plugin.create("SignedBundle", {**bundle_of(inputs), "digest": other, "cache_directory": str(cache_directory)})
+    store = Store(StoreAddress.from_inputs(inputs["store"]), inputs["bucket"])
+    public_key = signing.public_key(inputs["private_key"])
+    both = [{**inputs, "digest": digest, "deadline_seconds": 3} for digest in (inputs["digest"], other)]
+    for _ in range(3):
+        running = [in_background(lambda one=one: plugin.create("Rollout", one)) for one in both]
+        errors = [future.exception(60) for future in running]
+        target = fleet.read_target(store, inputs["prefix"], public_key)
+        assert target is not None
+        for one, error in zip(both, errors, strict=True):
+            if one["digest"] == target.digest:  # nobody answers: it waits until its deadline, under its own number
+                assert error.properties["attempt"] == target.attempt
+            elif error.properties is None:
+                assert "somebody else rolls out fleet 'cameras' now" in error.message
+            else:
+                assert error.properties["attempt"] < target.attempt
+                assert f"somebody else rolled out attempt {target.attempt}, {target.digest}" in error.message
+
+
+def test_another_prefix_keeps_the_count_of_attempts(plugin: Any, inputs: dict[str, Any], cache_directory: Path) -> None:
+    elsewhere = {**inputs, "prefix": "project/test/cameras/", "deadline_seconds": 1}
+    plugin.create("SignedBundle", {**bundle_of(elsewhere), "cache_directory": str(cache_directory)})
+    checked = plugin.check("Rollout", inputs).inputs
+    state = encode({**decode(checked)[0], "attempt": 7, "confirmed": []})
+    rollout = type(plugin.create("StoreCredentials", {}))("Rollout", "it", "some-id", checked, state)
+    assert list(plugin.diff(rollout, elsewhere).replaces) == []
+    with pytest.raises(Exception, match="a did not confirm") as caught:
+        plugin.update(rollout, elsewhere)
+    error: Any = caught.value
+    assert error.properties["attempt"] == 8
+
+
+def bundle_of(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {key: inputs[key] for key in ("store", "bucket", "prefix", "digest", "private_key")}

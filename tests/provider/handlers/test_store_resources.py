@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from toolchain.testing import patience
 
-from isthmus.plugin.values import decode
-from isthmus.release import signing
+from isthmus.plugin.values import decode, encode
+from isthmus.release import fleet, signing
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
 
@@ -43,10 +43,13 @@ def opened(store: dict[str, str], bucket: str) -> Store:
     return Store(StoreAddress.from_inputs(store), bucket)
 
 
-def test_a_bucket_is_made_found_and_deleted_with_what_is_in_it(plugin: Any, made: Any, store: dict[str, str], bucket: str) -> None:
+def test_a_bucket_is_made_found_and_deleted_with_what_is_the_stacks_in_it(
+    plugin: Any, made: Any, inputs: dict[str, Any], store: dict[str, str], bucket: str
+) -> None:
     assert made.secrets == SECRETS
+    assert made.outputs["made"]
     assert plugin.read(made).outputs == made.outputs
-    opened(store, bucket).put("a/b", b"content")
+    plugin.create("SignedBundle", inputs)
     plugin.delete(made)
     assert not opened(store, bucket).check()
     assert plugin.read(made) is None
@@ -67,6 +70,30 @@ def test_a_stores_keys_are_secret_also_where_no_program_says_so(plugin: Any, sto
         plugin.delete(made)
 
 
+def test_a_bucket_that_was_there_is_used_and_stays_with_all_that_is_in_it(plugin: Any, store: dict[str, str], bucket: str) -> None:
+    there = opened(store, bucket)
+    there.ensure_bucket()
+    there.put("payroll.csv", b"data")
+    used = plugin.create("Bucket", {"store": store, "bucket": bucket})
+    assert not used.outputs["made"]
+    plugin.delete(plugin.update(used, {"store": store, "bucket": bucket}))
+    assert there.list("") == ["payroll.csv"]
+
+
+@pytest.mark.parametrize("key", ["payroll.csv", "other/owner.json", "cameras/inner/owner.json", "cameras.json"])
+def test_a_bucket_of_the_stacks_own_that_holds_something_foreign_stays_and_says_so(
+    plugin: Any, made: Any, inputs: dict[str, Any], key: str
+) -> None:
+    bundle = plugin.create("SignedBundle", inputs)
+    there = opened(inputs["store"], inputs["bucket"])
+    there.put(key, b'{"format": 1, "owner": "acme/shop/prod"}')
+    before = there.list("")
+    plugin.delete(made)
+    assert there.list("") == before
+    assert f"holds what is not this stack's ({key}" in plugin.engine.texts(ephemeral=False)[-1]
+    plugin.delete(bundle)
+
+
 def test_what_a_dead_store_of_this_machine_held_is_gone_at_once(
     plugin: Any, dead_store: dict[str, str], inputs: dict[str, Any], bucket: str
 ) -> None:
@@ -82,7 +109,8 @@ def test_what_a_dead_store_of_this_machine_held_is_gone_at_once(
 def test_a_store_elsewhere_that_does_not_answer_is_an_error(plugin: Any, dead_store: dict[str, str], bucket: str) -> None:
     elsewhere = {**dead_store, "endpoint": "http://store.invalid:8333"}
     checked = plugin.check("Bucket", {"store": elsewhere, "bucket": bucket}).inputs
-    resource = type(plugin.create("StoreCredentials", {}))("Bucket", "it", bucket, checked, checked)
+    state = encode({**decode(checked)[0], "made": True})
+    resource = type(plugin.create("StoreCredentials", {}))("Bucket", "it", bucket, checked, state)
     for call in (plugin.read, plugin.delete):
         with pytest.raises(Exception, match=r"cannot reach the store at http://store.invalid:8333"):
             call(resource)
@@ -98,6 +126,18 @@ def test_a_bundle_is_uploaded_found_and_removed(plugin: Any, inputs: dict[str, A
     plugin.delete(bundle)
     assert opened(store, bucket).list("cameras/") == []
     plugin.delete(bundle)
+
+
+def test_a_fleet_of_a_time_without_owners_that_another_key_signs_is_not_taken_over(plugin: Any, inputs: dict[str, Any]) -> None:
+    there = opened(inputs["store"], inputs["bucket"])
+    target = fleet.Target("cameras", 3, inputs["digest"], "digits")
+    fleet.publish_target(there, "cameras/", target, signing.generate_key().private_pem)
+    before = there.list("")
+    with pytest.raises(Exception, match="belongs to a fleet whose target another key has signed"):
+        plugin.create("SignedBundle", inputs)
+    assert there.list("") == before
+    fleet.publish_target(there, "cameras/", target, inputs["private_key"])
+    plugin.create("SignedBundle", inputs)
 
 
 def test_a_missing_or_changed_object_is_drift_that_creating_again_mends(

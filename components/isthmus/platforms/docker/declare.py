@@ -72,6 +72,16 @@ class _Service:
     def _prefix(self) -> str:
         return key_prefix(self.args, self.name)
 
+    @property
+    def _place(self) -> str:
+        """The folder below a host's root, which no other stack has."""
+        return f"{pulumi.get_project()}/{pulumi.get_stack()}/{self.name}"
+
+    @property
+    def _unit(self) -> str:
+        """What the names of containers begin with."""
+        return f"{self.name}-{pulumi.get_stack()}"
+
     def options(self, *after: pulumi.Resource, **more: Any) -> ResourceOptions:
         return ResourceOptions(parent=self.component, depends_on=list(after), **more)
 
@@ -107,7 +117,7 @@ class _Service:
             host=place.engine,
             image=place.image("fetch", self.args.images.fetch),
             root=given.directory,
-            folder=digest.apply(lambda known: docker.model_folder(self.name, place.name, known)),
+            folder=digest.apply(lambda known: docker.model_folder(self._place, place.name, known)),
             digest=digest,
             cache_directory=self.made.cache_directory,
             store=store_of(self.args, pull=True),
@@ -142,7 +152,7 @@ class _Service:
             for host, (rest, grpc), weight in zip(hosts, known.get("ports", ()), weights, strict=False)
         ]
         return docker.gateway(
-            self.name,
+            self._unit,
             self.model_name,
             known["release"].manifest.version if "release" in known else 0,
             servers,
@@ -168,7 +178,7 @@ class _Service:
             host=place.engine,
             image=place.image("fetch", self.args.images.fetch),
             root=given.directory,
-            folder=docker.gateway_folder(self.name),
+            folder=docker.gateway_folder(self._place),
             group=int(docker.GATEWAY_USER),
             files=contents,
             opts=self.options(),
@@ -176,7 +186,7 @@ class _Service:
         # It does not depend on the servers, so that an update of these leaves it alone, and a preview knows that.
         inputs = hosts.apply(
             lambda it: docker.gateway_container(
-                self.name, self._described({"hosts": it}), f"{given.directory}/{docker.gateway_folder(self.name)}"
+                self.name, self._described({"hosts": it}), f"{given.directory}/{docker.gateway_folder(self._place)}"
             )
         )
         container = pulumi_docker.Container(
@@ -210,7 +220,7 @@ class _Service:
                     {**it.engine, "ip": str(host.ip), "container": found, "speed": wanted.speed}
                     for it, host, found, wanted in zip(self.places.values(), known[0], known[1:], given.hosts, strict=True)
                 ],
-                "gateway": {"host": list(self.places)[self._first], "container": docker.gateway_name(self.name)},
+                "gateway": {"host": list(self.places)[self._first], "container": docker.gateway_name(self._unit)},
             }
         )
         return Served(

@@ -6,8 +6,8 @@ Servers are containers of our own resource `DockerServer`, because an update nee
 
 On a host, below its root folder:
 
-    SERVICE/releases/HOST/DIGEST/VERSION/…      one folder for each digest
-    SERVICE/gateway/static,live,traffic,tls/…   Envoy's configuration, where the gateway is
+    PROJECT/STACK/SERVICE/releases/HOST/DIGEST/VERSION/…      one folder for each digest
+    PROJECT/STACK/SERVICE/gateway/static,live,traffic,tls/…   Envoy's configuration, where the gateway is
 """
 
 import hashlib
@@ -117,19 +117,19 @@ def engine(name: str, address: str, ssh_options: Sequence[str]) -> Inputs:
     return {"name": name, "address": address, "ssh_options": list(ssh_options)}
 
 
-def model_folder(service: str, host: str, digest: str) -> str:
+def model_folder(place: str, host: str, digest: str) -> str:
     """Where a release lies below a host's root folder: hosts that share a disk do not write into each other's."""
-    return f"{service}/releases/{host}/{Digest(digest).short}"
+    return f"{place}/releases/{host}/{Digest(digest).short}"
 
 
-def gateway_folder(service: str) -> str:
+def gateway_folder(place: str) -> str:
     """Where the gateway's files lie below its host's root folder."""
-    return f"{service}/gateway"
+    return f"{place}/gateway"
 
 
-def gateway_name(service: str) -> str:
+def gateway_name(unit: str) -> str:
     """The gateway's container."""
-    return names.gateway_container(service)
+    return names.gateway_container(unit)
 
 
 def server(host: Host) -> Inputs:
@@ -138,7 +138,7 @@ def server(host: Host) -> Inputs:
 
 
 def gateway(
-    service: str,
+    unit: str,
     model_name: str,
     version: int,
     servers: Sequence[Server],
@@ -152,10 +152,11 @@ def gateway(
 ) -> Gateway:
     """The Envoy of a service, in the network of its host: it reaches servers on loopback too, and no address is translated.
 
+    unit: what the names of its containers begin with.
     version: of the release; 0 and no servers: what is the same whatever is served. tls: `live_files` gets the certificate.
     """
     return Gateway(
-        node=gateway_name(service),
+        node=gateway_name(unit),
         model_name=model_name,
         tracks=(Track(names.STABLE, version, tuple(servers)),),
         rest_port=port,
@@ -202,7 +203,7 @@ def gateway_container(service: str, gateway: Gateway, directory: str) -> Inputs:
     """Inputs of pulumi-docker's `Container`, but for `image`. directory: on the host, with `static_files` and `live_files`."""
     low = min(int(str(port)) for port in (gateway.rest_port, gateway.grpc_port)) < FIRST_FREE_PORT
     return {
-        "name": gateway_name(service),
+        "name": gateway.node,
         "entrypoints": ["/usr/local/bin/envoy"],
         "command": envoy.command(gateway, f"{_MOUNT}/static/envoy.json")[1:],
         "network_mode": "host",

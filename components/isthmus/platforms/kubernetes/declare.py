@@ -17,8 +17,8 @@ from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import SECRETS
 from isthmus.canary.comparing import probe_body
 from isthmus.errors import IsthmusError, PlatformError
-from isthmus.names import CANARY, STABLE
-from isthmus.platforms.kubernetes.desired import namespace_of, service_of
+from isthmus.names import CANARY, STABLE, traffic_name
+from isthmus.platforms.kubernetes.desired import namespace_of, planned, service_of
 from isthmus.platforms.kubernetes.objects import manifests
 from isthmus.platforms.kubernetes.objects.naming import Json, named
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService
@@ -26,7 +26,8 @@ from isthmus.platforms.kubernetes.settings import KubernetesSettings
 from isthmus.platforms.publishing import key_prefix, publish, store_of
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import GOLDEN_NAME, Release
-from isthmus.resources import CanaryGate, GatewayTraffic
+from isthmus.resources import CanaryGate, GatewayTraffic, KubernetesCapacity, KubernetesClaim
+from isthmus.resources.base import this_stack
 from isthmus.sizing.service import ServicePlan
 
 # kind → the fields beside apiVersion, kind and metadata.
@@ -47,6 +48,7 @@ AFTER: Mapping[str, tuple[str, ...]] = {
     "gateway": ("account", "server-", "gateway-config", "gateway-secret", "gateway-tls", "gateway-policy", "default-deny"),
     "service": ("gateway",),
 }
+FIRST = ("claim", "namespace", "traffic")
 AWAITED = ("Deployment", "Service")
 FORCE = "pulumi.com/patchForce"
 OPERATOR_GROUP = "monitoring.coreos.com"
@@ -63,7 +65,16 @@ def serve(
 ) -> Served:
     """Servers of one or two releases, a gateway in front, and what belongs to them."""
     prefix = key_prefix(args, name)
-    describe = partial(service_of, args, name, model_name, operator=_has_operator(args), prefix=prefix)
+    describe = partial(
+        service_of,
+        args,
+        name,
+        model_name,
+        stack=pulumi.get_stack(),
+        owner=this_stack(),
+        operator=_has_operator(args),
+        prefix=prefix,
+    )
     found = _Declared(component, args, name, named(describe()), _Cluster.of(component, name, args))
     compiled: dict[str, compiling.Compiling[Any]] = {STABLE: made, **({CANARY: canary} if canary else {})}
     published = [
@@ -79,15 +90,18 @@ def serve(
     plain = known.apply(lambda it: manifests.objects(_checked(describe(**it), f"services.{name}")))
     secret = Output.all(known, secrets).apply(lambda it: manifests.objects(describe(**it[0], secrets=it[1])))
     outlines = manifests.outline(describe())
+    _claim(found, describe(), outlines)
     if "namespace" in outlines:
         found.declare("namespace", outlines.pop("namespace"), plain, ())
-    # Before a canary's servers: what an interrupted gate left is taken back while the servers are still those that it judged.
-    traffic = _traffic(found, model_name, compiled)
+    # Before all others: of two stacks that come at once, one makes it. And before a canary's servers: what an interrupted gate left is
+    # taken back while the servers are still those that it judged.
+    _traffic(found, model_name, compiled)
     for key, outline in outlines.items():
-        before: list[pulumi.Resource] = [traffic] if key == "gateway" or key.startswith(f"server-{CANARY}") else []
+        before: list[pulumi.Resource] = []
         if key.startswith("server-") and outline["kind"] == "Deployment":
             before += published
         found.declare(key, outline, secret if outline["kind"] == "Secret" else plain, before)
+    _capacity(found, known.apply(lambda it: planned(describe(**it))))
     if canary is not None:
         _gate(found, made, canary)
     return _served(found, describe())
@@ -113,11 +127,12 @@ class _Cluster:
             # Files that Envoy watches are changed in place; Pods that mount them must never find them gone.
             enable_config_map_mutable=True,
             enable_secret_mutable=True,
-            # What an engine that was killed had made, and could not write down, is taken over by the next update.
+            # What an engine that was killed had made, and could not write down, is taken over by the next update. That nothing of
+            # others is taken over is seen to by the claim.
             upsert_existing_objects=True,
             opts=ResourceOptions(parent=component),
         )
-        return cls(provider, kubeconfig, given.context or "", namespace_of(args, name))
+        return cls(provider, kubeconfig, given.context or "", namespace_of(args, name, pulumi.get_stack()))
 
 
 @dataclass
@@ -142,15 +157,17 @@ class _Declared:
             provider=self.cluster.provider,
             depends_on=[*before, *self.after(key)],
             custom_timeouts=CustomTimeouts(create=seconds, update=seconds) if kind in AWAITED else None,
+            # The claim removes it, once nothing of others is in it.
+            retain_on_delete=kind == "Namespace",
         )
         self.resources[key] = _class_of(version, kind)(f"{self.name}-{key}", metadata=_metadata(outline), **content, opts=opts)
 
     def after(self, key: str) -> list[pulumi.Resource]:
-        """What has to be there first: always the namespace, if it is ours."""
+        """What has to be there first: always the claim, the namespace, if it is ours, and the split."""
         wanted = AFTER.get(key) or next((it for start, it in AFTER.items() if start.endswith("-") and key.startswith(start)), ())
         return [
             it for other, it in self.resources.items()
-            if other != key and (other == "namespace" or other in wanted or any(other.startswith(w) for w in wanted if w.endswith("-")))
+            if other != key and (other in FIRST or other in wanted or any(other.startswith(w) for w in wanted if w.endswith("-")))
         ]  # fmt: skip
 
 
@@ -190,6 +207,40 @@ def _secrets(args: CloudSettings) -> dict[str, Any]:
     store = store_of(args, pull=True)
     own = {key: store[key] for key in ("access_key", "secret_key")}
     return {**own, **{name: getattr(args.gateway, name) for name in SECRETS}}
+
+
+def _claim(found: _Declared, service: KubernetesService, outlines: Mapping[str, Json]) -> None:
+    objects = [
+        {"api_version": it["apiVersion"], "kind": it["kind"], "name": it["metadata"]["name"]}
+        for it in outlines.values()
+        if it["kind"] != "Namespace"
+    ]
+    found.resources["claim"] = KubernetesClaim(
+        f"{found.name}-claim",
+        namespace=found.cluster.namespace,
+        service=found.label,
+        create_namespace=service.create_namespace,
+        take_over_from=found.args.section(KubernetesSettings).take_over_from or "",
+        objects=[*objects, {"api_version": "v1", "kind": "ConfigMap", "name": traffic_name(found.label)}],
+        autoscaled=list(planned(service)) if service.autoscale else [],
+        kubeconfig=found.cluster.kubeconfig,
+        context=found.cluster.context,
+        opts=ResourceOptions(parent=found.component),
+    )
+
+
+def _capacity(found: _Declared, replicas: Output[dict[str, int]]) -> None:
+    found.resources["capacity"] = KubernetesCapacity(
+        f"{found.name}-capacity",
+        namespace=found.cluster.namespace,
+        service=found.label,
+        replicas=replicas,
+        ready_seconds=found.args.section(KubernetesSettings).deadline_seconds,
+        kubeconfig=found.cluster.kubeconfig,
+        context=found.cluster.context,
+        # So it is deleted before any of these is, and can say no.
+        opts=ResourceOptions(parent=found.component, depends_on=list(found.resources.values())),
+    )
 
 
 def _traffic(found: _Declared, model_name: str, compiled: Mapping[str, compiling.Compiling[Any]]) -> GatewayTraffic:
@@ -235,6 +286,7 @@ def _gate(found: _Declared, made: compiling.Compiling[Any], canary: compiling.Co
         probes=made.release.apply(probes_of),
         api_key=keys.apply(lambda known: next(iter(known.values()), "")),
         gateway_tls=args.gateway.tls_certificate is not None,
+        ready_seconds=args.section(KubernetesSettings).deadline_seconds,
         kubeconfig=found.cluster.kubeconfig,
         context=found.cluster.context,
         # It is deleted before any of these is: the canary has no requests then.
@@ -282,6 +334,7 @@ def _served(found: _Declared, service: KubernetesService) -> Served:
         "platform": "kubernetes",
         "namespace": service.namespace,
         "service": label,
+        "owner": service.owner,
         "context": given.context or "",
         "kubeconfig": _path_of(given.kubeconfig),
         "tls": scheme == "https",

@@ -6,6 +6,7 @@ from typing import Any
 from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import options_of
 from isthmus.names import CANARY, STABLE, dns_label
+from isthmus.platforms.kubernetes.objects.naming import server_name
 from isthmus.platforms.kubernetes.objects.resources import Resources, server_resources
 from isthmus.platforms.kubernetes.objects.spec import GatewayPods, KubernetesService, Observability, Pool, Served, Store, Track
 from isthmus.platforms.kubernetes.settings import KubernetesSettings
@@ -22,7 +23,9 @@ def service_of(
     name: str,
     model_name: str,
     *,
+    stack: str,
     operator: bool,
+    owner: str = "",
     releases: Mapping[str, Release] | None = None,
     plan: ServicePlan | None = None,
     pull_endpoint: str = "http://store",
@@ -33,6 +36,7 @@ def service_of(
     """The service as values.
 
     Args:
+        stack: the stack's name. owner: the stack, as objects carry it.
         operator: whether the cluster knows the Prometheus operator's kinds.
         releases: by track; None: not known yet, which is enough for `manifests.outline`.
         plan: None with releases.
@@ -50,7 +54,8 @@ def service_of(
     pools = _pools(args, plan, resources)
     return KubernetesService(
         name=name,
-        namespace=namespace_of(args, name),
+        namespace=namespace_of(args, name, stack),
+        owner=owner,
         model_name=model_name,
         tracks=tuple(Track(track, pools, _served(releases[track], track) if releases else None) for track in tracks),
         store=Store(
@@ -78,7 +83,7 @@ def service_of(
         images=args.images,
         resources=resources,
         image_pull_policy=kubernetes.image_pull_policy,
-        create_namespace=kubernetes.namespace is None,
+        create_namespace=kubernetes.namespace is None or kubernetes.create_namespace,
         autoscale=autoscales(args),
         scale_down_seconds=kubernetes.scale_down_seconds,
         server_drain_seconds=kubernetes.server_drain_seconds,
@@ -92,9 +97,21 @@ def autoscales(args: CloudSettings) -> bool:
     return args.section(KubernetesSettings).autoscale and not args.section(KubernetesSettings).pools
 
 
-def namespace_of(args: CloudSettings, name: str) -> str:
-    """The namespace: the one that is given, else the service's own."""
-    return args.section(KubernetesSettings).namespace or dns_label(name)
+def namespace_of(args: CloudSettings, name: str, stack: str) -> str:
+    """The namespace: the one that is given, else the service's own, which no other stack of the project has."""
+    return args.section(KubernetesSettings).namespace or dns_label(f"{name}-{stack}")
+
+
+def planned(service: KubernetesService) -> dict[str, int]:
+    """The servers that each Deployment has when an update is done.
+
+    A canary's autoscaler begins with the fewest: they are for a share of the requests, and more come before it gets all of them.
+    """
+    return {
+        server_name(service, track, pool): pool.min_replicas if service.autoscale and track.name == CANARY else pool.planned_replicas
+        for track in service.tracks
+        for pool in track.pools
+    }
 
 
 def _served(release: Release, track: str) -> Served:

@@ -31,6 +31,7 @@ class Place:
     context: str = ""
     kubeconfig: str = ""
     tls: bool = False
+    owner: str = ""
 
     @classmethod
     def of(cls, outputs: Outputs) -> "Place":

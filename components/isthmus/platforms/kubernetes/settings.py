@@ -20,6 +20,7 @@ PULL_POLICIES = ("IfNotPresent", "Always", "Never")
 MONITORS = ("auto", "always", "never")
 
 
+OWNER = r"^(unmarked|[^/\s]+/[^/\s]+/[^/\s]+)$"
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
@@ -39,7 +40,9 @@ class PoolArgs(TypedDict, total=False):
 class KubernetesArgs(TypedDict, total=False):
     """The `kubernetes` platform's own arguments.
 
-    namespace: an existing one; left out: one of the service's own name is made. kubeconfig: a file's path or its content; left
+    namespace: an existing one, which is used as it is and stays; left out: one is made for the service, NAME-STACK.
+    create_namespace: whether the one that is named is made, and goes with the service. take_over_from: the owner (organisation/
+    project/stack) whose objects may become this stack's; `unmarked`: those without an owner. kubeconfig: a file's path or its content; left
     out: as kubectl finds it. context: of it. service_type, port, grpc_port, node_port: of the gateway's Service. host: where
     clients outside of the cluster find it: a node, or a name for the load balancer.
     gateway_replicas: Envoys. cpu_millis, memory_mib: what a server asks for and may use. autoscale: whether a
@@ -51,6 +54,8 @@ class KubernetesArgs(TypedDict, total=False):
     """
 
     namespace: Input[str]
+    create_namespace: Input[bool]
+    take_over_from: Input[str]
     kubeconfig: Input[str]
     context: Input[str]
     service_type: Input[str]
@@ -82,6 +87,8 @@ class PoolSettings(Checked):
 
 class KubernetesSettings(Checked):
     namespace: Annotated[str, Field(pattern=DNS_LABEL)] | None = None
+    create_namespace: bool = False
+    take_over_from: Annotated[str, Field(pattern=OWNER)] | None = None
     kubeconfig: Annotated[Any, Mark(holds=lambda text: "\n" in text)] = None  # a path is none
     context: str | None = None
     service_type: Annotated[str, one_of(SERVICE_TYPES, "type of Service")] = "ClusterIP"

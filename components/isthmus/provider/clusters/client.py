@@ -25,6 +25,8 @@ READ_TIMEOUT_SECONDS: Final = 15.0
 AWAY_SECONDS: Final = 90.0
 """How long an API server may be away (an upgrade, a new leader) before a call to it fails."""
 BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
+_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+_METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -134,28 +136,59 @@ class Cluster:
             raise
         return True
 
-    def pods(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
-        """The Pods with these labels, by name."""
-        labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
-        items = self._api("GET", f"/api/v1/namespaces/{quote(namespace)}/pods", query={"labelSelector": labels})["items"]
-        return sorted((_pod(item) for item in items), key=lambda pod: pod.name)
+    def get(self, path: str) -> Object | None:
+        """An object; None where there is none."""
+        return self._or_none("GET", path)
 
-    def annotate_pod(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
-        """Sets annotations; a Pod that is gone is no error."""
-        body = {"metadata": {"annotations": dict(annotations)}}
+    def metadata(self, path: str) -> Object | None:
+        """An object's `metadata` alone, so that no content of a Secret comes here; None where there is none."""
+        found = self._or_none("GET", path, headers={"Accept": _METADATA})
+        return None if found is None else dict(found["metadata"])
+
+    def items(self, path: str, selector: Mapping[str, str] | None = None, *, metadata_only: bool = False) -> list[Object]:
+        """The objects of a kind with these labels. metadata_only: without their content, where the server can."""
+        labels = ",".join(f"{key}={value}" for key, value in sorted((selector or {}).items()))
+        query = {"labelSelector": labels} if labels else {}
+        headers = {"Accept": _METADATA_LIST} if metadata_only else {}
+        found: list[Object] = self._api("GET", path, query=query, headers=headers)["items"]
+        return found
+
+    def patch(self, path: str, body: Object) -> Object | None:
+        """Merges the body into an object; None where there is none."""
+        return self._or_none("PATCH", path, body, media="application/merge-patch+json")
+
+    def apply(self, path: str, body: Object, manager: str) -> Object:
+        """Server-side apply as this field manager. Raises ConflictError where somebody else has set a field to something else."""
+        return self._api("PATCH", path, body, {"fieldManager": manager}, media="application/apply-patch+yaml")
+
+    def delete(self, path: str, uid: str = "") -> None:
+        """What is gone already is no error, nor is another object by that name. uid: of the one that is meant."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", **({"preconditions": {"uid": uid}} if uid else {})}
         try:
-            self._api("PATCH", f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(name)}", body, media="application/merge-patch+json")
+            self._api("DELETE", path, body)
         except ApiError as error:
-            if error.status != 404:
+            if error.status not in {404, 409}:
                 raise
 
-    def config_map(self, namespace: str, name: str) -> Object | None:
+    def _or_none(self, method: str, path: str, body: Object | None = None, **more: Any) -> Object | None:
         try:
-            return self._api("GET", _config_map_path(namespace, name))
+            return self._api(method, path, body, **more)
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
+
+    def pods(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
+        """The Pods with these labels, by name."""
+        items = self.items(f"/api/v1/namespaces/{quote(namespace)}/pods", selector)
+        return sorted((_pod(item) for item in items), key=lambda pod: pod.name)
+
+    def annotate_pod(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
+        """Sets annotations; a Pod that is gone is no error."""
+        self.patch(f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(name)}", {"metadata": {"annotations": dict(annotations)}})
+
+    def config_map(self, namespace: str, name: str) -> Object | None:
+        return self.get(_config_map_path(namespace, name))
 
     def create_config_map(self, namespace: str, content: Object) -> Object:
         """Raises ConflictError where there is one of that name."""
@@ -167,11 +200,7 @@ class Cluster:
 
     def delete_config_map(self, namespace: str, name: str) -> None:
         """What is gone already is no error."""
-        try:
-            self._api("DELETE", _config_map_path(namespace, name))
-        except ApiError as error:
-            if error.status != 404:
-                raise
+        self.delete(_config_map_path(namespace, name))
 
     def call_pod(
         self,
@@ -196,14 +225,21 @@ class Cluster:
         return None if _is_api_status(reply) else reply
 
     def _api(
-        self, method: str, path: str, body: Object | None = None, query: Mapping[str, str] | None = None, media: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        media: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> Object:
         """One request to the API itself, tried again while the server is away or overloaded.
 
         A request whose answer was lost may have been done: writes carry a resourceVersion or a fixed name, so that doing them
         again ends in a ConflictError, never in a second change.
         """
-        request = _Request(method, path, query or {}, None if body is None else json.dumps(body).encode(), media)
+        request = _Request(method, path, query or {}, None if body is None else json.dumps(body).encode(), media, headers or {})
         start, attempt = time.monotonic(), 0
         while True:
             try:

@@ -16,8 +16,10 @@ from isthmus.canary.evidence import Counters, Snapshot
 from isthmus.errors import IsthmusError
 from isthmus.names import CANARY, STABLE
 from isthmus.plugin.handler import Context
+from isthmus.provider.clusters.capacity import READY_SECONDS
 from isthmus.provider.clusters.gateways import Gateways, take_back
 from isthmus.provider.clusters.probes import Door, probe
+from isthmus.provider.clusters.shifting import Room
 from isthmus.provider.clusters.traffic import ChangedMeanwhileError, Traffic, TrafficMap, describe
 
 PROBE_SECONDS: Final = 60.0
@@ -28,7 +30,10 @@ TAKE_BACK_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What a gate is asked to do. percents: of the requests. probes: bodies of predict requests; kind: how answers are compared."""
+    """What a gate is asked to do. percents: of the requests. probes: bodies of predict requests; kind: how answers are compared.
+
+    ready_seconds: how long servers may take to get ready that a promotion needs.
+    """
 
     digest: str
     canary_percent: int
@@ -40,6 +45,7 @@ class Plan:
     kind: Kind = "classes"
     door: Door = field(default_factory=Door)
     promotes: bool = True
+    ready_seconds: float = READY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class Gate:
     def __init__(self, traffic_map: TrafficMap, plan: Plan, context: Context) -> None:
         self._map, self._plan, self._context = traffic_map, plan, context
         self._gateways = Gateways(traffic_map, context)
+        self._room = Room(traffic_map, context, plan.ready_seconds)
+        self._enough = 0
         self._seen: Snapshot = {}
         self._shown = ""
 
@@ -64,7 +72,15 @@ class Gate:
         """Raises ChangedMeanwhileError where somebody else has taken over the split, which is theirs from then on."""
         self._traffic = self._map.read_or_fail()
         try:
+            return self._run()
+        finally:
+            self._room.let_go()
+
+    def _run(self) -> Result:
+        try:
             verdict = self._judge()
+            if verdict.outcome == "pass" and self._plan.promotes:
+                self._room.make(CANARY, self._traffic, self._enough)
         except ChangedMeanwhileError:
             raise
         except IsthmusError as error:
@@ -73,7 +89,7 @@ class Gate:
             self._back(("internal error of the gate",))
             raise
         if verdict.outcome != "pass":
-            return self._back(_headed(verdict, self._plan))
+            return self._back(_headed(verdict, self._plan), notice=True)
         return self._promote(verdict)
 
     def _judge(self) -> judgement.Verdict:
@@ -84,6 +100,9 @@ class Gate:
         if untouched.outcome == "fail":  # no client has seen it, and none will
             return untouched
         plan = self._plan
+        # Its servers stay for as long as the canary is judged: the way back is open at once, whatever their autoscaler thinks of them.
+        self._room.capacity.hold(STABLE)
+        self._enough = self._room.capacity.wanted(STABLE)
         self._gateways.await_servers(CANARY)
         split = self._map.write(
             lambda old: old.split(plan.canary_percent, plan.mirror_percent, "judging", plan.digest), self._traffic.generation
@@ -130,13 +149,16 @@ class Gate:
         self._show(f"the canary passed: {'; '.join(verdict.reasons)}")
         try:
             self._gateways.confirm(traffic, at_least_one=True)
+            if plan.promotes:
+                self._room.capacity.await_notice(CANARY)
         except ChangedMeanwhileError:
             raise
         except IsthmusError as error:  # both releases are good by now; the rest of the gateways follow by themselves
             return Result(traffic, self._requests(), (f"the canary passed and the split is written, but {error}",))
         return Result(traffic, self._requests())
 
-    def _back(self, reasons: tuple[str, ...]) -> Result:
+    def _back(self, reasons: tuple[str, ...], *, notice: bool = False) -> Result:
+        """notice: whether the stable release's autoscaler is given the time to see its load."""
         # Under a context of its own: this must happen also after a Ctrl-C, or when the user's time is up.
         context = Context(
             self._context.urn, timeout_seconds=TAKE_BACK_SECONDS, secrets=self._context.secrets, progress=self._context.progress
@@ -145,6 +167,8 @@ class Gate:
         traffic_map = self._map.within(self._map.cluster.within(context))
         try:
             traffic = take_back(traffic_map, context, reasons, self._plan.digest)
+            if notice:
+                self._room.capacity.await_notice(STABLE)
         except IsthmusError as error:
             warning = f"traffic may still go to the canary, since taking it back failed: {error}. Fix: `isthmus rollback`"
             return Result(self._traffic, self._requests(), (*reasons, warning))

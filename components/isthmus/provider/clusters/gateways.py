@@ -1,6 +1,5 @@
 """The gateway Pods of a service: whether they have loaded a split, and what they have counted."""
 
-from collections.abc import Callable
 from typing import Final
 
 from isthmus.canary.evidence import Tally
@@ -8,7 +7,7 @@ from isthmus.errors import PlatformError
 from isthmus.names import GENERATION_ANNOTATION, STATUS_PORT, service_labels
 from isthmus.plugin.handler import Context
 from isthmus.provider.clusters import envoy
-from isthmus.provider.clusters.client import Access, Cluster, Pod
+from isthmus.provider.clusters.client import Pod
 from isthmus.provider.clusters.traffic import ChangedMeanwhileError, Traffic, TrafficMap
 
 CONFIRM_SECONDS: Final = 120.0
@@ -63,8 +62,8 @@ class Gateways:
                 + "; ".join(pending)
             )
 
-    def await_servers(self, track: str, timeout_seconds: float = CONFIRM_SECONDS) -> None:
-        """Waits until every gateway Pod knows a healthy server of the track. A name that was not there a moment ago stays so in the
+    def await_servers(self, track: str, count: int = 1, timeout_seconds: float = CONFIRM_SECONDS) -> None:
+        """Waits until every gateway Pod knows so many healthy servers of the track. A name that was not there a moment ago stays so in the
         caches of name servers for a while, and each gateway asks by itself.
 
         Raises PlatformError, naming the Pods.
@@ -73,12 +72,13 @@ class Gateways:
 
         def done() -> bool:
             nonlocal pending
-            pending = [pod.name for pod in self._pods() if pod.ready and not pod.ending and not self._healthy(pod, track)]
+            pending = [pod.name for pod in self._pods() if pod.ready and not pod.ending and self._healthy(pod, track) < count]
             return not pending
 
         message = f"waiting for the gateways of {self._service} to find the servers of {track}"
         if not self._context.wait_until(done, timeout_seconds, message, _POLL_SECONDS):
-            raise PlatformError(f"no healthy server of {track} is known to {', '.join(pending)} within {timeout_seconds:g} s")
+            least = f"{count} healthy servers of {track} are" if count > 1 else f"no healthy server of {track} is"
+            raise PlatformError(f"{least} {'not ' if count > 1 else ''}known to {', '.join(pending)} within {timeout_seconds:g} s")
 
     def _healthy(self, pod: Pod, track: str) -> int:
         reply = self._cluster.call_pod(self._namespace, pod.name, STATUS_PORT, envoy.STATS_PATH, query=envoy.HEALTH_QUERY)
@@ -111,17 +111,6 @@ class Gateways:
 
     def _pods(self) -> list[Pod]:
         return self._cluster.pods(self._namespace, self._selector)
-
-
-def rollback(access: Access, namespace: str, service: str, progress: Callable[[str], None] = lambda _: None) -> Traffic:
-    """Sends all traffic to the stable release at once, and waits until every gateway does. `isthmus rollback`.
-
-    Nothing else changes: the canary's servers stay, and `pulumi up` starts no new gate unless its inputs change.
-    Raises PlatformError.
-    """
-    context = Context("", progress=progress)
-    traffic_map = TrafficMap(Cluster(access, context), namespace, service)
-    return take_back(traffic_map, context, ("rolled back by hand",))
 
 
 def take_back(traffic_map: TrafficMap, context: Context, reasons: tuple[str, ...], digest: str = "") -> Traffic:

@@ -62,7 +62,7 @@ def _ask_server(traffic_map: TrafficMap, traffic: Traffic, track: str, body: byt
 def _ask_gateway(traffic_map: TrafficMap, traffic: Traffic, track: str, body: bytes, door: Door) -> Answer | None:
     from isthmus.gateway import KEY_HEADER
 
-    path = f"{model_path(traffic.model_name)[1:]}/service_labels/{track}:predict"
+    path = f"{model_path(traffic.model_name)[1:]}/labels/{track}:predict"
     headers = {KEY_HEADER: door.api_key} if door.api_key else {}
     for pod in _ready(traffic_map, service_labels(traffic_map.service, "gateway")):
         reply = traffic_map.cluster.call_pod(traffic_map.namespace, pod.name, REST_PORT, path, body=body, headers=headers, tls=door.tls)

@@ -9,14 +9,16 @@ write is bound to the version that was read.
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from isthmus import gateway
 from isthmus.errors import IsthmusError, PlatformError
 from isthmus.names import CANARY, DOMAIN, GATEWAY, SERVICE_LABEL, STABLE, TRACKS, TRAFFIC_ANNOTATION, service_labels, traffic_name
+from isthmus.owner import OWNER_KEY, ForeignOwnerError, mark
 from isthmus.provider.clusters.client import Cluster, ConflictError, Object
+from isthmus.provider.clusters.ownership import owner_of_object
 
 # Which making of the GatewayTraffic wrote it, and which of the CanaryGate decided it.
 MAKING_ANNOTATION: Final = f"{DOMAIN}/making"
@@ -106,17 +108,27 @@ def render(traffic: Traffic) -> str:
 class TrafficMap:
     """The ConfigMap of one service."""
 
-    def __init__(self, cluster: Cluster, namespace: str, service: str) -> None:
-        self.cluster, self.namespace, self.service = cluster, namespace, service
+    def __init__(self, cluster: Cluster, namespace: str, service: str, owners: Sequence[str] = ()) -> None:
+        """owners: the stack, first the name to write, then others that it had; none: whoever only reads."""
+        self.cluster, self.namespace, self.service, self.owners = cluster, namespace, service, tuple(owners)
         self.name = traffic_name(service)
 
     def within(self, cluster: Cluster) -> "TrafficMap":
-        return TrafficMap(cluster, self.namespace, self.service)
+        return TrafficMap(cluster, self.namespace, self.service, self.owners)
 
     def read(self) -> Traffic | None:
-        """What the annotation says; None without the ConfigMap. Raises PlatformError where it is somebody else's."""
+        """What the annotation says; None without the ConfigMap. Raises ForeignOwnerError where it is somebody else's."""
         found = self.cluster.config_map(self.namespace, self.name)
         return None if found is None else self._traffic(found)
+
+    def ensure_marked(self) -> None:
+        """Raises ForeignOwnerError where it carries no owner: nobody knows whose it is."""
+        found = self.cluster.config_map(self.namespace, self.name)
+        if found is None:
+            return
+        self._ensure_own(found["metadata"])
+        if not owner_of_object(found["metadata"]):
+            raise ForeignOwnerError(f"ConfigMap {self.namespace}/{self.name} carries no owner. Fix: rename the service, or delete it")
 
     def read_or_fail(self) -> Traffic:
         traffic = self.read()
@@ -176,14 +188,14 @@ class TrafficMap:
         raise PlatformError(f"ConfigMap {self.namespace}/{self.name} is changed by others all the time")
 
     def delete(self) -> None:
+        """Raises ForeignOwnerError where it is somebody else's."""
+        if (found := self.cluster.config_map(self.namespace, self.name)) is not None:
+            self._ensure_own(found["metadata"])
         self.cluster.delete_config_map(self.namespace, self.name)
 
     def _traffic(self, found: Object) -> Traffic:
         metadata = found["metadata"]
-        if (metadata.get("labels") or {}).get(SERVICE_LABEL) != self.service:
-            raise PlatformError(
-                f"ConfigMap {self.namespace}/{self.name} exists and is not of the service {self.service}; rename the service"
-            )
+        self._ensure_own(metadata)
         try:
             return Traffic.from_json(metadata["annotations"][TRAFFIC_ANNOTATION])
         except (KeyError, TypeError, ValueError):
@@ -192,7 +204,18 @@ class TrafficMap:
                 "`pulumi refresh`, `pulumi up`"
             ) from None
 
+    def _ensure_own(self, metadata: Object) -> None:
+        if (metadata.get("labels") or {}).get(SERVICE_LABEL) != self.service:
+            raise ForeignOwnerError(
+                f"ConfigMap {self.namespace}/{self.name} exists and is not of the service {self.service}; rename the service"
+            )
+        owner = owner_of_object(metadata)
+        if owner and self.owners and owner not in self.owners:
+            raise ForeignOwnerError(f"ConfigMap {self.namespace}/{self.name} belongs to {owner}. Fix: rename the service")
+
     def _object(self, traffic: Traffic, metadata: Mapping[str, Any]) -> Object:
+        labelled = {OWNER_KEY: mark(self.owners[0])} if self.owners else {}
+        annotated = {OWNER_KEY: self.owners[0]} if self.owners else {}
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -200,8 +223,8 @@ class TrafficMap:
                 **metadata,
                 "name": self.name,
                 "namespace": self.namespace,
-                "labels": {**(metadata.get("labels") or {}), **service_labels(self.service, GATEWAY)},
-                "annotations": {**(metadata.get("annotations") or {}), TRAFFIC_ANNOTATION: traffic.to_json()},
+                "labels": {**(metadata.get("labels") or {}), **service_labels(self.service, GATEWAY), **labelled},
+                "annotations": {**(metadata.get("annotations") or {}), TRAFFIC_ANNOTATION: traffic.to_json(), **annotated},
             },
             "data": {FILE: render(traffic)},
         }

@@ -2,7 +2,7 @@
 
 import posixpath
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from isthmus.errors import Problem
@@ -62,3 +62,38 @@ def removal_script(folder: str) -> str:
     parts = folder.split("/")
     above = " ".join(shlex.quote("/".join(parts[:count])) for count in range(len(parts) - 1, 0, -1))
     return f"rm -rf {shlex.quote(folder)} || exit 1\n" + (f"rmdir {above} 2>/dev/null || :\n" if above else "")
+
+
+STACK_FILE: Final = ".stack"
+"""In each folder of ours: the stack that keeps it."""
+
+
+def claim_script(folder: str, owner: str, *, known: bool) -> str:
+    """Makes a folder the owner's, in a shell that ends on errors; it ends, and says why, where the folder is somebody else's.
+
+    known: whether a state has the folder as the owner's: one of before there were owners is his then.
+    """
+    place, file = shlex.quote(folder), shlex.quote(f"{folder}/{STACK_FILE}")
+    lines = [
+        f"stack=$(cat {file} 2>/dev/null) || stack=",
+        _or_end(f'[ -z "$stack" ] || [ "$stack" = {shlex.quote(owner)} ]', "the folder belongs to $stack"),
+        *(
+            []
+            if known
+            else [_or_end(f'[ -n "$stack" ] || [ -z "$(ls -A {place} 2>/dev/null)" ]', "the folder holds something else already")]
+        ),
+        f"mkdir -p {place}",
+        f"printf %s {shlex.quote(owner)} >{file}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def own_script(folder: str, owners: Iterable[str]) -> str:
+    """Ends the shell with an error where the folder belongs to none of the owners."""
+    file = shlex.quote(f"{folder}/{STACK_FILE}")
+    allowed = " || ".join(['[ -z "$stack" ]', *(f'[ "$stack" = {shlex.quote(owner)} ]' for owner in sorted(owners))])
+    return f"stack=$(cat {file} 2>/dev/null) || stack=\n{_or_end(allowed, 'the folder belongs to $stack')}\n"
+
+
+def _or_end(condition: str, why: str) -> str:
+    return f'{condition} || {{ echo "{why}" >&2; exit 1; }}'

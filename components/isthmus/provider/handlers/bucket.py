@@ -1,52 +1,90 @@
-"""Bucket: an S3 bucket of a store that the stack owns."""
+"""Bucket: an S3 bucket of a store. It is the stack's where the stack made it."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from isthmus.errors import Problem
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
-from isthmus.plugin.schema import ResourceSpec
+from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import Properties
+from isthmus.provider.handlers.owners import OWNER_UNCOMPARED, own_names, owner
 from isthmus.provider.handlers.stores import BUCKET, STORE, address_problems, gone_with_its_store, mark, marked, open_store
 
+if TYPE_CHECKING:
+    from isthmus.release.store import Store
+
 _MAKING_KEY: Final = ".isthmus/making"
+_MOST_NAMED: Final = 3
 
 
 class BucketHandler(HandlerBase):
     spec = ResourceSpec(
         name="Bucket",
-        description="An S3 bucket of a store that the stack owns. Deleting it deletes what is in it.",
-        inputs={"store": STORE, "bucket": BUCKET},
+        description="An S3 bucket of a store. One that is there already is used as it is, and stays when the stack goes.",
+        inputs={"store": STORE, "bucket": BUCKET, "owner": OWNER_UNCOMPARED},
+        outputs={"made": Property("boolean", "whether the stack made it: then it goes with the stack")},
     )
 
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
         return address_problems(inputs)
 
     def preview(self, inputs: Values, state: Values | None) -> Properties:
-        return {}
+        return {"made": True if state is None else state.get("made", True)}
 
     def create(self, inputs: Values, context: Context) -> Created:
-        open_store(inputs).ensure_bucket()
-        return Created(inputs["bucket"], {})
+        return Created(inputs["bucket"], {"made": _ensure(open_store(inputs), owner(inputs, context))})
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
         if not inputs:
             raise not_importable("Bucket", "its store's credentials are not part of its id")
         with gone_with_its_store(inputs):
             if open_store(inputs).check():
-                return Found(dict(inputs), {})
+                return Found(dict(inputs), {"made": state.get("made", False)})
         return None
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
-        open_store(inputs).ensure_bucket()
-        return {}
+        return {"made": _ensure(open_store(inputs), owner(inputs, context)) or bool(state.get("made"))}
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
-        mark(inputs, _MAKING_KEY, context)
+        from isthmus.release import owners
+
+        if owners.owner_in(open_store(inputs), "") == owner(inputs, context):  # nothing is written into a bucket of others
+            mark(inputs, _MAKING_KEY, context)
 
     def marked(self, id: str, state: Values, context: Context) -> str:
         return marked(state, _MAKING_KEY)
 
     def delete(self, id: str, state: Values, context: Context) -> None:
+        from isthmus.release import owners
+
         with gone_with_its_store(state):
-            open_store(state).delete_bucket()
+            store = open_store(state)
+            if not state.get("made") or not store.check():
+                return
+            owners.ensure_own(store, "", own_names(state, context))
+            if foreign := _foreign(store, own_names(state, context)):
+                more = f" and {len(foreign) - _MOST_NAMED} more" if len(foreign) > _MOST_NAMED else ""
+                context.warn(f"bucket {store.bucket!r} stays: it holds what is not this stack's ({', '.join(foreign[:_MOST_NAMED])}{more})")
+                return
+            store.delete_bucket()
+
+
+def _ensure(store: "Store", owner: str) -> bool:
+    """Whether the bucket is the owner's own: made now, or by a create that nobody wrote down. One that was there is left as it is."""
+    from isthmus.release import owners
+
+    if store.ensure_bucket():
+        owners.claim(store, "", owner)
+        return True
+    return owners.owner_in(store, "") == owner
+
+
+def _foreign(store: "Store", owners: frozenset[str]) -> list[str]:
+    """The keys that lie below no prefix of these owners'."""
+    from isthmus.release.owners import OWNER_NAME, owner_in
+
+    keys = [key for key in store.list("") if key not in {OWNER_NAME, _MAKING_KEY}]
+    prefixes = [key.removesuffix(OWNER_NAME) for key in keys if key.endswith(f"/{OWNER_NAME}")]
+    own = tuple(prefix for prefix in prefixes if owner_in(store, prefix) in owners)
+    others = tuple(prefix for prefix in prefixes if prefix not in own)
+    return [key for key in keys if not key.startswith(own) or (others and key.startswith(others))]

@@ -11,11 +11,14 @@ from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties
+from isthmus.provider.clusters.capacity import READY_SECONDS
 from isthmus.provider.clusters.gate import Gate, Plan, Result
 from isthmus.provider.clusters.gateways import Gateways
 from isthmus.provider.clusters.probes import Door
+from isthmus.provider.clusters.shifting import shift
 from isthmus.provider.clusters.traffic import GATE_ANNOTATION, Traffic, TrafficMap
 from isthmus.provider.handlers.clusters import PLACE, cluster_changes, place_problems, promoted_problems, refused_canary, traffic_map
+from isthmus.provider.handlers.owners import OWNER_UNCOMPARED
 
 _DEFAULT_INTERVAL_SECONDS: Final = 2.0
 _DEFAULT_DEADLINE_SECONDS: Final = 600.0
@@ -28,6 +31,7 @@ class CanaryGateHandler(HandlerBase):
         description="A canary that gets a share of the requests, is judged by them, and is then promoted or rolled back.",
         inputs={
             **PLACE,
+            "owner": OWNER_UNCOMPARED,
             "canary_digest": Property("string", "the canary's release"),
             "canary_percent": Property("integer", "of the requests until the verdict; 0: none, at once", minimum=0, maximum=99),
             "mirror_percent": Property("integer", "of the requests that are copied to the canary", default=0, minimum=0, maximum=100),
@@ -50,6 +54,13 @@ class CanaryGateHandler(HandlerBase):
             "api_key": Property("string", "with which the gateway lets a probe in", required=False, secret=True, compared=False),
             "gateway_tls": Property("boolean", "whether the gateway speaks TLS", default=False, compared=False),
             "auto_promote": Property("boolean", "whether a canary that passes gets all requests", default=True),
+            "ready_seconds": Property(
+                "number",
+                "how long servers may take to get ready that a track needs before it gets all requests",
+                default=READY_SECONDS,
+                compared=False,
+                minimum=1,
+            ),
         },
         outputs={
             "verdict": Property("string", "promoted, passed, rolled_back or mirroring; judging: a gate was killed"),
@@ -113,14 +124,24 @@ class CanaryGateHandler(HandlerBase):
         verdict, mirror = _without_share(inputs), inputs["mirror_percent"]
         if (traffic.canary_percent, traffic.mirror_percent, traffic.verdict) != (0, mirror, verdict):
             reasons = ("canary_percent is 0",)
-            traffic = found.write(lambda old: old.split(0, mirror, verdict, inputs["canary_digest"], reasons))
+
+            def change(old: Traffic) -> Traffic:
+                return old.split(0, mirror, verdict, inputs["canary_digest"], reasons)
+
+            if traffic.canary_percent:
+                return _outputs(Result(shift(found, context, STABLE, change, inputs["ready_seconds"]), {}))
+            traffic = found.write(change)
         Gateways(found, context).confirm(traffic, at_least_one=False)
         return _outputs(Result(traffic, {}))
 
     def _stay(self, found: TrafficMap, traffic: Traffic, inputs: Values, context: Context) -> Properties:
         """The same canary has passed already: no new gate."""
         if inputs["auto_promote"] and not traffic.promoted:
-            traffic = found.write(lambda old: old.split(100, 0, "promoted", old.digest, old.reasons), traffic.generation)
+
+            def change(old: Traffic) -> Traffic:
+                return old.split(100, 0, "promoted", old.digest, old.reasons)
+
+            return _outputs(Result(shift(found, context, CANARY, change, inputs["ready_seconds"]), {}))
         Gateways(found, context).confirm(traffic, at_least_one=True)
         return _outputs(Result(traffic, {}))
 
@@ -142,11 +163,13 @@ class CanaryGateHandler(HandlerBase):
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         found = traffic_map(state, context)
-        if found.read() is None:
+        traffic = found.read()
+        if traffic is None:
             return
-        gateways = Gateways(found, context)
-        gateways.await_servers(STABLE)
-        gateways.confirm(found.write(Traffic.all_stable), at_least_one=False)
+        if traffic.canary_percent:
+            shift(found, context, STABLE, Traffic.all_stable, state.get("ready_seconds") or READY_SECONDS)
+        else:
+            Gateways(found, context).confirm(found.write(Traffic.all_stable), at_least_one=False)
 
 
 def _without_share(inputs: Values) -> Literal["mirroring", "rolled_back"]:
@@ -169,6 +192,7 @@ def _plan(inputs: Values) -> Plan:
         kind=kind,
         door=Door(inputs["gateway_tls"], inputs.get("api_key") or ""),
         promotes=inputs["auto_promote"],
+        ready_seconds=inputs["ready_seconds"],
     )
 
 

@@ -10,8 +10,9 @@ from isthmus.plugin.schema import Property
 from isthmus.plugin.values import UNKNOWN, is_known
 from isthmus.provider.clusters.client import AWAY_SECONDS, Access, Cluster
 from isthmus.provider.clusters.traffic import Traffic, TrafficMap
+from isthmus.provider.handlers.owners import OWNER, own_names, owner
 
-_PATIENCE_AT_PREVIEW_SECONDS: Final = 5.0
+PATIENCE_AT_PREVIEW_SECONDS: Final = 5.0
 
 PLACE: Final[Mapping[str, Property]] = {
     "kubeconfig": Property(
@@ -20,17 +21,19 @@ PLACE: Final[Mapping[str, Property]] = {
     "context": Property("string", "the context in it; empty: its current one", required=False, compared=False),
     "namespace": Property("string", "the service's namespace", replaces=True),
     "service": Property("string", "the service's name", replaces=True),
+    "owner": OWNER,
 }
-
-
-def traffic_map(values: Values, context: Context, patience_seconds: float = AWAY_SECONDS) -> TrafficMap:
-    """The split of the service that `values` name. Raises PlatformError where the kubeconfig cannot be used."""
-    return TrafficMap(cluster_of(values, context, patience_seconds), values["namespace"], values["service"])
 
 
 def cluster_of(values: Values, context: Context, patience_seconds: float = AWAY_SECONDS) -> Cluster:
     """The cluster that `values` name; kubectl's own where they name none. Raises PlatformError where the kubeconfig cannot be used."""
     return Cluster(_access(values), context, patience_seconds)
+
+
+def traffic_map(values: Values, context: Context, patience_seconds: float = AWAY_SECONDS) -> TrafficMap:
+    """The split of the service that `values` name. Raises PlatformError where the kubeconfig cannot be used."""
+    cluster = cluster_of(values, context, patience_seconds)
+    return TrafficMap(cluster, values["namespace"], values["service"], _owners(values, context))
 
 
 def cluster_changes(old: Values, new: Values) -> Sequence[Change]:
@@ -63,7 +66,7 @@ def promoted_problems(inputs: Values, canary_digest: Any, path: str, context: Co
     if not is_known(place) or canary_digest is UNKNOWN or not canary_digest:
         return ()
     try:
-        found = traffic_map(inputs, context, _PATIENCE_AT_PREVIEW_SECONDS).read()
+        found = traffic_map(inputs, context, PATIENCE_AT_PREVIEW_SECONDS).read()
     except IsthmusError:
         return ()
     return refused_canary(found, canary_digest, path) if found is not None else ()
@@ -83,6 +86,11 @@ def refused_canary(found: Traffic, canary_digest: str, path: str) -> Sequence[Pr
             "traffic back first: `isthmus rollback`",
         )
     ]
+
+
+def _owners(values: Values, context: Context) -> list[str]:
+    own = owner(values, context)
+    return [own, *sorted(own_names(values, context) - {own})]
 
 
 def _access(values: Values) -> Access:

@@ -13,7 +13,18 @@ from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
-from isthmus.provider.docker.properties import FOLDER, HOST, ROOT, directory_of, host_problems, place_problems, removal_script
+from isthmus.provider.docker.properties import (
+    FOLDER,
+    HOST,
+    ROOT,
+    claim_script,
+    directory_of,
+    host_problems,
+    own_script,
+    place_problems,
+    removal_script,
+)
+from isthmus.provider.handlers.owners import OWNER, own_names, owner
 
 _ROOT: Final = "/isthmus-root"
 _MAKING_NAME: Final = ".making"
@@ -30,6 +41,7 @@ class DockerFilesHandler(HandlerBase):
             "root": ROOT,
             "folder": FOLDER,
             "group": Property("integer", "the group that may read the files", minimum=0),
+            "owner": OWNER,
             "files": Property("object", "path below the folder → content", items=Property("string", "a file's content")),
         },
         outputs={"found": Property("string", "a hash over what lies there")},
@@ -53,18 +65,19 @@ class DockerFilesHandler(HandlerBase):
         return {"found": _hash(inputs["files"]) if is_known(inputs["files"]) else UNKNOWN}
 
     def create(self, inputs: Values, context: Context) -> Created:
-        return Created(f"{inputs['host']['name']}:{directory_of(inputs)}", self._write(inputs, context))
+        return Created(f"{inputs['host']['name']}:{directory_of(inputs)}", self._write(inputs, context, known=False))
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
-        return self._write(inputs, context)
+        return self._write(inputs, context, known=True)
 
-    def _write(self, inputs: Values, context: Context) -> Properties:
+    def _write(self, inputs: Values, context: Context, *, known: bool) -> Properties:
         from isthmus.provider.docker.client import connect
         from isthmus.provider.docker.jobs import Job, run
 
         names = sorted(inputs["files"])
         contents = {str(index): str(inputs["files"][name]).encode() for index, name in enumerate(names)}
-        script = _write_script(inputs["folder"], names, int(inputs["group"]), context.making)
+        claim = claim_script(f"{_ROOT}/{inputs['folder']}", owner(inputs, context), known=known)
+        script = claim + _write_script(inputs["folder"], names, int(inputs["group"]), context.making)
         job = Job(inputs["image"], script, contents, {inputs["root"]: _ROOT})
         with connect(inputs["host"]) as client:
             ended = run(client, job, context, timeout_seconds=_TIMEOUT_SECONDS, message="writing files")
@@ -96,7 +109,8 @@ class DockerFilesHandler(HandlerBase):
         # Only what this making wrote last: one that is replaced in place has been written anew by then.
         file = shlex.quote(f"{state['folder']}/{_MAKING_NAME}")
         guard = f'made=$(cat {file} 2>/dev/null) || made=\n[ -z "$made" ] || [ "$made" = {shlex.quote(context.making)} ] || exit 0'
-        job = Job(state["image"], f"cd {_ROOT}\n{guard}\n{removal_script(state['folder'])}", {}, {state["root"]: _ROOT})
+        own = own_script(state["folder"], own_names(state, context))
+        job = Job(state["image"], f"cd {_ROOT}\n{guard}\n{own}{removal_script(state['folder'])}", {}, {state["root"]: _ROOT})
         with connect(state["host"]) as client:
             ended = run(client, job, context, timeout_seconds=_TIMEOUT_SECONDS, message="removing files")
         if ended.status:

@@ -13,7 +13,18 @@ from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, StoppedWaitingError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
-from isthmus.provider.docker.properties import FOLDER, HOST, ROOT, directory_of, host_problems, place_problems, removal_script
+from isthmus.provider.docker.properties import (
+    FOLDER,
+    HOST,
+    ROOT,
+    claim_script,
+    directory_of,
+    host_problems,
+    own_script,
+    place_problems,
+    removal_script,
+)
+from isthmus.provider.handlers.owners import OWNER_UNCOMPARED, own_names, owner
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.handlers.stores import BUCKET, PREFIX, STORE, address_problems, prefix_problems
 
@@ -47,13 +58,14 @@ class DockerModelFolderHandler(HandlerBase):
             "store": Property(STORE.type, STORE.description, compared=False, fields=STORE.fields),
             "bucket": Property("string", BUCKET.description, compared=False),
             "prefix": Property("string", PREFIX.description, compared=False),
+            "owner": OWNER_UNCOMPARED,
             "deadline_seconds": Property("number", "until when it must be there", default=600, compared=False, minimum=1, maximum=86_400),
         },
         outputs={
             "version": Property("integer", "the version's number, the name of the folder inside"),
             "directory": Property("string", "the folder on the host"),
             "content": Property("string", f"{COMPLETE}, or {DAMAGED} where `up` has to mend it"),
-            "owner": Property("string", "what marks the folder as this resource's"),
+            "mark": Property("string", "what marks the folder as this resource's"),
             "plan": Property("string", "what has to be there, as JSON"),
         },
     )
@@ -80,18 +92,18 @@ class DockerModelFolderHandler(HandlerBase):
             "plan": UNKNOWN if plan is None else json.dumps(asdict(plan)),
             "directory": directory_of(inputs) if is_known([inputs["root"], inputs["folder"]]) else UNKNOWN,
             "content": COMPLETE,
-            "owner": UNKNOWN if state is None else state.get("owner", UNKNOWN),
+            "mark": UNKNOWN if state is None else _mark(state) or UNKNOWN,
         }
 
     def create(self, inputs: Values, context: Context) -> Created:
-        owner = secrets.token_hex(8)
+        mark = secrets.token_hex(8)
         id = f"{inputs['host']['name']}:{directory_of(inputs)}"
-        return Created(id, self._fetch(inputs, owner, context, id))
+        return Created(id, self._fetch(inputs, mark, context, id))
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
-        return self._fetch(inputs, str(state.get("owner") or secrets.token_hex(8)), context)
+        return self._fetch(inputs, _mark(state) or secrets.token_hex(8), context)
 
-    def _fetch(self, inputs: Values, owner: str, context: Context, id: str = "") -> Properties:
+    def _fetch(self, inputs: Values, mark: str, context: Context, id: str = "") -> Properties:
         from isthmus.provider.docker.client import connect
 
         plan = _plan(inputs)
@@ -99,12 +111,12 @@ class DockerModelFolderHandler(HandlerBase):
             "version": plan.version,
             "directory": directory_of(inputs),
             "content": DAMAGED,
-            "owner": owner,
+            "mark": mark,
             "plan": json.dumps(asdict(plan)),
         }
         with connect(inputs["host"]) as client:
             try:
-                ended = self._run_fetch(client, inputs, plan, owner, context)
+                ended = self._run_fetch(client, inputs, plan, mark, context, known=not id)
             except StoppedWaitingError as error:
                 raise PartlyMadeError([str(error)], outputs, id) from error
             except PlatformError as error:
@@ -114,7 +126,9 @@ class DockerModelFolderHandler(HandlerBase):
             raise PartlyMadeError([f"host {inputs['host']['name']}: {ended.message}"], outputs, id)
         return {**outputs, "content": COMPLETE}
 
-    def _run_fetch(self, client: "docker.APIClient", inputs: Values, plan: "FetchPlan", owner: str, context: Context) -> "jobs.Ended":
+    def _run_fetch(
+        self, client: "docker.APIClient", inputs: Values, plan: "FetchPlan", mark: str, context: Context, *, known: bool
+    ) -> "jobs.Ended":
         from isthmus.provider.docker import jobs
         from isthmus.release.fetch import ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE, environment
 
@@ -135,8 +149,8 @@ class DockerModelFolderHandler(HandlerBase):
             [
                 "set -eu",
                 f". {jobs.FOLDER}/variables",
-                'mkdir -p "$TARGET"',
-                f'printf %s {owner} >"$TARGET/{_OWNER_FILE}"',
+                claim_script(target, owner(inputs, context), known=known),
+                f'printf %s {mark} >"$TARGET/{_OWNER_FILE}"',
                 f'cp {jobs.FOLDER}/{MONITORING_FILE} "$TARGET/{MONITORING_FILE}"',
                 f'chmod 0644 "$TARGET/{MONITORING_FILE}"',
                 f"exec sh {jobs.FOLDER}/fetch",
@@ -172,20 +186,27 @@ class DockerModelFolderHandler(HandlerBase):
         if ended.status == _NOTHING:
             return None
         content = DAMAGED if ended.status else COMPLETE
-        return Found(dict(inputs), {**{name: state[name] for name in self.spec.outputs}, "content": content})
+        return Found(dict(inputs), {**{name: state.get(name) for name in self.spec.outputs}, "mark": _mark(state), "content": content})
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         from isthmus.provider.docker import jobs
         from isthmus.provider.docker.client import connect
 
-        folder, owner = shlex.quote(state["folder"]), shlex.quote(state.get("owner", ""))
-        guard = f'[ "$(cat {folder}/{_OWNER_FILE} 2>/dev/null)" = {owner} ] || exit 0'
-        script = f"cd {_ROOT}\n{guard}\n{removal_script(state['folder'])}"
+        folder, mark = shlex.quote(state["folder"]), shlex.quote(_mark(state))
+        guard = f'[ "$(cat {folder}/{_OWNER_FILE} 2>/dev/null)" = {mark} ] || exit 0'
+        own = own_script(state["folder"], own_names(state, context))
+        script = f"cd {_ROOT}\n{guard}\n{own}{removal_script(state['folder'])}"
         with connect(state["host"]) as client:
             job = jobs.Job(state["image"], script, folders={state["root"]: _ROOT})
             ended = jobs.run(client, job, context, timeout_seconds=_CHECK_SECONDS, message="removing the model's files")
         if ended.status:
             raise PlatformError(f"host {state['host']['name']}: cannot remove {directory_of(state)}: {ended.message}")
+
+
+def _mark(state: Values) -> str:
+    """What marks the folder as a resource's; in states of before there were owners it was called one."""
+    found = str(state.get("mark") or state.get("owner") or "")
+    return found if "/" not in found else ""
 
 
 def _plan(inputs: Values) -> "FetchPlan":

@@ -76,6 +76,7 @@ class GatewayTrafficHandler(HandlerBase):
         try:
             found.create(Traffic(inputs["model_name"], _tracks(inputs), dict(inputs["options"])))
         except ConflictError:  # of an update that was killed: its state did not get to know of it
+            found.ensure_marked()
             self._update(inputs, context)
         return Created(f"{inputs['namespace']}/{found.name}", {"config_map": found.name, "intact": True})
 

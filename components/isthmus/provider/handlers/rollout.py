@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from isthmus.digest import Digest
-from isthmus.errors import IntegrityError, IsthmusError, Problem, StoreError
+from isthmus.errors import IntegrityError, IsthmusError, PlatformError, Problem, StoreError
 from isthmus.fleet.verdict import Verdict, judge
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties
+from isthmus.provider.handlers.owners import OWNER_UNCOMPARED, own_names, owner
 from isthmus.provider.handlers.releases import digest_problems
 from isthmus.provider.handlers.stores import (
     BUCKET,
@@ -40,11 +42,13 @@ class RolloutHandler(HandlerBase):
         inputs={
             "store": STORE,
             "bucket": BUCKET,
-            "prefix": PREFIX,
+            # Changed in place: the attempts of a fleet are counted on, and its devices follow no smaller number.
+            "prefix": replace(PREFIX, replaces=False),
             "fleet": Property("string", "the fleet's name", replaces=True),
             "devices": Property("array", "names of the devices", items=Property("string", "a device's name")),
             "digest": Property("string", "the release's digest"),
             "private_key": Property("string", "the signing key, PEM", secret=True),
+            "owner": OWNER_UNCOMPARED,
             "deadline_seconds": Property(
                 "number",
                 "until when a silent device is a failure",
@@ -76,18 +80,26 @@ class RolloutHandler(HandlerBase):
 
     def create(self, inputs: Values, context: Context) -> Created:
         id = f"{inputs['bucket']}/{inputs['prefix']}{inputs['fleet']}"
-        return Created(id, self._roll_out(inputs, 0, id, context))
+        return Created(id, self._roll_out(inputs, {}, id, context))
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
-        return self._roll_out(inputs, int(state.get("attempt") or 0), id, context)
+        outputs = self._roll_out(inputs, state, id, context)
+        if state["prefix"] != inputs["prefix"]:  # nobody looks there any more
+            self.delete(id, state, context)
+        return outputs
 
-    def _roll_out(self, inputs: Values, last_attempt: int, id: str, context: Context) -> Properties:
-        from isthmus.release import fleet
+    def _roll_out(self, inputs: Values, state: Values, id: str, context: Context) -> Properties:
+        """state: of the last update; empty: there was none."""
+        from isthmus.release import fleet, owners
 
-        store = open_store(inputs)
+        store, prefix = open_store(inputs), inputs["prefix"]
+        owners.claim(store, prefix, owner(inputs, context), owner(state, context) if state else "")
         model = _published_model(store, inputs)
-        target = fleet.Target(inputs["fleet"], _next_attempt(store, inputs, last_attempt), inputs["digest"], model)
-        fleet.publish_target(store, inputs["prefix"], target, inputs["private_key"])
+        tag = fleet.target_tag(store, prefix)
+        attempt = _next_attempt(store, inputs, int(state.get("attempt") or 0))
+        target = fleet.Target(inputs["fleet"], attempt, inputs["digest"], model)
+        if not fleet.publish_target_over(store, prefix, target, inputs["private_key"], tag):
+            raise PlatformError(f"somebody else rolls out fleet {target.fleet!r} now, and nothing was changed. Fix: `pulumi up` later")
         verdict = judge(target.digest, target.attempt, inputs["devices"], {})
         try:
             verdict = self._await_devices(store, target, inputs, context)
@@ -113,6 +125,7 @@ class RolloutHandler(HandlerBase):
                     raise
                 context.pause(_POLL_SECONDS)
                 continue
+            _ensure_newest(store, target, inputs)
             own = {device: report for device, report in reports.items() if report.fleet == target.fleet}
             verdict = judge(target.digest, target.attempt, inputs["devices"], own)
             if verdict.is_final or time.monotonic() > deadline:
@@ -154,10 +167,25 @@ class RolloutHandler(HandlerBase):
         return marked(state, fleet.making_key(state["prefix"]))
 
     def delete(self, id: str, state: Values, context: Context) -> None:
-        from isthmus.release import fleet
+        from isthmus.release import fleet, owners
 
         with gone_with_its_store(state):
-            fleet.remove_target(open_store(state), state["prefix"])
+            store, prefix = open_store(state), state["prefix"]
+            owners.ensure_own(store, prefix, own_names(state, context))
+            fleet.remove_target(store, prefix)
+            owners.give_up(store, prefix)
+
+
+def _ensure_newest(store: "Store", target: "Target", inputs: Values) -> None:
+    """Raises PlatformError where the fleet has another target by now: nobody will confirm this one."""
+    from isthmus.release import fleet, signing
+
+    try:
+        now = fleet.read_target(store, inputs["prefix"], signing.public_key(inputs["private_key"]))
+    except (IntegrityError, StoreError):
+        return
+    if now is not None and now != target and now.attempt >= target.attempt:
+        raise PlatformError(f"somebody else rolled out attempt {now.attempt}, {now.digest}, after attempt {target.attempt} of this update")
 
 
 def _device_problems(inputs: Values) -> list[Problem]:

@@ -30,9 +30,11 @@ from toolchain.testing import patience
 
 from isthmus import gateway
 from isthmus.names import GENERATION_ANNOTATION, service_labels, traffic_name
+from isthmus.provider.clusters.capacity import BEFORE_ANNOTATION
 
 PROJECT = Path(__file__).parents[4]
 SERVICE, MODEL = "digits", "digits"
+OWNER = "organization/project/test"
 STABLE_DIGEST, CANARY_DIGEST = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 PROBE = json.dumps({"signature_name": "serving_default", "inputs": {"x": [[1.0], [2.0], [3.0], [4.0]]}})
 
@@ -67,14 +69,15 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
 
 
 class Model:
-    """A model server. error_every: each such request fails; answers: of the probe's four examples."""
+    """Model servers. copies: of it. error_every: each such request fails; answers: of the probe's four examples."""
 
-    def __init__(self, answers: list[list[float]]) -> None:
+    def __init__(self, answers: list[list[float]], copies: int = 1) -> None:
         self.answers = answers
+        self.copies = copies
         self.error_every = 0
         self.delay_seconds = 0.0
         self.requests = 0
-        self.port = 0
+        self.ports: list[int] = []
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Model"]:
@@ -91,7 +94,8 @@ class Model:
                 failed = model.error_every and model.requests % model.error_every == 0
                 self.reply(500 if failed else 200, json.dumps({"outputs": model.answers}).encode())
 
-        with serving(Handler) as self.port:
+        with contextlib.ExitStack() as stack:
+            self.ports = [stack.enter_context(serving(Handler)) for _ in range(self.copies)]
             yield self
 
 
@@ -221,7 +225,7 @@ class Stage:
 
     def add_pod(self, name: str, component: str, track: str = "") -> None:
         more = {"isthmus.dev/track": track} if track else {}
-        metadata = {"name": name, "service_labels": {**service_labels(SERVICE, component), **more}}
+        metadata = {"name": name, "labels": {**service_labels(SERVICE, component), **more}}
         self.api.call("POST", self.path("pods"), {"metadata": metadata, "spec": {"containers": [{"name": "c", "image": "local/none"}]}})
         status = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
         self.api.call("PATCH", self.path("pods", f"{name}/status"), status, "application/merge-patch+json")
@@ -232,7 +236,7 @@ class Stage:
     def add_servers(self) -> None:
         for track, model in (("stable", self.stable), ("canary", self.canary)):
             self.add_pod(f"{SERVICE}-{track}-0", "server", track)
-            self.api.pods[f"{SERVICE}-{track}-0", 8501] = model.port
+            self.api.pods[f"{SERVICE}-{track}-0", 8501] = model.ports[0]
 
     def add_gateway(self, name: str) -> None:
         """A gateway Pod: its entry, its files, its Envoy; ready when it has routes."""
@@ -241,7 +245,7 @@ class Stage:
         for folder in (static, live, traffic):
             folder.mkdir(parents=True)
         tracks = tuple(
-            gateway.Track(track, 0, (gateway.Server("127.0.0.1", model.port, model.port),))
+            gateway.Track(track, 0, tuple(gateway.Server("127.0.0.1", port, port) for port in model.ports))
             for track, model in (("stable", self.stable), ("canary", self.canary))
         )
         described = gateway.Gateway(
@@ -372,14 +376,121 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-@pytest.fixture
-def stage(api: Api) -> Iterator[Stage]:
+@contextlib.contextmanager
+def staged(api: Api, copies: int = 1) -> Iterator[Stage]:
+    """copies: servers of each track."""
     folder = Path(tempfile.mkdtemp(prefix="isthmus-"))
     classes = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]]
-    with Model(classes).running() as stable, Model(classes).running() as canary:
+    with Model(classes, copies).running() as stable, Model(classes, copies).running() as canary:
         found = Stage(api, folder, stable, canary)
         try:
             yield found
         finally:
             found.stop()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def stage(api: Api) -> Iterator[Stage]:
+    with staged(api) as found:
+        yield found
+
+
+@pytest.fixture
+def roomy_stage(api: Api) -> Iterator[Stage]:
+    """With four servers of each release behind every gateway."""
+    with staged(api, 4) as found:
+        yield found
+
+
+class Servers:
+    """Deployments and autoscalers of a service. While `obedient`, as many servers are ready as a Deployment is told to have; when the
+    cluster is `full`, no more than before."""
+
+    def __init__(self, api: Any, namespace: str) -> None:
+        self.api, self.namespace = api, namespace
+        self.obedient = True
+        self.full = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @property
+    def deployments(self) -> str:
+        return f"/apis/apps/v1/namespaces/{self.namespace}/deployments"
+
+    @property
+    def scalers(self) -> str:
+        return f"/apis/autoscaling/v2/namespaces/{self.namespace}/horizontalpodautoscalers"
+
+    def make(self, track: str, replicas: int, least: int = 0, most: int = 0, owner: str = OWNER) -> None:
+        """least, most: of its autoscaler; 0: it has none."""
+        chosen = {"isthmus.dev/service": "digits", "app.kubernetes.io/component": "server", "isthmus.dev/track": track}
+        metadata = {"name": f"digits-{track}", "labels": chosen, "annotations": {"isthmus.dev/owner": owner}}
+        template = {"metadata": {"labels": chosen}, "spec": {"containers": [{"name": "c", "image": "local/none"}]}}
+        spec = {"replicas": replicas, "selector": {"matchLabels": chosen}, "template": template}
+        self.api.call("POST", self.deployments, {"metadata": metadata, "spec": spec})
+        if most:
+            target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"digits-{track}"}
+            self.api.call(
+                "POST", self.scalers, {"metadata": metadata, "spec": {"scaleTargetRef": target, "minReplicas": least, "maxReplicas": most}}
+            )
+
+    def told(self, track: str) -> int:
+        return int(self.api.call("GET", f"{self.deployments}/digits-{track}")["spec"]["replicas"])
+
+    def least(self, track: str) -> int:
+        return int(self.api.call("GET", f"{self.scalers}/digits-{track}")["spec"]["minReplicas"])
+
+    def before(self, track: str) -> str:
+        return str(self.api.call("GET", f"{self.scalers}/digits-{track}")["metadata"].get("annotations", {}).get(BEFORE_ANNOTATION, ""))
+
+    def autoscaler_says(self, track: str, *, limited: bool) -> None:
+        condition = {"type": "ScalingLimited", "status": str(limited), "reason": "TooFewReplicas" if limited else "DesiredWithinRange"}
+        status = {"status": {"conditions": [condition], "desiredReplicas": 1, "currentReplicas": 1, "observedGeneration": 1000}}
+        self.api.call("PATCH", f"{self.scalers}/digits-{track}/status", status, "application/merge-patch+json")
+
+    def scale(self, track: str, replicas: int) -> None:
+        """As an autoscaler does."""
+        path, body = f"{self.deployments}/digits-{track}/scale", {"spec": {"replicas": replicas}}
+        self.api.call("PATCH", path, body, "application/merge-patch+json")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.02):
+            for it in self.api.call("GET", self.deployments)["items"]:
+                name, replicas, generation = it["metadata"]["name"], it["spec"]["replicas"], it["metadata"]["generation"]
+                status = it.get("status", {})
+                replicas = min(replicas, status.get("readyReplicas", 0)) if self.full else replicas
+                if self.obedient and (status.get("readyReplicas"), status.get("observedGeneration")) != (replicas, generation):
+                    new = {"observedGeneration": generation, "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": replicas}
+                    path = f"{self.deployments}/{name}/status"
+                    self.api.call("PATCH", path, {"status": new}, "application/merge-patch+json")
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(20)
+
+
+@pytest.fixture
+def servers_in(api: Api) -> Iterator[Callable[[str], Servers]]:
+    """Makes the servers of a service in a namespace."""
+    made: list[Servers] = []
+
+    def make(namespace: str) -> Servers:
+        made.append(Servers(api, namespace))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for found in made:
+        found.stop()
+
+
+@pytest.fixture
+def servers(api: Api, servers_in: Callable[[str], Servers]) -> Servers:
+    namespace = f"capacity-{uuid.uuid4().hex[:8]}"
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    return servers_in(namespace)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from google.protobuf import empty_pb2
 
 from isthmus.provider.clusters.client import Access
-from isthmus.provider.clusters.gateways import rollback
+from isthmus.provider.clusters.shifting import rollback
 
 ONLY_STABLE = {"gateway-0": {"stable"}, "gateway-1": {"stable"}}
 ONLY_CANARY = {"gateway-0": {"canary"}, "gateway-1": {"canary"}}
@@ -225,3 +226,90 @@ def test_what_is_wrong_is_said_at_preview(plugin: Any, stage: Any) -> None:
     problems = plugin.problems("CanaryGate", wrong)
     assert [problem.partition(":")[0] for problem in problems] == ["kubeconfig", "gate.answers"]
     assert "0 to 99" in plugin.problems("CanaryGate", stage.gate_inputs(canary_percent=100))[0]
+
+
+class Watch:
+    """Looks at the split and the servers all the time: at each of the servers first, so that what it saw was so before the split."""
+
+    def __init__(self, stage: Any, servers: Any) -> None:
+        self.seen: list[tuple[int, dict[str, int]]] = []
+        self._stage, self._servers, self._stop = stage, servers, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.01):
+            found = self._stage.api.call("GET", self._servers.deployments)["items"]
+            ready = {it["metadata"]["name"]: it.get("status", {}).get("readyReplicas", 0) for it in found}
+            self.seen.append((self._stage.annotation()["canary_percent"], ready))
+
+    def stop(self) -> list[tuple[int, dict[str, int]]]:
+        self._stop.set()
+        self._thread.join(20)
+        return self.seen
+
+
+@pytest.fixture
+def autoscaled(servers_in: Any, roomy_stage: Any, plugin: Any) -> tuple[Any, Any]:
+    """A service whose stable release has four servers by its autoscaler, and its canary one."""
+    servers = servers_in(roomy_stage.namespace)
+    servers.make("stable", 4, least=1, most=6)
+    servers.make("canary", 1, least=1, most=6)
+    plugin.create("GatewayTraffic", roomy_stage.traffic_inputs())
+    for track in ("stable", "canary"):
+        servers.autoscaler_says(track, limited=False)
+    return roomy_stage.start(), servers
+
+
+def test_whoever_gets_all_requests_has_the_servers_for_them_before_and_both_ways(plugin: Any, autoscaled: Any) -> None:
+    serving, servers = autoscaled
+    watch = Watch(serving, servers)
+    gate = plugin.create("CanaryGate", serving.gate_inputs())
+    assert gate.outputs["verdict"] == "promoted"
+    assert {ready["digits-stable"] for percent, ready in watch.seen if percent < 100} == {4}
+    servers.scale("stable", 1)  # the autoscaler of a release that nobody asks
+    plugin.delete(gate)
+    seen = watch.stop()
+    assert {percent for percent, _ in seen} == {0, 30, 100}
+    assert min(ready["digits-canary"] for percent, ready in seen if percent == 100) == 4
+    back = [ready for percent, ready in seen[[percent for percent, _ in seen].index(100) :] if percent == 0]
+    assert min(ready["digits-stable"] for ready in back) == 4
+    assert [(servers.least(it), servers.before(it)) for it in ("stable", "canary")] == [(1, ""), (1, "")]
+    assert set(serving.answers) == {200}
+
+
+def test_a_stable_release_keeps_its_servers_while_a_canary_is_judged_and_the_way_back_is_open_at_once(
+    plugin: Any, autoscaled: Any, failure: Any
+) -> None:
+    serving, servers = autoscaled
+    serving.canary.error_every = 2
+    watch = Watch(serving, servers)
+    assert "the canary failed: " in failure(serving.gate_inputs()).message
+    assert {ready["digits-stable"] for _, ready in watch.stop()} == {4}
+    assert [(servers.least(it), servers.before(it)) for it in ("stable", "canary")] == [(1, ""), (1, "")]
+
+
+def test_a_canary_for_whose_servers_there_is_no_room_goes_back_instead_of_being_promoted(
+    plugin: Any, autoscaled: Any, failure: Any
+) -> None:
+    serving, servers = autoscaled
+    servers.full = True
+    error = failure(serving.gate_inputs(ready_seconds=2))
+    assert "digits-canary has 1 of 4 servers ready after 2 s" in error.message
+    assert (error.properties["verdict"], error.properties["percent"]) == ("rolled_back", 0)
+    assert serving.shares() == ONLY_STABLE
+    assert servers.least("canary") == 1
+
+
+def test_a_rollback_by_hand_waits_for_servers_unless_it_is_told_not_to(plugin: Any, autoscaled: Any, api: Any) -> None:
+    serving, servers = autoscaled
+    plugin.create("CanaryGate", serving.gate_inputs())
+    servers.scale("stable", 1)
+    watch = Watch(serving, servers)
+    rollback(Access(api.kubeconfig), serving.namespace, "digits")
+    assert min(ready["digits-stable"] for percent, ready in watch.stop() if percent == 0) == 4
+    servers.scale("stable", 1)
+    plugin.update(plugin.create("CanaryGate", serving.gate_inputs(canary_percent=0)), serving.gate_inputs(canary_percent=31))
+    servers.scale("stable", 1)
+    rollback(Access(api.kubeconfig), serving.namespace, "digits", at_once=True)
+    assert servers.told("stable") == 1

@@ -101,10 +101,10 @@ def test_one_that_somebody_deleted_is_found_and_made_again_under_a_later_generat
     before = stage.annotation()["generation"]
     stage.api.call("DELETE", stage.path("configmaps", "digits-traffic"))
     assert plugin.read(traffic) is None
-    plugin.create("GatewayTraffic", stage.traffic_inputs())
+    again = plugin.create("GatewayTraffic", stage.traffic_inputs())
     assert stage.annotation()["generation"] >= before
-    plugin.delete(traffic)
-    plugin.delete(traffic)
+    plugin.delete(again)
+    plugin.delete(again)
     assert stage.config_map() is None
 
 

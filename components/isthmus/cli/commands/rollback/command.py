@@ -12,6 +12,7 @@ class Options:
 
     service: Annotated[str, typer.Argument(help="A service on Kubernetes.")]
     stack: Annotated[str, typer.Option(help="A stack of this project; without it the selected one.")] = ""
+    at_once: Annotated[bool, typer.Option(help="Do not wait until the stable release has the servers that all requests need.")] = False
 
 
 def run(options: Options) -> None:
@@ -24,5 +25,5 @@ def run(options: Options) -> None:
 
     console = Console()
     with console.status(f"rolling back {escape(options.service)} …") as shown:
-        done = roll_back(read_stack(options.stack), options.service, lambda line: shown.update(escape(line)))
+        done = roll_back(read_stack(options.stack), options.service, lambda line: shown.update(escape(line)), at_once=options.at_once)
     console.print(done, markup=False, highlight=False, soft_wrap=True)

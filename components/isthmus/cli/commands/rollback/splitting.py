@@ -1,4 +1,4 @@
-"""`isthmus rollback`: all of a service's traffic to its stable release, at once."""
+"""`isthmus rollback`: all of a service's traffic to its stable release."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,7 +10,7 @@ from isthmus.platforms.kubernetes import pods
 from isthmus.platforms.kubernetes.observe import Place, deployed
 from isthmus.plugin.handler import Context
 from isthmus.provider.clusters.client import Cluster
-from isthmus.provider.clusters.gateways import rollback
+from isthmus.provider.clusters.shifting import rollback
 from isthmus.provider.clusters.traffic import Traffic, TrafficMap
 
 _WHY_NOT: Mapping[str, str] = {
@@ -19,8 +19,10 @@ _WHY_NOT: Mapping[str, str] = {
 }
 
 
-def roll_back(state: StackState, service: str, progress: Callable[[str], None]) -> str:
+def roll_back(state: StackState, service: str, progress: Callable[[str], None], *, at_once: bool = False) -> str:
     """What was done, in one line. It returns when every gateway has taken up the split.
+
+    at_once: with the servers that the stable release has now, be they enough or not.
 
     Raises:
         InputError: no such service, or one on a platform without canaries.
@@ -30,14 +32,16 @@ def roll_back(state: StackState, service: str, progress: Callable[[str], None]) 
     _refuse_others(service, outputs)
     place = Place.of(outputs)
     api = deployed(place, state)
-    before = TrafficMap(Cluster(place.access(), Context("", progress=progress)), place.namespace, place.service).read_or_fail()
+    owners = [place.owner] if place.owner else []
+    cluster = Cluster(place.access(), Context("", progress=progress))
+    before = TrafficMap(cluster, place.namespace, place.service, owners).read_or_fail()
     if CANARY not in before.tracks:
         return f"{service} has no canary: the stable release has all the traffic already ({_release(before)})"
     servers = [pods.part(it) for it in place.items(api, "api/v1", "pods", **{TRACK_LABEL: STABLE})]
     if not any(server.state == AVAILABLE for server in servers):
         why = "no server of its stable release is ready, so nobody would get an answer"
         raise PlatformError(f"{service} is not rolled back: {why}. Fix: see `isthmus status`")
-    traffic = rollback(place.access(), place.namespace, place.service, progress)
+    traffic = rollback(place.access(), place.namespace, place.service, progress, owners, at_once=at_once)
     return f"the stable release of {service} has all the traffic ({_release(traffic)}); every gateway has confirmed it"
 
 

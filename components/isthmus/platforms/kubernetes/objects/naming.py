@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isthmus.names import COMPONENT_LABEL, ONLY_POOL, POOL_LABEL, SERVICE_LABEL, TRACK_LABEL, object_name, service_labels
+from isthmus.owner import OWNER_KEY, mark
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Pool, Track
 
 Json = dict[str, Any]
@@ -39,6 +40,15 @@ def labels(service: KubernetesService, component: str = "") -> dict[str, str]:
     return service_labels(service.name, component)
 
 
+def metadata(service: KubernetesService, name: str, component: str = "", **more_labels: str) -> Json:
+    """An object's own metadata: its labels, and whose it is. Pods do not carry that: another owner must not start them anew."""
+    found: Json = {"name": name, "labels": {**labels(service, component), **more_labels}}
+    if service.owner:
+        found["labels"][OWNER_KEY] = mark(service.owner)
+        found["annotations"] = {OWNER_KEY: service.owner}
+    return found
+
+
 def selector(service: KubernetesService, component: str = "") -> dict[str, str]:
     """The labels that pick the service's Pods (of one component). They never change: a Deployment's selector cannot."""
     chosen = {SERVICE_LABEL: named(service)}
@@ -52,8 +62,8 @@ def pool_labels(track: Track, pool: Pool) -> dict[str, str]:
 
 def manifest(service: KubernetesService, api_version: str, kind: str, name: str, /, component: str = "", **body: Any) -> Json:
     """An object of the service in its namespace. body: its fields beside apiVersion, kind and metadata."""
-    metadata = {"name": name, "namespace": service.namespace, "labels": labels(service, component)}
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body}
+    about = {**metadata(service, name, component), "namespace": service.namespace}
+    return {"apiVersion": api_version, "kind": kind, "metadata": about, **body}
 
 
 def secret(service: KubernetesService, name: str, kind: str, texts: Mapping[str, str], component: str = "") -> Json:

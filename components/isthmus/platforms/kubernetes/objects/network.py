@@ -43,7 +43,7 @@ def gateway_service(service: KubernetesService) -> Json:
         for port in found["spec"]["ports"]:
             port["appProtocol"] = "https"
     if pods.service_annotations:
-        found["metadata"]["annotations"] = dict(pods.service_annotations)
+        found["metadata"]["annotations"] = {**dict(pods.service_annotations), **found["metadata"].get("annotations", {})}
     return found
 
 

@@ -118,7 +118,8 @@ class Observability:
 class KubernetesService:
     """One model served in one namespace.
 
-    name: the service's; as a DNS label it is the prefix of every object's. model_name: as clients call it.
+    name: the service's; as a DNS label it is the prefix of every object's. owner: the stack, which every object carries; empty: none.
+    model_name: as clients call it.
     server_drain_seconds: how long a server that goes away still answers: until every gateway has seen that it is gone.
     load_seconds: how long a server may take to load the model. model_volume_mib: size of the folder that the release is
     fetched to; 0: what the release needs.
@@ -129,6 +130,7 @@ class KubernetesService:
     model_name: str
     tracks: tuple[Track, ...]
     store: Store
+    owner: str = ""
     gateway: GatewayPods = field(default_factory=GatewayPods)
     observability: Observability = field(default_factory=Observability)
     images: ImagesSettings = field(default_factory=ImagesSettings)

@@ -12,7 +12,7 @@ from isthmus.names import (
     model_path,
 )
 from isthmus.platforms.kubernetes.objects import fetching
-from isthmus.platforms.kubernetes.objects.naming import Json, labels, manifest, named, pool_labels, selector, server_name
+from isthmus.platforms.kubernetes.objects.naming import Json, labels, manifest, metadata, named, pool_labels, selector, server_name
 from isthmus.platforms.kubernetes.objects.pods import LOG_MIB, container, empty_dir, pod, rolling, sleep_before_stop
 from isthmus.platforms.kubernetes.objects.scraping import SERVER_SCRAPE, annotations
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Pool, Served, Track
@@ -34,7 +34,7 @@ def namespace(service: KubernetesService) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": service.namespace, "labels": {**labels(service), **restricted}},
+        "metadata": metadata(service, service.namespace, **restricted),
     }
 
 
