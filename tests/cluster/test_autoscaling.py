@@ -4,7 +4,9 @@ import copy
 import json
 import math
 import statistics
+import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from toolchain.testing import patience
@@ -143,3 +145,57 @@ def test_replicas_shrink_when_the_load_is_gone(place, eventually):
     eventually(lambda: wished(place) == 1, 120)
     eventually(lambda: autoscaler(place)["status"]["desiredReplicas"] < before, 180)
     eventually(lambda: replicas(place) < before, 120)
+
+
+GATE = {"min_requests": 40, "deadline_seconds": 300, "max_p95_ms": 5000, "max_p95_ratio": 1000}
+RATE = 15.0
+
+
+@contextmanager
+def watched(place):
+    """Share of the canary, and ready servers of each release, again and again; the servers are looked at first."""
+    seen, over = [], threading.Event()
+
+    def look():
+        while not over.wait(0.3):
+            ready = {it["metadata"]["name"]: it["status"].get("readyReplicas", 0) for it in place.get("deployments", NAMESPACE)}
+            split = place.get("configmap", NAMESPACE, f"{NAMESPACE}-traffic")["metadata"]["annotations"]["isthmus.dev/traffic"]
+            seen.append((json.loads(split)["canary_percent"], ready.get(f"{NAMESPACE}-stable", 0), ready.get(f"{NAMESPACE}-canary", 0)))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join(60)
+
+
+def keep(place, eventually, track, replicas):
+    """At least so many servers, as a load would have the autoscaler keep."""
+    patch = json.dumps({"spec": {"minReplicas": replicas}})
+    place.kubectl("patch", "hpa", f"{NAMESPACE}-{track}", "-n", NAMESPACE, "--type=merge", "-p", patch)
+    deployment = f"{NAMESPACE}-{track}"
+    eventually(lambda: place.get("deployment", NAMESPACE, deployment)["status"].get("readyReplicas", 0) >= replicas, 240)
+
+
+def test_whoever_gets_all_requests_has_the_servers_for_them_first_and_both_ways(stack, arguments, place, body, eventually):
+    content = copy.deepcopy(arguments)
+    keep(place, eventually, "stable", 3)
+    with place.load(place.url(NAMESPACE), body, RATE, 1100) as load:
+        stack.configure(services={NAMESPACE: {**content, "canary": {"version": 2}, "canary_percent": 30, "canary_gate": GATE}})
+        with watched(place) as seen:
+            done = stack.up()
+        assert done.code == 0, done
+        assert min(canary for percent, _, canary in seen if percent == 100) >= 3, seen
+        assert min(stable for percent, stable, _ in seen if percent == 30) >= 3, seen
+        # The stable release's autoscaler sees no load any more; the canary's sees it all.
+        keep(place, eventually, "canary", 3)
+        keep(place, eventually, "stable", 1)
+        stack.configure(services={NAMESPACE: {**content, "version": 2}})
+        with watched(place) as seen:
+            done = stack.up()
+        assert done.code == 0, done
+        assert min(stable for percent, stable, _ in seen if percent == 0) >= 3, seen
+        found = load.stop()
+    assert found["failures"] == {}, found

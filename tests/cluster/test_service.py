@@ -27,11 +27,11 @@ def test_a_preview_shows_the_plan_and_makes_nothing(stack, place):
     assert place.kubectl("get", "namespace", NAMESPACE, check=False).startswith("Error from server (NotFound)")
 
 
-def test_an_up_serves_the_release(stack, place, body, eventually):
+def test_an_up_serves_the_release_with_all_planned_servers(stack, place, body):
     done = stack.up()
     assert done.code == 0, done
     assert {it["metadata"]["name"] for it in place.get("deployments", NAMESPACE)} == {"digits-stable", "digits-gateway"}
-    eventually(lambda: all(it["status"].get("availableReplicas") == 2 for it in place.get("deployments", NAMESPACE)), 180)
+    assert {it["status"].get("availableReplicas") for it in place.get("deployments", NAMESPACE)} == {2}
     status, answer = place.ask(place.url(NAMESPACE), body)
     assert (status, len(answer["predictions"][0]), answer["track"]) == (200, 10, "stable")
 
@@ -81,6 +81,28 @@ def test_the_command_line_shows_it(stack):
     assert "stable" in answer
 
 
+def test_another_stack_with_a_service_of_that_name_is_refused_and_touches_nothing(stack, place, bucket, make_project):
+    neighbour = make_project()
+    arguments = place.arguments(bucket, NAMESPACE, kubernetes={"service_type": "ClusterIP"})
+    neighbour.configure(services={NAMESPACE: {**arguments, "version": 7}})
+    before = {it["metadata"]["name"]: it["metadata"]["generation"] for it in place.get("deployments", NAMESPACE)}
+    renamed = neighbour.pulumi("stack", "rename", "other", "--stack", "test")
+    assert renamed.code == 0, renamed
+    try:
+        for command in (("preview",), ("up", "--yes", "--skip-preview")):
+            done = neighbour.pulumi(*command, "--stack", "other")
+            assert done.code != 0, done
+            assert f"Namespace {NAMESPACE} belongs to organization/models/test" in done
+            assert "belong to organization/models/test" in done
+        destroyed = neighbour.pulumi("destroy", "--yes", "--stack", "other")
+        assert destroyed.code == 0, destroyed
+    finally:
+        neighbour.pulumi("stack", "rename", "test", "--stack", "other")
+    assert {it["metadata"]["name"]: it["metadata"]["generation"] for it in place.get("deployments", NAMESPACE)} == before
+    done = stack.up("--expect-no-changes")
+    assert done.code == 0, done
+
+
 def test_a_refresh_finds_a_deleted_service_and_a_changed_deployment_and_an_up_mends_both(stack, place, body):
     place.kubectl("delete", "service", "digits", "-n", NAMESPACE)
     place.kubectl("scale", "deployment", "digits-gateway", "-n", NAMESPACE, "--replicas=1")
@@ -94,8 +116,13 @@ def test_a_refresh_finds_a_deleted_service_and_a_changed_deployment_and_an_up_me
     assert place.ask(place.url(NAMESPACE), body)[0] == 200
 
 
-def test_destroy_leaves_nothing(stack, place, bucket):
+def test_destroy_leaves_nothing_but_what_others_have(stack, place, bucket):
+    place.kubectl("create", "configmap", "payroll", "-n", NAMESPACE, "--from-literal=important=data")
     done = stack.destroy()
     assert done.code == 0, done
-    assert place.kubectl("get", "namespace", NAMESPACE, check=False).startswith("Error from server (NotFound)")
+    assert f"namespace {NAMESPACE} stays: it holds what is not this service's (ConfigMap payroll)" in done
     assert list(Store(place.store.address, bucket).list("")) == []
+    kinds = "deployments,services,configmaps,secrets,networkpolicies,horizontalpodautoscalers,poddisruptionbudgets,pods"
+    left = place.kubectl("get", kinds, "-n", NAMESPACE, "-o", "name").split()
+    assert sorted(left) == ["configmap/kube-root-ca.crt", "configmap/payroll"]
+    place.kubectl("delete", "namespace", NAMESPACE)
