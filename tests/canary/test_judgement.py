@@ -8,7 +8,7 @@ from isthmus.canary.drift import Drift
 from isthmus.canary.evidence import Counters
 from isthmus.canary.judgement import Evidence, Limits, judge, progress
 
-LIMITS = Limits(min_requests=200, max_error_percent=1.0, max_p95_ms=50.0, max_drift_percent=5.0)
+LIMITS = Limits(min_requests=200, max_error_percent=1.0, max_p95_ms=50.0, max_p95_ratio=1.5, max_drift_percent=5.0)
 
 
 def counted(requests: int, errors: int = 0, refused: int = 0, ms: float = 10.0) -> Counters:

@@ -5,9 +5,9 @@ from typing import Annotated, Any, TypedDict
 from pulumi import Input
 from pydantic import Field
 
-from isthmus.arguments.checking import Checked, Positive, RecipeText, Seconds, one_of
-
-ANSWERS = ("classes", "values")
+from isthmus.arguments.checking import Checked, RecipeText, limited, one_of
+from isthmus.canary.drift import KINDS
+from isthmus.limits import CANARY_GATE as GATE
 
 
 class CanaryArgs(TypedDict, total=False):
@@ -48,12 +48,22 @@ class CanarySettings(Checked):
     min_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
+def _default(name: str) -> Any:
+    return GATE[name].default
+
+
 class CanaryGateSettings(Checked):
-    min_requests: Annotated[int, Field(ge=1)] = 200
-    max_error_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
-    max_p95_ms: Positive | None = None
-    max_p95_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.5
-    answers: Annotated[str, one_of(ANSWERS, "comparison")] = "classes"
-    max_drift_percent: Annotated[float, Field(ge=0, le=100)] = 5.0
-    interval_seconds: Positive = 2.0
-    deadline_seconds: Seconds = 600
+    """Bounds and defaults are `isthmus.limits.CANARY_GATE`, which the plugin has too."""
+
+    min_requests: Annotated[int, limited(GATE["min_requests"])] = _default("min_requests")
+    max_error_percent: Annotated[float, limited(GATE["max_error_percent"])] = _default("max_error_percent")
+    max_p95_ms: Annotated[float, limited(GATE["max_p95_ms"])] | None = _default("max_p95_ms")
+    max_p95_ratio: Annotated[float, limited(GATE["max_p95_ratio"])] = _default("max_p95_ratio")
+    answers: Annotated[str, one_of(KINDS, "comparison")] = KINDS[0]
+    max_drift_percent: Annotated[float, limited(GATE["max_drift_percent"])] = _default("max_drift_percent")
+    interval_seconds: Annotated[float, limited(GATE["interval_seconds"])] = _default("interval_seconds")
+    deadline_seconds: Annotated[int, limited(GATE["deadline_seconds"])] = _default("deadline_seconds")
+
+    def limits(self, p95_ms: float) -> dict[str, Any]:
+        """The gate as the resource `CanaryGate` takes it. p95_ms: what the canary has to keep where the gate does not say."""
+        return {**self.model_dump(), "max_p95_ms": self.max_p95_ms or p95_ms}

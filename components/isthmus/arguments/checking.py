@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from isthmus.compile.recipes import parse as parse_recipe
 from isthmus.errors import InputError, Problem
+from isthmus.limits import Limit
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 
@@ -53,6 +54,16 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=7 * 86400)]
+
+
+def limited(limit: Limit) -> Any:
+    """The bounds of a limit, for a field's annotation."""
+    bounds: dict[str, Any] = {"ge": limit.least}
+    if limit.most != math.inf:
+        bounds["le"] = limit.most
+    if not limit.whole:
+        bounds["allow_inf_nan"] = False
+    return Field(**bounds)
 
 
 class Checked(BaseModel):

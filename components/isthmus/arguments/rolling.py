@@ -5,10 +5,8 @@ from typing import Annotated, TypedDict
 from pulumi import Input
 from pydantic import Field
 
-from isthmus.arguments.checking import Checked, Share
-
-DEFAULT_DEADLINE_SECONDS = 120
-
+from isthmus.arguments.checking import Checked, Share, limited
+from isthmus.limits import ROLLOUT_DEADLINE_SECONDS
 
 DEFAULT_FALLBACK_TIMEOUT_MS = 500
 
@@ -29,6 +27,6 @@ class RollingArgs(TypedDict, total=False):
 class RollingSettings(Checked):
     fleet: str
     releases_per_month: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    deadline_seconds: Annotated[int, Field(ge=1, le=7 * 86400)] = DEFAULT_DEADLINE_SECONDS
+    deadline_seconds: Annotated[int, limited(ROLLOUT_DEADLINE_SECONDS)] = 120
     min_confidence: Share | None = None
     fallback_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = DEFAULT_FALLBACK_TIMEOUT_MS

@@ -7,11 +7,12 @@ from pulumi import Input
 from pydantic import Field
 
 from isthmus.arguments.canary import CanaryArgs, CanaryGateArgs, CanaryGateSettings, CanarySettings
-from isthmus.arguments.checking import Checked, Percent, Positive, one_of
+from isthmus.arguments.checking import Checked, Positive, limited, one_of
 from isthmus.arguments.gateway import GatewayArgs, GatewaySettings
 from isthmus.arguments.images import ImagesArgs, ImagesSettings
 from isthmus.arguments.plan import HeadroomArgs, HeadroomSettings, ProfileArgs, ProfileSettings
 from isthmus.errors import Problem
+from isthmus.limits import CANARY_PERCENT, MIRROR_PERCENT
 from isthmus.sizing.headroom import MOST_REPLICAS
 
 BALANCING = ("round_robin", "least_request", "weighted")
@@ -56,8 +57,8 @@ class ServingSettings(Checked):
     images: ImagesSettings = ImagesSettings()
     gateway: GatewaySettings = GatewaySettings()
     canary: CanarySettings | None = None
-    canary_percent: Annotated[int, Field(ge=0, le=99)] = 10
-    mirror_percent: Percent = 0
+    canary_percent: Annotated[int, limited(CANARY_PERCENT)] = 10
+    mirror_percent: Annotated[int, limited(MIRROR_PERCENT)] = 0
     canary_gate: CanaryGateSettings = CanaryGateSettings()
 
     def problems(self, path: str) -> Sequence[Problem]:

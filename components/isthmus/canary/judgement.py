@@ -33,13 +33,16 @@ Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a canary has to keep. min_requests: on each track. max_p95_ms: None: only compared with the stable track."""
+    """What a canary has to keep; `isthmus.limits.CANARY_GATE` has the defaults.
 
-    min_requests: int = 200
-    max_error_percent: float = 1.0
-    max_p95_ms: float | None = None
-    max_p95_ratio: float = 1.5
-    max_drift_percent: float = 5.0
+    min_requests: on each track. max_p95_ms: None: only compared with the stable track.
+    """
+
+    min_requests: int
+    max_error_percent: float
+    max_p95_ms: float | None
+    max_p95_ratio: float
+    max_drift_percent: float
 
 
 @dataclass(frozen=True)

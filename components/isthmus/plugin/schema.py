@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from isthmus.errors import Problem
+from isthmus.limits import Limit
 from isthmus.plugin.values import UNKNOWN, Path, property_path
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object"]
@@ -49,6 +50,19 @@ class Property:
     spelling: Callable[[Any], Any] | None = None
     items: "Property | None" = None
     fields: Mapping[str, "Property"] | None = None
+
+    @classmethod
+    def of(cls, limit: Limit, *, given: bool = False) -> "Property":
+        """A number with the bounds and the default of a limit. given: a program must say it; else what is left out is the default."""
+        return cls(
+            "integer" if limit.whole else "number",
+            limit.what,
+            required=given or limit.default is not None,
+            default=None if given else limit.default,
+            compared=limit.affects,
+            minimum=limit.least,
+            maximum=limit.most,
+        )
 
 
 # A resource that is replaced and keeps its name, folder or key is made first and deleted afterwards: the new one must survive

@@ -5,6 +5,7 @@ from typing import Any
 
 from pulumi import Input, Output, ResourceOptions
 
+from isthmus.limits import DRAIN_SECONDS, HOST_DEADLINE_SECONDS
 from isthmus.resources.base import Resource, this_stack
 
 
@@ -82,8 +83,8 @@ class DockerServer(Resource):
         ports: Input[Sequence[Mapping[str, int]]],
         memory_mib: Input[int | None] = None,
         cpus: Input[float | None] = None,
-        deadline_seconds: Input[float] = 300,
-        drain_seconds: Input[float] = 30,
+        deadline_seconds: Input[float] = HOST_DEADLINE_SECONDS.default or 0,
+        drain_seconds: Input[float] = DRAIN_SECONDS.default or 0,
         opts: ResourceOptions | None = None,
     ) -> None:
         inputs = {

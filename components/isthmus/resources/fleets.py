@@ -45,4 +45,4 @@ class Rollout(Resource):
             "deadline_seconds": deadline_seconds,
             "owner": this_stack(),
         }
-        super().__init__(name, inputs, ["attempt", "confirmed"], opts)
+        super().__init__(name, inputs, ["attempt", "confirmed"], opts, secret=["private_key"])

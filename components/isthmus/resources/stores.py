@@ -88,7 +88,7 @@ class SignedBundle(Resource):
             "check_at_preview": check_at_preview,
             "owner": this_stack(),
         }
-        super().__init__(name, inputs, [], opts)
+        super().__init__(name, inputs, [], opts, secret=["private_key"])
 
 
 class PublishedRelease(Resource):

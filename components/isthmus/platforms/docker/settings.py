@@ -6,8 +6,9 @@ from typing import Annotated, Any, TypedDict
 from pulumi import Input
 from pydantic import Field
 
-from isthmus.arguments.checking import Checked, Name, Positive, Seconds, same_twice, two_ports
+from isthmus.arguments.checking import Checked, Name, Positive, limited, same_twice, two_ports
 from isthmus.errors import Problem
+from isthmus.limits import HOST_DEADLINE_SECONDS
 from isthmus.names import GRPC_PORT, HOST_GRPC_PORT, HOST_REST_PORT, REST_PORT
 
 
@@ -69,7 +70,7 @@ class DockerSettings(Checked):
     ssh_options: tuple[str, ...] = ()
     port: Annotated[int, Field(ge=1, le=65535)] = REST_PORT
     grpc_port: Annotated[int, Field(ge=1, le=65535)] = GRPC_PORT
-    deadline_seconds: Seconds = 300
+    deadline_seconds: Annotated[int, limited(HOST_DEADLINE_SECONDS)] = 300
 
     def problems(self, path: str) -> Sequence[Problem]:
         names = [host.name for host in self.hosts]

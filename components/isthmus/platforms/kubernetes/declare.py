@@ -263,17 +263,7 @@ def _traffic(found: _Declared, model_name: str, compiled: Mapping[str, compiling
 
 
 def _gate(found: _Declared, made: compiling.Compiling[Any], canary: compiling.Compiling[Any]) -> None:
-    args, gate = found.args, found.args.canary_gate
-    limits = {
-        "min_requests": gate.min_requests,
-        "max_error_percent": gate.max_error_percent,
-        "max_p95_ms": gate.max_p95_ms or args.p95_ms,
-        "max_p95_ratio": gate.max_p95_ratio,
-        "answers": gate.answers,
-        "max_drift_percent": gate.max_drift_percent,
-        "interval_seconds": gate.interval_seconds,
-        "deadline_seconds": gate.deadline_seconds,
-    }
+    args = found.args
     keys: Output[dict[str, str]] = Output.secret(args.gateway.api_keys)
     CanaryGate(
         f"{found.name}-canary",
@@ -282,7 +272,7 @@ def _gate(found: _Declared, made: compiling.Compiling[Any], canary: compiling.Co
         canary_digest=canary.digest(),
         canary_percent=args.canary_percent,
         mirror_percent=args.mirror_percent,
-        gate=limits,
+        gate=args.canary_gate.limits(args.p95_ms),
         probes=made.release.apply(probes_of),
         api_key=keys.apply(lambda known: next(iter(known.values()), "")),
         gateway_tls=args.gateway.tls_certificate is not None,

@@ -1,11 +1,13 @@
 """CanaryGate: a canary that gets a share of the requests, is judged by them, and then gets all of them or none."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from isthmus.canary.drift import KINDS
 from isthmus.canary.judgement import Limits
 from isthmus.errors import GateError, IsthmusError, PlatformError, Problem
+from isthmus.limits import CANARY_GATE, CANARY_PERCENT, MIRROR_PERCENT
 from isthmus.names import CANARY, STABLE
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
@@ -20,8 +22,6 @@ from isthmus.provider.clusters.traffic import GATE_ANNOTATION, Traffic, TrafficM
 from isthmus.provider.handlers.clusters import PLACE, cluster_changes, place_problems, promoted_problems, refused_canary, traffic_map
 from isthmus.provider.handlers.owners import OWNER_UNCOMPARED
 
-_DEFAULT_INTERVAL_SECONDS: Final = 2.0
-_DEFAULT_DEADLINE_SECONDS: Final = 600.0
 _SETTLED: Final = frozenset({"passed", "promoted", "rolled_back", "mirroring"})
 
 
@@ -33,21 +33,15 @@ class CanaryGateHandler(HandlerBase):
             **PLACE,
             "owner": OWNER_UNCOMPARED,
             "canary_digest": Property("string", "the canary's release"),
-            "canary_percent": Property("integer", "of the requests until the verdict; 0: none, at once", minimum=0, maximum=99),
-            "mirror_percent": Property("integer", "of the requests that are copied to the canary", default=0, minimum=0, maximum=100),
+            "canary_percent": Property.of(CANARY_PERCENT, given=True),
+            "mirror_percent": Property.of(MIRROR_PERCENT),
             "gate": Property(
                 "object",
                 "what the canary has to keep",
                 default={},
                 fields={
-                    "min_requests": Property("integer", "that each track answers before a verdict", required=False, minimum=1),
-                    "max_error_percent": Property("number", "of the canary's requests", required=False, minimum=0, maximum=100),
-                    "max_p95_ms": Property("number", "of the canary's requests", required=False, minimum=0),
-                    "max_p95_ratio": Property("number", "of the canary's p95 to the stable one's", required=False, minimum=1),
-                    "max_drift_percent": Property("number", "of the probe inputs", required=False, minimum=0, maximum=100),
+                    **{name: replace(Property.of(limit), required=False, default=None) for name, limit in CANARY_GATE.items()},
                     "answers": Property("string", "classes, or values: how answers to probes are compared", required=False),
-                    "interval_seconds": Property("number", "between two looks", required=False, compared=False, minimum=0.1),
-                    "deadline_seconds": Property("number", "until a verdict", required=False, compared=False, minimum=1),
                 },
             ),
             "probes": Property("array", "bodies of predict requests (JSON)", default=[], items=Property("string", "a body")),
@@ -177,10 +171,9 @@ def _without_share(inputs: Values) -> Literal["mirroring", "rolled_back"]:
 
 
 def _plan(inputs: Values) -> Plan:
-    gate: dict[str, Any] = dict(inputs["gate"])
-    interval = float(gate.pop("interval_seconds", _DEFAULT_INTERVAL_SECONDS))
+    gate: dict[str, Any] = {**{name: limit.default for name, limit in CANARY_GATE.items()}, **inputs["gate"]}
+    interval, deadline = float(gate.pop("interval_seconds")), float(gate.pop("deadline_seconds"))
     kind = gate.pop("answers", KINDS[0])
-    deadline = float(gate.pop("deadline_seconds", _DEFAULT_DEADLINE_SECONDS))
     return Plan(
         digest=inputs["canary_digest"],
         canary_percent=inputs["canary_percent"],

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from isthmus.errors import PlatformError, Problem
+from isthmus.limits import HOST_DEADLINE_SECONDS
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import Properties
@@ -26,7 +27,7 @@ class DockerGateHandler(HandlerBase):
             "admin_port": Property("integer", "of Envoy's admin interface, on loopback of the host", minimum=1, maximum=65_535),
             "endpoints": Property("object", "cluster → its servers as ip:port", items=Property("array", "ip:port")),
             "revision": Property("string", "of the configuration: another one is waited for again", required=False),
-            "deadline_seconds": Property("number", "until when it must pass", default=120, compared=False, minimum=1, maximum=86_400),
+            "deadline_seconds": Property.of(HOST_DEADLINE_SECONDS),
         },
     )
 

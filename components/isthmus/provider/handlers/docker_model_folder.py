@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from isthmus.errors import PlatformError, Problem
+from isthmus.limits import HOST_DEADLINE_SECONDS
 from isthmus.names import MONITORING_CONFIG, MONITORING_FILE
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, StoppedWaitingError, Values, not_importable
@@ -59,7 +60,7 @@ class DockerModelFolderHandler(HandlerBase):
             "bucket": Property("string", BUCKET.description, compared=False),
             "prefix": Property("string", PREFIX.description, compared=False),
             "owner": OWNER_UNCOMPARED,
-            "deadline_seconds": Property("number", "until when it must be there", default=600, compared=False, minimum=1, maximum=86_400),
+            "deadline_seconds": Property.of(HOST_DEADLINE_SECONDS),
         },
         outputs={
             "version": Property("integer", "the version's number, the name of the folder inside"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isthmus import names
 from isthmus.errors import PlatformError, Problem
+from isthmus.limits import DRAIN_SECONDS, HOST_DEADLINE_SECONDS
 from isthmus.names import GRPC_PORT, REST_PORT
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
@@ -48,10 +49,8 @@ class DockerServerHandler(HandlerBase):
             ),
             "memory_mib": Property("integer", "limit of memory", required=False, replaces=True, minimum=6),
             "cpus": Property("number", "limit of processors", required=False, replaces=True, minimum=0.01),
-            "deadline_seconds": Property("number", "until when it must answer", default=300, compared=False, minimum=1, maximum=86_400),
-            "drain_seconds": Property(
-                "number", "how long requests may go on when it leaves", default=30, compared=False, minimum=0, maximum=3600
-            ),
+            "deadline_seconds": Property.of(HOST_DEADLINE_SECONDS),
+            "drain_seconds": Property.of(DRAIN_SECONDS),
         },
         outputs={
             "container": Property("string", "the container's name"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from isthmus.digest import Digest
 from isthmus.errors import IntegrityError, IsthmusError, PlatformError, Problem, StoreError
 from isthmus.fleet.verdict import Verdict, judge
+from isthmus.limits import ROLLOUT_DEADLINE_SECONDS
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from isthmus.release.store import Store
 
 _POLL_SECONDS: Final = 0.5
-_DEFAULT_DEADLINE_SECONDS: Final = 120
 
 
 class RolloutHandler(HandlerBase):
@@ -49,14 +49,7 @@ class RolloutHandler(HandlerBase):
             "digest": Property("string", "the release's digest"),
             "private_key": Property("string", "the signing key, PEM", secret=True),
             "owner": OWNER_UNCOMPARED,
-            "deadline_seconds": Property(
-                "number",
-                "until when a silent device is a failure",
-                default=_DEFAULT_DEADLINE_SECONDS,
-                compared=False,
-                minimum=1,
-                maximum=604_800,
-            ),
+            "deadline_seconds": Property.of(ROLLOUT_DEADLINE_SECONDS),
         },
         outputs={
             "attempt": Property("integer", "the number of the target, one more for every target of the fleet"),

@@ -1,0 +1,56 @@
+"""A limit is the same where a program is checked, where a resource is, and where people read of it."""
+
+from pathlib import Path
+
+import pytest
+
+from isthmus import limits
+from isthmus.arguments.canary import CanaryGateSettings
+from isthmus.arguments.checking import Checked, problems_of
+from isthmus.arguments.rolling import RollingSettings
+from isthmus.arguments.serving import ServingSettings
+from isthmus.limits import CANARY_GATE, Limit
+from isthmus.platforms.docker.settings import DockerSettings
+from isthmus.plugin.schema import Property, ResourceSpec, problems
+from isthmus.provider.registry import HANDLERS
+
+DOCS = Path(__file__).parents[1] / "docs"
+SAID: list[tuple[str, Limit, type[Checked], dict, str]] = [
+    *((name, limit, CanaryGateSettings, {}, "CanaryGate.gate") for name, limit in CANARY_GATE.items()),
+    ("canary_percent", limits.CANARY_PERCENT, ServingSettings, {"requests_per_second": 1, "p95_ms": 1}, "CanaryGate"),
+    ("mirror_percent", limits.MIRROR_PERCENT, ServingSettings, {"requests_per_second": 1, "p95_ms": 1}, "CanaryGate"),
+    ("deadline_seconds", limits.ROLLOUT_DEADLINE_SECONDS, RollingSettings, {"fleet": "f"}, "Rollout"),
+    ("deadline_seconds", limits.HOST_DEADLINE_SECONDS, DockerSettings, {}, "DockerServer"),
+    ("deadline_seconds", limits.HOST_DEADLINE_SECONDS, DockerSettings, {}, "DockerModelFolder"),
+    ("deadline_seconds", limits.HOST_DEADLINE_SECONDS, DockerSettings, {}, "DockerGate"),
+]
+
+
+def _property(place: str, name: str) -> Property:
+    kind, _, inside = place.partition(".")
+    table = HANDLERS[f"isthmus:index:{kind}"].spec.inputs
+    fields = table[inside].fields if inside else table
+    assert fields is not None
+    return fields[name]
+
+
+@pytest.mark.parametrize(("name", "limit", "model", "others", "place"), SAID, ids=lambda it: it if isinstance(it, str) else "")
+def test_what_a_program_may_say_is_what_the_plugin_takes(name: str, limit: Limit, model: type[Checked], others: dict, place: str) -> None:
+    spec = ResourceSpec("it", "it", {name: _property(place, name)})
+    step = 1 if limit.whole else limit.least * 1e-6 or 1e-6
+    tries = {limit.least: True, limit.least - step: False, limit.default: True, limit.most: True, limit.most + 1: False}
+    for value, fits in tries.items():
+        if value is None or value in (float("inf"),):
+            continue
+        given = int(value) if limit.whole else float(value)
+        assert (not problems(spec, {name: given})) is fits, given
+        assert (not problems_of(model, {**others, name: given}, "it")[1]) is fits, given
+    assert model.model_fields[name].default == limit.default
+
+
+def test_the_canarys_page_has_the_gates_limits() -> None:
+    page = (DOCS / "canary.md").read_text(encoding="utf-8")
+    for name, limit in CANARY_GATE.items():
+        default = "" if limit.default is None else f"{limit.default:g}"
+        row = [cell.strip() for cell in next(line for line in page.splitlines() if line.startswith(f"| `{name}` |")).split("|")[1:-1]]
+        assert row == [f"`{name}`", limit.what, default, limit.range]
