@@ -11,6 +11,7 @@ from isthmus.plugin.schema import ResourceSpec
 from isthmus.provider.registry import HANDLERS
 from isthmus.resources.base import Resource
 
+GIVEN_BY_ITSELF = {"owner"}
 SPECS = [handler.spec for handler in HANDLERS.values()]
 
 
@@ -19,8 +20,11 @@ def test_a_program_sees_what_the_handlers_table_has(spec: ResourceSpec, monkeypa
     kind = getattr(resources, spec.name)
     parameters = {name: it for name, it in inspect.signature(kind).parameters.items() if name not in ("name", "opts")}
     own = {name: it for name, it in spec.inputs.items() if not name.startswith("__")}
-    assert set(parameters) == set(own)
+    assert set(own) - set(parameters) <= GIVEN_BY_ITSELF
+    assert set(parameters) <= set(own)
     for name, it in own.items():
+        if name not in parameters:
+            continue
         default = parameters[name].default
         if default is not inspect.Parameter.empty:  # what a program may leave out the table may be without, or it has the same default
             assert not it.required or it.default is not None, name
