@@ -72,7 +72,7 @@ def connected(paths: Iterable[str]) -> list[str]:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(PATIENCE_SECONDS)
             with suppress(OSError):
-                client.connect(path)
+                client.connect(f"\0{path[1:]}" if path.startswith("@") else path)  # @: a name that is no file, and has no owner
                 found.append(path)
     return found
 
