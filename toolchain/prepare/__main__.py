@@ -10,7 +10,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 said before anything that older Py
     sys.exit(1)
 
 from toolchain.prepare import build, engine, environment, go, plugins, prune, stack
-from toolchain.prepare.layout import Layout, load
+from toolchain.prepare.layout import Layout, load, make_cache
 from toolchain.prepare.steps import PrepareError, beside, exclusive, fail, phase
 
 
@@ -90,6 +90,7 @@ def main(arguments: list[str]) -> int:
         return fail(PrepareError(f"expected one of {', '.join(ACTIONS)}"))
     try:
         layout = load(Path.cwd().resolve())
+        make_cache(layout)
         with exclusive(layout.toolchain / "lock", "this project"):
             ACTIONS[arguments[0]](layout)
     except (PrepareError, OSError) as error:

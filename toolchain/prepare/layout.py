@@ -14,7 +14,7 @@ if _COMPONENTS not in sys.path:
 from toolchain.prepare.steps import PrepareError  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.folders import cache_folder  # noqa: E402
+from isthmus.folders import CACHE_VARIABLE, cache_folder  # noqa: E402
 
 ENGINE_VERSION: tuple[int, ...] = (3, 259, 0)  # the one that toolchain/engine/go.mod and requirements.in pin
 PYTHON_VERSIONS = ((3, 11), (3, 13))  # first and last with wheels for everything in requirements.txt
@@ -69,3 +69,14 @@ def load(project: Path, environ: Mapping[str, str] = os.environ) -> Layout:
         return Layout(project, cache_folder(environ, project))
     except InputError as error:
         raise PrepareError(str(error)) from None
+
+
+def make_cache(layout: Layout) -> None:
+    """Makes the cache's folder. Raises PrepareError where it cannot be made, or not be written to."""
+    try:
+        layout.cache.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(layout.cache, os.W_OK | os.X_OK) else "it belongs to somebody else, or is on a disk that is only read"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise PrepareError(f"the cache {layout.cache} cannot be written to: {reason}. Fix: export {CACHE_VARIABLE}=/a/folder/that/can")

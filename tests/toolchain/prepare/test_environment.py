@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from toolchain.prepare import environment
-from toolchain.prepare.layout import Layout, load
+from toolchain.prepare.layout import Layout, load, make_cache
 from toolchain.prepare.steps import PrepareError
 
 
@@ -110,6 +110,18 @@ def test_the_cache_is_the_users_unless_a_variable_moves_it(layout: Layout, tmp_p
     assert load(layout.project, {"HOME": "/h"}).cache == Path("/h/.cache/isthmus")
     assert load(layout.project, {"ISTHMUS_CACHE_DIR": str(tmp_path / "shared")}).cache == tmp_path / "shared"
     assert load(layout.project, {"ISTHMUS_CACHE_DIR": "near"}).cache == layout.project / "near"
+
+
+def test_a_cache_that_cannot_be_written_to_is_one_line_that_says_what_to_set(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_cache(layout)
+    assert layout.cache.is_dir()
+    (layout.project / "file").touch()
+    with pytest.raises(PrepareError, match=r"file/cache cannot be written to: Not a directory. Fix: export ISTHMUS_CACHE_DIR=") as caught:
+        make_cache(Layout(layout.project, layout.project / "file" / "cache"))
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as on a disk that is mounted for reading; root may write to all others
+    with pytest.raises(PrepareError, match="Fix: export ISTHMUS_CACHE_DIR="):
+        make_cache(layout)
 
 
 def test_uv_keeps_its_cache_there_unless_the_user_chose_one(layout: Layout, tmp_path: Path) -> None:
