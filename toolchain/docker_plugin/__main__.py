@@ -7,7 +7,9 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from toolchain.docker_plugin.provider import DockerProvider  # noqa: E402
-from toolchain.plugin.main import main  # noqa: E402
+
+from isthmus.plugin import process  # noqa: E402
+from isthmus.plugin.bags.servicer import Servicer  # noqa: E402
 
 if __name__ == "__main__":
-    main(DockerProvider(), sys.argv[1:])
+    process.run("A fall-back docker plugin for Pulumi.", lambda engine: Servicer(DockerProvider(), engine), sys.argv[1:])

@@ -10,10 +10,10 @@ from toolchain.docker_plugin.connection import ConflictError, Connection, NotFou
 from toolchain.docker_plugin.image import ensure
 from toolchain.docker_plugin.inputs import changes, plain, problems, state_of, with_defaults
 from toolchain.docker_plugin.tables import CONTAINER
-from toolchain.plugin.bag import Bag
-from toolchain.plugin.handler import Call, Checked, Created, Difference, Found, HalfMadeError
 
 from isthmus.errors import PlatformError
+from isthmus.plugin.bags.bag import Bag
+from isthmus.plugin.bags.handler import Call, Checked, Created, Difference, Found, HalfMadeError
 from isthmus.plugin.diffs import Change
 from isthmus.plugin.handler import StoppedWaitingError
 from isthmus.plugin.values import UNKNOWN

@@ -5,9 +5,9 @@ import docker.errors
 from toolchain.docker_plugin.connection import Connection, NotFoundError, progress
 from toolchain.docker_plugin.inputs import changes, plain, problems, state_of, with_defaults
 from toolchain.docker_plugin.tables import REMOTE_IMAGE
-from toolchain.plugin.bag import Bag
-from toolchain.plugin.handler import Call, Checked, Created, Difference, Found
 
+from isthmus.plugin.bags.bag import Bag
+from isthmus.plugin.bags.handler import Call, Checked, Created, Difference, Found
 from isthmus.plugin.values import UNKNOWN
 
 

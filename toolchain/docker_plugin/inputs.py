@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from toolchain.docker_plugin.tables import KEPT, REFUSED, SETS
-from toolchain.plugin.bag import Bag
-from toolchain.plugin.handler import Call
-from toolchain.plugin.names import automatic_name
 
 from isthmus.errors import Problem
 from isthmus.plugin import schema
+from isthmus.plugin.bags.bag import Bag
+from isthmus.plugin.bags.handler import Call
+from isthmus.plugin.bags.names import automatic_name
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import Properties, property_path

@@ -6,10 +6,10 @@ from typing import Any, Final
 from toolchain.docker_plugin.connection import Connection, NotFoundError
 from toolchain.docker_plugin.inputs import changes, plain, problems, state_of, with_defaults
 from toolchain.docker_plugin.tables import NETWORK
-from toolchain.plugin.bag import Bag
-from toolchain.plugin.handler import Call, Checked, Created, Difference, Found
 
 from isthmus.errors import PlatformError
+from isthmus.plugin.bags.bag import Bag
+from isthmus.plugin.bags.handler import Call, Checked, Created, Difference, Found
 from isthmus.plugin.values import UNKNOWN
 
 _RELEASE_SECONDS: Final = 30

@@ -9,10 +9,10 @@ from toolchain.docker_plugin.container import Container
 from toolchain.docker_plugin.image import RemoteImage
 from toolchain.docker_plugin.network import Network
 from toolchain.docker_plugin.volume import Volume
-from toolchain.plugin.bag import Bag
-from toolchain.plugin.handler import Checked, Difference, Handler
 
 from isthmus.errors import Problem
+from isthmus.plugin.bags.bag import Bag
+from isthmus.plugin.bags.handler import Checked, Difference, Handler
 from isthmus.plugin.diffs import Change
 from isthmus.plugin.values import UNKNOWN, is_known
 from isthmus.provider.docker.ssh import command

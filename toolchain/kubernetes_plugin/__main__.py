@@ -7,6 +7,8 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from toolchain.kubernetes_plugin.provider import KubernetesProvider  # noqa: E402
-from toolchain.plugin.main import main  # noqa: E402
 
-main(KubernetesProvider(), sys.argv[1:])
+from isthmus.plugin import process  # noqa: E402
+from isthmus.plugin.bags.servicer import Servicer  # noqa: E402
+
+process.run("A fall-back kubernetes plugin for Pulumi.", lambda engine: Servicer(KubernetesProvider(), engine), sys.argv[1:])

@@ -8,9 +8,9 @@ from typing import Any, Final
 from toolchain.kubernetes_plugin.client import APPLY, ApiError, Client, Object
 from toolchain.kubernetes_plugin.discovery import Discovery, Kind
 from toolchain.kubernetes_plugin.objects import FIELD_MANAGER, PATCH_FORCE, annotation, name_of, namespace_of, to_object, with_metadata
-from toolchain.plugin.handler import Call
 
 from isthmus.errors import PlatformError
+from isthmus.plugin.bags.handler import Call
 
 _MANAGER: Final = re.compile(r'conflict with "([^"]+)"')
 _FIX: Final = f'leave these fields to it, or take them over with the annotation {PATCH_FORCE}: "true"'

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 from toolchain.kubernetes_plugin.kubeconfig import connect
 from toolchain.kubernetes_plugin.settings import Settings
-from toolchain.plugin.handler import Call
 
 from isthmus.errors import PlatformError
+from isthmus.plugin.bags.handler import Call
 from isthmus.plugin.handler import StoppedWaitingError
 
 Object = dict[str, Any]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from toolchain.kubernetes_plugin.client import ApiError, Client
-from toolchain.plugin.handler import Call
+
+from isthmus.plugin.bags.handler import Call
 
 
 @dataclass(frozen=True)

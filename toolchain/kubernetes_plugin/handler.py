@@ -22,11 +22,11 @@ from toolchain.kubernetes_plugin.objects import (
 from toolchain.kubernetes_plugin.readiness import readiness
 from toolchain.kubernetes_plugin.settings import Settings
 from toolchain.kubernetes_plugin.waiting import NotReadyError, Surroundings, timeout_seconds, until_gone, until_ready
-from toolchain.plugin.bag import Bag
-from toolchain.plugin.handler import Call, Checked, Created, Difference, Found, HalfMadeError
-from toolchain.plugin.names import automatic_name
 
 from isthmus.errors import PlatformError, Problem
+from isthmus.plugin.bags.bag import Bag
+from isthmus.plugin.bags.handler import Call, Checked, Created, Difference, Found, HalfMadeError
+from isthmus.plugin.bags.names import automatic_name
 from isthmus.plugin.diffs import Change
 from isthmus.plugin.values import UNKNOWN
 

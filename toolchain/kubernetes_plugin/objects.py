@@ -5,8 +5,7 @@ import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from toolchain.plugin.bag import Bag
-
+from isthmus.plugin.bags.bag import Bag
 from isthmus.plugin.values import UNKNOWN, Path, Properties
 
 AUTONAMED: Final = "pulumi.com/autonamed"

@@ -6,9 +6,9 @@ from typing import Final
 from toolchain.kubernetes_plugin.handler import ObjectHandler
 from toolchain.kubernetes_plugin.kubeconfig import active_cluster
 from toolchain.kubernetes_plugin.settings import Settings, problems
-from toolchain.plugin.bag import Bag
-from toolchain.plugin.handler import Checked, Difference, Handler
 
+from isthmus.plugin.bags.bag import Bag
+from isthmus.plugin.bags.handler import Checked, Difference, Handler
 from isthmus.plugin.diffs import Change
 
 VERSION: Final = "4.34.2"
@@ -21,7 +21,7 @@ _BUILT_IN: Final = re.compile(r"(\w+|[\w.-]+\.k8s\.io)/")
 
 
 class KubernetesProvider:
-    """`toolchain.plugin.handler.Provider` for every kind of object that the API server knows."""
+    """`isthmus.plugin.bags.handler.Provider` for every kind of object that the API server knows."""
 
     package = "kubernetes"
     version = VERSION

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolchain.plugin.bag import Bag
-
 from isthmus.errors import Problem
+from isthmus.plugin.bags.bag import Bag
 from isthmus.plugin.values import UNKNOWN
 
 # Setting → the environment variable that gives its default.

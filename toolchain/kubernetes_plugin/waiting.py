@@ -9,9 +9,9 @@ from toolchain.kubernetes_plugin.discovery import Discovery
 from toolchain.kubernetes_plugin.objects import TIMEOUT, annotation
 from toolchain.kubernetes_plugin.pods import Live
 from toolchain.kubernetes_plugin.readiness import Readiness, readiness
-from toolchain.plugin.handler import Call
 
 from isthmus.errors import PlatformError
+from isthmus.plugin.bags.handler import Call
 from isthmus.plugin.handler import StoppedWaitingError
 
 TIMEOUT_SECONDS: Final = 600.0

@@ -9,8 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from toolchain.plugin.package import launcher, tarball
 from toolchain.prepare.layout import Layout
+from toolchain.prepare.package import launcher, tarball
 from toolchain.prepare.stack import variables
 from toolchain.prepare.steps import PrepareError, Stamp, fingerprint, say
 

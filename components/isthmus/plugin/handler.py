@@ -23,6 +23,10 @@ class StoppedWaitingError(PlatformError):
     """The engine asked to stop (Ctrl-C), or the user's `custom_timeouts` ran out."""
 
 
+class NotCoveredError(PlatformError):
+    """Another plugin for these types can do this, the one that is asked cannot; the text names what."""
+
+
 class PartlyMadeError(IsthmusError):
     """The resource exists, but is not what was asked for. It stays in the state, and the next update tries again.
 

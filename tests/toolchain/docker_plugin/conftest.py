@@ -16,9 +16,10 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 from toolchain.docker_engine.hosts import Engine, Site, start
 from toolchain.docker_engine.images import load_busybox
 from toolchain.docker_engine.programs import objection
-from toolchain.plugin.bag import Bag
 from toolchain.prepare.layout import Layout, load
 from toolchain.prepare.steps import PrepareError
+
+from isthmus.plugin.bags.bag import Bag
 
 CONTAINER = "docker:index/container:Container"
 IMAGE = "local/busybox:test"

@@ -9,9 +9,9 @@ import pytest
 from pulumi.runtime.proto import provider_pb2
 from toolchain.docker_engine.hosts import Engine
 from toolchain.docker_engine.ssh import serve
-from toolchain.plugin.bag import Bag
 from toolchain.prepare.layout import Layout
 
+from isthmus.plugin.bags.bag import Bag
 from isthmus.provider.docker.ssh import command
 
 IMAGE = "local/busybox:test"

@@ -11,7 +11,8 @@ import docker
 import grpc
 import pytest
 from toolchain.docker_engine.hosts import Site
-from toolchain.plugin.bag import Bag
+
+from isthmus.plugin.bags.bag import Bag
 
 IMAGE = "local/busybox:test"
 ANYWHERE = "0.0.0.0"  # noqa: S104 the official default

@@ -9,7 +9,7 @@ import docker
 import pytest
 from toolchain.docker_engine.hosts import Engine
 from toolchain.docker_plugin.provider import DockerProvider
-from toolchain.plugin.package import tarball
+from toolchain.prepare.package import tarball
 
 PROGRAM = """
 import pulumi, pulumi_docker

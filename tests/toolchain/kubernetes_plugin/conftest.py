@@ -19,7 +19,7 @@ from toolchain.testing import patience
 
 PROJECT = Path(__file__).parents[3]
 MAIN = PROJECT / "toolchain" / "kubernetes_plugin" / "__main__.py"
-WIRE = PROJECT / "tests" / "toolchain" / "plugin" / "wire.py"
+WIRE = PROJECT / "tests" / "plugin" / "wire.py"
 DEADLINE_SECONDS = 60
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from toolchain.kubernetes_plugin.changes import changes, deletes_before_replace
 from toolchain.kubernetes_plugin.objects import from_object, overlay, secrets_of, to_object, with_whole_lists
 from toolchain.kubernetes_plugin.settings import Settings
-from toolchain.plugin.bag import Bag
 
+from isthmus.plugin.bags.bag import Bag
 from isthmus.plugin.values import UNKNOWN
 
 SETTINGS = Settings()

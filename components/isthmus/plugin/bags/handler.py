@@ -7,29 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from toolchain.plugin.bag import Bag
-
-from isthmus.errors import IsthmusError, PlatformError, Problem
+from isthmus.errors import Problem
+from isthmus.plugin.bags.bag import Bag
 from isthmus.plugin.diffs import Change
-from isthmus.plugin.handler import Context
+from isthmus.plugin.handler import Context, PartlyMadeError
 
 
-class NotCoveredError(PlatformError):
-    """The official plugin can do this, the fall-back plugin cannot; the text names what."""
-
-
-class HalfMadeError(IsthmusError):
+class HalfMadeError(PartlyMadeError):
     """The resource exists, but is not what was asked for. It stays in the state, and the next update tries again.
 
     state: as `create` or `update` would have returned it. id: of a resource that is being created; left out on update.
     """
 
     def __init__(self, reasons: Sequence[str], state: Bag, inputs: Bag, id: str = "") -> None:
-        super().__init__("\n".join(reasons))
-        self.reasons = tuple(reasons)
+        super().__init__(reasons, state.values, id)
         self.state = state
         self.inputs = inputs
-        self.id = id
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 
-from toolchain.plugin.handler import Call
+from isthmus.plugin.bags.handler import Call
 
 _SUFFIX_DIGITS = 8
 

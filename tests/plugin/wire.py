@@ -20,7 +20,7 @@ from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grp
 
 from isthmus.plugin.values import decode, encode
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[2]
 START_SECONDS = 30
 
 

@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from toolchain.plugin.bag import Bag
+
+from isthmus.plugin.bags.bag import Bag
 
 KEYS = st.text(st.characters(codec="ascii", categories=["L"]), min_size=1, max_size=3)
 VALUES = st.recursive(st.booleans() | st.text(max_size=3) | st.integers(-9, 9), lambda some: st.lists(some, max_size=3), max_leaves=5)

@@ -3,7 +3,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from toolchain.plugin.package import tarball
+from toolchain.prepare.package import tarball
 
 
 def test_the_tarball_holds_a_launcher_that_runs_the_plugin_with_the_projects_python(tmp_path: Path) -> None:

@@ -1,82 +1,56 @@
-"""Pulumi's ResourceProvider protocol over a `Provider`.
+"""Pulumi's ResourceProvider protocol over a `Provider`, whose handlers work on raw property bags."""
 
-Handlers block, so each call runs in a thread; the loop stays free to take a Cancel at any time. Whatever a handler raises
-becomes one message for the user, with every secret of the call taken out of it.
-"""
-
-import asyncio
 import json
-import threading
-import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import empty_pb2, struct_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
-from toolchain.plugin.bag import Bag
-from toolchain.plugin.handler import Call as CallContext
-from toolchain.plugin.handler import Difference, HalfMadeError, Handler, NotCoveredError, Provider
+from pulumi.runtime.proto import provider_pb2
 
-from isthmus.errors import InputError, IsthmusError
+from isthmus.plugin.bags.bag import Bag
+from isthmus.plugin.bags.handler import Call as CallContext
+from isthmus.plugin.bags.handler import HalfMadeError, Handler, Provider
 from isthmus.plugin.engine import Engine
-from isthmus.plugin.handler import StoppedWaitingError, describe
-from isthmus.plugin.replies import THREADS, half_made, property_diff, token_and_name
-from isthmus.plugin.values import property_path, redact
+from isthmus.plugin.handler import PartlyMadeError
+from isthmus.plugin.replies import Failure, check_failures, diff_response, half_made, token_and_name
+from isthmus.plugin.servicing import ServicerBase
+from isthmus.plugin.values import redact
 
 T = TypeVar("T")
 
-# Which gRPC status an error becomes, the first match counts. None of them is Internal, DataLoss or Unknown: those would tell the
-# engine that nobody knows whether the resource exists.
-_CODES: Final[tuple[tuple[type[Exception], grpc.StatusCode], ...]] = (
-    (StoppedWaitingError, grpc.StatusCode.CANCELLED),
-    (NotCoveredError, grpc.StatusCode.UNIMPLEMENTED),
-    (InputError, grpc.StatusCode.INVALID_ARGUMENT),
-    (IsthmusError, grpc.StatusCode.FAILED_PRECONDITION),
-    (OSError, grpc.StatusCode.FAILED_PRECONDITION),
-)
 
-
-class Servicer(provider_pb2_grpc.ResourceProviderServicer):
+class Servicer(ServicerBase):
     """Serves one provider."""
 
     def __init__(self, provider: Provider, engine: Engine) -> None:
+        super().__init__(provider.package, provider.version, engine)
         self._provider = provider
-        self._engine = engine
-        self._cancelled = threading.Event()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
-
-    def cancel(self) -> None:
-        """Ends every waiting handler; each reports what exists by then."""
-        self._cancelled.set()
 
     # What the plugin is.
 
     async def Handshake(self, request: Any, context: Any) -> provider_pb2.ProviderHandshakeResponse:
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, supports_autonaming_configuration=True)
 
-    async def GetPluginInfo(self, request: Any, context: Any) -> plugin_pb2.PluginInfo:
-        return plugin_pb2.PluginInfo(version=self._provider.version)
-
     async def GetSchema(self, request: Any, context: Any) -> provider_pb2.GetSchemaResponse:
         # The types are those of the official SDK; nothing of them is generated from this plugin.
-        schema = {"name": self._provider.package, "version": self._provider.version}
+        schema = {"name": self._package, "version": self._version}
         return provider_pb2.GetSchemaResponse(schema=json.dumps(schema))
 
     async def CheckConfig(self, request: Any, context: Any) -> provider_pb2.CheckResponse:
         def work(call: CallContext) -> provider_pb2.CheckResponse:
             checked = self._provider.check_settings(settings(request.news))
-            return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(checked.problems, checked.inputs.secret_strings))
+            return provider_pb2.CheckResponse(inputs=request.news, failures=check_failures(checked.problems, checked.inputs.secret_strings))
 
-        return await self._run(context, CallContext(request.urn), work)
+        return await self._do(context, CallContext(request.urn), work)
 
     async def DiffConfig(self, request: Any, context: Any) -> provider_pb2.DiffResponse:
         def work(call: CallContext) -> provider_pb2.DiffResponse:
             old, new = _settings_before(request), settings(request.news)
-            return _diff_response(self._provider.diff_settings(old, new), frozenset())
+            found = self._provider.diff_settings(old, new)
+            return diff_response(found.changes, (), deletes_before_replace=found.deletes_before_replace)
 
-        return await self._run(context, CallContext(request.urn), work)
+        return await self._do(context, CallContext(request.urn), work)
 
     async def Configure(self, request: Any, context: Any) -> provider_pb2.ConfigureResponse:
         def work(call: CallContext) -> provider_pb2.ConfigureResponse:
@@ -85,11 +59,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             self._provider.configure(given)
             return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True)
 
-        return await self._run(context, CallContext(request.urn), work)
-
-    async def Cancel(self, request: Any, context: Any) -> empty_pb2.Empty:
-        self.cancel()
-        return empty_pb2.Empty()
+        return await self._do(context, CallContext(request.urn), work)
 
     async def Invoke(self, request: Any, context: Any) -> provider_pb2.InvokeResponse:
         await self._refuse(context, f"the function {request.tok}")
@@ -121,9 +91,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return await self._resource(context, request, _delete)
 
     async def _refuse(self, context: Any, what: str) -> NoReturn:
-        package = self._provider.package
-        fix = f"install the official plugin (`pulumi plugin install resource {package}`)"
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the fall-back {package} plugin does not cover {what}. Fix: {fix}")
+        fix = f"install the official plugin (`pulumi plugin install resource {self._package}`)"
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the fall-back {self._package} plugin does not cover {what}. Fix: {fix}")
         raise AssertionError("abort returned")
 
     async def _resource(self, context: Any, request: Any, method: Callable[[Handler, Any, CallContext], T]) -> T:
@@ -131,7 +100,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         handler = self._provider.handler(call.token)
         if handler is None:
             await self._refuse(context, f"the resource type {call.token}")
-        return await self._run(context, call, lambda call: method(handler, request, call), getattr(request, "id", ""))
+        return await self._do(context, call, lambda call: method(handler, request, call), getattr(request, "id", ""))
 
     def _call_of(self, request: Any) -> CallContext:
         call = CallContext(request.urn, self._cancelled, getattr(request, "timeout", 0.0) or None)
@@ -143,20 +112,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 call.secrets |= Bag.of(struct).secret_strings
         return call
 
-    async def _run(self, context: Any, call: CallContext, work: Callable[[CallContext], T], id: str = "") -> T:
-        """Runs work in a thread, and aborts the call with one clear message where it fails."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, call)
-        except HalfMadeError as error:
-            await context.abort(*_partial_failure(error, id, call.secrets))
-        except (IsthmusError, OSError) as error:
-            code = next(code for kind, code in _CODES if isinstance(error, kind))
-            await context.abort(code, redact(describe(error), call.secrets))
-        except Exception as error:
-            self._engine.log("debug", redact(traceback.format_exc(), call.secrets), call.urn)
-            message = redact(f"{type(error).__name__}: {error}", call.secrets)
-            await context.abort(grpc.StatusCode.INTERNAL, f"internal error of the {self._provider.package} plugin: {message}")
-        raise AssertionError("abort returned")
+    async def _do(self, context: Any, call: CallContext, work: Callable[[CallContext], T], id: str = "") -> T:
+        return await self._run(context, call, lambda: work(call), lambda error: _partial_failure(error, id, call.secrets))
 
 
 def settings(struct: struct_pb2.Struct) -> Bag:
@@ -187,31 +144,13 @@ def _check(handler: Handler, request: Any, call: CallContext) -> provider_pb2.Ch
         call.names_allowed = request.autonaming.mode != provider_pb2.CheckRequest.AutonamingOptions.DISABLE
     checked = handler.check(call, Bag.of(request.olds), Bag.of(request.news))
     secrets = call.secrets | checked.inputs.secret_strings
-    return provider_pb2.CheckResponse(inputs=checked.inputs.to_struct(), failures=_failures(checked.problems, secrets))
-
-
-def _failures(problems: Any, secrets: frozenset[str]) -> list[provider_pb2.CheckFailure]:
-    # The failure's own `property` stays empty: for one that is set the engine prints the whole value, secrets included.
-    return [provider_pb2.CheckFailure(reason=redact(str(problem), secrets)) for problem in problems]
+    return provider_pb2.CheckResponse(inputs=checked.inputs.to_struct(), failures=check_failures(checked.problems, secrets))
 
 
 def _diff(handler: Handler, request: Any, call: CallContext) -> provider_pb2.DiffResponse:
     state = Bag.of(request.olds)
     difference = handler.diff(call, request.id, state, _old_inputs(request, state), Bag.of(request.news))
-    return _diff_response(difference, frozenset(request.ignoreChanges))
-
-
-def _diff_response(difference: Difference, ignored: frozenset[str]) -> provider_pb2.DiffResponse:
-    changes = [change for change in difference.changes if not {property_path(change.path), str(change.path[0])} & ignored]
-    replaces = sorted({property_path(change.path) for change in changes if change.replaces})
-    return provider_pb2.DiffResponse(
-        changes=provider_pb2.DiffResponse.DIFF_SOME if changes else provider_pb2.DiffResponse.DIFF_NONE,
-        replaces=replaces,
-        diffs=sorted({str(change.path[0]) for change in changes}),
-        deleteBeforeReplace=bool(replaces) and difference.deletes_before_replace,
-        detailedDiff={property_path(change.path): property_diff(change) for change in changes},
-        hasDetailedDiff=True,
-    )
+    return diff_response(difference.changes, request.ignoreChanges, deletes_before_replace=difference.deletes_before_replace)
 
 
 def _create(handler: Handler, request: Any, call: CallContext) -> provider_pb2.CreateResponse:
@@ -249,6 +188,7 @@ def _old_inputs(request: Any, state: Bag) -> Bag:
     return Bag.of(request.old_inputs) if request.HasField("old_inputs") else state.nested("__inputs")
 
 
-def _partial_failure(error: HalfMadeError, id: str, secrets: frozenset[str]) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
+def _partial_failure(error: PartlyMadeError, id: str, secrets: frozenset[str]) -> Failure:
+    assert isinstance(error, HalfMadeError)  # noqa: S101 - what handlers of bags raise
     reasons = [redact(reason, secrets) for reason in error.reasons]
     return half_made(error.id or id, error.state.to_struct(), error.inputs.to_struct(), reasons)

@@ -3,15 +3,16 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
-
-from toolchain.plugin.bag import Bag
-from toolchain.plugin.handler import Call, Checked, Created, Difference, Found, HalfMadeError, NotCoveredError
-from toolchain.plugin.main import main
-from toolchain.plugin.names import automatic_name
+sys.path.insert(0, str(Path(__file__).parents[3] / "components"))
 
 from isthmus.errors import PlatformError, Problem
+from isthmus.plugin import process
+from isthmus.plugin.bags.bag import Bag
+from isthmus.plugin.bags.handler import Call, Checked, Created, Difference, Found, HalfMadeError
+from isthmus.plugin.bags.names import automatic_name
+from isthmus.plugin.bags.servicer import Servicer
 from isthmus.plugin.diffs import Change
+from isthmus.plugin.handler import NotCoveredError
 
 
 class Box:
@@ -69,4 +70,4 @@ class FakeProvider:
         return Box() if token == "fake:index:Box" else None
 
 
-main(FakeProvider(), sys.argv[1:])
+process.run("A plugin.", lambda engine: Servicer(FakeProvider(), engine), sys.argv[1:])
