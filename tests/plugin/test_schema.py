@@ -1,8 +1,5 @@
-import inspect
-
 import pytest
 
-from isthmus import resources
 from isthmus.plugin.schema import Property, ResourceSpec, package_schema, problems
 from isthmus.plugin.values import UNKNOWN
 from isthmus.provider.registry import HANDLERS
@@ -35,15 +32,6 @@ def test_true_is_no_number_and_one_is_not_true() -> None:
 
 def test_a_wrong_value_is_not_quoted_since_it_may_be_a_secret() -> None:
     assert "hunter" not in str(problems(SPEC, {"name": ["hunter"]})[0])
-
-
-@pytest.mark.parametrize("handler", HANDLERS.values(), ids=lambda handler: handler.spec.name)
-def test_the_program_and_the_plugin_know_the_same_properties(handler: object) -> None:
-    spec = handler.spec  # type: ignore[attr-defined]
-    client = getattr(resources, spec.name)
-    accepted = set(inspect.signature(client.__init__).parameters) - {"self", "name", "opts"}
-    assert accepted == set(spec.inputs)
-    assert set(inspect.get_annotations(client)) <= {*spec.inputs, *spec.outputs}
 
 
 def test_the_package_schema_describes_every_resource() -> None:
