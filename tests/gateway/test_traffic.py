@@ -216,9 +216,27 @@ def test_the_status_listener_shows_these_pages_and_no_others(envoy, path, status
 
 
 def test_no_page_of_the_status_listener_shows_another_resource(envoy):
-    twice = requests.get(f"{envoy.status}/config_dump?resource=dynamic_route_configs&resource=dynamic_listeners", timeout=10)
-    assert "per_connection_buffer_limit_bytes" not in twice.text
-    assert "per_connection_buffer_limit_bytes" in requests.get(f"{envoy.admin}/config_dump?resource=dynamic_listeners", timeout=10).text
+    path = "/config_dump?resource=dynamic_route_configs"
+    assert "traffic-" in requests.get(f"{envoy.status}{path}", timeout=10).text
+    assert "per_connection_buffer_limit_bytes" not in requests.get(f"{envoy.status}{path}&resource=dynamic_listeners", timeout=10).text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/config_dump",
+            "/config_dump?resource=dynamic_listeners",
+            "/config_dump?resource=dynamic_route_configs&resource=dynamic_listeners",
+        ),
+        *("/ready/../config_dump", "/certs", "/init_dump", "/server_info", "/memory", "/logging", "/runtime_modify?a=b", "/reset_counters"),
+        *("/quitquitquit", "/drain_listeners", "/healthcheck/fail", "/cpuprofiler?enable=y", "/tap", "/"),
+    ],
+)
+def test_admin_on_loopback_shows_no_key_and_changes_nothing(envoy, path):
+    for method in ("GET", "POST"):
+        assert requests.request(method, f"{envoy.admin}{path}", timeout=10).status_code == 403
+    assert envoy.process.poll() is None
 
 
 def test_prometheus_finds_what_dashboards_show(envoy):

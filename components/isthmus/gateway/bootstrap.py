@@ -1,7 +1,7 @@
 """The file that Envoy starts with, which never changes while it runs: where it finds the rest, and what it may use.
 
-With it comes the status listener: the few pages of Envoy's admin interface that probes and Prometheus need. Admin itself, which
-can also end the process, stays on loopback.
+With it comes the status listener: the few pages of Envoy's admin interface that probes and Prometheus need. Admin itself stays on
+loopback, where everybody on the machine may ask: so it shows no more than that and the servers' health, and changes nothing.
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,20 @@ _STATUS_PAGES: tuple[Json, ...] = (
     {"path": "/config_dump", "query_parameters": [{"name": "resource", "string_match": {"exact": "dynamic_route_configs"}}]},
 )
 _STATUS_TIMEOUT_SECONDS = 10
+_ROUTES_PAGE = "/config_dump?resource=dynamic_route_configs"
+# Paths with their queries. Other dumps hold API keys, and other pages end the process or change it.
+_ADMIN_PAGES: tuple[Json, ...] = (
+    {"exact": "/ready"},
+    {"exact": "/clusters"},
+    {"exact": _ROUTES_PAGE},
+    {"safe_regex": {"regex": r"/stats(/prometheus)?(\?.*)?"}},
+)
 
 
 def bootstrap(gateway: Gateway) -> Json:
     return {
         "node": {"id": gateway.node, "cluster": gateway.node},
-        "admin": {"address": address(gateway.admin_address, gateway.admin_port)},
+        "admin": {"address": address(gateway.admin_address, gateway.admin_port), "allow_paths": list(_ADMIN_PAGES)},
         "dynamic_resources": {
             "lds_config": watched(gateway.directory, "lds.json"),
             "cds_config": watched(gateway.directory, "cds.json"),
