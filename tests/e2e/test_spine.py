@@ -281,6 +281,58 @@ def test_a_replica_and_an_agent_removed_by_hand_are_drift_that_up_mends(stack, s
     assert stack.up("--expect-no-changes").code == 0
 
 
+def everything_answers(stack, seven) -> None:
+    outputs = stack.outputs()
+    assert predict(outputs["services"]["digits"]["endpoint"], seven)[0] == 7
+    for device in DEVICES:
+        assert predict(outputs["fleets"]["digits"]["devices"][device], seven)[0] == 7
+    assert stack.refresh().code == 0  # a supervisor that was made anew has started its processes anew
+    done = stack.up("--expect-no-changes")
+    assert done.code == 0, done
+
+
+# Of each kind one that keeps its folder, port, key or name when it is made anew.
+REPLACED = (
+    "digits-cloud-gateway",
+    "digits-cloud-server",
+    "digits-cloud-model",
+    "digits-edge-bundle",
+    "digits-edge-rollout",
+    "bucket-models",
+    "store",
+)
+
+
+def test_what_is_replaced_in_place_is_there_afterwards(stack, seven):
+    """The engine makes the new one first, and then deletes the old one, by its state."""
+    urns = {resource["urn"].rpartition("::")[2]: resource["urn"] for resource in stack.state()["deployment"]["resources"]}
+    before = pids(stack, "digits-cloud-gateway")
+    done = stack.up(*(word for name in REPLACED for word in ("--replace", urns[name])))
+    assert done.code == 0, done
+    assert len(re.findall("replaced", done.text)) >= len(REPLACED), done
+    assert pids(stack, "digits-cloud-gateway") != before
+    everything_answers(stack, seven)
+    done = stack.up("--replace", urns["local"])
+    assert done.code == 0, done
+    everything_answers(stack, seven)
+
+
+def test_what_hangs_is_drift_that_up_mends(stack, seven):
+    stopped = ("digits-cloud-gateway", "digits-cloud-server", "digits-edge-camera-1", "store")
+    for program in stopped:
+        os.kill(pids(stack, program)[0], signal.SIGSTOP)
+    refreshed = stack.refresh()
+    assert refreshed.code == 0, refreshed
+    assert not [program for program in stopped if f"{program} update" not in refreshed.text], refreshed
+    done = stack.up()
+    assert done.code == 0, done
+    everything_answers(stack, seven)
+    os.kill(pids(stack, "digits-cloud-gateway")[0], signal.SIGSTOP)
+    done = stack.up()  # without a refresh
+    assert done.code == 0, done
+    everything_answers(stack, seven)
+
+
 def test_an_unsure_device_asks_the_cloud_and_stays_local_when_it_is_away(stack, supervisorctl, eventually):
     endpoint = stack.outputs()["fleets"]["digits"]["devices"]["camera-1"]
     unsure = np.full((8, 8, 1), 0.5, np.float32)

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -56,6 +57,19 @@ def test_a_killed_server_loses_no_request(envoy, pair, open_loop, eventually):
         eventually(lambda: one.requests, "it is back")
     assert client.failures == []
     assert set(client.answers) == {"one", "two"}
+
+
+def test_a_second_gateway_gets_no_connection_of_the_first_ones(make_envoy, track, pair, eventually):
+    first, second = (make_envoy(track("stable", backend), options=g.GatewayOptions(workers=1)) for backend in pair)
+    taken = replace(second.gateway, rest_port=first.gateway.rest_port, grpc_port=first.gateway.grpc_port)
+    for name, text in g.live_files(taken).items():
+        place = second.directory / "live" / name
+        place.with_suffix(".new").write_text(text)
+        place.with_suffix(".new").rename(place)
+    eventually(lambda: second.stat("listener_manager.lds.update_rejected"), "it is refused")
+    assert "Address already in use" in second.log.read_text()
+    assert {first.predict().text for _ in range(40)} == {first.predict().text}
+    assert not pair[1].requests
 
 
 def test_without_retries_a_killed_server_loses_requests(envoy, pair, open_loop, eventually):

@@ -20,6 +20,8 @@ class Volume:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        # Volumes that a create of this run found there: a replacement is made first, and its old one is deleted afterwards.
+        self._taken_over: set[str] = set()
 
     def check(self, call: Call, old_inputs: Bag, inputs: Bag) -> Checked:
         filled = with_defaults(VOLUME, inputs, old_inputs, call, named=True)
@@ -38,11 +40,14 @@ class Volume:
         labels = {item["label"]: item["value"] for item in wanted.get("labels", ())}
         # As Docker has it: one that is there already with this name and driver is taken over.
         with self._connection.client(f"volume {wanted['name']}: creating it") as client:
+            there = client.volumes(filters={"name": wanted["name"]}).get("Volumes") or []
             found = client.create_volume(wanted["name"], driver=wanted.get("driver"), driver_opts=wanted.get("driverOpts"), labels=labels)
         if (found.get("Labels") or {}) != labels:
             raise self._connection.failure(
                 f"volume {wanted['name']}", "one with this name and other labels is there already; remove it, or name another"
             )
+        if any(volume["Name"] == found["Name"] for volume in there):
+            self._taken_over.add(found["Name"])
         return Created(found["Name"], state_of(VOLUME, inputs, _outputs(found, wanted)))
 
     def read(self, call: Call, id: str, state: Bag, old_inputs: Bag) -> Found | None:
@@ -59,6 +64,9 @@ class Volume:
             return state_of(VOLUME, inputs, _outputs(client.inspect_volume(id), plain(inputs.values)))
 
     def delete(self, call: Call, id: str, state: Bag, old_inputs: Bag) -> None:
+        if id in self._taken_over:
+            self._taken_over.discard(id)
+            return
         last: ConflictError | None = None
 
         def removed() -> bool:

@@ -7,7 +7,7 @@ loopback, where everybody on the machine may ask: so it shows no more than that 
 from collections.abc import Iterator
 
 from isthmus.gateway.access import health, router
-from isthmus.gateway.listeners import HCM, safe_paths
+from isthmus.gateway.listeners import HCM, exclusive, safe_paths
 from isthmus.gateway.spec import Gateway, GatewayOptions
 from isthmus.gateway.wire import Json, address, extension, seconds, watched
 
@@ -105,6 +105,7 @@ def _status(gateway: Gateway) -> Json:
             {
                 "name": "status",
                 "address": address(gateway.bind_address, gateway.status_port or 0),
+                **exclusive(gateway),
                 # Probes must get through when clients have taken all connections.
                 "ignore_global_conn_limit": True,
                 "bypass_overload_manager": True,

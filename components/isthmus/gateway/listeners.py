@@ -53,6 +53,7 @@ def listeners(gateway: Gateway) -> Iterator[Json]:
         yield {
             "name": kind,
             "address": address(gateway.bind_address, port),
+            **exclusive(gateway),
             "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
             "filter_chains": [
                 {
@@ -61,6 +62,14 @@ def listeners(gateway: Gateway) -> Iterator[Json]:
                 }
             ],
         }
+
+
+def exclusive(gateway: Gateway) -> Json:
+    """Envoy lets another one listen on the same port (SO_REUSEPORT), and each gets a part of the connections, unless it is told not to.
+
+    Where nobody else can, its threads share connections out better for it.
+    """
+    return {} if gateway.has_own_network else {"enable_reuse_port": False}
 
 
 def certificate(gateway: Gateway) -> Iterator[Json]:

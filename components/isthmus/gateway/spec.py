@@ -134,6 +134,7 @@ class Gateway:
     node: its name. balancing: round_robin, least_request, or weighted (round robin in proportion to the servers' weights).
     bind_address: of both listeners and of the status listener (`status_port`, None: there is none), which shows a part of the
         admin interface; admin itself stays on admin_address. directory: where Envoy finds lds.json and cds.json.
+    has_own_network: nobody else's processes could listen on its ports, as in a Pod.
     traffic_directory: where it finds rds.json. Both are watched: files take effect when they are moved into place.
     Raises ValueError for tracks or servers that cannot be.
     """
@@ -150,6 +151,7 @@ class Gateway:
     bind_address: str = "127.0.0.1"
     admin_address: str = "127.0.0.1"
     status_port: Port | None = None
+    has_own_network: bool = False
     options: GatewayOptions = field(default_factory=GatewayOptions)
 
     def __post_init__(self) -> None:

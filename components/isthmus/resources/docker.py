@@ -129,6 +129,7 @@ class DockerGate(Resource):
     """Passes once an Envoy on a host with a Docker engine serves with exactly these servers (cluster → ip:port), all healthy.
 
     container: the Envoy's. admin_port: on loopback of the host. revision: of its configuration; another one is waited for again.
+    Read finds an Envoy that does not answer, which `up` starts anew. Outputs: `status`.
     """
 
     def __init__(
@@ -153,4 +154,4 @@ class DockerGate(Resource):
             "revision": revision,
             "deadline_seconds": deadline_seconds,
         }
-        super().__init__(name, inputs, [], opts)
+        super().__init__(name, inputs, ["status"], opts)

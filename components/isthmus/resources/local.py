@@ -31,7 +31,7 @@ class LocalProcesses(Resource):
         folder, made 0700), `${index}` (0, 1, …). `${python}` as the first word is the plugin's own interpreter. A first word
         without a `/` is looked for beside that interpreter, then on PATH.
     ports: port names and the port wanted on loopback; 0: any free one, kept over updates. A fixed port that another
-        program holds is refused at preview. A fixed port needs replicas == 1.
+        program holds, or another resource of the update asks for, is refused at preview. A fixed port needs replicas == 1.
     sockets: names of Unix sockets that the program makes at the paths that it is told; only this user can connect to them.
     replicas: how many; default 1.
     environment: added to the processes' environment; may hold secrets.
@@ -39,15 +39,19 @@ class LocalProcesses(Resource):
     live_files: the same, but replaced atomically (rename) while the process runs on; it watches them itself (Envoy's
         configuration). A change restarts nothing.
     ready: how to see that a replica is ready: `port` or `socket` (a name of `ports`, of `sockets`), `path` (HTTP GET;
-        left out: a connection is enough), `contains` (text that the answer must hold), `timeout_seconds` (default 60).
+        left out: a connection is enough), `contains` (text that the answer must hold), `golden` (folder of a `ModelFolder`: the
+        model at `path` has to answer as its release does), `timeout_seconds` (default 60).
     leftovers: paths of files (absolute; replaced per replica as above) that the program leaves outside its folder, such
         as sockets; removed once a replica has ended. The replica's own folder is kept over updates, and goes with it.
 
     A secret in `command` is refused: argument lists are open to every user of the machine.
 
+    Read and diff look at what runs: a replica that is stopped, hangs, answers wrong or shares its port is told in `ailments`, and
+    started anew by an update.
+
     Replicas are started, and restarted on an update, one after the other, each ready before the next is touched.
     Outputs: `endpoints`, a list with one mapping of port name → port number for each replica; `socket_paths`, the same of socket name
-    → path; and `pids`.
+    → path; `pids`; and `ailments`.
     """
 
     endpoints: Output[list[dict[str, int]]]
@@ -85,7 +89,7 @@ class LocalProcesses(Resource):
             "ready": ready or {},
             "leftovers": leftovers or [],
         }
-        super().__init__(name, inputs, ["endpoints", "socket_paths", "pids"], opts)
+        super().__init__(name, inputs, ["endpoints", "socket_paths", "pids", "ailments"], opts)
 
 
 class ModelFolder(Resource):

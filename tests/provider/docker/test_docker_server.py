@@ -61,6 +61,22 @@ def test_one_that_is_replaced_in_place_survives_the_old_one(
     assert predict(machine, new.outputs["rest_port"]) == [[2, 4]]
 
 
+def test_one_that_hangs_is_drift_that_an_update_mends(
+    plugin: Any, machine: Any, server_inputs: Callable[..., Any], make_release: Callable[..., Release]
+) -> None:
+    inputs = server_inputs(make_release(2))
+    server = plugin.create(KIND, inputs)
+    assert plugin.read(server).outputs["status"] == "running"
+    client = machine.engine.client()
+    client.api.kill(server.id, "STOP")
+    client.close()
+    found = plugin.read(server)
+    assert "not done within" in found.outputs["status"]
+    assert list(plugin.diff(found, inputs).diffs) == ["status"]
+    assert plugin.update(found, inputs).outputs["status"] == "running"
+    assert predict(machine, REST) == [[2, 4]]
+
+
 def test_an_update_has_the_new_server_proved_beside_the_old_one(
     plugin: Any, machine: Any, server_inputs: Callable[..., Any], make_release: Callable[..., Release]
 ) -> None:

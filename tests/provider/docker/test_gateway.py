@@ -184,6 +184,23 @@ def test_files_and_a_gate_that_are_replaced_in_place_survive_the_old_ones(
     assert machine.run(f"ls -A {root}", root) == ""
 
 
+def test_a_gateway_that_hangs_is_drift_that_an_update_mends(
+    gateway: Gateway, plugin: Any, machine: Any, fake_servers: list[Server]
+) -> None:
+    spec = gateway.spec(fake_servers)
+    plugin.create("DockerFiles", gateway.files(spec))
+    gateway.start_envoy(spec)
+    gate = plugin.create("DockerGate", gateway.gate(spec))
+    assert not plugin.diff(plugin.read(gate), gateway.gate(spec)).diffs
+    client = machine.engine.client()
+    client.api.kill("times-gateway", "STOP")
+    client.close()
+    found = plugin.read(gate)
+    assert list(plugin.diff(found, gateway.gate(spec)).diffs) == ["status"]
+    plugin.update(found, gateway.gate(spec))
+    assert gateway.answers() == {"blue", "green"}
+
+
 def test_wrong_places_and_names_of_files_are_said(gateway: Gateway, plugin: Any) -> None:
     wrong = {**gateway.files(gateway.spec([])), "root": "/", "folder": "/x", "files": {"../x": "", "/y": ""}}
     found = plugin.problems("DockerFiles", wrong)

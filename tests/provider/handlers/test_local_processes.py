@@ -332,7 +332,7 @@ def test_a_port_that_the_resource_itself_holds_is_not(plugin: Any, inputs: dict[
     web = plugin.create("LocalProcesses", fixed)
     assert plugin.problems("LocalProcesses", fixed, old=web) == []
     assert plugin.problems("LocalProcesses", {**fixed, "program": "other"}, old=web) == []
-    (problem,) = plugin.problems("LocalProcesses", {**fixed, "program": "other"})
+    (problem,) = plugin.problems("LocalProcesses", {**fixed, "program": "other"}, name="another")
     assert "is held by" in problem
     diff = plugin.diff(web, {**fixed, "program": "other"})
     assert diff.replaces == ["program"]

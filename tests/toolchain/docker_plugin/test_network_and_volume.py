@@ -47,6 +47,15 @@ def test_a_volume_is_made_found_and_removed(wire: Any, client: docker.DockerClie
         client.volumes.get(volume.id or "data")
 
 
+def test_a_volume_that_is_replaced_in_place_survives_the_old_one(wire: Any, client: docker.DockerClient) -> None:
+    old, new = (wire.resource(VOLUME).create({"name": "kept"}) for _ in range(2))
+    old.delete()
+    assert client.volumes.get("kept")
+    new.delete()
+    with pytest.raises(docker.errors.NotFound):
+        client.volumes.get("kept")
+
+
 def test_a_volume_of_somebody_else_is_not_taken_over(wire: Any, client: docker.DockerClient) -> None:
     theirs = client.volumes.create("theirs", labels={"owner": "other"})
     try:

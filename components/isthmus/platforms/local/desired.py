@@ -60,7 +60,13 @@ def server(program: str, model_name: str, model_directory: str, replicas: int) -
         sockets=["rest", "grpc"],
         replicas=replicas,
         files={names.MONITORING_FILE: names.MONITORING_CONFIG},
-        ready={"socket": "rest", "path": names.model_path(model_name), "contains": "AVAILABLE", "timeout_seconds": SERVER_READY_SECONDS},
+        ready={
+            "socket": "rest",
+            "path": names.model_path(model_name),
+            "contains": "AVAILABLE",
+            "golden": model_directory,
+            "timeout_seconds": SERVER_READY_SECONDS,
+        },
     )
 
 

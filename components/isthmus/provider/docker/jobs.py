@@ -43,6 +43,10 @@ class Job:
     capabilities: Sequence[str] = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 
 
+class LateError(PlatformError):
+    """A job that did not end in time."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """stdout: all of it. message: the last line of stderr, or of stdout where there is none."""
@@ -82,7 +86,7 @@ def run(
         stdout, stderr = (_log(client, id, stream) for stream in ("stdout", "stderr"))
         last = _last(stderr) or _last(stdout)
         if not in_time:
-            raise PlatformError(f"{message}: not done within {timeout_seconds:g} s{f' ({last})' if last else ''}")
+            raise LateError(f"{message}: not done within {timeout_seconds:g} s{f' ({last})' if last else ''}")
         if found[0]:
             raise PlatformError(found[0])
         return Ended(client.inspect_container(id)["State"]["ExitCode"], stdout, last)

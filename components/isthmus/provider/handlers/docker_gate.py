@@ -6,11 +6,15 @@ from typing import Final
 
 from isthmus.errors import PlatformError, Problem
 from isthmus.limits import HOST_DEADLINE_SECONDS
+from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import Properties
 from isthmus.provider.docker.properties import HOST, host_problems
 
+LIVE: Final = "LIVE"
+_PATIENCE_SECONDS: Final = 20
+_STOP_SECONDS: Final = 10
 _HEALTHY: Final = "::health_flags::healthy"
 
 
@@ -29,22 +33,34 @@ class DockerGateHandler(HandlerBase):
             "revision": Property("string", "of the configuration: another one is waited for again", required=False),
             "deadline_seconds": Property.of(HOST_DEADLINE_SECONDS),
         },
+        outputs={"status": Property("string", f"{LIVE}, or what keeps the Envoy from answering: `up` starts it anew")},
     )
 
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
         return host_problems(inputs)
 
+    def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
+        changes = compare(self.spec, old_inputs, inputs)
+        if not changes and state.get("status", LIVE) != LIVE:
+            changes.append(Change(("status",), "update", is_input=False))
+        return changes
+
     def preview(self, inputs: Values, state: Values | None) -> Properties:
-        return {}
+        return {"status": LIVE}
 
     def create(self, inputs: Values, context: Context) -> Created:
         id = f"{inputs['host']['name']}:{inputs['admin_port']}"
         self._wait(inputs, context, id)
-        return Created(id, {})
+        return Created(id, {"status": LIVE})
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
+        from isthmus.provider.docker.client import connect
+
+        if state.get("status", LIVE) != LIVE:
+            with connect(inputs["host"]) as client:
+                client.restart(inputs["container"], timeout=_STOP_SECONDS)
         self._wait(inputs, context, id)
-        return {}
+        return {"status": LIVE}
 
     def _wait(self, inputs: Values, context: Context, id: str) -> None:
         from isthmus.provider.docker.client import connect
@@ -72,10 +88,29 @@ class DockerGateHandler(HandlerBase):
                 raise PartlyMadeError([f"host {name}: {error}{f'; the gateway said: {said}' if said else ''}"], {}, id) from error
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
-        return Found(dict(inputs), {})
+        from isthmus.provider.docker.client import connect
+        from isthmus.provider.docker.jobs import Job, LateError, run
+        from isthmus.provider.docker.proof import inspect
+
+        with connect(inputs["host"]) as client:
+            if inspect(client, inputs["container"]) is None:
+                return None
+            status = LIVE
+            try:
+                job = Job(inputs["image"], _ready_script(inputs), network="host")
+                run(client, job, context, timeout_seconds=_PATIENCE_SECONDS, message="asking the gateway")
+            except LateError as error:
+                status = str(error)
+        return Found(dict(inputs), {"status": status})
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         return
+
+
+def _ready_script(inputs: Values) -> str:
+    """Waits without an end until the Envoy answers."""
+    url = f"http://127.0.0.1:{inputs['admin_port']}/ready"
+    return f'until [ "$(curl --silent --max-time 5 {url})" = {LIVE} ]; do sleep 0.2; done\n'
 
 
 def _script(inputs: Values) -> str:
@@ -87,7 +122,7 @@ def _script(inputs: Values) -> str:
 while :; do
   ready=$(curl --silent --max-time 5 {admin}/ready) || ready="no answer"
   found=$(curl --silent --max-time 5 {admin}/clusters | grep -E '^({clusters})::[^:]+(:[^:]+)*::health_flags::' | sort) || found=
-  [ "$ready" != LIVE ] || [ "$found" != "$wanted" ] || exit 0
+  [ "$ready" != {LIVE} ] || [ "$found" != "$wanted" ] || exit 0
   echo "Envoy: $ready; servers: $(echo $found)"
   sleep 0.2
 done

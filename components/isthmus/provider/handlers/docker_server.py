@@ -1,12 +1,13 @@
 """DockerServer: a model server on a host with a Docker engine. A new one stands beside the old one until it is proved."""
 
+import contextlib
 import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus import names
-from isthmus.errors import PlatformError, Problem
+from isthmus.errors import InputError, PlatformError, Problem
 from isthmus.limits import DRAIN_SECONDS, HOST_DEADLINE_SECONDS
 from isthmus.names import GRPC_PORT, REST_PORT
 from isthmus.plugin.diffs import Change, compare
@@ -56,7 +57,7 @@ class DockerServerHandler(HandlerBase):
             "container": Property("string", "the container's name"),
             "rest_port": Property("integer", "the port of the host that REST is published on"),
             "grpc_port": Property("integer", "the port of the host that gRPC is published on"),
-            "status": Property("string", f"Docker's word for its state; {RUNNING}, or `up` has to mend it"),
+            "status": Property("string", f"{RUNNING}; or what Docker calls its state, or how it answers, where `up` has to mend it"),
         },
     )
 
@@ -96,13 +97,20 @@ class DockerServerHandler(HandlerBase):
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
         from isthmus.provider.docker.client import connect
-        from isthmus.provider.docker.proof import inspect
+        from isthmus.provider.docker.proof import ailment, inspect
 
         if not inputs:
             raise not_importable("DockerServer", "its host is not part of its id")
         with connect(inputs["host"]) as client:
             found = inspect(client, id)
-        return None if found is None else Found(dict(inputs), {**state, "status": found["State"]["Status"]})
+            if found is None:
+                return None
+            status = found["State"]["Status"]
+            if status == RUNNING:
+                # A machine that does not have the release cannot tell.
+                with contextlib.suppress(InputError):
+                    status = ailment(client, id, inputs, find_release(inputs), context) or RUNNING
+        return Found(dict(inputs), {**state, "status": status})
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
         """Whatever can change without a new container is about how it is looked after; a stopped one is started."""
@@ -114,9 +122,9 @@ class DockerServerHandler(HandlerBase):
             found = inspect(client, id)
             if found is None:
                 raise PlatformError(f"host {inputs['host']['name']}: container {state['container']} is gone. Fix: refresh, then `up`")
-            if found["State"]["Status"] != RUNNING:
+            if not found["State"]["Status"] == state.get("status") == RUNNING:
                 try:
-                    client.unpause(id) if found["State"]["Paused"] else client.start(id)
+                    _wake(client, id, found["State"])
                     prove(client, id, inputs, find_release(inputs), context)
                 except PlatformError as error:
                     raise PartlyMadeError([str(error)], {**outputs, "status": found["State"]["Status"]}) from error
@@ -135,6 +143,16 @@ class DockerServerHandler(HandlerBase):
                 _drain(client, id, state, context)
                 client.stop(id, timeout=_STOP_SECONDS)
             remove(client, id)
+
+
+def _wake(client: "docker.APIClient", id: str, state: Mapping[str, Any]) -> None:
+    """Makes a container run that does not, or that runs and does not answer."""
+    if state["Paused"]:
+        client.unpause(id)
+    elif state["Status"] == RUNNING:
+        client.restart(id, timeout=_STOP_SECONDS)
+    else:
+        client.start(id)
 
 
 def _start(client: "docker.APIClient", inputs: Values, name: str, context: Context) -> tuple[str, dict[str, int]]:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from isthmus.errors import IsthmusError, PlatformError, Problem
 from isthmus.names import MOST_PROGRAM_CHARACTERS
-from isthmus.plugin.diffs import compare
+from isthmus.plugin.claims import Claims
+from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, describe
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
@@ -62,13 +63,14 @@ class LocalProcessesHandler(HandlerBase):
             ),
             "ready": Property(
                 "object",
-                "how to see that a replica is ready: port or socket (its name), path (HTTP GET), contains, timeout_seconds",
+                "how to see that a replica is ready: port or socket (its name), path (HTTP GET), contains, golden, timeout_seconds",
                 default={},
                 fields={
                     "port": Property("string", "the name of a port", required=False),
                     "socket": Property("string", "the name of a socket", required=False),
                     "path": Property("string", "path of an HTTP GET", required=False),
                     "contains": Property("string", "text that the answer must hold", required=False),
+                    "golden": Property("string", "folder of a ModelFolder: the model at `path` answers as its release", required=False),
                     "timeout_seconds": Property("number", "default 60", required=False, minimum=0.1, maximum=86_400),
                 },
             ),
@@ -88,15 +90,48 @@ class LocalProcessesHandler(HandlerBase):
                 items=Property("object", "the sockets of one replica", items=Property("string", "an absolute path")),
             ),
             "pids": Property("array", "the process ids", items=Property("integer", "a process id")),
+            "ailments": Property(
+                "array", "what is wrong with replicas that run and do not work; an update starts them anew", items=Property("string", "one")
+            ),
         },
     )
+
+    def __init__(self) -> None:
+        self._claims = Claims()
+        self._before: dict[str, Values] = {}
 
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
         found = [*_check_program(inputs), *_check_command(inputs), *_check_files(inputs), *_check_ready(inputs), *_check_sockets(inputs)]
         if "command" in context.secret_properties:
             fix = "give it in environment or files"
             found.append(Problem("command", "holds a secret, and an argument list is open to every user", "no secret", fix))
-        return [*found, *_check_ports(inputs, old_inputs)]
+        # A replacement is checked a second time, as something new: what it replaces is known from the first.
+        before = self._before[context.urn] = old_inputs or self._before.get(context.urn, {})
+        held = list(_check_ports(inputs, before))
+        return [*found, *held, *(() if held else self._claimed(inputs, context))]
+
+    def _claimed(self, inputs: Values, context: Context) -> Iterator[Problem]:
+        """Ports that another resource of this update asks for: nobody holds them yet."""
+        wanted = inputs["ports"] if isinstance(inputs["ports"], Mapping) else {}
+        fixed = {port: name for name, port in wanted.items() if port is not UNKNOWN and port}
+        for port, other in self._claims.taken(context.urn, fixed).items():
+            yield Problem(
+                f"ports.{fixed[port]}", f"port {port} is asked for by {other} as well", "a port of its own", "choose another, or 0"
+            )
+
+    def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
+        changes = compare(self.spec, old_inputs, inputs)
+        if not changes and (state.get("ailments") or self._ails(inputs)):
+            changes.append(Change(("ailments",), "update", is_input=False))
+        return changes
+
+    def _ails(self, inputs: Values) -> bool:
+        """Whether an update would find something to mend, also where nobody has refreshed the state."""
+        if not is_known([inputs["supervisor"], inputs["program"]]):
+            return False
+        program = _program(inputs["supervisor"], inputs["program"])
+        saved = program.saved()
+        return saved is not None and len(program.working(Context(""))[0]) < len(saved.replicas)
 
     def deletes_before_replace(self, state: Values, inputs: Values) -> bool:
         wanted = inputs.get("ports")
@@ -113,6 +148,7 @@ class LocalProcessesHandler(HandlerBase):
             "endpoints": known_endpoints(inputs, ports_by_index),
             "socket_paths": _known_sockets(inputs),
             "pids": state["pids"] if state and same else UNKNOWN,
+            "ailments": [],
         }
 
     def create(self, inputs: Values, context: Context) -> Created:
@@ -140,14 +176,16 @@ class LocalProcessesHandler(HandlerBase):
         if not supervisor:
             raise PlatformError(f"{id!r} is not the id of local processes; expected FOLDER:PROGRAM")
         program = _program(supervisor, name)
-        running = program.running()
-        if not running:
+        if not program.running():
             return None
+        working, ailments = program.working(context)
+        for ailment in ailments:
+            context.progress(ailment)
         saved = program.saved()
         secrets: frozenset[tuple[str]] = frozenset()
         if not inputs and saved is not None:  # an import: what was asked for is beside the processes, but not what of it was secret
             inputs, secrets = saved.inputs, frozenset((name,) for name in ("environment", "files", "live_files"))
-        return Found({**inputs, "replicas": len(running)}, _outputs(program), secrets)
+        return Found({**inputs, "replicas": len(working)}, {**_outputs(program), "ailments": ailments}, secrets)
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
         supervisor, _, name = id.rpartition(":")
@@ -161,6 +199,7 @@ class LocalProcessesHandler(HandlerBase):
     def delete(self, id: str, state: Values, context: Context) -> None:
         supervisor, _, name = id.rpartition(":")
         _program(supervisor, name).remove(context.urn, context)
+        self._claims.drop(context.urn)
 
 
 def _restarts(state: Values, inputs: Values) -> bool:
@@ -178,6 +217,7 @@ def _outputs(program: Program) -> Properties:
         "endpoints": [dict(replica.ports) for replica in running],
         "socket_paths": [dict(replica.sockets) for replica in running],
         "pids": program.pids(running),
+        "ailments": [],
     }
 
 
@@ -295,7 +335,10 @@ def _check_holder(path: str, port: int, inputs: Values, old_inputs: Values) -> I
         return
     holder = ports.holder(port)
     if not any(_is_own(holder, some) for some in (inputs, old_inputs)):
-        yield Problem(path, f"port {port} is held by {holder.description}", "a free port", "stop that program, or choose another port or 0")
+        fix = "stop that program, or choose another port or 0"
+        if orphans.MARK in holder.environment:
+            fix = "choose another port or 0; where that is this resource under a name of before, give it that name as an alias"
+        yield Problem(path, f"port {port} is held by {holder.description}", "a free port", fix)
 
 
 def _is_own(holder: ports.Holder, inputs: Mapping[str, Any]) -> bool:
@@ -304,4 +347,4 @@ def _is_own(holder: ports.Holder, inputs: Mapping[str, Any]) -> bool:
     if not is_known([supervisor, program]) or supervisor is None:
         return False
     marks = (holder.environment.get(orphans.MARK), holder.environment.get(orphans.REPLICA_MARK))
-    return marks == (supervisor, replica_name(str(program), 0))
+    return marks == (os.path.normpath(supervisor), replica_name(str(program), 0))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from isthmus.errors import IsthmusError, PlatformError, Problem
+from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values
 from isthmus.plugin.replies import stack_of
 from isthmus.plugin.schema import Property, ResourceSpec
@@ -43,6 +44,14 @@ class LocalSupervisorHandler(HandlerBase):
             what = f"{directory} holds the supervisor of another stack, {owner}"
             found.append(Problem("directory", what, "a folder of this stack's own", "choose another folder, or destroy that stack first"))
         return found
+
+    def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
+        changes = compare(self.spec, old_inputs, inputs)
+        # Also where nobody has refreshed the state: without it nothing of the stack runs.
+        layout = Layout(Path(str(inputs["directory"])))
+        if not changes and layout.is_ours and Supervisord(layout).pid() is None:
+            changes.append(Change(("pid",), "update", is_input=False))
+        return changes
 
     def preview(self, inputs: Values, state: Values | None) -> Properties:
         return {"pid": UNKNOWN}

@@ -13,14 +13,11 @@ from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.handlers.releases import digest_problems, find_release
-from isthmus.provider.local.layout import write_private
+from isthmus.provider.local.layout import GOLDEN_FILE, MANIFEST_FILE, write_private
 
 if TYPE_CHECKING:
     from isthmus.release.manifest import FileEntry, Manifest, Release
 
-# The release's manifest lies beside the versions: it says what has to be there, with or without the cache. Model servers
-# look at folders named by a number, and at nothing else.
-_MANIFEST_NAME: Final = ".release.json"
 # Which making of the resource laid it out.
 _MAKING_NAME: Final = ".making"
 # What `read` gives as the digest of a folder whose files are not what its manifest says. No release has it, so `up` mends it.
@@ -71,7 +68,8 @@ class ModelFolderHandler(HandlerBase):
         manifest = _manifest(Path(id))
         if manifest is None:
             return None
-        digest = manifest.digest if all(_is_sound(Path(id), file) for file in _files(manifest)) else DAMAGED
+        sound = _has_content(Path(id) / GOLDEN_FILE, manifest.golden) and all(_is_sound(Path(id), file) for file in _files(manifest))
+        digest = manifest.digest if sound else DAMAGED
         return Found({**inputs, "directory": id, "digest": digest}, {"version": manifest.version})
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
@@ -91,7 +89,7 @@ class ModelFolderHandler(HandlerBase):
             versions.add(str(manifest.version))
         for version in versions:
             shutil.rmtree(directory / version, ignore_errors=True)
-        for name in (_MANIFEST_NAME, _MAKING_NAME):
+        for name in (MANIFEST_FILE, GOLDEN_FILE, _MAKING_NAME):
             (directory / name).unlink(missing_ok=True)
         # What others put there is theirs.
         if directory.is_dir() and not any(directory.iterdir()):
@@ -99,6 +97,7 @@ class ModelFolderHandler(HandlerBase):
 
 
 def _files(manifest: "Manifest") -> "Sequence[FileEntry]":
+    """Those that a server reads."""
     from isthmus.release.manifest import SERVING
 
     return manifest.variant(SERVING).files
@@ -124,7 +123,8 @@ def _lay_out(release: "Release", directory: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(release.path(file), target)
         # Named first: after a crash in between, the folder is seen as damaged, not as somebody else's.
-        write_private(directory / _MANIFEST_NAME, release.manifest.to_bytes().decode())
+        write_private(directory / MANIFEST_FILE, release.manifest.to_bytes().decode())
+        write_private(directory / GOLDEN_FILE, release.path(release.manifest.golden).read_text(encoding="utf-8"))
         if (directory / version).exists():
             (directory / version).rename(Path(temporary) / "before")
         (Path(temporary) / version).rename(directory / version)
@@ -136,15 +136,18 @@ def _manifest(directory: Path) -> "Manifest | None":
     from isthmus.release.manifest import Manifest
 
     try:
-        return Manifest.from_bytes((directory / _MANIFEST_NAME).read_bytes())
+        return Manifest.from_bytes((directory / MANIFEST_FILE).read_bytes())
     except (OSError, IntegrityError):
         return None
 
 
 def _is_sound(directory: Path, file: "FileEntry") -> bool:
+    return _has_content(_inside(directory, file), file)
+
+
+def _has_content(path: Path, file: "FileEntry") -> bool:
     from isthmus.release.hashing import file_sha256
 
-    path = _inside(directory, file)
     try:
         return path.stat().st_size == file.size_bytes and file_sha256(path) == file.sha256
     except OSError:

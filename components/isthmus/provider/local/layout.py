@@ -151,6 +151,12 @@ def _short_folder() -> str:
     raise PlatformError(f"there is no folder for Unix sockets: {_SHORT_FOLDERS[0]} cannot be written to")
 
 
+# In a folder that a model server is given, beside those of the versions: what has to be there, and what the model answers. Model
+# servers look at folders named by a number, and at nothing else.
+MANIFEST_FILE = ".release.json"
+GOLDEN_FILE = ".golden.json"
+
+
 def write_private(path: Path, content: str) -> None:
     """Writes a file that only this user may read, at once: no reader ever sees half of it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

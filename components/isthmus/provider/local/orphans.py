@@ -4,6 +4,7 @@ Every process under a supervisor carries the supervisor's folder in its environm
 are found also after the supervisor was killed and they belong to nobody.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,12 +48,43 @@ def end(directory: Path, context: Context, replica: str | None = None) -> None:
         for process in processes:
             try:
                 send(process)
+                process.resume()  # see Supervisord.stop
             except psutil.NoSuchProcess:
                 continue
         context.wait_until(lambda: not any(find(directory, replica)), seconds, "ending processes that were left behind")
     left = [str(process.pid) for process in find(directory, replica)]
     if left:
         raise PlatformError(f"processes {', '.join(left)} of {directory} do not end")
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started, as far as they live."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return [pid, *(child.pid for child in process.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal, or a debugger, keeps that process from running."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
+    except psutil.NoSuchProcess:
+        return False
+
+
+def resume(pid: int) -> None:
+    """Lets a process that is stopped, and all that it started, go on."""
+    import psutil
+
+    for one in family(pid):
+        with contextlib.suppress(psutil.Error):
+            psutil.Process(one).resume()
 
 
 def is_alive(pid: int) -> bool:

@@ -1,15 +1,19 @@
 """Ports on loopback: free ones, and who holds those that are not."""
 
+import contextlib
 import errno
+import json
 import random
 import socket
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from isthmus.errors import ResourceFullError
+from isthmus.provider.local import orphans
+from isthmus.provider.local.layout import Layout
 
 HOST: Final = "127.0.0.1"
 _LOWEST: Final = 20_000
@@ -70,16 +74,46 @@ def holder(port: int) -> Holder:
     """Who listens on a port."""
     import psutil
 
+    pid = next((pid for _, pid in listeners({port}) if pid), None)
+    environment = {}
+    with contextlib.suppress(psutil.Error, OSError):
+        environment = psutil.Process(pid).environ() if pid else {}
+    return Holder(described(pid), environment)
+
+
+def listeners(wanted: Container[int]) -> list[tuple[int, int | None]]:
+    """Port and process id of all that listens on these ports; None: a process of another user's."""
+    import psutil
+
     try:
         connections = psutil.net_connections("tcp")
     except psutil.Error:
-        connections = []
-    for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
-            try:
-                process = psutil.Process(connection.pid)
-                description = f"{process.name()} (process {process.pid})"
-                return Holder(description, process.environ())
-            except (psutil.Error, OSError):
-                return Holder(f"process {connection.pid}", {})
-    return Holder("another program", {})
+        return []
+    found = ((it.laddr.port, it.pid) for it in connections if it.status == psutil.CONN_LISTEN and it.laddr)
+    return [(port, pid) for port, pid in found if port in wanted]
+
+
+def described(pid: int | None) -> str:
+    """A process in words; one of ours with the name that it has under its supervisor."""
+    import psutil
+
+    if pid is None:
+        return "another program"
+    try:
+        process = psutil.Process(pid)
+        text, environment = f"{process.name()} (process {pid})", process.environ()
+    except (psutil.Error, OSError):
+        return f"process {pid}"
+    directory, replica = environment.get(orphans.MARK), environment.get(orphans.REPLICA_MARK)
+    if not directory or not replica:
+        return text
+    return f"{text}, which is {replica} of {_owner(Path(directory), replica) or f'the supervisor in {directory}'}"
+
+
+def _owner(directory: Path, replica: str) -> str:
+    """The URN of the resource that a replica under a supervisor is of; empty where that cannot be found out."""
+    try:
+        saved = json.loads(Layout(directory).program(replica.rpartition("-")[0]).read_text(encoding="utf-8"))
+        return str(saved["owner"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

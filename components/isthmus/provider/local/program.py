@@ -8,13 +8,14 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from isthmus.errors import PlatformError
 from isthmus.plugin.handler import Context, StoppedWaitingError
-from isthmus.provider.local import orphans, ports, readiness
+from isthmus.provider.local import health, orphans, ports, readiness
 from isthmus.provider.local.layout import Layout, write_private
 from isthmus.provider.local.replicas import Place, Replica, render, replica_from, replica_name
 from isthmus.provider.local.supervisord import RUNNING_STATES, Supervisord, UnreachableSupervisorError, clean_environment
@@ -27,6 +28,7 @@ _PACKAGES: Final = Path(__file__).parents[3]
 _MOST_STARTS: Final = 3
 _MOST_FAILED_STARTS: Final = 2
 _POLL_SECONDS: Final = 0.1
+_MOST_ASKED_AT_ONCE: Final = 16
 _LOG_LINES: Final = 20
 _LOG_TAIL_BYTES: Final = 4000
 
@@ -85,6 +87,18 @@ class Program:
         except UnreachableSupervisorError:
             return []
 
+    def working(self, context: Context) -> tuple[list[Replica], list[str]]:
+        """Those of the running replicas that work, and what is wrong with the others. Takes its time with those."""
+        saved, running = self.saved(), self.running()
+        if saved is None or not running:
+            return [], []
+        with ThreadPoolExecutor(_MOST_ASKED_AT_ONCE) as pool:
+            try:
+                ailments = list(pool.map(lambda it: health.ailment(self._supervisord, it, saved.inputs["ready"], context), running))
+            except UnreachableSupervisorError:
+                return [], []
+        return [it for it, ailment in zip(running, ailments, strict=True) if not ailment], [ailment for ailment in ailments if ailment]
+
     def pids(self, replicas: Sequence[Replica]) -> list[int]:
         """Process ids of running replicas."""
         found = []
@@ -115,9 +129,9 @@ class Program:
         for index in range(count):
             previous = replicas.get(index)
             replica = self._render(inputs, index, previous)
-            fresh = (
-                previous is None or index in pending or replica.needs_restart(previous) or not self._supervisord.is_running(replica.name)
-            )
+            fresh = previous is None or index in pending or replica.needs_restart(previous)
+            if not fresh and saved is not None and previous is not None:
+                fresh = bool(health.ailment(self._supervisord, previous, saved.inputs["ready"], context))
             replicas[index] = replica
             pending |= {index} if fresh else set()
             # Saved before anything is started: what is not known cannot be cleaned up.
@@ -136,7 +150,7 @@ class Program:
 
     def _render(self, inputs: Mapping[str, Any], index: int, previous: Replica | None) -> Replica:
         before = previous.ports if previous else {}
-        running = previous is not None and self._supervisord.is_running(previous.name)
+        running = previous is not None and self._holds_its_ports(previous)
         chosen: dict[str, int] = {}
         for name, wanted in inputs["ports"].items():
             kept = before.get(name)
@@ -149,6 +163,12 @@ class Program:
         name = replica_name(self.name, index)
         sockets = {socket: str(self._layout.replica_socket(name, socket)) for socket in inputs.get("sockets", ())}
         return render(inputs, index, Place(self._layout.replica(self.name, index), chosen, sockets), sys.executable)
+
+    def _holds_its_ports(self, replica: Replica) -> bool:
+        info = self._supervisord.info(replica.name)
+        if info is None or info["statename"] not in RUNNING_STATES:
+            return False
+        return not health.shared_port(replica, orphans.family(info["pid"]))
 
     def _ports_of_all(self) -> set[int]:
         """Ports that any program of this supervisor was given, running or not."""
@@ -202,9 +222,9 @@ class Program:
         return {**environment, orphans.MARK: str(self._layout.directory), orphans.REPLICA_MARK: replica.name}
 
     def _await_ready(self, replica: Replica, ready: Mapping[str, Any], title: str, log_start: int, context: Context) -> None:
-        timeout = float(ready.get("timeout_seconds") or readiness.DEFAULT_TIMEOUT_SECONDS)
+        timeout = readiness.timeout_seconds(ready)
         probe = readiness.probe(ready, replica.ports, replica.sockets)
-        last: str | None = "it did not start"
+        last: readiness.Failure | str | None = "it did not start"
         pids: set[int] = set()
         failed_starts: set[int] = set()
 
@@ -223,12 +243,16 @@ class Program:
                 return False
             if probe is None:
                 return bool(state == "RUNNING")
-            last = probe.failure()
+            last = failure = probe.failure()
+            if failure is not None and failure.is_final:
+                raise PlatformError(self._failure(replica, "does not answer right", failure.text, log_start))
             return last is None
 
         if not context.wait_until(is_ready, timeout, f"{title}: waiting for {probe or 'its process'}", _POLL_SECONDS):
             what = f"was not ready within {timeout:g} s"
             raise PlatformError(self._failure(replica, what, f"waited for {probe or 'its process'}: {last}", log_start))
+        if shared := health.shared_port(replica, orphans.family(self._info(replica.name)["pid"])):
+            raise PlatformError(f"{replica.name}: {shared}")
 
     def _info(self, name: str) -> Mapping[str, Any]:
         info = self._supervisord.info(name)

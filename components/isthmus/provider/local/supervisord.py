@@ -98,11 +98,18 @@ class Supervisord:
     # The daemon.
 
     def pid(self) -> int | None:
-        """Its process id; None where it does not run. Raises PlatformError where it runs and does not answer."""
+        """Its process id; None where it does not run, or hangs."""
         try:
             return int(self._ask("getPID"))
         except UnreachableSupervisorError:
             return None
+
+    def _started_pid(self) -> int:
+        """What it wrote when it started; 0 where it did not."""
+        try:
+            return int(self.layout.pid_file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
 
     def is_new(self, pid: int) -> bool:
         """Whether it was started since this plugin was, by which it is part of the same update."""
@@ -111,7 +118,7 @@ class Supervisord:
     def ensure_running(self, context: Context) -> int:
         """Starts it where it does not run, with every program that is configured, and returns its process id.
 
-        What an earlier one left running, after it was killed, is ended first: it would hold the ports.
+        One that does not answer is ended, and what an earlier one left running, after it was killed: it would hold the ports.
         Raises PlatformError.
         """
         with self.lock:
@@ -225,7 +232,9 @@ class Supervisord:
     def stop(self, name: str, context: Context) -> None:
         """Ends a replica's process and waits until it is gone. A replica that does not run is fine."""
         with _suppress_fault(_NOT_RUNNING, _NO_SUCH_NAME):
+            pid = self._ask("getProcessInfo", name)["pid"]
             self._ask("stopProcess", name, False)
+            orphans.resume(pid)  # one that is stopped takes no other signal but the last
         if not context.wait_until(lambda: self._is_stopped(name), _STOP_TIMEOUT_SECONDS, f"stopping {name}"):
             raise PlatformError(f"{name} did not stop within {_STOP_TIMEOUT_SECONDS} s")
 
@@ -244,13 +253,16 @@ class Supervisord:
             self.layout.conf(name).unlink(missing_ok=True)
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        """Calls supervisord. Raises UnreachableSupervisorError, PlatformError where it takes too long, xmlrpc.client.Fault."""
+        """Calls supervisord. Raises UnreachableSupervisorError, xmlrpc.client.Fault."""
+        if orphans.is_stopped(self._started_pid()):
+            raise UnreachableSupervisorError(f"supervisord at {self.layout.socket} is stopped")
         transport = _UnixTransport(self.layout.socket)
         try:
             with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport, allow_none=True) as proxy:
                 return getattr(proxy, f"supervisor.{method}")(*arguments)
         except TimeoutError as error:
-            raise PlatformError(f"supervisord at {self.layout.socket} runs but did not answer in {_ANSWER_TIMEOUT_SECONDS} s") from error
+            message = f"supervisord at {self.layout.socket} runs but did not answer in {_ANSWER_TIMEOUT_SECONDS} s"
+            raise UnreachableSupervisorError(message) from error
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
             raise UnreachableSupervisorError(f"no supervisord answers at {self.layout.socket} ({error})") from error
 

@@ -49,6 +49,7 @@ def envoy(service: KubernetesService) -> Gateway:
         traffic_directory=TRAFFIC,
         balancing=pods.balancing,
         bind_address=EVERYWHERE,
+        has_own_network=True,
         options=options,
     )
 
