@@ -172,7 +172,7 @@ class Load:
         if not self.found:
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGTERM)
-            out, err = self.process.communicate(timeout=patience.scaled(90))
+            out, err = patience.communicate(self.process, 90)
             assert self.process.returncode == 0, err
             self.found = json.loads(out)
         return self.found

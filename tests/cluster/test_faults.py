@@ -61,7 +61,7 @@ def test_a_release_that_was_tampered_with_starts_nowhere_and_what_serves_goes_on
                 store.put(found[0], b"not the model")
                 break
             time.sleep(0.05)
-        text, _ = process.communicate(timeout=patience.scaled(240))
+        text, _ = patience.communicate(process, 240)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -94,7 +94,7 @@ def test_an_api_server_that_is_away_for_half_a_minute_delays_an_update_and_no_mo
                 time.sleep(0.5)
         finally:
             test_cluster.control(place.cluster, "start", "kube-apiserver")
-        text, _ = process.communicate(timeout=patience.scaled(240))
+        text, _ = patience.communicate(process, 240)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

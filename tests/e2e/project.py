@@ -121,7 +121,7 @@ class Project:
         """Runs `pulumi` to its end; after TIMEOUT_SECONDS of an idle machine it is killed with all it started."""
         process = self.start(*args, **environment)
         try:
-            text, _ = process.communicate(timeout=patience.scaled(TIMEOUT_SECONDS))
+            text, _ = patience.communicate(process, TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             text, _ = process.communicate()

@@ -18,7 +18,7 @@ def test_an_interrupted_up_ends_soon_and_the_next_one_finishes(project, digits, 
     eventually(lambda: next((project.root / ".isthmus").rglob("supervisord.conf"), None), seconds=60)
     os.killpg(process.pid, signal.SIGINT)
     asked = time.monotonic()
-    text, _ = process.communicate(timeout=patience.scaled(60))
+    text, _ = patience.communicate(process, 60)
     assert time.monotonic() - asked < patience.scaled(10), text
     assert process.returncode != 0
     assert project.state()["deployment"]  # readable: nothing half-written
@@ -37,7 +37,7 @@ def test_an_interrupted_cold_preview_leaves_no_worker_and_no_half_made_release(p
 
     eventually(workers, seconds=60)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=patience.scaled(60))
+    patience.communicate(process, 60)
     eventually(lambda: not workers(), seconds=10)
     assert not list((tmp_path / "cache").rglob("manifest.json"))
     assert project.preview().code == 0

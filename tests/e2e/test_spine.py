@@ -394,7 +394,7 @@ def tampered_up(stack, eventually):
         eventually(complete, seconds=120)
         model = complete()[0].replace("manifest.dsse.json", "edge/model.tflite.zlib")
         store.put(model, bytes(store.size_bytes(model)))
-    text, _ = process.communicate(timeout=patience.scaled(200))
+    text, _ = patience.communicate(process, 200)
     return process.returncode, text
 
 

@@ -1,11 +1,13 @@
 """Deadlines that know how fast the machine is just now: seconds of an idle one, more of them where others work on it too."""
 
+import subprocess
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, AnyStr
 
-# What `_work` takes on an idle core of the machine that deadlines were written on, and longer than a scheduler's turn.
-IDLE_SECONDS = 0.05
+# What `_work` takes on an idle core of the machine that deadlines were written on. Much longer than a scheduler's turn: who has slept is
+# preferred for a while, and would find a busy machine idle.
+IDLE_SECONDS = 0.2
 MOST = 10.0
 """However slow the machine: by this factor a deadline grows at most."""
 FRESH_SECONDS = 30.0
@@ -15,7 +17,7 @@ _measured: list[float] = []  # when, and how slow
 
 def _work() -> int:
     total = 0
-    for number in range(900_000):
+    for number in range(3_600_000):
         total += number & 3
     return total
 
@@ -55,12 +57,30 @@ class Deadline:
         """Seconds since it was set, by the clock on the wall."""
         return self._clock() - self._began
 
+    @property
+    def left_seconds(self) -> float:
+        """Seconds until the machine is asked again, or it is over; 0 at least."""
+        return max(0.0, self.seconds * self._factor - self.passed_seconds)
+
     def over(self) -> bool:
         """Whether the machine has had its time. A machine that was slow once has longer, even if it is fast again by now."""
         if self.passed_seconds <= self.seconds * self._factor:
             return False
         self._factor = max(self._factor, self._measure())
         return self.passed_seconds > self.seconds * self._factor
+
+
+def communicate(
+    process: "subprocess.Popen[AnyStr]", seconds: float, *, measure: Callable[[], float] = measure_slowness
+) -> tuple[AnyStr, AnyStr]:
+    """What a process says until its end. Raises subprocess.TimeoutExpired when the machine has had its time; it is left running."""
+    deadline = Deadline(seconds, measure=measure)
+    while True:
+        try:
+            return process.communicate(timeout=deadline.left_seconds + 0.1)
+        except subprocess.TimeoutExpired:
+            if deadline.over():
+                raise
 
 
 def wait_until(check: Callable[[], Any], seconds: float = 30.0, every_seconds: float = 0.1) -> Any:

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+import time
+
 import pytest
 from toolchain.testing import patience
 from toolchain.testing.patience import Deadline, measure_slowness, wait_until
@@ -52,6 +56,17 @@ def test_a_machine_is_measured_only_when_the_time_of_an_idle_one_is_over() -> No
         clock.now += 1
         deadline.over()
     assert asked == []
+
+
+def test_a_process_is_heard_to_its_end_and_one_that_hangs_is_given_up_when_a_slow_machine_has_had_its_time() -> None:
+    with subprocess.Popen([sys.executable, "-c", "print('said')"], stdout=subprocess.PIPE, text=True) as process:
+        assert patience.communicate(process, 60)[0] == "said\n"
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=subprocess.PIPE, text=True) as process:
+        began = time.monotonic()
+        with pytest.raises(subprocess.TimeoutExpired):
+            patience.communicate(process, 0.2, measure=lambda: 2.0)
+        assert time.monotonic() - began >= 0.4
+        process.kill()
 
 
 def test_what_is_waited_for_is_returned() -> None:
