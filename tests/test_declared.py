@@ -122,6 +122,35 @@ def test_a_canary_is_a_second_track_and_its_gate():
     assert found.graph() == graph(SERVING["kubernetes"], "digits") | more | {f"{OWN}:CloudModelService digits"}
 
 
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("choice", "more", "less"),
+    [
+        ("auto", {f"{OWN}:KubernetesMonitors NAME-monitors"}, set()),
+        (
+            "always",
+            {
+                *(f"kubernetes:monitoring.coreos.com/v1:PodMonitor NAME-{it}" for it in ("server-monitor", "gateway-monitor")),
+                "kubernetes:monitoring.coreos.com/v1:PrometheusRule NAME-rules",
+            },
+            {f"{CORE}:ConfigMap NAME-rules"},
+        ),
+    ],
+)
+def test_which_monitors_are_declared_is_the_programs_choice_and_no_clusters(choice, more, less, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")  # nobody is asked
+    kubernetes = {"service_type": "NodePort", "service_monitor": choice}
+    found = declaring.run({"services": {"digits": {**SERVICE, "store": STORE, "platform": "kubernetes", "kubernetes": kubernetes}}})
+    assert found.graph() == graph((SERVING["kubernetes"] | more) - less, "digits") | {f"{OWN}:CloudModelService digits"}
+    if choice == "auto":
+        objects = found.resources[f"{OWN}:KubernetesMonitors", "digits-monitors"]["objects"]
+        assert [(it["kind"], it["metadata"]["name"]) for it in objects] == [
+            ("PodMonitor", "digits-server-monitor"),
+            ("PodMonitor", "digits-gateway-monitor"),
+            ("PrometheusRule", "digits-alerts"),
+        ]
+
+
 class ToySettings(Checked):
     colour: str = "red"
 

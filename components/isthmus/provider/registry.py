@@ -13,6 +13,7 @@ from isthmus.provider.handlers.gateway_traffic import GatewayTrafficHandler
 from isthmus.provider.handlers.keys import LoopbackCertificateHandler, SigningKeyHandler, StoreCredentialsHandler
 from isthmus.provider.handlers.kubernetes_capacity import KubernetesCapacityHandler
 from isthmus.provider.handlers.kubernetes_claim import KubernetesClaimHandler
+from isthmus.provider.handlers.kubernetes_monitors import KubernetesMonitorsHandler
 from isthmus.provider.handlers.local_processes import LocalProcessesHandler
 from isthmus.provider.handlers.local_supervisor import LocalSupervisorHandler
 from isthmus.provider.handlers.model_folder import ModelFolderHandler
@@ -41,6 +42,7 @@ _HANDLERS: tuple[Handler, ...] = (
     KubernetesCapacityHandler(),
     GatewayTrafficHandler(),
     CanaryGateHandler(),
+    KubernetesMonitorsHandler(),
 )
 
 HANDLERS: Mapping[str, Handler] = {f"{PACKAGE}:index:{handler.spec.name}": handler for handler in _HANDLERS}

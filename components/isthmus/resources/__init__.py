@@ -7,7 +7,7 @@ Nothing here does anything: what a resource means is said in its docstring, once
 from isthmus.resources.base import PACKAGE, token
 from isthmus.resources.docker import DockerFiles, DockerGate, DockerModelFolder, DockerServer
 from isthmus.resources.fleets import Rollout
-from isthmus.resources.kubernetes import CanaryGate, GatewayTraffic, KubernetesCapacity, KubernetesClaim
+from isthmus.resources.kubernetes import CanaryGate, GatewayTraffic, KubernetesCapacity, KubernetesClaim, KubernetesMonitors
 from isthmus.resources.local import LocalProcesses, LocalSupervisor, ModelFolder
 from isthmus.resources.stores import Bucket, LoopbackCertificate, PublishedRelease, SignedBundle, SigningKey, StoreCredentials
 
@@ -22,6 +22,7 @@ __all__ = [
     "GatewayTraffic",
     "KubernetesCapacity",
     "KubernetesClaim",
+    "KubernetesMonitors",
     "LocalProcesses",
     "LocalSupervisor",
     "LoopbackCertificate",

@@ -171,3 +171,36 @@ class CanaryGate(Resource):
             "ready_seconds": ready_seconds,
         }
         super().__init__(name, inputs, ["verdict", "percent", "reasons", "requests"], opts, secret=["kubeconfig", "api_key"])
+
+
+class KubernetesMonitors(Resource):
+    """Objects of kinds that a cluster need not know (the Prometheus operator's), made where it does.
+
+    objects: as the API has them. Whether the cluster knows their kinds is found out when they are made, and again by a refresh, so
+    that the graph of a program does not depend on it.
+    Outputs: `made` (whether it knows them all), `intact` (false: an object is missing or was changed by hand).
+    """
+
+    made: Output[bool]
+    intact: Output[bool]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: Input[str],
+        service: Input[str],
+        objects: Input[Sequence[Mapping[str, Any]]],
+        kubeconfig: Input[str] = "",
+        context: Input[str] = "",
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "kubeconfig": kubeconfig,
+            "context": context,
+            "namespace": namespace,
+            "service": service,
+            "owner": this_stack(),
+            "objects": objects,
+        }
+        super().__init__(name, inputs, ["made", "intact"], opts, secret=["kubeconfig"])

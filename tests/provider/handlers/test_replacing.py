@@ -30,6 +30,7 @@ ELSEWHERE = {
     "CanaryGate": "handlers/kubernetes/test_canary_gate.py",
     "KubernetesClaim": "handlers/kubernetes/test_kubernetes_claim.py",
     "KubernetesCapacity": "handlers/kubernetes/test_kubernetes_capacity.py",
+    "KubernetesMonitors": "handlers/kubernetes/test_kubernetes_monitors.py",
 }
 PROGRAM = {"program": "p", "command": ["sleep", "60"], "ports": {}}
 

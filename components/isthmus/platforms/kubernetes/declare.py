@@ -16,17 +16,18 @@ from isthmus import compiling
 from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import SECRETS
 from isthmus.canary.comparing import probe_body
-from isthmus.errors import IsthmusError, PlatformError
+from isthmus.errors import PlatformError
 from isthmus.names import CANARY, STABLE, traffic_name
 from isthmus.platforms.kubernetes.desired import namespace_of, planned, service_of
 from isthmus.platforms.kubernetes.objects import manifests
 from isthmus.platforms.kubernetes.objects.naming import Json, named
+from isthmus.platforms.kubernetes.objects.scraping import OPERATOR_GROUP
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService
 from isthmus.platforms.kubernetes.settings import KubernetesSettings
 from isthmus.platforms.publishing import key_prefix, publish, store_of
 from isthmus.platforms.served import Served
 from isthmus.release.manifest import GOLDEN_NAME, Release
-from isthmus.resources import CanaryGate, GatewayTraffic, KubernetesCapacity, KubernetesClaim
+from isthmus.resources import CanaryGate, GatewayTraffic, KubernetesCapacity, KubernetesClaim, KubernetesMonitors
 from isthmus.resources.base import this_stack
 from isthmus.sizing.service import ServicePlan
 
@@ -51,7 +52,6 @@ AFTER: Mapping[str, tuple[str, ...]] = {
 FIRST = ("claim", "namespace", "traffic")
 AWAITED = ("Deployment", "Service")
 FORCE = "pulumi.com/patchForce"
-OPERATOR_GROUP = "monitoring.coreos.com"
 
 
 def serve(
@@ -64,7 +64,7 @@ def serve(
     canary: compiling.Compiling[None] | None = None,
 ) -> Served:
     """Servers of one or two releases, a gateway in front, and what belongs to them."""
-    prefix = key_prefix(args, name)
+    prefix, choice = key_prefix(args, name), args.section(KubernetesSettings).service_monitor
     describe = partial(
         service_of,
         args,
@@ -72,7 +72,7 @@ def serve(
         model_name,
         stack=pulumi.get_stack(),
         owner=this_stack(),
-        operator=_has_operator(args),
+        operator=choice == "always",
         prefix=prefix,
     )
     found = _Declared(component, args, name, named(describe()), _Cluster.of(component, name, args))
@@ -101,6 +101,8 @@ def serve(
         if key.startswith("server-") and outline["kind"] == "Deployment":
             before += published
         found.declare(key, outline, secret if outline["kind"] == "Secret" else plain, before)
+    if choice == "auto":
+        _monitors(found, known.apply(lambda it: manifests.monitors(describe(**it))))
     _capacity(found, known.apply(lambda it: planned(describe(**it))))
     if canary is not None:
         _gate(found, made, canary)
@@ -229,6 +231,18 @@ def _claim(found: _Declared, service: KubernetesService, outlines: Mapping[str, 
     )
 
 
+def _monitors(found: _Declared, objects: Output[list[Json]]) -> None:
+    found.resources["monitors"] = KubernetesMonitors(
+        f"{found.name}-monitors",
+        namespace=found.cluster.namespace,
+        service=found.label,
+        objects=objects,
+        kubeconfig=found.cluster.kubeconfig,
+        context=found.cluster.context,
+        opts=ResourceOptions(parent=found.component, depends_on=found.after("monitors")),
+    )
+
+
 def _capacity(found: _Declared, replicas: Output[dict[str, int]]) -> None:
     found.resources["capacity"] = KubernetesCapacity(
         f"{found.name}-capacity",
@@ -287,25 +301,6 @@ def _gate(found: _Declared, made: compiling.Compiling[Any], canary: compiling.Co
 def probes_of(release: Release) -> list[str]:
     """The bodies of predict requests that a gate asks both releases: the stable one's golden inputs."""
     return [probe_body((release.directory / GOLDEN_NAME).read_text(encoding="utf-8"))]
-
-
-def _has_operator(args: CloudSettings) -> bool:
-    """Whether the Prometheus operator's kinds are used: as the program says, else as the cluster does."""
-    choice = args.section(KubernetesSettings).service_monitor
-    if choice != "auto":
-        return choice == "always"
-    from isthmus.plugin.handler import Context
-    from isthmus.provider.clusters.client import Access, Cluster
-
-    given = args.section(KubernetesSettings).kubeconfig
-    if isinstance(given, Output):
-        return False  # another resource's, and the cluster may not be there yet
-    try:
-        return Cluster(Access(given or "", args.section(KubernetesSettings).context or ""), Context(""), patience_seconds=5).has_group(
-            OPERATOR_GROUP
-        )
-    except IsthmusError as error:
-        raise pulumi.RunError(str(error)) from None
 
 
 def _served(found: _Declared, service: KubernetesService) -> Served:

@@ -47,7 +47,7 @@ class KubernetesArgs(TypedDict, total=False):
     clients outside of the cluster find it: a node, or a name for the load balancer.
     gateway_replicas: Envoys. cpu_millis, memory_mib: what a server asks for and may use. autoscale: whether a
     HorizontalPodAutoscaler sets the replicas between min_replicas and max_replicas. scale_down_seconds: its stabilisation.
-    pools: servers of unequal speed, instead of one kind. service_monitor: auto (where the cluster knows ServiceMonitors),
+    pools: servers of unequal speed, instead of one kind. service_monitor: auto (PodMonitors where the cluster knows them),
     always, never. deadline_seconds: until when Pods must be ready. model_size_limit_mib: of the folder a model is fetched to.
     gateway_leave_seconds: how long a gateway that goes away serves on; left out: as long as no request is lost, from the
     gateway's timeout_seconds. server_drain_seconds: how long a server that goes away still answers.

@@ -126,16 +126,6 @@ class Cluster:
         other._context = context
         return other
 
-    def has_group(self, group: str) -> bool:
-        """Whether the API server knows kinds of this group."""
-        try:
-            self._api("GET", f"/apis/{quote(group)}")
-        except ApiError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
-
     def get(self, path: str) -> Object | None:
         """An object; None where there is none."""
         return self._or_none("GET", path)
@@ -157,9 +147,11 @@ class Cluster:
         """Merges the body into an object; None where there is none."""
         return self._or_none("PATCH", path, body, media="application/merge-patch+json")
 
-    def apply(self, path: str, body: Object, manager: str) -> Object:
-        """Server-side apply as this field manager. Raises ConflictError where somebody else has set a field to something else."""
-        return self._api("PATCH", path, body, {"fieldManager": manager}, media="application/apply-patch+yaml")
+    def apply(self, path: str, body: Object, manager: str, *, force: bool = False) -> Object:
+        """Server-side apply as this field manager. Raises ConflictError where somebody else has set a field to something else, unless
+        forced."""
+        query = {"fieldManager": manager, **({"force": "true"} if force else {})}
+        return self._api("PATCH", path, body, query, media="application/apply-patch+yaml")
 
     def delete(self, path: str, uid: str = "") -> None:
         """What is gone already is no error, nor is another object by that name. uid: of the one that is meant."""

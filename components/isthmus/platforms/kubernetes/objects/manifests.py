@@ -6,7 +6,7 @@ from dataclasses import replace
 from isthmus.digest import Digest
 from isthmus.errors import Problem
 from isthmus.platforms.kubernetes.objects import autoscaling, dashboards, fetching, gateway_objects, network, rules, scraping, workloads
-from isthmus.platforms.kubernetes.objects.naming import Json
+from isthmus.platforms.kubernetes.objects.naming import Json, named
 from isthmus.platforms.kubernetes.objects.resources import volume_mib
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService, Pool, Served, Track
 from isthmus.release.fetch import FetchFile, FetchPlan
@@ -74,6 +74,16 @@ def _objects(service: KubernetesService) -> Iterator[tuple[str, Json]]:
         yield "gateway-monitor", scraping.pod_monitor(service, scraping.GATEWAY_SCRAPE)
     yield "rules", rules.rules(service)
     yield "dashboard", dashboards.dashboard_config(service)
+
+
+def monitors(service: KubernetesService) -> list[Json]:
+    """What the Prometheus operator reads, for a cluster of which nobody knows whether it has one.
+
+    The names are not those of `objects`: what changes from one way to the other is made anew before the old one goes.
+    """
+    scrapes = (scraping.SERVER_SCRAPE, scraping.GATEWAY_SCRAPE)
+    found = [scraping.pod_monitor(service, scrape, named(service, scrape.component, "monitor")) for scrape in scrapes]
+    return [*found, rules.operators_rules(service, named(service, "alerts"))]
 
 
 def problems(service: KubernetesService, path: str) -> list[Problem]:

@@ -13,6 +13,7 @@ from isthmus.names import GATEWAY, SERVER, SERVICE_LABEL, TRACK_LABEL
 from isthmus.platforms.kubernetes.objects import queries
 from isthmus.platforms.kubernetes.objects.naming import Json, manifest, named
 from isthmus.platforms.kubernetes.objects.queries import Query, answered, choose, error_ratio, label, slow_ratio
+from isthmus.platforms.kubernetes.objects.scraping import OPERATOR_GROUP
 from isthmus.platforms.kubernetes.objects.spec import KubernetesService
 
 RULES_FILE = "rules.yaml"
@@ -168,5 +169,10 @@ def rules(service: KubernetesService) -> Json:
     """A PrometheusRule for the operator; without it a ConfigMap with the rule file."""
     name = named(service, "rules")
     if service.observability.operator:
-        return manifest(service, "monitoring.coreos.com/v1", "PrometheusRule", name, spec={"groups": groups(service)})
+        return operators_rules(service, name)
     return manifest(service, "v1", "ConfigMap", name, data={RULES_FILE: rule_file(service)})
+
+
+def operators_rules(service: KubernetesService, name: str) -> Json:
+    """The rules, as the Prometheus operator reads them."""
+    return manifest(service, f"{OPERATOR_GROUP}/v1", "PrometheusRule", name, spec={"groups": groups(service)})

@@ -31,6 +31,8 @@ class Scrape:
 SERVER_SCRAPE = Scrape(SERVER, REST_PORT, "rest", METRICS_PATH)
 GATEWAY_SCRAPE = Scrape(GATEWAY, STATUS_PORT, "status", "/stats/prometheus")
 INTERVAL_SECONDS = 15
+OPERATOR_GROUP = "monitoring.coreos.com"
+"""Of the Prometheus operator's kinds."""
 POD_LABELS = (SERVICE_LABEL, COMPONENT_LABEL, TRACK_LABEL, POOL_LABEL, VERSION_LABEL)
 """Labels of Pods that the series need; rules and dashboards choose by them (with `_` for other characters)."""
 
@@ -40,13 +42,13 @@ def annotations(scrape: Scrape) -> dict[str, str]:
     return {"prometheus.io/scrape": "true", "prometheus.io/port": str(scrape.port), "prometheus.io/path": scrape.path}
 
 
-def pod_monitor(service: KubernetesService, scrape: Scrape) -> Json:
+def pod_monitor(service: KubernetesService, scrape: Scrape, name: str = "") -> Json:
     """The Prometheus operator's way to the same Pods. (A ServiceMonitor would need a Service on the gateway's status port.)"""
     return manifest(
         service,
-        "monitoring.coreos.com/v1",
+        f"{OPERATOR_GROUP}/v1",
         "PodMonitor",
-        named(service, scrape.component),
+        name or named(service, scrape.component),
         scrape.component,
         spec={
             "selector": {"matchLabels": selector(service, scrape.component)},
