@@ -22,14 +22,15 @@ class Report:
 def test_a_device_that_serves_the_digest_confirms_it() -> None:
     verdict = judge(DIGEST, 2, ["a"], {"a": Report()})
     assert verdict.confirmed == ("a",)
-    assert verdict.succeeded
+    assert not verdict.waiting
+    assert not verdict.refused
     assert verdict.failures(10) == []
 
 
 def test_a_silent_device_is_waited_for_and_is_a_failure_in_the_end() -> None:
     verdict = judge(DIGEST, 2, ["a", "b"], {"a": Report()})
     assert not verdict.is_final
-    assert not verdict.succeeded
+    assert verdict.waiting or verdict.refused
     assert verdict.progress() == "1 of 2 devices confirmed; waiting for b (silent)"
     assert verdict.failures(30) == ["b did not confirm within 30 s: silent"]
 
@@ -38,7 +39,7 @@ def test_a_refusal_is_final_and_says_why() -> None:
     refused = Report(state="refused", reason="wrong signature", serving_digest=OTHER)
     verdict = judge(DIGEST, 2, ["a", "b"], {"a": Report(), "b": refused})
     assert verdict.is_final
-    assert not verdict.succeeded
+    assert verdict.waiting or verdict.refused
     assert verdict.failures(30) == ["b refused: wrong signature"]
 
 
@@ -73,5 +74,5 @@ def test_every_device_is_in_exactly_one_class_and_only_proof_confirms(devices: l
     assert sorted([*verdict.confirmed, *verdict.refused, *verdict.waiting]) == sorted(devices)
     for device in verdict.confirmed:
         assert known[device] == Report()
-    assert verdict.succeeded == (set(verdict.confirmed) == set(devices))
+    assert (set(verdict.confirmed) == set(devices)) == (not verdict.waiting and not verdict.refused)
     assert len(verdict.failures(1)) == len(devices) - len(verdict.confirmed)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from isthmus.errors import GateError, InputError
 from isthmus.sizing.cost import (
     DEFAULT_PRICES,
-    HOURS_PER_MONTH,
     PriceTable,
     Usage,
     monthly_cost,
@@ -39,37 +38,6 @@ def test_the_total_is_the_sum_of_quantity_times_price(usage):
     cost = monthly_cost(usage, PRICES)
     assert cost.total == pytest.approx(sum(line.quantity * line.price for line in cost.lines))
     assert cost.total >= 0
-
-
-@given(usages, usages)
-def test_a_change_adds_up_and_its_reverse_undoes_it(one, other):
-    now, before = monthly_cost(one, PRICES), monthly_cost(other, PRICES)
-    change = now.change_from(before)
-    assert change.total == pytest.approx(sum(amount for _, amount in change.lines), abs=1e-6)
-    assert before.change_from(now).total == pytest.approx(-change.total)
-    assert now.change_from(now).lines == ()
-
-
-def test_a_change_names_what_came_went_and_grew():
-    before = monthly_cost(Usage({"cpu": 2}, gigabytes_shipped_per_month=10), PRICES)
-    now = monthly_cost(Usage({"cpu": 3, "gpu": 1}), PRICES)
-    change = now.change_from(before)
-    assert [(name, round(amount, 2)) for name, amount in change.lines] == [("servers cpu", 73.0), ("servers gpu", 730.0), ("shipped", -0.5)]
-    assert change.explain() == "+802.50 USD a month (+548 %)"
-    assert now.change_from(now).explain() == "no change"
-
-
-def test_the_first_plan_changes_everything_and_has_no_percentage():
-    cost = monthly_cost(Usage({"cpu": 1}), PRICES)
-    change = cost.change_from(None)
-    assert (change.total, change.percent) == (pytest.approx(0.1 * HOURS_PER_MONTH), None)
-    assert change.explain() == "+73.00 USD a month"
-
-
-def test_currencies_are_not_mixed():
-    euros = monthly_cost(Usage({"cpu": 1}), PriceTable(DAY, {"cpu": 0.1}, currency="EUR"))
-    with pytest.raises(InputError, match="cannot be compared"):
-        euros.change_from(monthly_cost(Usage({"cpu": 1}), PRICES))
 
 
 def test_everything_that_is_wrong_with_a_usage_is_said_at_once():

@@ -35,11 +35,6 @@ def readiness(live: Live, look: Look) -> Readiness:
     return check(live, look) if check else READY
 
 
-def is_awaited(live: Live) -> bool:
-    """Whether there is anything to wait for in objects of this kind."""
-    return (str(live.get("apiVersion", "")).rpartition("/")[0], str(live.get("kind"))) in _CHECKS
-
-
 def _observed(live: Live) -> bool:
     """Whether the controller has seen the last change."""
     return int(live.get("status", {}).get("observedGeneration", 0)) >= int(live["metadata"].get("generation", 0))

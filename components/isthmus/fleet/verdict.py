@@ -42,10 +42,6 @@ class Verdict:
         """Whether no device is left to wait for."""
         return not self.waiting
 
-    @property
-    def succeeded(self) -> bool:
-        return not self.waiting and not self.refused
-
     def progress(self) -> str:
         """One line, such as `2 of 3 devices confirmed; refused: a; waiting for b (starting)`."""
         devices = len(self.confirmed) + len(self.refused) + len(self.waiting)

@@ -72,20 +72,6 @@ class MonthlyCost:
     currency: str
     prices_as_of: datetime.date
 
-    def change_from(self, before: "MonthlyCost | None") -> "CostChange":
-        """What this costs more (or less) than another plan; None: than nothing at all.
-
-        Raises:
-            InputError: the two are in different currencies.
-        """
-        if before is not None and before.currency != self.currency:
-            raise InputError([Problem("prices.currency", f"{before.currency} and {self.currency} cannot be compared", "one currency")])
-        now = {line.name: line.cost for line in self.lines}
-        then = {line.name: line.cost for line in before.lines} if before else {}
-        changes = ((name, now.get(name, 0.0) - then.get(name, 0.0)) for name in [*now, *(name for name in then if name not in now)])
-        earlier = before.total if before else 0.0
-        return CostChange(tuple((name, change) for name, change in changes if change), self.total - earlier, earlier, self.currency)
-
     def explain(self) -> str:
         """The total in one line, then the arithmetic of each line that costs something."""
         lines = [f"{self.total:,.2f} {self.currency} a month (prices of {self.prices_as_of.isoformat()})"]
@@ -93,28 +79,6 @@ class MonthlyCost:
             f"  {line.name}: {line.quantity:,.6g} {line.unit} × {line.price:g} = {line.cost:,.2f}" for line in self.lines if line.cost
         ]
         return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class CostChange:
-    """lines: (name, change) of every line that changes. total: the sum. before: the total it is a change of."""
-
-    lines: tuple[tuple[str, float], ...]
-    total: float
-    before: float
-    currency: str
-
-    @property
-    def percent(self) -> float | None:
-        """None where nothing was paid before."""
-        return 100 * self.total / self.before if self.before else None
-
-    def explain(self) -> str:
-        """Such as `+65.70 USD a month (+33 %)`."""
-        if not self.lines:
-            return "no change"
-        share = "" if self.percent is None else f" ({self.percent:+.0f} %)"
-        return f"{self.total:+,.2f} {self.currency} a month{share}"
 
 
 def monthly_cost(usage: Usage, prices: PriceTable = DEFAULT_PRICES, *, path: str = "") -> MonthlyCost:
