@@ -263,7 +263,7 @@ def test_the_scheme_is_spelled_in_any_case(envoy, fresh, issuer, scheme):
     assert "authorization" not in asked.headers
 
 
-@pytest.mark.parametrize("scheme", ["Basic", "xBearer-", "Token"])
+@pytest.mark.parametrize("scheme", ["Basic", "xBearer-", "fooBearer", "Token", "Bearer,", "Basic Bearer"])
 def test_another_scheme_is_no_token(envoy, issuer, scheme):
     assert envoy.predict(headers={"authorization": f"{scheme} {issuer.token()}"}).status_code == 401
 

@@ -1,6 +1,5 @@
 """Who may ask, how often, and how much: the HTTP filters before the router."""
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,29 +93,33 @@ def _authentication(options: GatewayOptions) -> Iterator[Json]:
 
 def _tokens(jwt: Jwt) -> Iterator[Json]:
     """Where the client is known already, by its key, nothing is asked: the key is gone by then, and no client can send the header."""
-    # Twice: first whoever has a valid token is let through, then the others are counted, and told what is wrong.
+    from_bearer = {"name": _AUTHORIZATION, "value_prefix": " "}
+    no_bearer = {"not_matcher": _header_matches(_AUTHORIZATION, {"safe_regex": {"google_re2": {}, "regex": _BEARER}})}
     anybody = {"requires_any": {"requirements": [_VALID_TOKEN, {"allow_missing_or_failed": {}}]}}
-    yield _skipped(
-        _token_filter(jwt, anybody, claim_to_headers=[{"header_name": _ISSUER_HEADER, "claim_name": "iss"}]), _has(CLIENT_HEADER)
-    )
+    issuer = [{"header_name": _ISSUER_HEADER, "claim_name": "iss"}]
+    # First whoever has a valid token gets a name; then the others are counted, and told what is wrong.
+    yield _skipped(_token_filter(jwt, from_bearer, anybody, claim_to_headers=issuer), _any(_has(CLIENT_HEADER), no_bearer))
     yield _skipped(_subjects(), _has(CLIENT_HEADER))
     yield _skipped(_client_of_token(), {"not_matcher": _has(_ISSUER_HEADER)})
     yield _skipped(_refusals(), _has(CLIENT_HEADER))
-    yield _skipped(_token_filter(jwt, _VALID_TOKEN), _has(CLIENT_HEADER))
+    yield _skipped(_token_filter(jwt, from_bearer, _VALID_TOKEN), _any(_has(CLIENT_HEADER), no_bearer))
+    # Nobody without a name comes further: no token is found where no client can put one.
+    yield _skipped(_token_filter(jwt, {"name": _ISSUER_HEADER}, _VALID_TOKEN), _has(CLIENT_HEADER))
 
 
-# The scheme is spelled in any case (RFC 9110); Envoy looks for a prefix as it is written.
-_BEARER = ["".join(letters) for letters in itertools.product(*((letter.upper(), letter) for letter in "bearer"))]
+# The scheme is spelled in any case (RFC 9110), and Envoy looks for a prefix as it is written: so it looks for the space behind.
+_AUTHORIZATION = "authorization"
+_BEARER = "(?i)bearer .*"
 _VALID_TOKEN: Json = {"provider_name": "jwt"}
 
 
-def _token_filter(jwt: Jwt, requires: Json, **more: Any) -> Json:
+def _token_filter(jwt: Jwt, where: Json, requires: Json, **more: Any) -> Json:
     provider = {
         "issuer": jwt.issuer,
         "audiences": list(jwt.audiences),
         "local_jwks": {"inline_string": jwt.jwks},
         # Named, so that a token in the query (and in every log on the way) is not accepted.
-        "from_headers": [{"name": "authorization", "value_prefix": f"{spelling} "} for spelling in _BEARER],
+        "from_headers": [where],
         "forward": False,
         "payload_in_metadata": _PAYLOAD,
         "require_expiration": True,
