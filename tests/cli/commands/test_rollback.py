@@ -114,6 +114,24 @@ def test_a_service_without_a_canary_stays_as_it_is(state, split):
     assert split["digits"].read_or_fail() == before
 
 
+def test_a_service_whose_first_update_ended_early_is_shown_by_the_servers_that_the_stack_made(state, plane, core, namespace):
+    from kubernetes import client, config
+
+    apps = client.AppsV1Api(config.new_client_from_config(str(plane.kubeconfig)))
+    chosen = {"isthmus.dev/service": "digits", "app.kubernetes.io/component": "server", "isthmus.dev/track": "stable"}
+    template = {"metadata": {"labels": chosen}, "spec": {"containers": [{"name": "server", "image": "local/none"}]}}
+    metadata = {"name": "digits-stable", "labels": chosen, "annotations": {"isthmus.dev/owner": "acme/shop/prod"}}
+    apps.create_namespaced_deployment(
+        namespace, {"metadata": metadata, "spec": {"selector": {"matchLabels": chosen}, "template": template}}
+    )
+    core.delete_namespaced_service("digits", namespace)
+    place = state.outputs["services"]["digits"]["place"]
+    for owner, seen in (("acme/shop/prod", True), ("acme/shop/dev", False), ("", False)):
+        place["owner"] = owner
+        shown = next(it for it in blocks_of(state) if "digits" in it.title and "two" not in it.title)
+        assert any(row.name == "digits-stable-1" for row in shown.parts) == seen, owner
+
+
 def test_the_cluster_of_another_stack_is_left_alone(state, split):
     state.resources["Service"]["digits"]["metadata"]["uid"] = "another"
     with pytest.raises(PlatformError, match="is not the one that stack 'prod' made"):

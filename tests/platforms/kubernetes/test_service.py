@@ -67,6 +67,19 @@ def test_an_update_ends_with_the_planned_servers_and_a_canary_with_those_for_its
     assert planned(replace(service, autoscale=False)) == {"digits-stable": 4, "digits-canary": 4}
 
 
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:8333", "http://localhost:8333", "http://[::1]:8333", "https://s3.localhost"])
+def test_a_store_that_only_this_machine_reaches_is_refused_for_pods(endpoint):
+    def problems(**store):
+        return [str(it) for it in problems_of(CloudSettings, {**GOOD, "store": {**STORE, **store}}, "services.digits")[1]]
+
+    (problem,) = problems(endpoint=endpoint)
+    assert problem.startswith("services.digits.store.endpoint: is this machine's own address")
+    assert "Fix: set store.pull_endpoint" in problem
+    assert problems(endpoint=endpoint, pull_endpoint="http://10.1.2.3:8333") == []
+    (problem,) = problems(pull_endpoint=endpoint)
+    assert problem.startswith("services.digits.store.pull_endpoint: ")
+
+
 @pytest.mark.parametrize("owner", ["dev", "shop/dev", "a/b/c/d", "a//c", "a b/c/d", ""])
 def test_from_whom_something_is_taken_over_is_said_in_full(owner):
     _, found = problems_of(CloudSettings, {**GOOD, "kubernetes": {"take_over_from": owner}}, "services.digits")

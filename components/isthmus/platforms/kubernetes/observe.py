@@ -14,6 +14,7 @@ from isthmus.observing.following import container_lines
 from isthmus.observing.parts import AVAILABLE, Block, Outputs, Source, behind_gateway
 from isthmus.observing.reach import Client, Direct, NoWayError, Reply, Server, Way
 from isthmus.observing.stack_state import StackState
+from isthmus.owner import OWNER_KEY
 from isthmus.platforms.kubernetes import pods
 from isthmus.platforms.kubernetes.api import Api
 from isthmus.provider.clusters.client import Access, ApiError, Object
@@ -59,6 +60,8 @@ def deployed(place: Place, state: StackState) -> Api:
     except ApiError as error:
         if error.status != 404:
             raise
+        if _has_servers(place, api):  # an update that ended before it made the Service
+            return api
         fix = "point KUBECONFIG at the stack's cluster; if this is it: `pulumi refresh`, then `pulumi up`"
         raise PlatformError(f"there is no Service {where} in the cluster {api}. Fix: {fix}") from None
     mine = _uid(place, state)
@@ -66,6 +69,12 @@ def deployed(place: Place, state: StackState) -> Api:
         fix = "point KUBECONFIG at the stack's cluster; if this is it, and somebody made the Service anew: `pulumi refresh`"
         raise PlatformError(f"Service {where} in the cluster {api} is not the one that stack {state.name!r} made. Fix: {fix}")
     return api
+
+
+def _has_servers(place: Place, api: Api) -> bool:
+    """Whether Deployments of the service are there that this stack made."""
+    found = place.items(api, "apis/apps/v1", "deployments") if place.owner else []
+    return any((it["metadata"].get("annotations") or {}).get(OWNER_KEY) == place.owner for it in found)
 
 
 def _uid(place: Place, state: StackState) -> str:

@@ -1,7 +1,9 @@
 """The `kubernetes` platform, as the rest of Isthmus sees it."""
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from isthmus.arguments.components import CloudSettings
 from isthmus.errors import Problem
@@ -20,6 +22,11 @@ class KubernetesPlatform(Platform):
     def problems(self, args: CloudSettings, path: str) -> Iterator[Problem]:
         if args.section(KubernetesSettings).pools and args.canary is not None:
             yield Problem(f"{path}.canary", "a canary beside pools of unequal speed is not built", fix="leave out the one or the other")
+        if args.store and _is_loopback(args.store.pull_endpoint or args.store.endpoint):
+            at = "pull_endpoint" if args.store.pull_endpoint else "endpoint"
+            what = "is this machine's own address, where a Pod finds nobody but itself"
+            expected = "an address that Pods reach" if at == "pull_endpoint" else "pull_endpoint beside it: the store's address for Pods"
+            yield Problem(f"{path}.store.{at}", what, expected, "set store.pull_endpoint")
 
     def device_problems(self, args: CloudSettings, path: str) -> Iterator[Problem]:
         if args.section(KubernetesSettings).service_type == "ClusterIP":
@@ -48,6 +55,15 @@ class KubernetesPlatform(Platform):
         from isthmus.platforms.kubernetes import observe
 
         return observe
+
+
+def _is_loopback(endpoint: Any) -> bool:
+    """Whether an endpoint is this machine's alone; one that another resource tells is not known yet."""
+    try:
+        host = urlsplit(endpoint).hostname or "" if isinstance(endpoint, str) else ""
+        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 PLATFORM = KubernetesPlatform()
