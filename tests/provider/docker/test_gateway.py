@@ -201,6 +201,19 @@ def test_a_gateway_that_hangs_is_drift_that_an_update_mends(
     assert gateway.answers() == {"blue", "green"}
 
 
+def test_two_gateways_that_ask_for_one_port_of_a_host_are_told_at_preview(plugin: Any) -> None:
+    def found(name: str, address: str, port: int = 28501) -> list[str]:
+        host = {"name": "vm-a", "address": address, "ssh_options": []}
+        gate = {"host": host, "image": "fetch", "container": name, "admin_port": port, "endpoints": {}, "revision": "1"}
+        return list(plugin.problems("DockerGate", gate, name=name))
+
+    assert found("alpha", "unix:///a.sock") == []
+    assert found("beta", "unix:///b.sock") == []
+    (problem,) = found("beta", "unix:///a.sock")
+    assert problem.startswith("admin_port: port 28501 of that host is asked for by urn:pulumi:test::")
+    assert found("beta", "unix:///a.sock", 28502) == []
+
+
 def test_wrong_places_and_names_of_files_are_said(gateway: Gateway, plugin: Any) -> None:
     wrong = {**gateway.files(gateway.spec([])), "root": "/", "folder": "/x", "files": {"../x": "", "/y": ""}}
     found = plugin.problems("DockerFiles", wrong)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from isthmus.errors import Problem
+from isthmus.plugin.claims import Claims
 from isthmus.plugin.schema import Property
 from isthmus.plugin.values import UNKNOWN, is_known
 
@@ -35,6 +36,19 @@ def host_problems(inputs: Mapping[str, Any]) -> list[Problem]:
         # What stands before the @ may be a password.
         return [Problem("host.address", f"{address.rpartition('@')[2]!r} is {error}", "unix:///path/docker.sock or ssh://user@host")]
     return []
+
+
+def port_problems(claims: Claims, urn: str, inputs: Mapping[str, Any], wanted: Mapping[Any, str]) -> list[Problem]:
+    """Ports of the host that another resource of this update asks for. wanted: port → property path."""
+    host = inputs["host"].get("address") if isinstance(inputs["host"], dict) else UNKNOWN
+    if host is UNKNOWN:
+        return []
+    asked = {(host, port): path for port, path in wanted.items() if port is not UNKNOWN}
+    taken = claims.taken(urn, asked)
+    return [
+        Problem(asked[thing], f"port {thing[1]} of that host is asked for by {other} as well", "its own port")
+        for thing, other in taken.items()
+    ]
 
 
 ROOT: Final = Property("string", "the folder of the host (absolute) that everything of ours lies in", replaces=True)

@@ -6,11 +6,12 @@ from typing import Final
 
 from isthmus.errors import PlatformError, Problem
 from isthmus.limits import HOST_DEADLINE_SECONDS
+from isthmus.plugin.claims import Claims
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import Properties
-from isthmus.provider.docker.properties import HOST, host_problems
+from isthmus.provider.docker.properties import HOST, host_problems, port_problems
 
 LIVE: Final = "LIVE"
 _PATIENCE_SECONDS: Final = 20
@@ -36,8 +37,12 @@ class DockerGateHandler(HandlerBase):
         outputs={"status": Property("string", f"{LIVE}, or what keeps the Envoy from answering: `up` starts it anew")},
     )
 
+    def __init__(self) -> None:
+        self._claims = Claims()
+
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
-        return host_problems(inputs)
+        # Two gateways of one host: their admin ports follow from the ports that clients use.
+        return host_problems(inputs) or port_problems(self._claims, context.urn, inputs, {inputs["admin_port"]: "admin_port"})
 
     def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
         changes = compare(self.spec, old_inputs, inputs)
