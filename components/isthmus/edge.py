@@ -103,6 +103,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             opts=child(depends_on=ready),
         )
         told = Output.all(store, bucket, key.public_key, settings.fallback_url or "")
+        stack.claim({f"{name}, device {device.name}": device.port for device in fleet.devices})
         agents = {
             device.name: stack.processes(
                 f"{name}-{device.name}",

@@ -14,6 +14,7 @@ from isthmus import compiling, names
 from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import access_of, options_of
 from isthmus.digest import Digest
+from isthmus.errors import Problem
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.settings import LocalSettings
 from isthmus.platforms.served import Served
@@ -29,6 +30,9 @@ class LocalStack:
     # By what registers a deployment's resources: one process may run several programs, each with resources of its own.
     _known: ClassVar[WeakKeyDictionary[Any, dict[Path, "LocalStack"]]] = WeakKeyDictionary()
 
+    # Fixed ports are the machine's, whatever the directory: which argument has which.
+    _ports: ClassVar[WeakKeyDictionary[Any, dict[int, str]]] = WeakKeyDictionary()
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._supervisor: LocalSupervisor | None = None
@@ -40,6 +44,21 @@ class LocalStack:
         """The shared parts for `directory` (default `.isthmus/STACK` in the project's folder)."""
         path = Path(directory or f".isthmus/{pulumi.get_stack()}").absolute()
         return cls._known.setdefault(get_monitor(), {}).setdefault(path, cls(path))
+
+    @classmethod
+    def claim(cls, ports: Mapping[str, int]) -> None:
+        """Keeps fixed ports for a component. ports: argument → port; 0: any free one, which nobody has to keep.
+
+        Raises:
+            pulumi.RunError: another component of the program has one of them.
+        """
+        known = cls._ports.setdefault(get_monitor(), {})
+        taken = [(path, port) for path, port in ports.items() if port and known.setdefault(port, path) != path]
+        if taken:
+            fix = "give one of them another port, or 0"
+            raise compiling.run_error(
+                [Problem(path, f"port {port} is {known[port]}'s already", "its own port", fix) for path, port in taken]
+            )
 
     @property
     def _suffix(self) -> str:
@@ -123,6 +142,7 @@ def serve(
     """Replicas of the embedded server under the stack's supervisor, Envoy in front."""
     own = args.section(LocalSettings)
     stack = LocalStack.of(own.directory)
+    stack.claim({f"{name}.local.port": own.port, f"{name}.local.grpc_port": own.grpc_port})
     models = Path(stack.directory) / "models" / name
     folder = ModelFolder(
         f"{name}-model",
