@@ -20,7 +20,7 @@ USER = 65532  # the number that distroless images give to `nonroot`
 FILES = Path(__file__).parent / "files"
 BASE_LIBRARIES = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1")
 # What the server imports of the project's own package; nothing else of it is in the image.
-SERVER_MODULES = ("__init__.py", "errors.py", "protocol", "server", "release/__init__.py", "release/manifest.py")
+SERVER_MODULES = ("__init__.py", "digest.py", "errors.py", "names.py", "protocol", "server", "release/__init__.py", "release/manifest.py")
 SERVER_COMMANDS = ("tf_serving_entrypoint.sh", "tensorflow_model_server")
 ACCOUNTS = {
     "etc/passwd": f"root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/:/sbin/nologin\n",

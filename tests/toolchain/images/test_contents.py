@@ -1,5 +1,6 @@
 """What is in the real images."""
 
+import ast
 import hashlib
 import re
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from toolchain.images import ENVOY, FETCH, SERVING, build
-from toolchain.images.contents import IMAGES
+from toolchain.images.contents import IMAGES, SERVER_MODULES
 from toolchain.images.guest import Guest
 from toolchain.images.python import locked
 from toolchain.prepare.layout import Layout
@@ -107,3 +108,17 @@ def test_a_lock_is_cut_to_the_packages_that_are_needed_with_their_hashes():
 def test_a_package_that_the_lock_lacks_is_named():
     with pytest.raises(PrepareError, match=r"six==2\.0 is needed .* `make lock`"):
         locked(LOCK, {"six==2.0"})
+
+
+def test_the_serving_image_has_every_module_of_ours_that_its_server_imports():
+    package = Path(__file__).resolve().parents[3] / "components" / "isthmus"
+    held = {file for name in SERVER_MODULES for file in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))}
+    for file in held:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [f"{node.module}.{it.name}" for it in node.names] if isinstance(node, ast.ImportFrom) and node.module else []
+            names += [it.name for it in node.names] if isinstance(node, ast.Import) else []
+            for name in (name for name in names if name.startswith("isthmus.")):
+                parts = name.split(".")[1:]
+                modules = [package.joinpath(*parts[:count]).with_suffix(".py") for count in range(len(parts), 0, -1)]
+                module = next((it for it in modules if it.exists()), None)
+                assert module is None or module in held, f"{file.name} imports {name}"
