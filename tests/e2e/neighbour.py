@@ -19,6 +19,11 @@ HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 
 SPEAK_TLS = b"Client sent an HTTP request to an HTTPS server."
 
 
+# Another user may not read the libraries: what a connection needs is loaded before.
+"localhost".encode("idna")
+ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 def ports_of(pids: Iterable[int]) -> set[int]:
     """The TCP ports that these processes listen on."""
     return {it.laddr.port for pid in pids for it in psutil.Process(pid).net_connections("inet") if it.status == psutil.CONN_LISTEN}

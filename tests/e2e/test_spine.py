@@ -156,6 +156,7 @@ def test_another_user_of_the_machine_gets_nothing_from_inner_ports_sockets_and_f
     assert listening >= {rest, grpc_port, s3, *devices}
     inner = listening - {rest, grpc_port, s3, *devices}
     with neighbour.passable(stack.root):
+        assert {"http"} <= set(neighbour.as_nobody(neighbour.said, s3)) & set(neighbour.as_nobody(neighbour.said, rest))  # who does answer
         assert {port: found for port in inner if (found := neighbour.as_nobody(neighbour.said, port))} == {}
         assert len(sockets) >= 6, sockets  # supervisord's, the gateway's two, two of a replica, the store's
         assert neighbour.as_nobody(neighbour.connected, sockets) == []

@@ -170,7 +170,8 @@ def store_files(access_key: str, secret_key: str, certificate: str, private_key:
         "s3.json": json.dumps({"identities": [identity]}),
         "tls.crt": certificate,
         "tls.key": private_key,
-        "security.toml": _store_security("${directory}/tls.crt", "${directory}/tls.key"),
+        # By names alone: processes run in their own folder, and TOML could not spell every path.
+        "security.toml": _store_security("tls.crt", "tls.key"),
     }
 
 

@@ -146,7 +146,8 @@ def _is_private(folder: Path) -> bool:
 
 def _short_folder() -> str:
     for folder in (tempfile.gettempdir(), *_SHORT_FOLDERS):
-        if _is_short_enough(Path(folder) / "isthmus-12345678") and os.access(folder, os.W_OK | os.X_OK):
+        is_fit = _is_short_enough(Path(folder) / "isthmus-12345678") and not unsupported_characters(folder)
+        if is_fit and os.access(folder, os.W_OK | os.X_OK):
             return folder
     raise PlatformError(f"there is no folder for Unix sockets: {_SHORT_FOLDERS[0]} cannot be written to")
 
