@@ -169,7 +169,7 @@ class Toy(Platform):
     cannot = {"canary": "toys have one"}  # noqa: RUF012
     needs = {"toy.colour": "what to paint it with"}  # noqa: RUF012
 
-    def serve(self, component, name, model_name, *, args, made, canary=None):
+    def serve(self, component, name, model_name, *, args, made, canary=None, path):
         colour = args.section(ToySettings).colour
         toy = pulumi.CustomResource("toys:index:Toy", f"{name}-toy", {"colour": colour}, pulumi.ResourceOptions(parent=component))
         url = toy.urn.apply(lambda _: f"toy://{colour}/{model_name}")
@@ -205,3 +205,11 @@ def test_another_platform_is_a_class_and_a_line_in_the_registry(monkeypatch):
 def test_without_its_line_there_is_no_such_platform():
     with pytest.raises(pulumi.RunError, match=r"services\.digits\.toy: no such argument"):
         declaring.run({"services": {"digits": {**SERVICE, "toy": {"colour": "blue"}}}})
+
+
+def test_what_a_hybrids_platform_refuses_late_has_the_place_in_the_stack_file(asked):
+    hosts = [{"name": "a", "address": "unix:///run/a.sock", "ip": "no address"}]
+    hybrid = {**SERVICE, **FLEET, "platform": "docker", "store": STORE, "docker": {"hosts": hosts}}
+    with pytest.raises(pulumi.RunError, match=r"hybrids\.digits\.docker\.hosts\[0\]\.ip: is 'no address'"):
+        declaring.run({"hybrids": {"digits": hybrid}})
+    assert len(asked) == 1

@@ -75,7 +75,9 @@ class CloudModelService(pulumi.ComponentResource):
         known = checked or compiling.sound(*check(name, args, path))
         settings, model_name = known.settings, known.sought.request.model
         made = compiling.start(self, settings, known.sought, path, lambda release: _judged(settings, release, path))
-        served = PLATFORMS[settings.platform].serve(self, name, model_name, args=settings, made=made, canary=_canary(self, known, path))
+        served = PLATFORMS[settings.platform].serve(
+            self, name, model_name, args=settings, made=made, canary=_canary(self, known, path), path=path
+        )
         self.endpoint, self.grpc_endpoint, self.place = served.endpoint, served.grpc_endpoint, served.place
         self.digest = made.digest()
         self.replicas = made.plan.apply(lambda found: found.replicas)

@@ -8,6 +8,9 @@ import hashlib
 import re
 from typing import Final
 
+PACKAGE: Final = "isthmus"
+"""Of the plugin, and of the resources that it serves."""
+
 # The tracks of a service: servers of one release each.
 STABLE: Final = "stable"
 CANARY: Final = "canary"
@@ -40,6 +43,8 @@ GRPC_PORT: Final = 8500
 MODELS_FOLDER: Final = "/models"
 MODEL_NAME_VARIABLE: Final = "MODEL_NAME"
 MONITORING_FILE: Final = "monitoring.config"
+DEVICE_HEALTH_PATH: Final = "/healthz"
+"""Of a device's server: whether it serves, and which release."""
 MONITORING_CONFIG: Final = "prometheus_config { enable: true }\n"
 METRICS_PATH: Final = "/monitoring/prometheus/metrics"
 # Of a gateway's Pod. ADMIN_PORT: on its loopback alone. STATUS_PORT: readiness, metrics and the loaded routes, and nothing that
@@ -98,6 +103,11 @@ def service_labels(service: str, component: str = "") -> dict[str, str]:
         SERVICE_LABEL: name,
     }
     return {**found, COMPONENT_LABEL: component} if component else found
+
+
+def token(kind: str) -> str:
+    """The type token of a resource of ours, such as `isthmus:index:LocalProcesses`."""
+    return f"{PACKAGE}:index:{kind}"
 
 
 def cloud_part(hybrid: str) -> str:

@@ -95,10 +95,12 @@ class Platform(Protocol):
         args: CloudSettings,
         made: Compiling[ServicePlan],
         canary: Compiling[None] | None = None,
+        path: str,
     ) -> Served:
         """Declares servers and a gateway.
 
-        component: their parent, called `name`. made: the release with its plan. canary: a second release beside the first.
+        component: their parent, called `name`. path: of the arguments, for messages.
+        made: the release with its plan. canary: a second release beside the first.
         """
         ...
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from importlib import metadata
 
+from isthmus.names import PACKAGE
 from isthmus.plugin import process
 from isthmus.plugin.servicer import Servicer
-from isthmus.provider.registry import HANDLERS, PACKAGE
+from isthmus.provider.registry import HANDLERS
 
 _VERSION_WITHOUT_METADATA = "0.1.0"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from isthmus.names import token
 from isthmus.plugin.handler import Handler
 from isthmus.provider.handlers.bucket import BucketHandler
 from isthmus.provider.handlers.canary_gate import CanaryGateHandler
@@ -20,8 +21,6 @@ from isthmus.provider.handlers.model_folder import ModelFolderHandler
 from isthmus.provider.handlers.published_release import PublishedReleaseHandler
 from isthmus.provider.handlers.rollout import RolloutHandler
 from isthmus.provider.handlers.signed_bundle import SignedBundleHandler
-
-PACKAGE = "isthmus"
 
 _HANDLERS: tuple[Handler, ...] = (
     LocalSupervisorHandler(),
@@ -45,4 +44,4 @@ _HANDLERS: tuple[Handler, ...] = (
     KubernetesMonitorsHandler(),
 )
 
-HANDLERS: Mapping[str, Handler] = {f"{PACKAGE}:index:{handler.spec.name}": handler for handler in _HANDLERS}
+HANDLERS: Mapping[str, Handler] = {token(handler.spec.name): handler for handler in _HANDLERS}

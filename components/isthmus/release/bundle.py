@@ -13,11 +13,12 @@ import os
 import tempfile
 from pathlib import Path
 
-from isthmus.digest import Digest
+from isthmus.digest import Digest, is_digest
 from isthmus.errors import IntegrityError
 from isthmus.release import deflate, signing
 from isthmus.release.hashing import file_sha256
 from isthmus.release.manifest import EDGE, FileEntry, Manifest, Release
+from isthmus.release.names import bundle_folder
 from isthmus.release.store import MissingObjectError, Store
 
 MANIFEST_TYPE = "application/vnd.isthmus.manifest+json"
@@ -121,10 +122,9 @@ class _Keys:
     """Keys of one bundle."""
 
     def __init__(self, prefix: str, digest: str) -> None:
-        algorithm, _, hexadecimal = digest.partition(":")
-        if algorithm != "sha256" or len(hexadecimal) != 64 or not set(hexadecimal) <= set("0123456789abcdef"):
+        if not is_digest(digest):
             raise IntegrityError(f"not a release digest: {digest!r}")
-        self.folder = f"{prefix}bundles/{hexadecimal}/"
+        self.folder = bundle_folder(prefix, digest)
 
     def of(self, name: str) -> str:
         return self.folder + name

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from isthmus.digest import Digest, is_digest
 from isthmus.errors import IntegrityError
 from isthmus.release.manifest import MANIFEST_NAME, SERVING, Manifest
+from isthmus.release.names import release_folder
 
 ACCESS_KEY_VARIABLE = "S3_ACCESS_KEY"
 SECRET_KEY_VARIABLE = "S3_SECRET_KEY"  # noqa: S105 - the variable's name
@@ -103,7 +104,7 @@ def environment(*, endpoint: str, region: str, bucket: str, prefix: str, digest:
 
     endpoint: as the server's machine reaches the store. target: the folder that will hold the version's folder.
     """
-    folder = quote(f"{bucket}/{prefix}releases/{Digest(digest).hex}", safe="/")
+    folder = quote(f"{bucket}/{release_folder(prefix, digest)}".rstrip("/"), safe="/")
     return {
         "RELEASE_URL": f"{endpoint.rstrip('/')}/{folder}",
         "STORE": endpoint,

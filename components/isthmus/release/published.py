@@ -18,6 +18,7 @@ from isthmus.digest import Digest, is_digest
 from isthmus.errors import IntegrityError
 from isthmus.release.hashing import file_sha256
 from isthmus.release.manifest import MANIFEST_NAME, MAX_RECORD_BYTES, RECORD_NAME, SERVING, FileEntry, Manifest, Record, Release
+from isthmus.release.names import release_folder
 from isthmus.release.store import MissingObjectError, Store
 
 MAX_MANIFEST_BYTES = 4 << 20
@@ -94,7 +95,7 @@ def folder_key(prefix: str, digest: str) -> str:
     """What all keys of a release start with. Raises IntegrityError where digest is none."""
     if not is_digest(digest):
         raise IntegrityError(f"not a release digest: {digest!r}")
-    return f"{prefix}releases/{Digest(digest).hex}/"
+    return release_folder(prefix, digest)
 
 
 def making_key(prefix: str, digest: str) -> str:

@@ -26,6 +26,7 @@ from isthmus.errors import InputError, IntegrityError, Problem
 from isthmus.folders import SHARED_CACHE_VARIABLE
 from isthmus.release.hashing import file_sha256
 from isthmus.release.manifest import MANIFEST_NAME, MAX_RECORD_BYTES, RECORD_NAME, Manifest, Record
+from isthmus.release.names import release_folder
 from isthmus.release.store import MissingObjectError, Store, StoreAddress, endpoint_problems
 
 MAX_POINTER_BYTES = 4 << 10
@@ -142,7 +143,7 @@ class SharedCache:
         data = (directory / MANIFEST_NAME).read_bytes()
         manifest = Manifest.from_bytes(data)
         name = manifest.digest.hex
-        folder = f"{self._prefix}releases/{name}/"
+        folder = release_folder(self._prefix, manifest.digest)
         for file in manifest.files:
             _go_on(stopped)
             if file_sha256(directory / file.path) != file.sha256:
@@ -176,7 +177,7 @@ class SharedCache:
             return False
         if wanted and pointer.digest != wanted:
             raise IntegrityError(f"{place} leads to another release, {pointer.digest}")
-        folder = f"{self._prefix}releases/{Digest(pointer.digest).hex}/"
+        folder = release_folder(self._prefix, pointer.digest)
         try:
             data = self.store.get(folder + MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
             if Digest.of(data) != pointer.digest:

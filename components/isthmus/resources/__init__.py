@@ -4,7 +4,6 @@ The other half of each is the handler of the same name in `isthmus/provider/`. P
 Nothing here does anything: what a resource means is said in its docstring, once.
 """
 
-from isthmus.resources.base import PACKAGE, token
 from isthmus.resources.docker import DockerFiles, DockerGate, DockerModelFolder, DockerServer
 from isthmus.resources.fleets import Rollout
 from isthmus.resources.kubernetes import CanaryGate, GatewayTraffic, KubernetesCapacity, KubernetesClaim, KubernetesMonitors
@@ -12,7 +11,6 @@ from isthmus.resources.local import LocalProcesses, LocalSupervisor, ModelFolder
 from isthmus.resources.stores import Bucket, LoopbackCertificate, PublishedRelease, SignedBundle, SigningKey, StoreCredentials
 
 __all__ = [
-    "PACKAGE",
     "Bucket",
     "CanaryGate",
     "DockerFiles",
@@ -32,5 +30,4 @@ __all__ = [
     "SignedBundle",
     "SigningKey",
     "StoreCredentials",
-    "token",
 ]

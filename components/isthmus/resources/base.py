@@ -6,14 +6,8 @@ from typing import Any
 import pulumi
 from pulumi import ResourceOptions
 
+from isthmus.names import token
 from isthmus.owner import owner_of
-
-PACKAGE = "isthmus"
-
-
-def token(name: str) -> str:
-    """The type token of a custom resource, such as `isthmus:index:LocalProcesses`."""
-    return f"{PACKAGE}:index:{name}"
 
 
 def this_stack() -> str:

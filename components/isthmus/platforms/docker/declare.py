@@ -29,10 +29,11 @@ def serve(
     args: CloudSettings,
     made: compiling.Compiling[ServicePlan],
     canary: compiling.Compiling[None] | None = None,
+    path: str,
 ) -> Served:
     """A server on each host, and Envoy in front on one of them."""
     assert canary is None  # noqa: S101  platform_rules has seen to it
-    return _Service(component, name, model_name, args, made).serve()
+    return _Service(component, name, model_name, args, made, path).serve()
 
 
 @dataclass
@@ -44,6 +45,7 @@ class _Service:
     model_name: str
     args: CloudSettings
     made: compiling.Compiling[ServicePlan]
+    path: str
     places: dict[str, "_Place"] = field(default_factory=dict)
 
     def serve(self) -> Served:
@@ -103,7 +105,7 @@ class _Service:
                 )
                 for host, ip, bind_ip in zip(given.hosts, addresses[::2], addresses[1::2], strict=True)
             ]
-            problems = docker.host_problems(hosts, hosts[self._first], given.port, given.grpc_port, f"services.{self.name}.docker")
+            problems = docker.host_problems(hosts, hosts[self._first], given.port, given.grpc_port, f"{self.path}.docker")
             if problems:
                 raise compiling.run_error(problems)
             return hosts

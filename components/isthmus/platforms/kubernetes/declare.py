@@ -62,6 +62,7 @@ def serve(
     args: CloudSettings,
     made: compiling.Compiling[ServicePlan],
     canary: compiling.Compiling[None] | None = None,
+    path: str,
 ) -> Served:
     """Servers of one or two releases, a gateway in front, and what belongs to them."""
     prefix, choice = key_prefix(args, name), args.section(KubernetesSettings).service_monitor
@@ -87,7 +88,7 @@ def serve(
         region=store_of(args)["region"],
     )
     secrets: Output[dict[str, Any]] = Output.secret(Output.all(**_secrets(args)))
-    plain = known.apply(lambda it: manifests.objects(_checked(describe(**it), f"services.{name}")))
+    plain = known.apply(lambda it: manifests.objects(_checked(describe(**it), path)))
     secret = Output.all(known, secrets).apply(lambda it: manifests.objects(describe(**it[0], secrets=it[1])))
     outlines = manifests.outline(describe())
     _claim(found, describe(), outlines)

@@ -138,6 +138,7 @@ def serve(
     args: CloudSettings,
     made: compiling.Compiling[ServicePlan],
     canary: compiling.Compiling[None] | None = None,
+    path: str,
 ) -> Served:
     """Replicas of the embedded server under the stack's supervisor, Envoy in front."""
     own = args.section(LocalSettings)

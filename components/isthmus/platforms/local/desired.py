@@ -212,7 +212,7 @@ def agent(program: str, port: int) -> Processes:
         program=program,
         command=["${python}", "-m", "isthmus.agent", "--config", "${directory}/agent.json"],
         ports={"rest": port},
-        ready={"port": "rest", "path": "/healthz", "timeout_seconds": READY_SECONDS},
+        ready={"port": "rest", "path": names.DEVICE_HEALTH_PATH, "timeout_seconds": READY_SECONDS},
     )
 
 

@@ -87,7 +87,7 @@ def _device(device: str, url: str, model: str) -> Part:
     version, state = _asked(url, model)
     digest = ""
     try:
-        digest = str(requests.get(f"{url}/healthz", timeout=STATUS_SECONDS).json().get("digest") or "")
+        digest = str(requests.get(f"{url}{names.DEVICE_HEALTH_PATH}", timeout=STATUS_SECONDS).json().get("digest") or "")
     except (requests.RequestException, ValueError, AttributeError) as error:
         state = f"no answer ({type(error).__name__})" if state == "AVAILABLE" else state
     return Part("device", device, sockets.shown(url), state, digest, version)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from isthmus.digest import Digest
 from isthmus.errors import IntegrityError, IsthmusError, PlatformError, Problem, StoreError
 from isthmus.fleet.verdict import Verdict, judge
 from isthmus.limits import ROLLOUT_DEADLINE_SECONDS
@@ -26,7 +25,7 @@ from isthmus.provider.handlers.stores import (
     open_store,
     prefix_problems,
 )
-from isthmus.release.names import DEVICE
+from isthmus.release.names import DEVICE, bundle_folder
 
 if TYPE_CHECKING:
     from isthmus.release.fleet import Target
@@ -217,7 +216,7 @@ def _published_model(store: "Store", inputs: Values) -> str:
     from isthmus.release.manifest import Manifest
     from isthmus.release.store import MissingObjectError
 
-    key = f"{inputs['prefix']}bundles/{Digest(inputs['digest']).hex}/{ENVELOPE_NAME}"
+    key = f"{bundle_folder(inputs['prefix'], inputs['digest'])}{ENVELOPE_NAME}"
     try:
         envelope = store.get(key, max_bytes=MAX_ENVELOPE_BYTES)
         payload = signing.verify(envelope, MANIFEST_TYPE, signing.public_key(inputs["private_key"]))
