@@ -68,7 +68,7 @@ def test_every_module_of_the_serving_image_is_compiled(unpacked: Callable):
 def test_the_serving_image_has_the_server_and_nothing_else_of_the_package(unpacked: Callable):
     (package,) = (unpacked(SERVING).root / "usr/local/lib").glob("python3.*/dist-packages/isthmus")
     parts = {file.relative_to(package).parts[0] for file in package.rglob("*.py")}
-    assert parts == {"__init__.py", "errors.py", "protocol", "release", "server"}
+    assert parts == {name.partition("/")[0] for name in SERVER_MODULES}
     assert not list(package.parent.glob("pulumi")) + list(package.parent.glob("keras"))
 
 
@@ -113,7 +113,7 @@ def test_a_package_that_the_lock_lacks_is_named():
 def test_the_serving_image_has_every_module_of_ours_that_its_server_imports():
     package = Path(__file__).resolve().parents[3] / "components" / "isthmus"
     held = {file for name in SERVER_MODULES for file in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))}
-    for file in held:
+    for file in held - {package / "__init__.py"}:  # which finds the components when a program asks for them
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [f"{node.module}.{it.name}" for it in node.names] if isinstance(node, ast.ImportFrom) and node.module else []
             names += [it.name for it in node.names] if isinstance(node, ast.Import) else []
