@@ -131,7 +131,7 @@ class LocalProcessesHandler(HandlerBase):
             return False
         program = _program(inputs["supervisor"], inputs["program"])
         saved = program.saved()
-        return saved is not None and len(program.working(Context(""))[0]) < len(saved.replicas)
+        return saved is not None and len(program.working(Context(""), waits=False)[0]) < len(saved.replicas)
 
     def deletes_before_replace(self, state: Values, inputs: Values) -> bool:
         wanted = inputs.get("ports")

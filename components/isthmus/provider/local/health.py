@@ -16,8 +16,10 @@ _CERTAIN_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.2
 
 
-def ailment(supervisord: Supervisord, replica: Replica, ready: Mapping[str, Any], context: Context) -> str:
+def ailment(supervisord: Supervisord, replica: Replica, ready: Mapping[str, Any], context: Context, *, waits: bool = True) -> str:
     """What is wrong with a replica; empty: it works. One that was just started is given the time to become ready.
+
+    waits: until it is; otherwise it counts as one that works.
 
     Raises UnreachableSupervisorError, StoppedWaitingError.
     """
@@ -36,6 +38,8 @@ def ailment(supervisord: Supervisord, replica: Replica, ready: Mapping[str, Any]
         waited = time.monotonic() - start
         # One that is just starting does not answer yet; one that is stopped never will.
         is_young = time.time() < info["start"] + readiness.timeout_seconds(ready)
+        if is_young and not is_certain and not waits:
+            return ""
         if waited > _CERTAIN_SECONDS if is_certain else waited > patience and not is_young:
             return f"{replica.name}: {found or failure}"
         context.pause(_POLL_SECONDS)

@@ -87,14 +87,21 @@ class Program:
         except UnreachableSupervisorError:
             return []
 
-    def working(self, context: Context) -> tuple[list[Replica], list[str]]:
-        """Those of the running replicas that work, and what is wrong with the others. Takes its time with those."""
+    def working(self, context: Context, *, waits: bool = True) -> tuple[list[Replica], list[str]]:
+        """Those of the running replicas that work, and what is wrong with the others. Takes its time with those.
+
+        waits: for those that are just starting.
+        """
         saved, running = self.saved(), self.running()
         if saved is None or not running:
             return [], []
+
+        def look(replica: Replica) -> str:
+            return health.ailment(self._supervisord, replica, saved.inputs["ready"], context, waits=waits)
+
         with ThreadPoolExecutor(_MOST_ASKED_AT_ONCE) as pool:
             try:
-                ailments = list(pool.map(lambda it: health.ailment(self._supervisord, it, saved.inputs["ready"], context), running))
+                ailments = list(pool.map(look, running))
             except UnreachableSupervisorError:
                 return [], []
         return [it for it, ailment in zip(running, ailments, strict=True) if not ailment], [ailment for ailment in ailments if ailment]
