@@ -4,8 +4,10 @@ import base64
 import json
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from isthmus.protocol.dtypes import STRING, json_type, tf_name
@@ -75,9 +77,9 @@ def _nest(texts: list[str], shape: tuple[int, ...], count: int) -> list[str]:
 def _texts(name: str, array: Array) -> list[str]:
     """The JSON of each element, in C order."""
     kind = array.dtype.kind
-    dtype = STRING if kind in "OSU" else array.dtype.name
-    if array.size and json_type(dtype) is None:
-        raise invalid(f"Failed to write JSON value for tensor type: {tf_name(dtype)}")
+    refused = _without_json(array.dtype)
+    if refused and array.size:
+        raise invalid(f"Failed to write JSON value for tensor type: {refused}")
     if kind == "f":
         return float_texts(array)
     if kind in "iu":
@@ -86,6 +88,13 @@ def _texts(name: str, array: Array) -> list[str]:
         return ["true" if value else "false" for value in array.ravel().tolist()]
     as_base64 = name.endswith(_BYTES_SUFFIX)
     return [_string_text(value, as_base64) for value in array.ravel().tolist()]
+
+
+@cache  # asking numpy for a type's name takes longer than printing a few numbers
+def _without_json(dtype: np.dtype[Any]) -> str:
+    """TensorFlow's name of a type that JSON has no form for; empty where it has one."""
+    name = STRING if dtype.kind in "OSU" else dtype.name
+    return "" if json_type(name) else tf_name(name)
 
 
 def _string_text(value: bytes | str, as_base64: bool) -> str:

@@ -34,7 +34,8 @@ _WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 _MAX_WARMUP_REQUESTS = 1000
 _CALLER_RUNS = -1
 _BRIEF_SECONDS = 0.001
-_LONG_SECONDS = 0.005
+_LONG_SECONDS = 0.1
+_MAX_WAIT_SECONDS = 0.02
 _MAX_SHAPES = 256
 _log = logging.getLogger(__name__)
 
@@ -87,24 +88,30 @@ class Bundle:
         signature = self.signatures[signature_name]
         names = tuple(outputs) or tuple(signature.outputs)
         call = self._callables.get((signature_name, *names)) or self._make_callable(signature_name, names)
+        key = (signature_name, *[array.shape for array in inputs.values()])
+        unknown = key not in self._brief and self._steady[signature_name]
+        busy = time.thread_time() if unknown else 0.0
         began = time.perf_counter()
         try:
             values = call(*[inputs[name] for name in signature.inputs])
         except tf.errors.OpError as error:
             raise ServingError(_code_name(error), str(error.message)) from None
-        if self._steady[signature_name]:
-            self._note((signature_name, *[array.shape for array in inputs.values()]), time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        if unknown:
+            self._note(key, time.thread_time() - busy, seconds)
+        elif seconds > _LONG_SECONDS:
+            self._brief.discard(key)
         return {name: _as_array(value) for name, value in zip(names, values, strict=True)}
 
     def is_brief(self, signature_name: str, inputs: Mapping[str, Array]) -> bool:
         """Whether this call will be so short that handing it to another thread would cost more than it takes."""
         return (signature_name, *[array.shape for array in inputs.values()]) in self._brief
 
-    def _note(self, key: tuple[Any, ...], seconds: float) -> None:
-        if key in self._brief:
-            if seconds > _LONG_SECONDS:
-                self._brief.discard(key)
-        elif seconds < _BRIEF_SECONDS:
+    def _note(self, key: tuple[Any, ...], busy_seconds: float, seconds: float) -> None:
+        """How long a call took: this thread's own time, which a busy machine does not stretch, and the clock's, within which other
+        threads may have computed for it.
+        """
+        if busy_seconds < _BRIEF_SECONDS and seconds < _MAX_WAIT_SECONDS:
             if len(self._brief) >= _MAX_SHAPES:
                 self._brief.clear()
             self._brief.add(key)

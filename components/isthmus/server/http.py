@@ -203,11 +203,12 @@ class Connection(asyncio.Protocol):
         request.method = self._parser.get_method().decode("latin-1")
         request.minor_version = 0 if self._parser.get_http_version() == "1.0" else 1
         request.keep_alive = self._parser.should_keep_alive()
-        length = request.header(b"content-length")
-        if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
-            self._refuse(413, f"the request's body has more than {MAX_BODY_BYTES} bytes")
-        elif request.header(b"expect").lower() == b"100-continue" and request.minor_version:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        for name, value in request.headers:
+            if name == b"content-length" and value.isdigit() and int(value[:20]) > MAX_BODY_BYTES:
+                self._refuse(413, f"the request's body has more than {MAX_BODY_BYTES} bytes")
+                return
+            if name == b"expect" and value.lower() == b"100-continue" and request.minor_version:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, chunk: bytes) -> None:
         request = self._request

@@ -161,12 +161,12 @@ def _has_strings(arrays: Mapping[str, Array]) -> bool:
 
 def elements(arrays: Mapping[str, Array]) -> int:
     """How many there are in all."""
-    return sum(array.size for array in arrays.values())
+    return sum([array.size for array in arrays.values()])
 
 
 def check_size(outputs: Arrays) -> Arrays:
     """The outputs. Raises ServingError where they are more than may be answered."""
-    size = sum(array.nbytes for array in outputs.values())
+    size = sum([array.nbytes for array in outputs.values()])
     if size > MAX_OUTPUT_BYTES:
         raise ServingError("RESOURCE_EXHAUSTED", f"the model's answer has {size} bytes; at most {MAX_OUTPUT_BYTES} are sent")
     return outputs

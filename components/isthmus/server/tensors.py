@@ -77,8 +77,9 @@ def to_array(name: str, tensor: Any, info: TensorInfo) -> Array:
     if tensor.dtype != _ENUMS[info.dtype]:
         found = tf_name(dtype_name(_ENUM_NAMES.get(tensor.dtype, "DT_INVALID")))
         raise _invalid(f"Expects {name} to be {tf_name(info.dtype)} but {found} is provided")
-    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
-    if tensor.tensor_shape.unknown_rank or len(shape) > MAX_DIMENSIONS or min(shape, default=0) < 0:
+    dims = tensor.tensor_shape
+    shape = tuple([dim.size for dim in dims.dim])
+    if dims.unknown_rank or len(shape) > MAX_DIMENSIONS or min(shape, default=0) < 0:
         raise _invalid(f"tensor parsing error: {name}: no shape of a tensor")
     content = tensor.tensor_content
     values = getattr(tensor, form.field)
@@ -86,10 +87,10 @@ def to_array(name: str, tensor: Any, info: TensorInfo) -> Array:
         held = len(content) // (1 if form.dtype == object else form.dtype.itemsize)
     else:
         held = len(values) // 2 if form.pairs else len(values)
-    # A dimension of size zero does not make the others harmless: the model's answer may have them alone.
-    if math.prod(size for size in shape if size) > max(held, MAX_REPEATED_ELEMENTS):
-        raise _invalid(f"tensor parsing error: {name}: shape {list(shape)} is larger than what the message holds")
     count = math.prod(shape)
+    # A dimension of size zero does not make the others harmless: the model's answer may have them alone.
+    if (count or math.prod([size for size in shape if size])) > max(held, MAX_REPEATED_ELEMENTS):
+        raise _invalid(f"tensor parsing error: {name}: shape {list(shape)} is larger than what the message holds")
     if content:
         flat = _strings(name, content, count) if form.dtype == object else _from_content(name, content, form.dtype, count)
     else:
