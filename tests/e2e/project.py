@@ -126,6 +126,9 @@ class Project:
             os.killpg(process.pid, signal.SIGKILL)
             text, _ = process.communicate()
             raise AssertionError(f"pulumi {' '.join(args)} took longer than {TIMEOUT_SECONDS} s of an idle machine:\n{text}") from None
+        except BaseException:  # Ctrl-C: a stack that is held by nobody's engine can be destroyed
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         return Done(process.returncode, text)
 
     def init(self) -> None:
