@@ -20,6 +20,7 @@ from isthmus.digest import PREFIX
 from isthmus.errors import GateError, InputError, IsthmusError, Problem
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.manifest import Release
+from isthmus.words import kilobytes, percent
 
 # A step that lasts longer says how long it has been at it.
 PROGRESS_INTERVAL_SECONDS = 2.0
@@ -177,14 +178,10 @@ def describe(release: Release, kind: str) -> str:
     manifest, record = release.manifest, release.record
     variant, timing = manifest.variant(kind), record.timing(kind)
     return (
-        f"release {PREFIX}{manifest.digest.short}, {kind} variant ({variant.recipe}): accuracy {_percent(variant.accuracy)} "
-        f"(source {_percent(manifest.source_accuracy)}), {variant.size_bytes / 1000:.1f} kB, "
+        f"release {PREFIX}{manifest.digest.short}, {kind} variant ({variant.recipe}): accuracy {percent(variant.accuracy)} "
+        f"(source {percent(manifest.source_accuracy)}), {kilobytes(variant.size_bytes)}, "
         f"one request p50 {timing.p50_ms:.2f} ms, p95 {timing.p95_ms:.2f} ms on {record.machine_class}"
     )
-
-
-def _percent(share: float | None) -> str:
-    return "unknown" if share is None else f"{share:.2%}"
 
 
 def sound(checked: C | None, problems: Sequence[Problem]) -> C:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.compile.gate import check_accuracy, listing, percent
+from isthmus.compile.gate import check_accuracy, listing
 from isthmus.release.manifest import EDGE, SERVING, Candidate, FileEntry, Manifest, Record, Release, Timing, Variant
+from isthmus.words import percent
 
 FILE = FileEntry("golden.json", 2, "0" * 64)
 TIMING = Timing(1.0, 1.0, 1.0, 10)

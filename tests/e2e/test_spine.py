@@ -56,7 +56,7 @@ def test_the_first_preview_shows_accuracy_and_the_numbers_of_the_plan_and_starts
     done = stack.preview()
     assert done.code == 0, done
     assert re.search(r"release sha256:[0-9a-f]{12}", done.text), done
-    assert re.search(r"edge variant \(int8\): accuracy 9[789]\.\d\d%", done.text), done
+    assert re.search(r"edge variant \(int8\): accuracy 9[789](\.\d+)? %", done.text), done
     assert re.search(r"M/G/c, scv [\d.]+: λ = 20/s, μ = [\d.]+/s per replica → \d+ replica", done.text), done
     assert re.search(r"digits \(cloud\) +[0-9a-f]{12} +9[789]\.\d\d % .* new\n", done.text), done
     assert re.search(r"digits \(edge\) +[0-9a-f]{12} +9[789]\.\d\d % .* 3 .* new\n", done.text), done

@@ -7,16 +7,7 @@ from dataclasses import replace
 from isthmus.compile.metrics import DEFAULT_METRIC
 from isthmus.errors import Problem
 from isthmus.release.manifest import Candidate, Release
-
-
-def percent(score: float | None) -> str:
-    """A score in [0, 1] as "98.88 %", rounded down: what misses a promise never looks as if it kept it."""
-    return "unknown" if score is None else f"{math.floor(score * 10_000 + 1e-6) / 100:g} %"
-
-
-def kilobytes(size_bytes: int) -> str:
-    """Such as "90.2 kB", of 1000 bytes."""
-    return f"{size_bytes / 1000:.1f} kB"
+from isthmus.words import kilobytes, percent
 
 
 def listing(candidates: Sequence[Candidate], metric: str) -> str:

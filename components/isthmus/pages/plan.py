@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from isthmus.pages.axes import FRAME
 from isthmus.pages.lines import LinePlot, Spot, line
 from isthmus.pages.rendering import style, template
-from isthmus.sizing.advisor.requirements import plain
 from isthmus.sizing.asking.deployed import ServiceNow, StackPlan, answer_lines
 from isthmus.sizing.asking.explain import Explanation
-from isthmus.sizing.asking.table import CLOUD, COLUMNS, EDGE, money, total
+from isthmus.sizing.asking.table import CLOUD, COLUMNS, EDGE, total
 from isthmus.sizing.asking.what_if import CurvePoint
+from isthmus.words import money, plain
 
 # The p95's axis ends at this multiple of the objective: beyond it the line only says `no`.
 P95_AXIS = 2.5

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.compile.gate import kilobytes, listing, lower_to, percent
+from isthmus.compile.gate import listing, lower_to
 from isthmus.compile.recipes import AUTO, FASTEST, FLOAT32, SMALLEST, Recipe
 from isthmus.errors import GateError, Problem, SourceError
 from isthmus.release.manifest import Candidate
+from isthmus.words import kilobytes, percent
 
 # What `auto` may lose against the source where no min_accuracy is given.
 MAX_LOST = 0.01

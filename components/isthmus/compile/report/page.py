@@ -27,7 +27,7 @@ from isthmus.compile.report.scatter import Plot, Point, scatter
 from isthmus.pages.axes import FRAME
 from isthmus.pages.rendering import style, template
 from isthmus.release.manifest import EDGE, Candidate, Layer, Release
-from isthmus.sizing.advisor.requirements import in_bytes, plain
+from isthmus.words import in_bytes, plain
 
 if TYPE_CHECKING:
     from jinja2 import Template

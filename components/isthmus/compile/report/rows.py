@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from isthmus.compile.gate import percent
 from isthmus.compile.metrics import METRICS
 from isthmus.release.manifest import EDGE, SERVING, Candidate, Layer, Release
-from isthmus.sizing.advisor.requirements import in_bytes
+from isthmus.words import in_bytes, percent
 
 NONE = "–"
 

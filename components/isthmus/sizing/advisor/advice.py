@@ -13,7 +13,8 @@ from typing import Any
 
 from isthmus.errors import GateError, Problem
 from isthmus.sizing.advisor.inputs import Situation, check_situation
-from isthmus.sizing.advisor.requirements import MODES, REQUIREMENTS, SURCHARGE, Mode, cost_per_month, plain
+from isthmus.sizing.advisor.requirements import MODES, REQUIREMENTS, SURCHARGE, Mode, cost_per_month
+from isthmus.words import plain
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from isthmus.sizing.advisor.inputs import Situation
 from isthmus.sizing.headroom import MOST_REPLICAS
+from isthmus.words import in_bytes, plain
 
 Mode = Literal["cloud", "edge", "hybrid"]
 
@@ -46,19 +47,6 @@ class Requirement:
         value = self.value(situation, mode)
         limit = self.limit(situation)
         return value is None or (value >= limit if self.at_least else value <= limit)
-
-
-def plain(number: float) -> str:
-    """A number as a person reads it: four significant digits, but every digit before the point; no exponent down to 0.0001."""
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
-
-
-def in_bytes(number: float) -> str:
-    """A size with its decimal prefix: `12 GB`."""
-    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if number >= factor:
-            return f"{number / factor:.4g} {unit}"
-    return f"{number:.4g} bytes"
 
 
 def cloud_share(situation: Situation, mode: Mode) -> float:

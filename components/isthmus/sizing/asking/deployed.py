@@ -6,9 +6,10 @@ from typing import Any
 
 from isthmus.errors import InputError, Problem
 from isthmus.sizing.asking.explain import Explanation, explain_fleet, explain_service
-from isthmus.sizing.asking.table import CLOUD, EDGE, Row, money, rows_of
+from isthmus.sizing.asking.table import CLOUD, EDGE, Row, rows_of
 from isthmus.sizing.asking.what_if import Answer, CurvePoint, Scenario, ask, curve
 from isthmus.sizing.service import ServiceInputs, ServicePlan, plan_service
+from isthmus.words import money
 
 Components = Mapping[str, Mapping[str, Any]]
 

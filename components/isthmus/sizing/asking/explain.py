@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.sizing.asking.table import money
 from isthmus.sizing.cost import HOURS_PER_MONTH
 from isthmus.sizing.service import ServicePlan
+from isthmus.words import money
 
 _P95 = {
     "M/M/c": "95 % of e^(−μt) + C·μ·(e^(−μt) − e^(−θt))/(θ − μ), θ = cμ − λ, C: Erlang C",

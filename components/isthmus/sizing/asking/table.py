@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isthmus import digest
+from isthmus.words import money
 
 NONE = "–"
 CLOUD, EDGE = "cloud", "edge"
@@ -80,10 +81,6 @@ def against(rows: Sequence[Row], deployed: Sequence[Row] | None) -> list[Row]:
         return None if old is None or old.currency != row.currency else old.cost
 
     return [replace(row, before=before(row), known=True) for row in rows]
-
-
-def money(amount: float) -> str:
-    return f"{amount:,.2f}"
 
 
 def change(row: Row) -> str:

@@ -17,8 +17,9 @@ from isthmus.errors import InputError, Problem
 from isthmus.sizing.advisor.advice import Advice, Check, advise
 from isthmus.sizing.advisor.inputs import Situation, situation_of
 from isthmus.sizing.advisor.presets import PRESETS
-from isthmus.sizing.advisor.requirements import MODES, REQUIREMENTS, Mode, in_bytes, plain
+from isthmus.sizing.advisor.requirements import MODES, REQUIREMENTS, Mode
 from isthmus.sizing.advisor.sensitivity import Flip, flips
+from isthmus.words import in_bytes, plain
 
 # So many changes are shown unless --all is given; JSON has all.
 _CHANGES_SHOWN = 8

@@ -10,7 +10,7 @@ from rich.text import Text
 from isthmus import digest
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.cache_size import CachedRelease, Eviction, cached_releases, evict, parse_size
-from isthmus.sizing.advisor.requirements import in_bytes
+from isthmus.words import in_bytes
 
 
 def show() -> None:

@@ -7,11 +7,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.sizing.advisor.requirements import plain
 from isthmus.sizing.asking.deployed import ServiceNow, StackPlan, answer_lines
 from isthmus.sizing.asking.explain import Explanation
-from isthmus.sizing.asking.table import COLUMNS, WORDS, money, total
+from isthmus.sizing.asking.table import COLUMNS, WORDS, total
 from isthmus.sizing.asking.what_if import CurvePoint
+from isthmus.words import money, plain
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 P95_ROWS, COST_ROWS = 6, 4
