@@ -21,6 +21,8 @@ from isthmus.platforms.served import Served
 from isthmus.sizing.service import Autoscale, ServicePlan
 
 DEFAULT_SERVER_KIND = "cpu-2"
+NO_CANARY = "a canary needs a gateway whose split changes while it runs and Pods that report to a gate; that is built for kubernetes"
+"""Why a platform without these refuses one."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from isthmus.platforms.docker.settings import DockerSettings
-from isthmus.platforms.platform import Observer, Platform, Servers
+from isthmus.platforms.platform import NO_CANARY, Observer, Platform, Servers
 from isthmus.platforms.served import Served
 
 
@@ -12,7 +12,7 @@ class DockerPlatform(Platform):
 
     settings = DockerSettings
     cannot = {  # noqa: RUF012  (never changed)
-        "canary": "a canary needs a gateway whose split changes while it runs and Pods that report to a gate; that is built for kubernetes"
+        "canary": NO_CANARY
     }
     needs = {  # noqa: RUF012
         "docker.hosts": "the machines that serve",

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from isthmus import digest
 from isthmus.errors import PlatformError
-from isthmus.names import COMPONENT_LABEL, REST_PORT, SERVICE_LABEL, TRAFFIC_ANNOTATION, traffic_name
+from isthmus.names import COMPONENT_LABEL, GATEWAY, REST_PORT, SERVICE_LABEL, STABLE, TRAFFIC_ANNOTATION, traffic_name
 from isthmus.observing.following import container_lines
 from isthmus.observing.parts import AVAILABLE, Block, Outputs, Source, behind_gateway
 from isthmus.observing.reach import Client, Direct, NoWayError, Reply, Server, Way
@@ -92,7 +92,7 @@ def block(name: str, outputs: Outputs, state: StackState) -> Block:
     api = deployed(place, state)
     rows = [pods.part(it) for it in place.items(api, "api/v1", "pods")]
     rows += [row for it in place.items(api, "apis/apps/v1", "deployments") if (row := pods.stuck(it))]
-    rows.sort(key=lambda row: (row.kind != "gateway", not row.kind.startswith("stable"), row.kind, row.name))
+    rows.sort(key=lambda row: (row.kind != GATEWAY, not row.kind.startswith(STABLE), row.kind, row.name))
     facts = [
         ("endpoint", outputs["endpoint"]),
         ("cluster", f"{api}, namespace {place.namespace}"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from isthmus.platforms.local.settings import LocalSettings
-from isthmus.platforms.platform import Observer, Platform
+from isthmus.platforms.platform import NO_CANARY, Observer, Platform
 from isthmus.platforms.served import Served
 
 
@@ -14,7 +14,7 @@ class LocalPlatform(Platform):
     server_kind = "local"
     runs_devices = True
     cannot = {  # noqa: RUF012  (never changed)
-        "canary": "a canary needs a gateway whose split changes while it runs and Pods that report to a gate; that is built for kubernetes",
+        "canary": NO_CANARY,
         "gateway.tls_key": "its gateway is for this machine alone, and speaks plain HTTP on loopback",
     }
 
