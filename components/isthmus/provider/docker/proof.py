@@ -15,7 +15,7 @@ from isthmus.provider.golden import difference, questions
 from isthmus.release.manifest import Release
 
 RUNNING: Final = "running"
-_PATIENCE_SECONDS: Final = 20
+_PATIENCE_SECONDS: Final = 45
 _REQUEST_SECONDS: Final = 60
 _SEPARATOR: Final = "\x1e"
 

@@ -8,13 +8,13 @@ from isthmus.errors import PlatformError, Problem
 from isthmus.limits import HOST_DEADLINE_SECONDS
 from isthmus.plugin.claims import Claims
 from isthmus.plugin.diffs import Change, compare
-from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, StoppedWaitingError, Values
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import Properties
 from isthmus.provider.docker.properties import HOST, host_problems, port_problems
 
 LIVE: Final = "LIVE"
-_PATIENCE_SECONDS: Final = 20
+_PATIENCE_SECONDS: Final = 45
 _STOP_SECONDS: Final = 10
 _HEALTHY: Final = "::health_flags::healthy"
 
@@ -106,6 +106,10 @@ class DockerGateHandler(HandlerBase):
                 run(client, job, context, timeout_seconds=_PATIENCE_SECONDS, message="asking the gateway")
             except LateError as error:
                 status = str(error)
+            except StoppedWaitingError:
+                raise
+            except PlatformError:  # that it cannot be asked is not its fault
+                pass
         return Found(dict(inputs), {"status": status})
 
     def delete(self, id: str, state: Values, context: Context) -> None:
