@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 import pulumi
 from pulumi import Output
@@ -27,7 +26,7 @@ PROGRESS_INTERVAL_SECONDS = 2.0
 
 
 # Two components of one program that ask for the same release share one task; the first one's row shows its progress.
-_running: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[CompileRequest, asyncio.Task[Release]]] = WeakKeyDictionary()
+_running: dict[asyncio.AbstractEventLoop, dict[CompileRequest, asyncio.Task[Release]]] = {}
 P = TypeVar("P")
 C = TypeVar("C")
 
@@ -158,7 +157,7 @@ def start(
 
 
 async def _compile(sought: Sought, cache: ReleaseCache, progress: Callable[[str], None], path: str, warn: Callable[[str], None]) -> Release:
-    request, running = sought.request, _running.setdefault(asyncio.get_running_loop(), {})
+    request, running = sought.request, _running_here()
     if request not in running:
         running[request] = asyncio.ensure_future(compile_release(request, cache, progress, warn=warn, source=sought.source))
     try:
@@ -166,6 +165,13 @@ async def _compile(sought: Sought, cache: ReleaseCache, progress: Callable[[str]
     except InputError as error:
         # The compiler knows the model's name; here is known where it stands in the program.
         raise type(error)([replace(problem, path=_placed(problem.path, request.model, path)) for problem in error.problems]) from error
+
+
+def _running_here() -> dict[CompileRequest, asyncio.Task[Release]]:
+    """Of this program: one process may run several, each on a loop of its own. Those that are over are forgotten."""
+    for loop in [loop for loop in _running if loop.is_closed()]:
+        del _running[loop]
+    return _running.setdefault(asyncio.get_running_loop(), {})
 
 
 def _placed(where: str, model: str, path: str) -> str:
