@@ -208,9 +208,7 @@ class Fuzzer:
         return "a cancelled gRPC call", "left"
 
     async def bomb(self, place: str) -> tuple[str, str]:
-        compressor, size = zlib.compressobj(1, zlib.DEFLATED, 31), self._random.choice((50, 99, 150, 400))
-        pieces = [compressor.compress(b'{"instances": [[1, 2, 3')] + [compressor.compress(b" " * MIB) for _ in range(size)]
-        body = b"".join([*pieces, compressor.compress(b"]]}"), compressor.flush()])
+        body = await asyncio.to_thread(_bomb, self._random.choice((50, 99, 150, 400)))
         return "a compressed bomb", str((await self._post(place, body, {"Content-Encoding": "gzip"}))[0])
 
     async def grpc_bomb(self, place: str) -> tuple[str, str]:
@@ -315,6 +313,12 @@ class Fuzzer:
     def _error(self, text: str, data: bytes) -> None:
         self._found.errors.append(text)
         (self._kept / f"{len(self._found.errors)}.bin").write_bytes(data)
+
+
+def _bomb(size_mib: int) -> bytes:
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
+    pieces = [compressor.compress(b'{"instances": [[1, 2, 3')] + [compressor.compress(b" " * MIB) for _ in range(size_mib)]
+    return b"".join([*pieces, compressor.compress(b"]]}"), compressor.flush()])
 
 
 async def watch(running: Running, found: Found, end: float) -> None:

@@ -1,6 +1,7 @@
 """Requests and replies of the predict call."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from isthmus.protocol import RestError, Signature, TensorInfo, parse_predict, render_predict
 from isthmus.protocol import request as request_module
 from isthmus.protocol.dtypes import element_type
+from isthmus.protocol.errors import unimplemented
 
 NUMBERS = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"]
 DTYPES = [*NUMBERS, "bool", "string"]
@@ -144,6 +146,12 @@ def test_lists_of_different_lengths_say_where():
     assert refused('{"inputs": [[1, 2], [3]]}') == "Encountered list at unexpected size: 1 at level: 1 expected size: 2"
     assert refused('{"inputs": [[1], 2]}') == "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2"
     assert refused('{"inputs": [1, [2]]}') == "Encountered list at unexpected level: 1 expected < 1"
+
+
+def test_a_refusal_survives_the_way_to_another_process():
+    for error in (RestError(404, "gone", "NOT_FOUND"), RestError(400, ""), unimplemented("no")):
+        back = pickle.loads(pickle.dumps(error))  # noqa: S301
+        assert (type(back), back.status, back.message, back.code) == (RestError, error.status, error.message, error.code)
 
 
 def test_deep_nesting_is_refused():

@@ -182,6 +182,18 @@ async def test_a_large_body_keeps_nobody_waiting(models, serve_here):
         assert slowest < HEALTHY_SECONDS
 
 
+async def test_a_large_body_that_is_wrong_is_refused_with_the_text_of_a_small_one(models, serve_here):
+    async with serve_here(*flags(models)) as url:
+        for row in (b"{}", b'["a"]', b"[1,2,3],[1]"):
+            (status, small), (large_status, large) = [
+                await call(f"{url}/v1/models/m:predict", b'{"instances":[' + b",".join([row] * count) + b"]}") for count in (1, 400_000)
+            ]
+            assert (status, large_status) == (400, 400)
+            assert large == small
+        missing = await call(f"{url}/v1/models/nope:predict", b'{"instances":[' + b",".join([b"1"] * 400_000) + b"]}")
+        assert missing == (404, {"error": "Servable not found for request: Latest(nope)"})
+
+
 async def test_a_call_whose_time_depends_on_a_value_keeps_nobody_waiting_however_many_short_ones_were_before(models, serve_here):
     async with serve_here("--model_name=slow", f"--model_base_path={models}/slow", "--rest_api_timeout_in_ms=1000") as url:
         for _ in range(50):

@@ -37,6 +37,10 @@ class RestError(IsthmusError):
         self.message = message
         self.code = code
 
+    def __reduce__(self) -> tuple[type, tuple[int, str, str]]:
+        """As a plain RestError, whatever its class is: other processes read large requests, and their refusals come back pickled."""
+        return RestError, (self.status, self.message, self.code)
+
     @property
     def reply(self) -> Reply:
         """`{"error": message}` with the error's status."""

@@ -128,7 +128,7 @@ def _do(job: str, arguments: tuple[Any, ...]) -> Any:
     try:
         return _JOBS[job](*arguments)  # type: ignore[operator]
     except RestError as error:
-        return RestError(error.status, error.message, error.code)
+        return error
     except MemoryError:
         return RestError(429, f"this takes more than {MAX_HELPER_BYTES} bytes of memory to read or write as JSON", "RESOURCE_EXHAUSTED")
 
