@@ -140,8 +140,9 @@ class Cluster:
         labels = ",".join(f"{key}={value}" for key, value in sorted((selector or {}).items()))
         query = {"labelSelector": labels} if labels else {}
         headers = {"Accept": _METADATA_LIST} if metadata_only else {}
-        found: list[Object] = self._api("GET", path, query=query, headers=headers)["items"]
-        return found
+        # Where there are none, some servers say null.
+        found: list[Object] | None = self._api("GET", path, query=query, headers=headers)["items"]
+        return found or []
 
     def patch(self, path: str, body: Object) -> Object | None:
         """Merges the body into an object; None where there is none."""

@@ -171,5 +171,5 @@ def _kinds(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
     groups = (cluster.get("/apis") or {}).get("groups") or ()
     for root in ("/api/v1", *(f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups)):
         for it in (cluster.get(root) or {}).get("resources") or ():
-            if it["namespaced"] and "/" not in it["name"] and {"list", "delete"} <= set(it["verbs"]):
+            if it["namespaced"] and "/" not in it["name"] and {"list", "delete"} <= set(it.get("verbs") or ()):
                 yield root, it["name"], it["kind"]

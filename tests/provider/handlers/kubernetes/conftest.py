@@ -113,8 +113,10 @@ class Api:
         self.away = threading.Event()
         self.front_port = 0
 
-    def send(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> tuple[int, bytes]:
-        reply = self._pool.request(method, self._server + path, body=body, headers={"Content-Type": kind}, retries=False)
+    def send(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json", *, accept: str = "application/json"
+    ) -> tuple[int, bytes]:
+        reply = self._pool.request(method, self._server + path, body=body, headers={"Content-Type": kind, "Accept": accept}, retries=False)
         return reply.status, reply.data
 
     def call(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
@@ -138,7 +140,8 @@ class Api:
                 if len(parts) > 7 and parts[5] == "pods" and parts[7].partition("?")[0] == "proxy":
                     self.reply(*api.ask_pod(self.command, parts[6], parts[8], body))
                 else:
-                    self.reply(*api.send(self.command, self.path, body, self.headers.get("Content-Type") or "application/json"))
+                    kind, accept = (self.headers.get(name) or "application/json" for name in ("Content-Type", "Accept"))
+                    self.reply(*api.send(self.command, self.path, body, kind, accept=accept))
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815
 
