@@ -18,6 +18,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 BODY = b'{"instances":[[1,2,3]]}'
+ZIPPED = gzip.compress(BODY)
 MIB = 1 << 20
 HEALTHY_SECONDS = 5  # a check that waits for another client's request takes longer; a busy machine alone does not
 
@@ -147,17 +148,18 @@ async def test_compressed_bodies_grow_to_a_bound_each_and_together(models, serve
 @pytest.mark.parametrize(
     ("body", "encoding", "status"),
     [
-        (gzip.compress(BODY), "gzip", 200),
-        (gzip.compress(BODY), "x-gzip", 200),
-        (gzip.compress(BODY), "identity, gzip", 200),
-        (gzip.compress(BODY), "GZIP", 400),  # TensorFlow Serving looks for the word as it is written
-        (gzip.compress(BODY)[:-1], "gzip", 400),
-        (gzip.compress(BODY)[:-9], "gzip", 400),
-        (gzip.compress(BODY) + b"x", "gzip", 400),
-        (gzip.compress(BODY[:10]) + gzip.compress(BODY[10:]), "gzip", 400),
-        (gzip.compress(BODY)[:-8] + b"\0" * 4 + struct.pack("<I", len(BODY)), "gzip", 400),
-        (gzip.compress(BODY)[:-4] + struct.pack("<I", 5), "gzip", 400),
-        (b"", "gzip", 400),
+        pytest.param(ZIPPED, "gzip", 200, id="whole"),
+        pytest.param(ZIPPED, "x-gzip", 200, id="whole, by its old name"),
+        pytest.param(ZIPPED, "identity, gzip", 200, id="whole, after none"),
+        # TensorFlow Serving looks for the word as it is written.
+        pytest.param(ZIPPED, "GZIP", 400, id="in capitals"),
+        pytest.param(ZIPPED[:-1], "gzip", 400, id="a byte short"),
+        pytest.param(ZIPPED[:-9], "gzip", 400, id="without an end"),
+        pytest.param(ZIPPED + b"x", "gzip", 400, id="with more behind it"),
+        pytest.param(gzip.compress(BODY[:10]) + gzip.compress(BODY[10:]), "gzip", 400, id="in two parts"),
+        pytest.param(ZIPPED[:-8] + b"\0" * 4 + struct.pack("<I", len(BODY)), "gzip", 400, id="with a wrong checksum"),
+        pytest.param(ZIPPED[:-4] + struct.pack("<I", 5), "gzip", 400, id="with a wrong length"),
+        pytest.param(b"", "gzip", 400, id="empty"),
     ],
 )
 async def test_a_compressed_body_is_whole_or_empty(models, serve_here, body, encoding, status):
