@@ -27,8 +27,6 @@ OK, TESTS_FAILED, NO_TESTS = 0, 1, 5
 MOST_PROCESSES = 4
 END_SECONDS = 30.0
 SLOWEST = 40
-ALL_AT_ONCE_BYTES = 15 << 30
-"""With less memory than this two clusters, Docker hosts and compilers are too much at once."""
 
 
 def say(text: str) -> None:
@@ -38,13 +36,6 @@ def say(text: str) -> None:
 def xdist() -> tuple[str, ...]:
     """Options for tests side by side: one process more than there are cores, since tests wait for what they started."""
     return f"--numprocesses={min(MOST_PROCESSES, len(os.sched_getaffinity(0)) + 1)}", "--dist=loadfile", "--no-loadscope-reorder"
-
-
-def waves(memory_bytes: int) -> list[list[str]]:
-    """Parts of a run, those of one wave at the same time. Where there is little memory one lane after the other runs, after the rest."""
-    if memory_bytes >= ALL_AT_ONCE_BYTES:
-        return [[lanes.SIDE_BY_SIDE, *lanes.LANES], [lanes.QUIET]]
-    return [[name] for name in (lanes.SIDE_BY_SIDE, *lanes.LANES, lanes.QUIET)]
 
 
 @dataclass(frozen=True)
@@ -155,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
     slowness = patience.measure_slowness()
     say(f"this machine takes {slowness:.1f} times as long as an idle one, and deadlines with it; the report will be {FOLDER / REPORT}")
     ended: list[Ended] = []
-    for names in waves(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+    for names in lanes.WAVES:
         if _all_usable(ended):
             options = {lanes.SIDE_BY_SIDE: xdist()}
             ended += run_beside([Part(name, folder, (f"--part={name}", *options.get(name, ()))) for name in names], arguments, environ)

@@ -5,15 +5,20 @@ ALONE, LANE, IN_ORDER = "alone", "lane", "in_order"
 SIDE_BY_SIDE = "side by side"
 """The part of the tests without marks: they need nothing of their own, and run in as many processes as the machine has cores."""
 LANES = {
-    "first cluster": "tests on a cluster, which wait more than they work",
+    "first cluster": "tests on a cluster, which wait more than they work, with a cluster of their own",
     "second cluster": "the same, on another cluster",
     "machines": "tests that make whole machines of another kind: Docker hosts, and a cluster to look at the cluster itself",
 }
-"""Marks `lane(name)`: each lane is a process of its own, beside all others."""
+"""Marks `lane(name)`: each lane is a process of its own."""
 QUIET = "alone"
 """The part of the tests that are marked `alone` and no more: they measure the machine, and nothing runs beside them."""
 AGAIN = "again, alone"
 """The part of what failed, run once more with nothing beside it."""
+WAVES = ((SIDE_BY_SIDE,), *((name,) for name in LANES), (QUIET,))
+"""Parts in the order in which they run, those of one wave at the same time.
+
+On 2 cores lanes do not go beside the rest: with three clusters starting among compilers, Pods were not ready within three minutes.
+"""
 
 
 def part_of(marks: dict[str, tuple[object, ...]]) -> str:
