@@ -4,7 +4,9 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 PREPARE = @test -n "$(PYTHON)" || { echo "isthmus: error: no Python 3.11 to 3.13 on PATH; name one: make $@ PYTHON=/path/to/python3" >&2; exit 1; }; \
 	"$(PYTHON)" -m toolchain.prepare
 # States, their history and logs are for their owner alone.
-ACTIVE = @umask 077 && . ./activate &&
+ACTIVE = @. ./activate &&
+# States, their history and what a stack keeps are its owner's alone. Tests and images are not made so: other users run in containers.
+OWN = @umask 077 && . ./activate &&
 ARGS ?=
 DOCUMENTS = *.md docs examples models
 STYLE = ruff check . && ruff format --check . && mdformat --check $(DOCUMENTS) && lint-imports
@@ -22,19 +24,19 @@ help:  ## what can be made
 
 up:  ## make what the stack `local` describes (ARGS: more for `pulumi up`), then show it
 	$(PREPARE) stack
-	$(ACTIVE) pulumi up --yes $(LOCAL) $(ARGS) && isthmus status
+	$(OWN) pulumi up --yes $(LOCAL) $(ARGS) && isthmus status
 
 preview:  ## show what `make up` would change
 	$(PREPARE) stack
-	$(ACTIVE) pulumi preview $(LOCAL) $(ARGS)
+	$(OWN) pulumi preview $(LOCAL) $(ARGS)
 
 refresh:  ## compare the state with what really runs
 	$(PREPARE) stack
-	$(ACTIVE) pulumi refresh --yes $(LOCAL) $(ARGS)
+	$(OWN) pulumi refresh --yes $(LOCAL) $(ARGS)
 
 destroy:  ## remove everything that `make up` made
 	$(PREPARE) stack
-	$(ACTIVE) pulumi destroy --yes $(LOCAL) $(ARGS)
+	$(OWN) pulumi destroy --yes $(LOCAL) $(ARGS)
 
 doctor:  ## show which tools are used, where they come from, and what is missing
 	$(PREPARE) environment

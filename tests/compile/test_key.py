@@ -186,6 +186,7 @@ LEFT_OUT = {
     "isthmus.server": "asked for times alone",
     "isthmus.protocol": "spoken by that server",
     "isthmus.compile.memory": "refuses a compile, and changes none",
+    "isthmus.words": "how a reason reads, in the record alone",
     "isthmus.compile.gate": "judges a release; how its messages read",
     "isthmus.compile.key": "what it says is in the key",
     "isthmus.compile.request": "what is asked for; its values are in the key",

@@ -77,6 +77,7 @@ ACTIONS: dict[str, tuple[Callable[[Layout, argparse.Namespace], int], str]] = {
 
 def main(argv: list[str]) -> int:
     """Does what the first argument says; returns the exit status."""
+    os.umask(0o022)  # other users read these files, in containers
     parser = argparse.ArgumentParser(prog="python -m toolchain.cluster", description="A Kubernetes cluster for tests, on this machine.")
     actions = parser.add_subparsers(dest="action", required=True)
     for name, (_, text) in ACTIONS.items():

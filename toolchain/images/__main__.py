@@ -1,5 +1,6 @@
 """`python -m toolchain.images [NAME…]`, run in the project folder: builds these images, or all, and prints where they lie."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from toolchain.prepare.steps import PrepareError, fail, phase
 
 def main(arguments: list[str]) -> int:
     """Returns the exit status."""
+    os.umask(0o022)  # other users read these files, in containers
     try:
         with phase("images"):
             made = build(load(Path.cwd().resolve()), arguments or None)

@@ -5,6 +5,7 @@ tests/conftest.py loads it, so that `pytest` by hand has the same marks, order a
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.umask(0o022)  # other users, in containers and beside the stack, read what tests lay out for them
     for line in (
         "alone: not among the tests that run side by side; with nothing beside it, if it has no lane",
         "lane(name): beside the others, in a process of the lane's own",

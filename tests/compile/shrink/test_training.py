@@ -60,7 +60,8 @@ def test_progress_says_how_long_it_will_take_and_then_how_long_is_left(project: 
         ("    raise SystemExit(3)\n", r"raised SystemExit: 3 at tiny/model\.py:9"),
         ("    pass\n", r"did not train the model with the callbacks"),
         (SOUND.replace(", callbacks=list(callbacks)", ""), r"did not train the model with the callbacks.*callbacks=list\(callbacks\)"),
-        (SOUND.replace("X, Y", "X * np.nan, Y"), r"the loss is nan after epoch 1.*finite loss"),
+        # Not by data that are NaN: on some processors' kernels ReLU makes 0 of them, and the loss stays finite.
+        (SOUND.replace('"sparse_categorical_crossentropy"', "lambda _, y: y[:, 0] * np.nan"), r"the loss is nan after epoch 1.*a finite"),
         (
             SOUND + "    model.layers[1].kernel.assign(model.layers[1].kernel * np.inf)\n",
             r"weights '.*kernel' have values that are no numbers",
