@@ -184,8 +184,8 @@ class ModelServer:
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))
-                outer.metrics.ran("digits", 0.001)
-                outer.metrics.predicted("digits", "REST", "INTERNAL" if outer.broken else "OK", 0.001)
+                outer.metrics.ran("digits", "predict", 0.001)
+                outer.metrics.answered("digits", "predict", "REST", "INTERNAL" if outer.broken else "OK", 0.001)
                 self.reply(500 if outer.broken else 200, b"{}")
 
             def log_message(self, *_: object) -> None:
