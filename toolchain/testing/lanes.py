@@ -14,11 +14,8 @@ QUIET = "alone"
 """The part of the tests that are marked `alone` and no more: they measure the machine, and nothing runs beside them."""
 AGAIN = "again, alone"
 """The part of what failed, run once more with nothing beside it."""
-WAVES = ((SIDE_BY_SIDE,), *((name,) for name in LANES), (QUIET,))
-"""Parts in the order in which they run, those of one wave at the same time.
-
-On 2 cores lanes do not go beside the rest: with three clusters starting among compilers, Pods were not ready within three minutes.
-"""
+WAVES = ((SIDE_BY_SIDE, "first cluster"), ("second cluster", "machines"), (QUIET,))
+"""Parts in the order in which they run, those of one wave at the same time: on 2 cores no more than two clusters at once."""
 
 
 def part_of(marks: dict[str, tuple[object, ...]]) -> str:
