@@ -11,7 +11,7 @@ import time
 import pytest
 from toolchain import cluster as test_cluster
 from toolchain.testing import patience
-from toolchain.testing.patience import Deadline
+from toolchain.testing.patience import Deadline, wait_until
 
 from isthmus.release.store import Store
 
@@ -46,6 +46,11 @@ def served(place, body):
     return status
 
 
+def answers_again(place, body):
+    """Servers here leave after 2 s, before every gateway has heard of it: right after an update a request may find nobody."""
+    wait_until(lambda: served(place, body) == 200, 30)
+
+
 def test_a_release_that_was_tampered_with_starts_nowhere_and_what_serves_goes_on(stack, arguments, place, body):
     configure(stack, arguments, version=2, kubernetes={"deadline_seconds": round(patience.scaled(30))})  # it cannot succeed
     store = Store(place.store.address, arguments["bucket"])
@@ -73,7 +78,7 @@ def test_a_release_that_was_tampered_with_starts_nowhere_and_what_serves_goes_on
 def test_an_update_mends_the_store(stack, place, body, eventually):
     # A Pod whose fetch failed waits longer each time before it tries again; an update that finds it waiting says so, and is run again.
     eventually(lambda: stack.up("--refresh").code == 0, 400)
-    assert served(place, body) == 200
+    answers_again(place, body)
 
 
 def test_an_api_server_that_is_away_for_half_a_minute_delays_an_update_and_no_more(stack, arguments, place, body):
@@ -99,7 +104,7 @@ def test_an_api_server_that_is_away_for_half_a_minute_delays_an_update_and_no_mo
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, text
-    assert served(place, body) == 200
+    answers_again(place, body)
 
 
 def test_an_engine_that_is_killed_in_the_middle_leaves_nothing_that_the_next_update_cannot_take_over(make_project, arguments, place):
