@@ -1,8 +1,9 @@
 """Processor time of one call: `python benchmarks/serving_cost.py [--rounds N] [--requests N]`.
 
 A product with a matrix of 3 × 2, which is what TensorFlow Serving itself was measured with (REAL): one row, over REST at 1, 8
-and 32 connections and over gRPC, beside a bare grpc.aio server that answers the same call without a model. Ways take turns;
-shown are medians over the rounds with (smallest–largest), from /proc/PID/stat of the server alone.
+and 32 connections and over gRPC, beside bare grpc.aio servers that answer the same messages: one runs the same model by the same
+call of TensorFlow, the other none at all. Ways take turns; shown are medians over the rounds with (smallest–largest), from
+/proc/PID/stat of the server alone.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import psutil
 import uvloop
 from report import machine, spread
@@ -33,6 +35,8 @@ CONNECTIONS = (1, 8, 32)
 REAL = {1: 5000, 8: 14000, 32: 18000}
 CORES = 2
 WARM_UP = 300
+# Bare servers, and whether they run the model.
+BARE = {"a bare grpc.aio with the model": True, "a bare grpc.aio without it": False}
 
 
 def make_model(directory: Path) -> None:
@@ -50,17 +54,29 @@ def make_model(directory: Path) -> None:
     tf.saved_model.save(model, str(directory / "1"), signatures={"serving_default": model.call})
 
 
-def bare(port: Any) -> None:
-    """A grpc.aio server that reads the request and answers with a message of the same kind. port: where its port is put."""
+def bare(port: Any, model: Path | None) -> None:
+    """A grpc.aio server that reads the request and answers with a message of the same kind: no checks, bounds, counts, versions.
+
+    Args:
+        port: where its port is put.
+        model: the folder of the model that it runs; None: it knows the answer.
+    """
+    run = callable_of(model) if model else None
 
     async def answer(request: Any, _: Any) -> Any:
+        values, shape = [22.5, 27.5], (1, 2)
+        if run is not None:
+            tensor = request.inputs["x"]
+            array = np.array(tensor.float_val, np.float32).reshape([dim.size for dim in tensor.tensor_shape.dim])
+            (output,) = run(array)
+            values, shape = output.ravel().tolist(), output.shape
         response = predict_pb2.PredictResponse()
         response.model_spec.name = request.model_spec.name
         tensor = response.outputs["y"]
         tensor.dtype = 1
-        for size in (1, 2):
+        for size in shape:
             tensor.tensor_shape.dim.add(size=size)
-        tensor.float_val.extend([22.5, 27.5])
+        tensor.float_val.extend(values)
         return response
 
     async def serve() -> None:
@@ -69,11 +85,22 @@ def bare(port: Any) -> None:
         method = grpc.unary_unary_rpc_method_handler(answer, read, write)
         service, name = PREDICT[1:].split("/")
         running.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: method}),))
-        port.value = running.add_insecure_port("127.0.0.1:0")
+        bound = running.add_insecure_port("127.0.0.1:0")
         await running.start()
+        port.value = bound
         await running.wait_for_termination()
 
     uvloop.run(serve())
+
+
+def callable_of(model: Path) -> Callable[[Any], Any]:
+    """TensorFlow's callable of the model's default signature, as the embedded server makes it."""
+    from isthmus.server.bundle import Parallelism, load_bundle
+
+    bundle = load_bundle(model / "1", parallelism=Parallelism(), warmup=False)
+    bundle.run("serving_default", {"x": np.zeros((1, 3), np.float32)})
+    (way,) = bundle._ways.values()
+    return way.call
 
 
 async def rest_client(port: int, requests: int) -> None:
@@ -112,6 +139,21 @@ def measure(client: Callable[[int, int], Coroutine[Any, Any, None]], port: int, 
     return 1e6 * (after.user + after.system - before.user - before.system) / (requests // connections * connections)
 
 
+def start_bare(stack: ExitStack, model: Path | None) -> tuple[int, int]:
+    """Port and process number of a bare server, which ends with the stack."""
+    spawn = multiprocessing.get_context("spawn")
+    port = spawn.Value("i", 0)
+    process = spawn.Process(target=bare, args=(port, model))
+    process.start()
+    stack.callback(process.join)
+    stack.callback(process.terminate)
+    while not port.value:
+        if not process.is_alive():
+            raise SystemExit("a bare server ended before it served")
+        time.sleep(0.1)
+    return port.value, process.pid or 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -125,17 +167,12 @@ def main() -> int:
         maker.join()
         running = server(0, scratch / "model", scratch, MODEL)
         stack.callback(running.close)
-        bare_port = spawn.Value("i", 0)
-        other = spawn.Process(target=bare, args=(bare_port,))
-        other.start()
-        stack.callback(other.join)
-        stack.callback(other.terminate)
         running.wait()
-        while not bare_port.value:
-            time.sleep(0.1)
         ways = [(f"REST, {n} at a time", rest_client, running.ports["rest"], running.pid, n) for n in CONNECTIONS]
         ways += [(f"gRPC, {n} at a time", grpc_client, running.ports["grpc"], running.pid, n) for n in CONNECTIONS]
-        ways += [(f"a bare grpc.aio, {n} at a time", grpc_client, bare_port.value, other.pid or 0, n) for n in CONNECTIONS]
+        for name, model in BARE.items():
+            port, other = start_bare(stack, scratch / "model" if model else None)
+            ways += [(f"{name}, {n} at a time", grpc_client, port, other, n) for n in CONNECTIONS]
         found: dict[str, list[float]] = {name: [] for name, *_ in ways}
         for _, client, port, pid, _ in ways:
             measure(client, port, pid, 1, WARM_UP)
@@ -150,8 +187,9 @@ def main() -> int:
         print(
             f"REST, {connections} at a time, against the real one's {real:.0f} µs: {spread([real / figure for figure in ours])} × its speed"
         )
-        both = zip(found[f"gRPC, {connections} at a time"], found[f"a bare grpc.aio, {connections} at a time"], strict=True)
-        print(f"gRPC, {connections} at a time, over a bare one: {spread([figure / least for figure, least in both])} ×")
+        for name in BARE:
+            both = zip(found[f"gRPC, {connections} at a time"], found[f"{name}, {connections} at a time"], strict=True)
+            print(f"gRPC, {connections} at a time, over {name}: {spread([figure / least for figure, least in both])} ×")
     return 0
 
 

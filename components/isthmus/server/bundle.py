@@ -58,7 +58,7 @@ class Bundle:
     def __init__(self, session: Any, meta_graph: Any, inter_op: int) -> None:
         self._session = session
         self._inter_op = inter_op
-        self._callables: dict[tuple[str, ...], Callable[..., list[Any]]] = {}
+        self._ways: dict[tuple[str, ...], _Way] = {}
         self._lock = threading.Lock()
         self.signature_defs = dict(meta_graph.signature_def)
         self.signatures = {name: _signature(definition) for name, definition in self.signature_defs.items()}
@@ -71,8 +71,8 @@ class Bundle:
             name: steady(meta_graph.graph_def, [info.tensor_name for info in signature.outputs.values()])
             for name, signature in self.signatures.items()
         }
-        # Signature and shapes of calls that were brief, where that tells how long the next one will take.
-        self._brief: set[tuple[Any, ...]] = set()
+        # Shapes of calls that were brief, by signature, where that tells how long the next one will take.
+        self._brief: dict[str, set[tuple[Any, ...]]] = {name: set() for name in self.signatures}
 
     def run(self, signature_name: str, inputs: Mapping[str, Array], outputs: Sequence[str] = ()) -> dict[str, Array]:
         """The signature's outputs by name.
@@ -85,55 +85,67 @@ class Bundle:
         Raises:
             ServingError: TensorFlow's own code and message.
         """
-        signature = self.signatures[signature_name]
-        names = tuple(outputs) or tuple(signature.outputs)
-        call = self._callables.get((signature_name, *names)) or self._make_callable(signature_name, names)
-        key = (signature_name, *[array.shape for array in inputs.values()])
-        unknown = key not in self._brief and self._steady[signature_name]
+        way = self._ways.get((signature_name, *outputs)) or self._make_way(signature_name, outputs)
+        arrays = [inputs[name] for name in way.inputs]
+        shapes = tuple([array.shape for array in arrays])
+        brief = self._brief[signature_name]
+        unknown = shapes not in brief and self._steady[signature_name]
         busy = time.thread_time() if unknown else 0.0
         began = time.perf_counter()
         try:
-            values = call(*[inputs[name] for name in signature.inputs])
+            values = way.call(*arrays)
         except tf.errors.OpError as error:
             raise ServingError(_code_name(error), str(error.message)) from None
         seconds = time.perf_counter() - began
         if unknown:
-            self._note(key, time.thread_time() - busy, seconds)
+            _note(brief, shapes, time.thread_time() - busy, seconds)
         elif seconds > _LONG_SECONDS:
-            self._brief.discard(key)
-        return {name: _as_array(value) for name, value in zip(names, values, strict=True)}
+            brief.discard(shapes)
+        return {name: _as_array(value) for name, value in zip(way.outputs, values, strict=True)}
 
     def is_brief(self, signature_name: str, inputs: Mapping[str, Array]) -> bool:
         """Whether this call will be so short that handing it to another thread would cost more than it takes."""
-        return (signature_name, *[array.shape for array in inputs.values()]) in self._brief
+        return tuple([inputs[name].shape for name in self.signatures[signature_name].inputs]) in self._brief[signature_name]
 
-    def _note(self, key: tuple[Any, ...], busy_seconds: float, seconds: float) -> None:
-        """How long a call took: this thread's own time, which a busy machine does not stretch, and the clock's, within which other
-        threads may have computed for it.
-        """
-        if busy_seconds < _BRIEF_SECONDS and seconds < _MAX_WAIT_SECONDS:
-            if len(self._brief) >= _MAX_SHAPES:
-                self._brief.clear()
-            self._brief.add(key)
-
-    def _make_callable(self, signature_name: str, outputs: tuple[str, ...]) -> Callable[..., list[Any]]:
+    def _make_way(self, signature_name: str, outputs: Sequence[str]) -> "_Way":
         key = (signature_name, *outputs)
         with self._lock:
-            if key not in self._callables:
+            if key not in self._ways:
                 signature = self.signatures[signature_name]
+                names = tuple(outputs) or tuple(signature.outputs)
                 options = config_pb2.CallableOptions(
                     feed=[info.tensor_name for info in signature.inputs.values()],
-                    fetch=[signature.outputs[name].tensor_name for name in outputs],
+                    fetch=[signature.outputs[name].tensor_name for name in names],
                 )
                 if not self._inter_op:
                     # Handing each operation to another thread costs more than most operations take.
                     options.run_options.inter_op_thread_pool = _CALLER_RUNS
                 try:
                     # Session.make_callable with feeds goes through Session.run, 40 times slower for a small graph.
-                    self._callables[key] = self._session._make_callable_from_options(options)
+                    call = self._session._make_callable_from_options(options)
                 except (tf.errors.OpError, ValueError) as error:
                     raise ServingError("FAILED_PRECONDITION", f"signature {signature_name} cannot be run: {error}") from None
-            return self._callables[key]
+                self._ways[key] = _Way(tuple(signature.inputs), names, call)
+            return self._ways[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """From a signature's inputs to some of its outputs, by their names in the callable's order."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    call: Callable[..., list[Any]]
+
+
+def _note(brief: set[tuple[Any, ...]], shapes: tuple[Any, ...], busy_seconds: float, seconds: float) -> None:
+    """How long a call took: this thread's own time, which a busy machine does not stretch, and the clock's, within which other
+    threads may have computed for it.
+    """
+    if busy_seconds < _BRIEF_SECONDS and seconds < _MAX_WAIT_SECONDS:
+        if len(brief) >= _MAX_SHAPES:
+            brief.clear()
+        brief.add(shapes)
 
 
 def load_bundle(directory: Path, *, parallelism: Parallelism, warmup: bool) -> Bundle:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -27,9 +26,9 @@ from isthmus.server.config import models_from_proto
 from isthmus.server.errors import ServingError, StartError
 from isthmus.server.examples import check_classification, check_regression, classify, regress, serialized_input
 from isthmus.server.grpc_calls import Calls
-from isthmus.server.limits import MAX_BODY_BYTES, MAX_BODY_BYTES_ON_LOOP, MAX_ELEMENTS_ON_LOOP, MAX_GRPC_CALLS, STALLED_SECONDS, Budget
-from isthmus.server.prediction import CLASSIFY, PREDICT, REGRESS, Arrays, Predictor, elements
-from isthmus.server.tensors import fill, to_array
+from isthmus.server.grpc_predict import Predict, asked_version, fill_spec, model_name, sent
+from isthmus.server.limits import MAX_BODY_BYTES, MAX_GRPC_CALLS, STALLED_SECONDS, Budget
+from isthmus.server.prediction import CLASSIFY, PREDICT, REGRESS, Predictor
 
 _SIGNATURE_DEF = "signature_def"
 _RELOAD_TIMEOUT_SECONDS = 600.0
@@ -37,17 +36,6 @@ _PREDICTION = "tensorflow.serving.PredictionService"
 _MODEL = "tensorflow.serving.ModelService"
 _HEALTHY_SERVICES = ("ModelService", "PredictionService")  # as TensorFlow Serving names them, and the server as a whole
 _CLASSIFY_METHOD, _REGRESS_METHOD = "tensorflow/serving/classify", "tensorflow/serving/regress"
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a Predict call asks for."""
-
-    request: Any
-    name: str
-    version: int
-    bundle: Bundle
-    signature_name: str
 
 
 class GrpcApi:
@@ -77,13 +65,14 @@ class GrpcApi:
             ("grpc.server_handshake_timeout_ms", int(STALLED_SECONDS * 1000)),
         ]
         calls = Calls(self._predictor, self._budget)
+        predict = Predict(self._predictor, as_content=self._as_content)
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_GRPC_CALLS)
         server.add_generic_rpc_handlers(
             (
                 grpc.method_handlers_generic_handler(
                     _PREDICTION,
                     {
-                        "Predict": calls.method(predict_pb2.PredictRequest, self._predict, PREDICT),
+                        "Predict": calls.method(predict_pb2.PredictRequest, predict, PREDICT, predict.recall),
                         "Classify": calls.method(classification_pb2.ClassificationRequest, self._classify, CLASSIFY),
                         "Regress": calls.method(regression_pb2.RegressionRequest, self._regress, REGRESS),
                         "MultiInference": calls.method(inference_pb2.MultiInferenceRequest, self._multi_inference),
@@ -111,66 +100,37 @@ class GrpcApi:
 
     # The methods.
 
-    def _predict(self, request: Any) -> bytes | Awaitable[bytes]:
-        name = _model_name(request)
-        version, bundle = self._manager.find(name, *_asked(request.model_spec))
-        found = _Found(request, name, version, bundle, request.model_spec.signature_name or DEFAULT_SIGNATURE)
-        if request.ByteSize() > MAX_BODY_BYTES_ON_LOOP:
-            return self._predict_later(found, None)
-        inputs = _inputs(found)
-        if elements(inputs) > MAX_ELEMENTS_ON_LOOP or not self._predictor.runs_here(bundle, found.signature_name, inputs):
-            return self._predict_later(found, inputs)
-        outputs = self._predictor.run(name, bundle, found.signature_name, inputs)
-        if elements(outputs) > MAX_ELEMENTS_ON_LOOP:
-            return self._predictor.in_thread(self._response, found, outputs)
-        return self._response(found, outputs)
-
-    async def _predict_later(self, found: _Found, inputs: Arrays | None) -> bytes:
-        if inputs is None:
-            inputs = await self._predictor.in_thread(_inputs, found)
-        outputs = await self._predictor.run_later(found.name, found.bundle, found.signature_name, inputs)
-        if elements(outputs) <= MAX_ELEMENTS_ON_LOOP:
-            return self._response(found, outputs)
-        return await self._predictor.in_thread(self._response, found, outputs)
-
-    def _response(self, found: _Found, outputs: Arrays) -> bytes:
-        response = predict_pb2.PredictResponse()
-        _fill_spec(response.model_spec, found.name, found.version, found.signature_name)
-        for key in found.request.output_filter or outputs:
-            fill(response.outputs[key], outputs[key], as_content=self._as_content)
-        return _sent(response)
-
-    def _classify(self, request: Any) -> Awaitable[bytes]:
-        name = _model_name(request)
-        version, bundle = self._manager.find(name, *_asked(request.model_spec))
+    def _classify(self, request: Any, _: bytes) -> Awaitable[bytes]:
+        name = model_name(request)
+        version, bundle = self._manager.find(name, *asked_version(request.model_spec))
 
         def work() -> bytes:
             examples = _examples(request, bundle, check_classification)
             response = classification_pb2.ClassificationResponse()
-            _fill_spec(response.model_spec, name, version, request.model_spec.signature_name or DEFAULT_SIGNATURE)
+            fill_spec(response.model_spec, name, version, request.model_spec.signature_name or DEFAULT_SIGNATURE)
             results = self._predictor.timed(CLASSIFY, name, classify, bundle, request.model_spec.signature_name, examples)
             _fill_classes(response.result, results)
-            return _sent(response)
+            return sent(response)
 
         return self._predictor.in_thread(work)
 
-    def _regress(self, request: Any) -> Awaitable[bytes]:
-        name = _model_name(request)
-        version, bundle = self._manager.find(name, *_asked(request.model_spec))
+    def _regress(self, request: Any, _: bytes) -> Awaitable[bytes]:
+        name = model_name(request)
+        version, bundle = self._manager.find(name, *asked_version(request.model_spec))
 
         def work() -> bytes:
             examples = _examples(request, bundle, check_regression)
             response = regression_pb2.RegressionResponse()
-            _fill_spec(response.model_spec, name, version, request.model_spec.signature_name or DEFAULT_SIGNATURE)
+            fill_spec(response.model_spec, name, version, request.model_spec.signature_name or DEFAULT_SIGNATURE)
             values = self._predictor.timed(REGRESS, name, regress, bundle, request.model_spec.signature_name, examples)
             _fill_values(response.result, values)
-            return _sent(response)
+            return sent(response)
 
         return self._predictor.in_thread(work)
 
-    def _multi_inference(self, request: Any) -> Awaitable[bytes]:
+    def _multi_inference(self, request: Any, _: bytes) -> Awaitable[bytes]:
         first = request.tasks[0].model_spec if request.tasks else inference_pb2.InferenceTask().model_spec
-        version, bundle = self._manager.find(first.name, *_asked(first))
+        version, bundle = self._manager.find(first.name, *asked_version(first))
 
         def work() -> bytes:
             _check_tasks(request, bundle)
@@ -179,40 +139,40 @@ class GrpcApi:
             for task in request.tasks:
                 result = response.results.add()
                 signature_name = task.model_spec.signature_name
-                _fill_spec(result.model_spec, task.model_spec.name, version, signature_name or DEFAULT_SIGNATURE)
+                fill_spec(result.model_spec, task.model_spec.name, version, signature_name or DEFAULT_SIGNATURE)
                 if task.method_name == _CLASSIFY_METHOD:
                     _fill_classes(result.classification_result, classify(bundle, signature_name, examples))
                 else:
                     _fill_values(result.regression_result, regress(bundle, signature_name, examples))
-            return _sent(response)
+            return sent(response)
 
         return self._predictor.in_thread(work)
 
-    def _metadata(self, request: Any) -> bytes:
-        name = _model_name(request)
+    def _metadata(self, request: Any, _: bytes) -> bytes:
+        name = model_name(request)
         if not request.metadata_field:
             raise ServingError("INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field")
         for metadata_field in request.metadata_field:
             if metadata_field != _SIGNATURE_DEF:
                 raise ServingError("INVALID_ARGUMENT", f"Metadata field {metadata_field} is not supported")
-        version, bundle = self._manager.find(name, *_asked(request.model_spec))
+        version, bundle = self._manager.find(name, *asked_version(request.model_spec))
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name, response.model_spec.version.value = name, version
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=bundle.signature_defs)
         response.metadata[_SIGNATURE_DEF].Pack(signatures)
-        return _sent(response)
+        return sent(response)
 
-    def _status(self, request: Any) -> bytes:
-        name = _model_name(request)
-        version, _ = _asked(request.model_spec)  # a label is ignored, as TensorFlow Serving does
+    def _status(self, request: Any, _: bytes) -> bytes:
+        name = model_name(request)
+        version = asked_version(request.model_spec)[0]  # a label is ignored, as TensorFlow Serving does
         response = get_model_status_pb2.GetModelStatusResponse()
         for status in self._manager.statuses(name, version):
             entry = response.model_version_status.add(version=status.version, state=status.state)
             entry.status.error_code = grpc.StatusCode[status.error_code].value[0]
             entry.status.error_message = status.error_message
-        return _sent(response)
+        return sent(response)
 
-    async def _reload(self, request: Any) -> bytes:
+    async def _reload(self, request: Any, _: bytes) -> bytes:
         """Serve the models of the request from now on; answers when they are available."""
         if not self._allow_reload:  # who may call this may have any file read and written with the server's rights
             raise ServingError("PERMISSION_DENIED", "HandleReloadConfigRequest is switched off; --enable_reload_config switches it on")
@@ -226,83 +186,11 @@ class GrpcApi:
             await asyncio.to_thread(self._manager.wait_until_available, _RELOAD_TIMEOUT_SECONDS)
         except StartError as error:
             raise ServingError("INVALID_ARGUMENT", str(error)) from None
-        return _sent(model_management_pb2.ReloadConfigResponse())
+        return sent(model_management_pb2.ReloadConfigResponse())
 
 
 def _services(module: Any) -> list[Any]:
     return list(module.DESCRIPTOR.services_by_name.values())
-
-
-def _sent(response: Any) -> bytes:
-    try:
-        return response.SerializeToString()  # type: ignore[no-any-return]
-    except Exception:  # a message has at most 2 GiB
-        raise ServingError("RESOURCE_EXHAUSTED", "the answer is larger than a message can be") from None
-
-
-def _asked(spec: Any) -> tuple[int | None, str | None]:
-    """Version and label of a ModelSpec."""
-    choice = spec.WhichOneof("version_choice")
-    return (spec.version.value if choice == "version" else None, spec.version_label if choice == "version_label" else None)
-
-
-def _model_name(request: Any) -> str:
-    if not request.HasField("model_spec"):
-        raise ServingError("INVALID_ARGUMENT", "Missing ModelSpec")
-    return str(request.model_spec.name)
-
-
-def _fill_spec(spec: Any, name: str, version: int, signature_name: str) -> None:
-    spec.name, spec.version.value, spec.signature_name = name, version, signature_name
-
-
-def _inputs(found: _Found) -> Arrays:
-    """The request's inputs, and defaults where it leaves some out. Raises ServingError."""
-    request, signature = found.request, found.bundle.signatures.get(found.signature_name)
-    if signature is None:
-        raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{found.signature_name}" not found.')
-    defaults = found.bundle.defaults[found.signature_name]
-    sent = set(request.inputs)
-    if len(sent) > len(signature.inputs) or (len(sent) < len(signature.inputs) and not defaults):
-        extra, missing = (",".join(sorted(names)) for names in (sent - signature.input_names, signature.input_names - sent))
-        raise ServingError(
-            "INVALID_ARGUMENT",
-            f"input size does not match signature: {len(sent)}!={len(signature.inputs)} len({{{','.join(sorted(sent))}}}) != "
-            f"len({{{','.join(sorted(signature.inputs))}}}). Sent extra: {{{extra}}}. Missing but required: {{{missing}}}.",
-        )
-    inputs = {}
-    for name, info in signature.inputs.items():
-        if name in sent:
-            inputs[name] = to_array(name, request.inputs[name], info)
-        elif name in defaults:
-            inputs[name] = defaults[name]
-        else:
-            raise ServingError(
-                "INVALID_ARGUMENT",
-                f"Signature input alias: {name}(feed name: {info.tensor_name}) not found in request and no default value provided. "
-                f"Inputs expected to be in the request {{{','.join(sorted(sent))}}}, "
-                f"or default input alias set: {','.join(sorted(defaults))}",
-            )
-    used = sent & signature.input_names
-    if len(used) != len(sent):
-        raise ServingError(
-            "INVALID_ARGUMENT",
-            f"Inputs contains invalid name. Used request inputs: {','.join(sorted(used))}, request input: {','.join(sorted(sent))}",
-        )
-    _check_filter(request.output_filter, signature)
-    return inputs
-
-
-def _check_filter(names: Any, signature: Any) -> None:
-    for index, name in enumerate(names):
-        if name not in signature.outputs:
-            known = ",".join(sorted(signature.outputs))
-            raise ServingError(
-                "INVALID_ARGUMENT",
-                f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{known}}}.",
-            )
-        if name in names[:index]:
-            raise ServingError("INVALID_ARGUMENT", f"duplicate output tensor alias: {name}")
 
 
 def _examples(request: Any, bundle: Bundle, check: Callable[..., None]) -> list[bytes]:

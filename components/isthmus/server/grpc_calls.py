@@ -9,7 +9,7 @@ import logging
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -23,9 +23,21 @@ _MAX_TEXT = 1024
 _GZIP, _ANY_WINDOW = b"\x1f\x8b", 47
 _ZLIB, _ZLIB_CHECK = b"\x78", 31
 _SLOW_SECONDS = 2.0
+_SWEEP_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
-Work = Callable[[Any], bytes | Awaitable[bytes]]
+Work = Callable[[Any, bytes], bytes | Awaitable[bytes]]
+
+
+class Familiar(Protocol):
+    """A message that is like an earlier one of the same method."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+    def answer(self) -> bytes | Awaitable[bytes]:
+        """The response. Raises RestError."""
 
 
 class Calls:
@@ -38,35 +50,42 @@ class Calls:
     def __init__(self, predictor: Predictor, budget: Budget) -> None:
         self._predictor = predictor
         self._budget = budget
-        self._receiving: dict[asyncio.Timeout, float] = {}
         self._places = asyncio.Semaphore(MAX_GRPC_RECEIVING)
+        # Calls whose message is being received, the oldest first, and since when; and those of them that have to go.
+        self._receiving: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
 
-    def method(self, message: Any, work: Work, api: str = "") -> Any:
+    def method(self, message: Any, work: Work, api: str = "", recall: Callable[[bytes], Familiar | None] = lambda _: None) -> Any:
         """A handler for grpc.
 
         Args:
             message: the request's class.
-            work: the response's bytes to a request. Raises RestError.
+            work: the response's bytes to a request and its bytes. Raises RestError.
             api: what the calls are counted as; empty: they are not.
+            recall: what is known of a message before it is read.
         """
 
         async def call(_: AsyncIterator[bytes], context: Any) -> bytes:
-            began, taken, request = time.perf_counter(), 0, None
-            code = "OK"
+            began, taken, name, code = time.perf_counter(), 0, None, "OK"
             try:
                 data = await self._receive(context)
                 if not self._budget.take(len(data)):
                     raise ServingError("RESOURCE_EXHAUSTED", "the server holds as many requests as it can; try again")
                 taken = len(data)
-                if data[:2] == _GZIP or (data[:1] == b"\x78" and int.from_bytes(data[:2]) % 31 == 0):
-                    data = await self._predictor.in_thread(_decompress, data)
-                request = (
-                    _read(message, data) if len(data) <= MAX_BODY_BYTES_ON_LOOP else await self._predictor.in_thread(_read, message, data)
-                )
-                response = work(request)
-                if not isinstance(response, bytes):
-                    response = await response
-                return response
+                familiar = recall(data)
+                if familiar is not None:
+                    name = familiar.name
+                    response = familiar.answer()
+                else:
+                    if _compressed(data):
+                        data = await self._predictor.in_thread(_decompress, data)
+                    small = len(data) <= MAX_BODY_BYTES_ON_LOOP
+                    request = _read(message, data) if small else await self._predictor.in_thread(_read, message, data)
+                    if api:
+                        name = request.model_spec.name
+                    response = work(request, data)
+                return response if isinstance(response, bytes) else await response
             except RestError as error:
                 code = error.code
                 text = error.message if len(error.message) <= _MAX_TEXT else error.message[:_MAX_TEXT] + "...TRUNCATED"
@@ -80,35 +99,53 @@ class Calls:
                 await context.abort(grpc.StatusCode.INTERNAL, "internal error of the server; its log has the details")
             finally:
                 self._budget.give(taken)
-                if api and request is not None and self._predictor.manager.knows(request.model_spec.name):
-                    self._predictor.metrics.answered(request.model_spec.name, api, "GRPC", code, time.perf_counter() - began)
+                if name is not None and self._predictor.manager.knows(name):
+                    self._predictor.metrics.answered(name, api, "GRPC", code, time.perf_counter() - began)
             raise AssertionError("abort raises")
 
         return grpc.stream_unary_rpc_method_handler(call)
 
     async def _receive(self, context: Any) -> bytes:
         if self._places.locked():
-            self._hurry()
+            self._end_older_than(_SLOW_SECONDS)
         async with self._places:
-            timeout = asyncio.timeout(STALLED_SECONDS)
-            self._receiving[timeout] = time.monotonic()
+            task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
+            self._receiving[task] = time.monotonic()
+            if self._sweeper is None:
+                self._sweep()
             try:
-                async with timeout:
-                    data = await context.read()
-            except TimeoutError:
+                data = await context.read()
+            except asyncio.CancelledError:
+                if task not in self._late:
+                    raise
+                task.uncancel()
                 raise ServingError("DEADLINE_EXCEEDED", "the message was not received in time") from None
             finally:
-                del self._receiving[timeout]
+                self._late.discard(task)
+                del self._receiving[task]
         if data is grpc.aio.EOF:  # type: ignore[attr-defined]
             raise ServingError("INTERNAL", "the call has no message")
         return data  # type: ignore[no-any-return]
 
-    def _hurry(self) -> None:
-        """Others wait for a place: whoever has taken longest to send has to go."""
-        for timeout, began in self._receiving.items():
-            if time.monotonic() - began > _SLOW_SECONDS:
-                timeout.reschedule(asyncio.get_running_loop().time())
-            return
+    def _sweep(self) -> None:
+        """Ends calls whose message does not come: now, and from time to time as long as messages are being received.
+
+        One timer for all: one for each call costs as much as reading a small message.
+        """
+        while self._end_older_than(STALLED_SECONDS):
+            pass
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep) if self._receiving else None
+
+    def _end_older_than(self, seconds: float) -> bool:
+        """Whether the oldest call that is not yet being ended has received for that long; it is ended then."""
+        for task, began in self._receiving.items():
+            if task not in self._late:
+                if time.monotonic() - began <= seconds:
+                    return False
+                self._late.add(task)
+                task.cancel()
+                return True
+        return False
 
 
 def _compressed(data: bytes) -> bool:
