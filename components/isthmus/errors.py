@@ -71,3 +71,14 @@ class ResourceFullError(IsthmusError):
 
 class PlatformError(IsthmusError):
     """A platform could not make or keep something (a process that does not become ready, say)."""
+
+
+def cause(error: BaseException) -> str:
+    """The innermost reason, in a few words: what stands around it says where in a library it happened."""
+    while True:
+        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).rpartition("]: ")[2].rpartition("> : ")[2] or type(error).__name__

@@ -5,10 +5,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from toolchain.kubernetes_plugin.client import APPLY, ApiError, Client, Object
+from toolchain.kubernetes_plugin.client import Client
 from toolchain.kubernetes_plugin.discovery import Discovery, Kind
 from toolchain.kubernetes_plugin.objects import FIELD_MANAGER, PATCH_FORCE, annotation, name_of, namespace_of, to_object, with_metadata
 
+from isthmus.apiserver.connection import APPLY_PATCH, Object
+from isthmus.apiserver.errors import ApiError, ConflictError
 from isthmus.errors import PlatformError
 from isthmus.plugin.bags.handler import Call
 
@@ -47,7 +49,7 @@ class Applier:
         try:
             return self._client.get(call, path)
         except ApiError as error:
-            if error.code == 404:
+            if error.status == 404:
                 return None
             raise
 
@@ -68,10 +70,8 @@ class Applier:
         if force or annotation(inputs, PATCH_FORCE) == "true":
             query["force"] = "true"
         try:
-            live: Object = self._client.request(call, "PATCH", path, query, body=sent, content_type=APPLY)
-        except ApiError as error:
-            if error.code != 409:
-                raise
+            live: Object = self._client.request(call, "PATCH", path, query, body=sent, media=APPLY_PATCH)
+        except ConflictError as error:
             raise PlatformError(_conflict(error)) from None
         return live
 
@@ -81,11 +81,11 @@ class Applier:
         try:
             self._client.request(call, "DELETE", path, body=body)
         except ApiError as error:
-            if error.code != 404:
+            if error.status != 404:
                 raise
 
 
-def _conflict(error: ApiError) -> str:
+def _conflict(error: ConflictError) -> str:
     fields: dict[str, list[str]] = {}
     for cause in error.causes:
         found = _MANAGER.search(str(cause.get("message", "")))

@@ -4,8 +4,9 @@ import threading
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from toolchain.kubernetes_plugin.client import ApiError, Client
+from toolchain.kubernetes_plugin.client import Client
 
+from isthmus.apiserver.errors import ApiError
 from isthmus.plugin.bags.handler import Call
 
 
@@ -28,7 +29,7 @@ class UnknownKindError(ApiError):
 
     def __init__(self, api_version: str, kind: str) -> None:
         message = f"the cluster has no kind {kind} in {api_version}. Fix: create its CustomResourceDefinition first"
-        super().__init__(404, {"reason": "UnknownKind", "message": message})
+        super().__init__(message, 404, message)
 
 
 class Discovery:
@@ -61,7 +62,7 @@ class Discovery:
         try:
             listed = self._client.get(call, prefix)
         except ApiError as error:
-            if error.code != 404:
+            if error.status != 404:
                 raise
             return {}
         resources = [item for item in listed.get("resources", ()) if "/" not in item["name"]]

@@ -7,7 +7,7 @@ from typing import Final
 from toolchain.kubernetes_plugin import objects
 from toolchain.kubernetes_plugin.applying import Applier, field_manager
 from toolchain.kubernetes_plugin.changes import changes, deletes_before_replace
-from toolchain.kubernetes_plugin.client import ApiError, Client, Object, UnreachableError
+from toolchain.kubernetes_plugin.client import Client
 from toolchain.kubernetes_plugin.discovery import Discovery, UnknownKindError
 from toolchain.kubernetes_plugin.objects import (
     annotation,
@@ -23,6 +23,8 @@ from toolchain.kubernetes_plugin.readiness import readiness
 from toolchain.kubernetes_plugin.settings import Settings
 from toolchain.kubernetes_plugin.waiting import NotReadyError, Surroundings, timeout_seconds, until_gone, until_ready
 
+from isthmus.apiserver.connection import Object
+from isthmus.apiserver.errors import ApiError, UnreachableApiError
 from isthmus.errors import PlatformError, Problem
 from isthmus.plugin.bags.bag import Bag
 from isthmus.plugin.bags.handler import Call, Checked, Created, Difference, Found, HalfMadeError
@@ -55,7 +57,7 @@ class ObjectHandler:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = Client(settings)
+        self._client = Client(settings.access)
         self._discovery = Discovery(self._client)
         self._applier = Applier(self._client, self._discovery)
         # Objects that a create of this run took over (`upsertExistingObjects`): they are not to be deleted as somebody's old one.
@@ -127,7 +129,7 @@ class ObjectHandler:
             live = self._applier.apply(call, path, inputs.values, manager, dry=True, force=state is None or self._settings.patch_force)
         except ApiError as error:
             # The namespace or the kind comes with this update; or the user may not ask for dry runs.
-            if error.code in (403, 404):
+            if error.status in (403, 404):
                 return inputs
             raise
         if state is None:
@@ -162,7 +164,7 @@ class ObjectHandler:
             try:
                 return work()
             except ApiError as error:
-                if error.code != 404:
+                if error.status != 404:
                     raise
                 call.progress(f"trying again: {error}")
                 call.pause(pause)
@@ -178,7 +180,7 @@ class ObjectHandler:
             live = self._applier.read(call, self._applier.path(call, wanted, namespace, name))
         except UnknownKindError:
             return None
-        except UnreachableError:
+        except UnreachableApiError:
             if self._settings.delete_unreachable:
                 return None
             raise
@@ -237,7 +239,7 @@ class ObjectHandler:
                 until_gone(call, f"{wanted['kind']} {id}", uid, lambda: self._client.get(call, path), timeout)
         except UnknownKindError:
             return  # without its definition there is no object
-        except UnreachableError:
+        except UnreachableApiError:
             if not self._settings.delete_unreachable:
                 raise
         finally:

@@ -4,9 +4,9 @@ import re
 from typing import Final
 
 from toolchain.kubernetes_plugin.handler import ObjectHandler
-from toolchain.kubernetes_plugin.kubeconfig import active_cluster
 from toolchain.kubernetes_plugin.settings import Settings, problems
 
+from isthmus.apiserver.kubeconfig import active_cluster
 from isthmus.plugin.bags.bag import Bag
 from isthmus.plugin.bags.handler import Checked, Difference, Handler
 from isthmus.plugin.diffs import Change
@@ -34,8 +34,8 @@ class KubernetesProvider:
 
     def diff_settings(self, old: Bag, new: Bag) -> Difference:
         names = sorted(name for name in {*old.values, *new.values} if old.values.get(name) != new.values.get(name))
-        before, after = active_cluster(Settings.of(old)), active_cluster(Settings.of(new))
-        elsewhere = not Settings.of(new).known or (before is not None and after is not None and before != after)
+        before, after = active_cluster(Settings.of(old).access), active_cluster(Settings.of(new).access)
+        elsewhere = not Settings.of(new).known or bool(before and after and before != after)
         if old.values.get("clusterIdentifier") and new.values.get("clusterIdentifier"):
             elsewhere = "clusterIdentifier" in names
         places = ("kubeconfig", "context", "cluster", "clusterIdentifier")

@@ -3,9 +3,10 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from isthmus.apiserver.kubeconfig import Access
 from isthmus.errors import Problem
 from isthmus.plugin.bags.bag import Bag
 from isthmus.plugin.values import UNKNOWN
@@ -24,26 +25,22 @@ _SWITCHES = {
     "strictMode": "",
     "alwaysRender": "",
 }
-_TEXTS = ("kubeconfig", "context", "cluster", "namespace", "clusterIdentifier")
+_PLACES = ("kubeconfig", "context", "cluster", "namespace")
+_TEXTS = (*_PLACES, "clusterIdentifier")
 # Nothing to refuse in these: they only tune the official client.
 _WITHOUT_EFFECT = ("kubeClientSettings", "helmReleaseSettings")
 # Setting → the only value that is covered.
 _REFUSED = {"skipUpdateUnreachable": False, "strictMode": False, "alwaysRender": False, "enableServerSideApply": True}
 
-_PLACES = ("kubeconfig", "context", "cluster")
-
 
 @dataclass(frozen=True)
 class Settings:
-    """What a program said about its cluster. kubeconfig: content or path(s); empty: KUBECONFIG, ~/.kube/config or the Pod's own.
+    """What a program said.
 
-    known: False while the cluster itself is still to be made, so that nothing can be asked of it.
+    access: to its cluster. known: False while the cluster itself is still to be made, so that nothing can be asked of it.
     """
 
-    kubeconfig: str = ""
-    context: str = ""
-    cluster: str = ""
-    namespace: str = ""
+    access: Access = field(default_factory=Access)
     known: bool = True
     patch_force: bool = False
     config_map_mutable: bool = False
@@ -55,10 +52,9 @@ class Settings:
     def of(bag: Bag, environ: Mapping[str, str] = os.environ) -> "Settings":
         """The settings, with defaults from the environment."""
         values = bag.values
-        texts = {name: _text(values.get(name)) for name in (*_PLACES, "namespace")}
         return Settings(
-            **texts,
-            known=not any(values.get(name) is UNKNOWN for name in (*_PLACES, "namespace")),
+            Access(**{name: _text(values.get(name)) for name in _PLACES}),
+            known=not any(values.get(name) is UNKNOWN for name in _PLACES),
             patch_force=_switch("enablePatchForce", values, environ),
             config_map_mutable=_switch("enableConfigMapMutable", values, environ),
             secret_mutable=_switch("enableSecretMutable", values, environ),

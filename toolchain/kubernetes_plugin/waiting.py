@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from toolchain.kubernetes_plugin.client import ApiError, Client, Object
+from toolchain.kubernetes_plugin.client import Client
 from toolchain.kubernetes_plugin.discovery import Discovery
 from toolchain.kubernetes_plugin.objects import TIMEOUT, annotation
 from toolchain.kubernetes_plugin.pods import Live
 from toolchain.kubernetes_plugin.readiness import Readiness, readiness
 
+from isthmus.apiserver.connection import Object
+from isthmus.apiserver.errors import ApiError
 from isthmus.errors import PlatformError
 from isthmus.plugin.bags.handler import Call
 from isthmus.plugin.handler import StoppedWaitingError
@@ -132,7 +134,7 @@ def until_gone(call: Call, kind_and_name: str, uid: str, read: Callable[[], Obje
         try:
             live = read()
         except ApiError as error:
-            if error.code == 404:
+            if error.status == 404:
                 return
             raise
         if uid and live["metadata"].get("uid") != uid:

@@ -9,7 +9,7 @@ import requests
 import urllib3
 from pydantic_core import from_json, to_json
 
-from isthmus.errors import InputError, PlatformError, Problem
+from isthmus.errors import InputError, PlatformError, Problem, cause
 from isthmus.gateway import KEY_HEADER, READY_PATH, TRACK_HEADER
 from isthmus.names import TRACKS, model_path
 from isthmus.observing import sockets
@@ -160,14 +160,3 @@ def server_state(url: str, model: str) -> tuple[str, str]:
         raise NoWayError(f"no answer ({type(error).__name__})") from None
     except (requests.RequestException, ValueError, KeyError, AttributeError) as error:
         return "", f"no answer ({type(error).__name__})"
-
-
-def cause(error: BaseException) -> str:
-    """The innermost reason, in a few words: what stands around it says where in a library it happened."""
-    while True:
-        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    text = getattr(error, "strerror", None) or str(error)
-    return str(text).rpartition("]: ")[2].rpartition("> : ")[2] or type(error).__name__

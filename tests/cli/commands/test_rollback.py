@@ -10,12 +10,13 @@ import pytest
 from toolchain.prepare.layout import load
 from toolchain.prepare.steps import PrepareError
 
+from isthmus.apiserver.kubeconfig import Access
 from isthmus.cli.commands.rollback.splitting import roll_back
 from isthmus.cli.commands.status.asking import blocks_of
 from isthmus.errors import InputError, PlatformError
 from isthmus.observing.stack_state import StackState
 from isthmus.plugin.handler import Context
-from isthmus.provider.clusters.client import Access, Cluster
+from isthmus.provider.clusters.client import Cluster
 from isthmus.provider.clusters.traffic import Track, Traffic, TrafficMap
 
 # Two services side by side, so that neither is touched for the other.

@@ -118,7 +118,7 @@ def test_a_cluster_that_does_not_answer_is_named_with_its_context_and_leaves_the
 def test_without_a_kubeconfig_it_is_said_how_to_give_one(cluster, tmp_path, monkeypatch):
     cluster.kubeconfig.unlink()
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
     (block,) = blocks_of(cluster.state())
     assert "Fix: set KUBECONFIG" in block.problem
 

@@ -86,11 +86,11 @@ def test_a_cluster_that_cannot_be_reached_is_told_in_one_line_with_server_and_co
     plugin.configure({"kubeconfig": json.dumps(kubeconfig(f"http://127.0.0.1:{closed_port}", token="hidden-token"))})
     with pytest.raises(wire.CallError) as caught:
         plugin.preview(CONFIG_MAP, INPUTS)
-    assert caught.value.message.startswith(f"the API server http://127.0.0.1:{closed_port} (context c) cannot be reached: ")
+    assert caught.value.message.startswith(f"the Kubernetes API server at http://127.0.0.1:{closed_port} (context c) does not answer: ")
     assert "Connection refused" in caught.value.message
     assert "\n" not in caught.value.message
     start = time.monotonic()
-    with pytest.raises(wire.CallError, match="cannot be reached"):
+    with pytest.raises(wire.CallError, match="does not answer"):
         plugin.check(CONFIG_MAP, {})
     assert time.monotonic() - start < patience.scaled(2)  # the next resource does not wait as long
 

@@ -13,6 +13,7 @@ from pulumi import CustomTimeouts, Output, ResourceOptions
 from pulumi_kubernetes import Provider
 
 from isthmus import compiling
+from isthmus.apiserver.kubeconfig import is_content
 from isthmus.arguments.components import CloudSettings
 from isthmus.arguments.gateway_options import SECRETS
 from isthmus.canary.comparing import probe_body
@@ -335,7 +336,7 @@ def _served(found: _Declared, service: KubernetesService) -> Served:
 
 def _path_of(kubeconfig: Any) -> str:
     """The path of a kubeconfig, so that `isthmus status` finds it; its content is a secret, and is not shown."""
-    return kubeconfig if isinstance(kubeconfig, str) and "\n" not in kubeconfig and Path(kubeconfig).expanduser().is_file() else ""
+    return kubeconfig if isinstance(kubeconfig, str) and not is_content(kubeconfig) and Path(kubeconfig).expanduser().is_file() else ""
 
 
 def _get(value: Any, key: str) -> Any:

@@ -8,16 +8,17 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from isthmus import digest
+from isthmus.apiserver.connection import Connection, Object, connection, selected
+from isthmus.apiserver.errors import ApiError, UnreachablePodError
+from isthmus.apiserver.kubeconfig import Access
 from isthmus.errors import PlatformError
 from isthmus.names import COMPONENT_LABEL, GATEWAY, REST_PORT, SERVICE_LABEL, STABLE, TRAFFIC_ANNOTATION, traffic_name
 from isthmus.observing.following import container_lines
 from isthmus.observing.parts import AVAILABLE, Block, Outputs, Source, behind_gateway
-from isthmus.observing.reach import Client, Direct, NoWayError, Reply, Server, Way
+from isthmus.observing.reach import Client, Direct, NoWayError, Reply, Server, Way, encoded
 from isthmus.observing.stack_state import StackState
 from isthmus.owner import OWNER_KEY
 from isthmus.platforms.kubernetes import pods
-from isthmus.platforms.kubernetes.api import Api
-from isthmus.provider.clusters.client import Access, ApiError, Object
 from isthmus.provider.clusters.traffic import Traffic
 
 Fact = tuple[str, str]
@@ -44,19 +45,22 @@ class Place:
         path = Path(self.kubeconfig).expanduser() if self.kubeconfig else None
         return Access(str(path) if path and path.is_file() else "", self.context)
 
-    def items(self, api: Api, group: str, plural: str, **labels: str) -> list[Object]:
-        return api.items(group, self.namespace, plural, {SERVICE_LABEL: self.service, **labels})
+    def items(self, api: Connection, group: str, plural: str, **labels: str) -> list[Object]:
+        """The service's objects of a kind, by name. group: such as `api/v1`."""
+        path = f"/{group}/namespaces/{quote(self.namespace)}/{plural}"
+        found: list[Object] = api.send("GET", path, selected({SERVICE_LABEL: self.service, **labels}))["items"] or []
+        return sorted(found, key=lambda item: str(item["metadata"]["name"]))
 
 
-def deployed(place: Place, state: StackState) -> Api:
+def deployed(place: Place, state: StackState) -> Connection:
     """The API server that the service is at.
 
     Raises PlatformError where it does not answer, or has no such service, or has one that another stack made: a kubeconfig whose
     current context is another cluster is an easy mistake.
     """
-    api, where = Api(place.access()), f"{place.namespace}/{place.service}"
+    api, where = connection(place.access()), f"{place.namespace}/{place.service}"
     try:
-        found = api.get(f"/api/v1/namespaces/{quote(place.namespace)}/services/{quote(place.service)}")
+        found = api.send("GET", f"/api/v1/namespaces/{quote(place.namespace)}/services/{quote(place.service)}")
     except ApiError as error:
         if error.status != 404:
             raise
@@ -71,7 +75,7 @@ def deployed(place: Place, state: StackState) -> Api:
     return api
 
 
-def _has_servers(place: Place, api: Api) -> bool:
+def _has_servers(place: Place, api: Connection) -> bool:
     """Whether Deployments of the service are there that this stack made."""
     found = place.items(api, "apis/apps/v1", "deployments") if place.owner else []
     return any((it["metadata"].get("annotations") or {}).get(OWNER_KEY) == place.owner for it in found)
@@ -110,10 +114,10 @@ def _if_allowed(label: str, read: Callable[[], list[Fact]]) -> Iterator[Fact]:
         yield label, str(error)
 
 
-def _traffic(api: Api, place: Place) -> list[Fact]:
+def _traffic(api: Connection, place: Place) -> list[Fact]:
     name = traffic_name(place.service)
     try:
-        found = api.get(f"/api/v1/namespaces/{quote(place.namespace)}/configmaps/{quote(name)}")
+        found = api.send("GET", f"/api/v1/namespaces/{quote(place.namespace)}/configmaps/{quote(name)}")
         return traffic_facts(Traffic.from_json(found["metadata"]["annotations"][TRAFFIC_ANNOTATION]))
     except ApiError as error:
         if error.status != 404:
@@ -134,7 +138,7 @@ def traffic_facts(traffic: Traffic) -> list[Fact]:
     return [("traffic", f"{shares}{mirror}{verdict}{judged}"), *(("why", reason) for reason in traffic.reasons)]
 
 
-def _autoscalers(api: Api, place: Place, planned: Any) -> list[Fact]:
+def _autoscalers(api: Connection, place: Place, planned: Any) -> list[Fact]:
     return [("autoscaler", pods.autoscaler(it, planned)) for it in place.items(api, "apis/autoscaling/v2", "horizontalpodautoscalers")]
 
 
@@ -153,7 +157,7 @@ def _component(pod: Object) -> str:
     return str((pod["metadata"].get("labels") or {}).get(COMPONENT_LABEL, ""))
 
 
-def _lines(api: Api, of: pods.Container, tail: int | None, follow: bool) -> Iterator[str]:
+def _lines(api: Connection, of: pods.Container, tail: int | None, follow: bool) -> Iterator[str]:
     follow = follow and not of.previous
     pod_path = f"/api/v1/namespaces/{quote(of.namespace)}/pods/{quote(of.pod)}"
 
@@ -161,17 +165,17 @@ def _lines(api: Api, of: pods.Container, tail: int | None, follow: bool) -> Iter
         wanted = {"follow": "true"} if follow else {"previous": "true"} if of.previous else {}
         wanted |= {"sinceTime": since} if since else {} if tail is None else {"tailLines": str(tail)}
         try:
-            yield from api.lines(f"{pod_path}/log", container=of.container, timestamps="true", **wanted)
+            yield from api.lines(f"{pod_path}/log", {"container": of.container, "timestamps": "true", **wanted})
         except ApiError as error:
             if error.status == 400:  # it has not started yet, or cannot
-                yield f" ({str(error).partition(': ')[2]})"
+                yield f" ({error.said})"
             elif error.status != 404:
                 raise
 
     def goes_on() -> bool:
         """Whether the Pod is the same one, and this container has not done all it had to."""
         try:
-            pod = api.get(pod_path)
+            pod = api.send("GET", pod_path)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -204,8 +208,8 @@ class ThroughCluster:
         self.note = "through the API server"
 
     def call(self, path: str, body: Any = None) -> Reply:
-        place = self._place
-        api = Api(place.access())
+        place, sent = self._place, None if body is None else encoded(body)
+        api = connection(place.access())
         gateways = place.items(api, "api/v1", "pods", **{COMPONENT_LABEL: "gateway"})
         problem = NoWayError(
             f"no gateway Pod of {place.namespace}/{place.service} is ready in the cluster {api}. Fix: see `isthmus status`"
@@ -213,11 +217,11 @@ class ThroughCluster:
         for pod in gateways:
             if pods.part(pod).state == AVAILABLE:
                 try:
-                    return api.call_pod(
-                        place.namespace, pod["metadata"]["name"], REST_PORT, path, body=body, headers=self._headers, tls=place.tls
-                    )
-                except NoWayError as error:
-                    problem = error
+                    name = pod["metadata"]["name"]
+                    found = api.call_pod(place.namespace, name, REST_PORT, path, body=sent, headers=self._headers, tls=place.tls)
+                    return Reply(found.status, found.headers, found.body)
+                except UnreachablePodError as error:
+                    problem = NoWayError(str(error))
         raise problem
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypedDict
 from pulumi import Input
 from pydantic import Field
 
+from isthmus.apiserver.kubeconfig import is_content
 from isthmus.arguments.checking import Checked, Positive, Seconds, one_of, same_twice, two_ports
 from isthmus.arguments.secrets import Mark
 from isthmus.errors import Problem
@@ -89,7 +90,7 @@ class KubernetesSettings(Checked):
     namespace: Annotated[str, Field(pattern=DNS_LABEL)] | None = None
     create_namespace: bool = False
     take_over_from: Annotated[str, Field(pattern=OWNER)] | None = None
-    kubeconfig: Annotated[Any, Mark(holds=lambda text: "\n" in text)] = None  # a path is none
+    kubeconfig: Annotated[Any, Mark(holds=is_content)] = None  # a path is none
     context: str | None = None
     service_type: Annotated[str, one_of(SERVICE_TYPES, "type of Service")] = "ClusterIP"
     port: Annotated[int, Field(ge=1, le=65535)] = REST_PORT

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from isthmus.apiserver.connection import Object
+from isthmus.apiserver.errors import ConflictError
 from isthmus.errors import PlatformError
 from isthmus.names import COMPONENT_LABEL, DOMAIN, SERVER, SERVICE_LABEL, TRACK_LABEL
 from isthmus.plugin.handler import Context
-from isthmus.provider.clusters.client import Cluster, ConflictError, Object
+from isthmus.provider.clusters.client import Cluster
 
 BEFORE_ANNOTATION: Final = f"{DOMAIN}/min-replicas-before"
 """Of an autoscaler that is told to keep more: what it was told before."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from isthmus.apiserver.connection import Object
+from isthmus.apiserver.errors import ApiError
 from isthmus.errors import Problem
 from isthmus.names import SERVICE_LABEL
 from isthmus.owner import OWNER_KEY, UNMARKED, mark
-from isthmus.provider.clusters.client import ApiError, Cluster, Object
+from isthmus.provider.clusters.client import Cluster
 
 _THREADS: Final = 8
 _MOST_NAMED: Final = 3

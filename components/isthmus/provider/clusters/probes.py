@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from isthmus.apiserver.connection import Reply
 from isthmus.canary.drift import Answer, Drift, Kind
 from isthmus.names import CANARY, REST_PORT, SERVER, STABLE, TRACK_LABEL, model_path, service_labels
-from isthmus.provider.clusters.client import Pod, Reply
+from isthmus.provider.clusters.client import Pod
 from isthmus.provider.clusters.traffic import Traffic, TrafficMap
 
 _LATER: Final = frozenset({429, 502, 503, 504})

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from isthmus.apiserver.kubeconfig import Access
 from isthmus.errors import IsthmusError, PlatformError
 from isthmus.names import STABLE
 from isthmus.plugin.handler import Context
 from isthmus.provider.clusters.capacity import READY_SECONDS, Capacity, needed
-from isthmus.provider.clusters.client import Access, Cluster
+from isthmus.provider.clusters.client import Cluster
 from isthmus.provider.clusters.gateways import Gateways, take_back
 from isthmus.provider.clusters.traffic import Traffic, TrafficMap
 

@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from isthmus import gateway
+from isthmus.apiserver.connection import Object
+from isthmus.apiserver.errors import ConflictError
 from isthmus.errors import IsthmusError, PlatformError
 from isthmus.names import CANARY, DOMAIN, GATEWAY, SERVICE_LABEL, STABLE, TRACKS, TRAFFIC_ANNOTATION, service_labels, traffic_name
 from isthmus.owner import OWNER_KEY, ForeignOwnerError, mark
-from isthmus.provider.clusters.client import Cluster, ConflictError, Object
+from isthmus.provider.clusters.client import Cluster
 from isthmus.provider.clusters.ownership import owner_of_object
 
 # Which making of the GatewayTraffic wrote it, and which of the CanaryGate decided it.

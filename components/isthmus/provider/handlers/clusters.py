@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from isthmus.apiserver.kubeconfig import Access, active, active_cluster
+from isthmus.apiserver.retrying import AWAY_SECONDS
 from isthmus.errors import IsthmusError, Problem
 from isthmus.plugin.diffs import Change
 from isthmus.plugin.handler import Context, Values
 from isthmus.plugin.schema import Property
 from isthmus.plugin.values import UNKNOWN, is_known
-from isthmus.provider.clusters.client import AWAY_SECONDS, Access, Cluster
+from isthmus.provider.clusters.client import Cluster
 from isthmus.provider.clusters.traffic import Traffic, TrafficMap
 from isthmus.provider.handlers.owners import OWNER, own_names, owner
 
@@ -42,16 +44,16 @@ def cluster_changes(old: Values, new: Values) -> Sequence[Change]:
         return ()
     from isthmus.release.store import normal_endpoint
 
-    servers = [normal_endpoint(_access(values).server()) for values in (old, new)]
+    servers = [normal_endpoint(str(active_cluster(_access(values)).get("server") or "")) for values in (old, new)]
     return [Change(("kubeconfig",), "update", replaces=True)] if all(servers) and servers[0] != servers[1] else ()
 
 
 def place_problems(inputs: Values) -> Sequence[Problem]:
     """What is wrong with the kubeconfig as it is written."""
-    if not is_known([inputs.get("kubeconfig"), inputs.get("context")]):
+    if not is_known([inputs.get("kubeconfig"), inputs.get("context")]) or not inputs.get("kubeconfig"):
         return ()
     try:
-        _access(inputs).content()
+        active(_access(inputs))
     except IsthmusError as error:
         return [Problem("kubeconfig", str(error))]
     return ()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from isthmus.apiserver.connection import Object
 from isthmus.errors import Problem
 from isthmus.names import DOMAIN
 from isthmus.owner import OWNER_KEY, ForeignOwnerError, mark, shown
@@ -10,7 +11,7 @@ from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties
-from isthmus.provider.clusters.client import Cluster, Object
+from isthmus.provider.clusters.client import Cluster
 from isthmus.provider.clusters.ownership import Ref, owner_of_object
 from isthmus.provider.handlers.clusters import PLACE, cluster_changes, cluster_of, place_problems
 from isthmus.provider.handlers.owners import OWNER, own_names, owner

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf import empty_pb2
 
-from isthmus.provider.clusters.client import Access
+from isthmus.apiserver.kubeconfig import Access
 from isthmus.provider.clusters.shifting import rollback
 
 ONLY_STABLE = {"gateway-0": {"stable"}, "gateway-1": {"stable"}}
@@ -176,7 +176,7 @@ def test_gateways_and_the_api_server_may_come_and_go_while_it_judges(
     serving.remove_gateway("gateway-1")
     serving.add_gateway("gateway-2")
     serving.api.away.set()
-    eventually(lambda: any("the API server does not answer" in text for text in plugin.engine.texts(ephemeral=True)))
+    eventually(lambda: any("waiting for the API server" in text for text in plugin.engine.texts(ephemeral=True)))
     serving.api.away.clear()
     found = gate.result(120).outputs
     assert found["verdict"] == "promoted"

@@ -138,7 +138,7 @@ def test_tracks_are_checked_before_anything_is_asked(plugin: Any, stage: Any) ->
 def test_an_api_server_that_is_away_for_a_moment_is_waited_for(plugin: Any, stage: Any, in_background: Any, eventually: Any) -> None:
     stage.api.away.set()
     making = in_background(lambda: plugin.create("GatewayTraffic", stage.traffic_inputs()))
-    eventually(lambda: any("the API server does not answer" in text for text in plugin.engine.texts(ephemeral=True)))
+    eventually(lambda: any("waiting for the API server" in text for text in plugin.engine.texts(ephemeral=True)))
     assert not making.done()
     stage.api.away.clear()
     assert making.result(60).outputs["intact"]

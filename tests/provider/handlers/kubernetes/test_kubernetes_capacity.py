@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from isthmus.apiserver.kubeconfig import Access
 from isthmus.plugin.handler import Context
 from isthmus.provider.clusters.capacity import Capacity
-from isthmus.provider.clusters.client import Access, Cluster
+from isthmus.provider.clusters.client import Cluster
 
 OURS, THEIRS = "organization/project/test", "acme/shop/prod"
 
