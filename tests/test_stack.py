@@ -129,6 +129,12 @@ def test_every_plain_secret_is_warned_about_with_the_command_that_encrypts_it(re
         assert secret == KEYS["endpoint"] or secret not in text
 
 
+def test_a_kubeconfig_of_one_line_is_a_secret_too(read, warned):
+    read(services={"digits": {**SERVICE, "kubernetes": {"kubeconfig": '{"users": [{"user": {"token": "abc"}}]}'}}})
+    (text,) = warned
+    assert "kubernetes.kubeconfig" in text
+
+
 def test_where_some_are_encrypted_the_stacks_file_tells_which(read, warned, monkeypatch, tmp_path):
     (tmp_path / "stacks").mkdir()
     (tmp_path / "Pulumi.yaml").write_text("name: models\nstackConfigDir: stacks\n")
