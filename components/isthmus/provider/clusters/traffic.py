@@ -23,7 +23,6 @@ from isthmus.provider.clusters.client import Cluster
 from isthmus.provider.clusters.ownership import owner_of_object
 
 # Which making of the GatewayTraffic wrote it, and which of the CanaryGate decided it.
-MAKING_ANNOTATION: Final = f"{DOMAIN}/making"
 GATE_ANNOTATION: Final = f"{DOMAIN}/gate-making"
 FILE: Final = "rds.json"
 _TRIES: Final = 20

@@ -6,13 +6,13 @@ from typing import Any
 
 from isthmus.apiserver.errors import ConflictError
 from isthmus.errors import Problem
-from isthmus.names import CANARY, SERVICE_LABEL, STABLE, TRACKS, traffic_name
+from isthmus.names import CANARY, MAKING_ANNOTATION, SERVICE_LABEL, STABLE, TRACKS, traffic_name
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.clusters.gateways import Gateways
-from isthmus.provider.clusters.traffic import MAKING_ANNOTATION, Track, Traffic
+from isthmus.provider.clusters.traffic import Track, Traffic
 from isthmus.provider.handlers.clusters import PLACE, cluster_changes, cluster_of, place_problems, promoted_problems, traffic_map
 
 

@@ -5,7 +5,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from isthmus.errors import InputError, IsthmusError, PlatformError, Problem
+from isthmus.names import MAKING_ANNOTATION
 from isthmus.owner import UNMARKED
+from isthmus.owner import mark as digest_mark
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
@@ -96,11 +98,22 @@ class KubernetesClaimHandler(HandlerBase):
             raise not_importable("KubernetesClaim", "which objects a service has is its program's to say")
         return Found(dict(inputs), {})
 
+    # On the namespace: a claim that is replaced before it has objects leaves the namespace to its successor as well.
+
+    def mark(self, id: str, inputs: Values, context: Context) -> None:
+        if inputs["create_namespace"]:
+            body = {"metadata": {"annotations": {_making_annotation(inputs): context.making}}}
+            cluster_of(inputs, context).patch(_namespace_path(inputs), body)
+
+    def marked(self, id: str, state: Values, context: Context) -> str:
+        found = cluster_of(state, context).metadata(_namespace_path(state)) if state.get("create_namespace") else None
+        return "" if found is None else str((found.get("annotations") or {}).get(_making_annotation(state), ""))
+
     def delete(self, id: str, state: Values, context: Context) -> None:
         if not state.get("create_namespace"):
             return
         cluster, namespace, owners = cluster_of(state, context), state["namespace"], own_names(state, context)
-        path = f"/api/v1/namespaces/{quote(namespace)}"
+        path = _namespace_path(state)
         found = cluster.metadata(path)
         if found is None:
             return
@@ -112,9 +125,18 @@ class KubernetesClaimHandler(HandlerBase):
             more = f" and {len(foreign) - _MOST_NAMED} more" if len(foreign) > _MOST_NAMED else ""
             context.warn(f"namespace {namespace} stays: it holds what is not this service's ({', '.join(foreign[:_MOST_NAMED])}{more})")
             return
-        if left.own:  # the claim was replaced, and what it stands for goes on
+        if left.own:  # a claim of before there were marks was replaced, and what it stands for goes on
             return
         _remove(cluster, path, str(found["uid"]), namespace, context)
+
+
+def _namespace_path(values: Values) -> str:
+    return f"/api/v1/namespaces/{quote(values['namespace'])}"
+
+
+def _making_annotation(values: Values) -> str:
+    """One for each service: several services of a stack may say that a namespace is theirs."""
+    return f"{MAKING_ANNOTATION}-{digest_mark(values['service'])}"
 
 
 def _remove(cluster: Cluster, path: str, uid: str, namespace: str, context: Context) -> None:

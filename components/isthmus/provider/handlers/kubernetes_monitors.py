@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from isthmus.apiserver.connection import Object
 from isthmus.errors import Problem
-from isthmus.names import DOMAIN
+from isthmus.names import MAKING_ANNOTATION
 from isthmus.owner import OWNER_KEY, ForeignOwnerError, mark, shown
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
@@ -17,7 +17,6 @@ from isthmus.provider.handlers.clusters import PLACE, cluster_changes, cluster_o
 from isthmus.provider.handlers.owners import OWNER, own_names, owner
 
 _MANAGER: Final = "isthmus-monitors"
-_MAKING_ANNOTATION: Final = f"{DOMAIN}/making"
 
 
 class KubernetesMonitorsHandler(HandlerBase):
@@ -101,7 +100,7 @@ def _path(it: Object, place: Values) -> str:
 
 def _marked(it: Object, whose: str, making: str) -> Object:
     metadata = it["metadata"]
-    annotations = {**(metadata.get("annotations") or {}), OWNER_KEY: whose, **({_MAKING_ANNOTATION: making} if making else {})}
+    annotations = {**(metadata.get("annotations") or {}), OWNER_KEY: whose, **({MAKING_ANNOTATION: making} if making else {})}
     labels = {**(metadata.get("labels") or {}), OWNER_KEY: mark(whose)}
     return {**it, "metadata": {**metadata, "annotations": annotations, "labels": labels}}
 
@@ -111,7 +110,7 @@ def _remove(cluster: Cluster, path: str, owners: frozenset[str], making: str) ->
     there = cluster.metadata(path)
     if there is None or owner_of_object(there) not in owners:
         return
-    if making and (there.get("annotations") or {}).get(_MAKING_ANNOTATION, making) != making:
+    if making and (there.get("annotations") or {}).get(MAKING_ANNOTATION, making) != making:
         return
     cluster.delete(path, str(there["uid"]))
 

@@ -233,15 +233,33 @@ def test_a_namespace_with_something_foreign_in_it_stays_and_the_user_is_told(
     assert plugin.engine.texts(ephemeral=False)[-1].endswith(f"it holds what is not this service's ({kind} payroll)")
 
 
-def test_a_claim_that_is_replaced_in_place_leaves_the_namespace_to_the_new_one(plugin: Any, place: Place) -> None:
+@pytest.mark.parametrize("has_objects", [True, False])
+def test_a_claim_that_is_replaced_in_place_leaves_the_namespace_to_the_new_one(plugin: Any, place: Place, has_objects: bool) -> None:
     inputs = place.inputs(create_namespace=True)
     old = plugin.create("KubernetesClaim", inputs)
     place.make_namespace(OURS)
-    place.make("ConfigMap", "digits-servers", OURS)
+    if has_objects:
+        place.make("ConfigMap", "digits-servers", OURS)
     plugin.create("KubernetesClaim", inputs)
     plugin.delete(old)
     assert not is_going(place)
     assert plugin.engine.texts(ephemeral=False) == []
+
+
+def test_of_two_services_that_share_the_stacks_namespace_the_last_one_takes_it_with_it(
+    plugin: Any, place: Place, in_background: Any, eventually: Any
+) -> None:
+    place.make_namespace(OURS)
+    first = plugin.create("KubernetesClaim", place.inputs(create_namespace=True))
+    second = plugin.create("KubernetesClaim", place.inputs(create_namespace=True, service="letters", objects=[]))
+    place.make("ConfigMap", "digits-servers", OURS)
+    plugin.delete(second)
+    assert not is_going(place)
+    place.api.call("DELETE", place.path("ConfigMap", "digits-servers"))
+    going = in_background(lambda: plugin.delete(first))
+    eventually(lambda: is_going(place))
+    finish(place)
+    going.result(60)
 
 
 @pytest.mark.parametrize("owner", [THEIRS, ""])
