@@ -20,10 +20,15 @@ from isthmus.release.manifest import EDGE, GOLDEN_NAME, SERVING, FileEntry, Mani
 
 @dataclass
 class Declared:
-    """What a program declared. resources: type and name → inputs. outputs: of its components, resolved."""
+    """What a program declared. resources: type and name → inputs. outputs: of its components, resolved.
+
+    deleted_first: types and names of what is deleted before it is replaced. retained: of what is not deleted at all.
+    """
 
     resources: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
+    deleted_first: set[tuple[str, str]] = field(default_factory=set)
+    retained: set[tuple[str, str]] = field(default_factory=set)
 
     def names(self, kind: str) -> list[str]:
         """The names of the resources whose type ends so."""
@@ -103,6 +108,20 @@ def compiled(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[Any
     yield asked
 
 
+def _note_options(declared: Declared) -> None:
+    """Of what mocks are not told."""
+    monitor: Any = SETTINGS.monitor
+    register = monitor.RegisterResource
+
+    def noting(request: Any) -> Any:
+        for given, noted in ((request.deleteBeforeReplace, declared.deleted_first), (request.retainOnDelete, declared.retained)):
+            if given:
+                noted.add((request.type, request.name))
+        return register(request)
+
+    monitor.RegisterResource = noting
+
+
 def run(sections: Mapping[str, Mapping[str, Any]]) -> Declared:
     """A stack file's sections, made into components against mocks. Raises what the program raises."""
     declared = Declared()
@@ -120,6 +139,7 @@ def run(sections: Mapping[str, Mapping[str, Any]]) -> Declared:
         SETTINGS.rpc_manager.clear()
         SETTINGS.outputs.clear()
         set_mocks(_Mocks(declared), project="models", stack="dev", preview=False)
+        _note_options(declared)
         pulumi.runtime.set_all_config({f"models:{title}": json.dumps(content) for title, content in sections.items()})
         await run_pulumi_func(program)
 

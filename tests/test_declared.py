@@ -86,6 +86,15 @@ def test_a_service_declares_what_its_platform_needs(platform):
 
 
 @pytest.mark.usefixtures("asked")
+def test_an_object_of_a_cluster_goes_before_it_is_made_anew_since_its_name_stays_and_a_namespace_never_goes_so():
+    found = declaring.run({"services": {"digits": {**SERVICE, **ON["kubernetes"], "platform": "kubernetes"}}})
+    objects = {it for it in found.resources if it[0].startswith("kubernetes:")}
+    namespace = (f"{CORE}:Namespace", "digits-namespace")
+    assert found.deleted_first == objects - {namespace}
+    assert found.retained == {namespace}
+
+
+@pytest.mark.usefixtures("asked")
 def test_a_fleet_declares_its_agents_and_a_store_where_it_has_none():
     own = declaring.run({"fleets": {"cams": {"model": "models/digits", **FLEET}}})
     assert own.graph() == graph(ROLLING, "cams") | OWN_STORE | {f"{OWN}:EdgeFleetRollout cams"}

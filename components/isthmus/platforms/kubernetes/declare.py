@@ -163,6 +163,8 @@ class _Declared:
             custom_timeouts=CustomTimeouts(create=seconds, update=seconds) if kind in AWAITED else None,
             # The claim removes it, once nothing of others is in it.
             retain_on_delete=kind == "Namespace",
+            # Names are fixed, so a replacement (`pulumi up --replace`) is the same object: deleted afterwards it would be gone.
+            delete_before_replace=kind != "Namespace",
         )
         self.resources[key] = _class_of(version, kind)(f"{self.name}-{key}", metadata=_metadata(outline), **content, opts=opts)
 
