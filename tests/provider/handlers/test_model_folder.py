@@ -50,6 +50,38 @@ def test_a_missing_or_changed_file_is_drift_that_an_update_mends(
     assert plugin.read(mended).outputs["digest"] == inputs["digest"]
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda folder: (folder / "1" / "saved_model.pb").write_bytes(b"x"),
+        lambda folder: (folder / "7").mkdir(),
+        lambda folder: folder.rename(folder.parent / "elsewhere"),
+    ],
+    ids=["changed", "a newer version", "moved"],
+)
+def test_what_was_done_to_it_by_hand_is_seen_without_a_refresh_and_mended(
+    plugin: Any, inputs: dict[str, Any], harm: Callable[[Path], Any]
+) -> None:
+    folder = plugin.create("ModelFolder", inputs)
+    assert not plugin.diff(folder, inputs).detailedDiff
+    harm(Path(inputs["directory"]))
+    assert dict(plugin.diff(folder, inputs).detailedDiff).keys() == {"content"}
+    plugin.update(folder, inputs)
+    assert not plugin.diff(folder, inputs).detailedDiff
+
+
+def test_a_version_of_somebody_elses_is_set_aside_and_kept(plugin: Any, inputs: dict[str, Any]) -> None:
+    folder = plugin.create("ModelFolder", inputs)
+    other = Path(inputs["directory"], "7")
+    other.mkdir()
+    (other / "saved_model.pb").write_text("theirs")
+    assert plugin.read(folder).outputs["digest"] == "damaged"
+    plugin.update(folder, inputs)
+    assert {path.name for path in Path(inputs["directory"]).iterdir() if path.name.isdecimal()} == {"1"}
+    assert Path(inputs["directory"], "not-served-7", "saved_model.pb").read_text() == "theirs"
+    assert plugin.engine.texts(ephemeral=False)[-1].endswith("set aside as not-served-7")
+
+
 def test_a_removed_folder_is_gone(plugin: Any, inputs: dict[str, Any], tmp_path: Path) -> None:
     folder = plugin.create("ModelFolder", inputs)
     Path(inputs["directory"]).rename(tmp_path / "elsewhere")

@@ -1,6 +1,7 @@
 """ModelFolder: the serving variant of a release, laid out for a model server."""
 
 import errno
+import itertools
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from isthmus.errors import IntegrityError, PlatformError, Problem, ResourceFullError
+from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _MAKING_NAME: Final = ".making"
 # What `read` gives as the digest of a folder whose files are not what its manifest says. No release has it, so `up` mends it.
 DAMAGED: Final = "damaged"
+# Before the name of a version that is not the release's: a model server passes by what is no number.
+_ASIDE: Final = "not-served-"
 
 
 class ModelFolderHandler(HandlerBase):
@@ -43,33 +47,41 @@ class ModelFolderHandler(HandlerBase):
             found.append(Problem("directory", f"is {directory!r}", "an absolute path"))
         return found
 
+    def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
+        """Looks at the folder as well, so that `up` mends it without a refresh: a server that is started next would serve what is there."""
+        changes = list(compare(self.spec, old_inputs, inputs))
+        if not changes and not _is_intact(Path(inputs["directory"])):
+            changes.append(Change(("content",), "update", is_input=False))
+        return changes
+
     def preview(self, inputs: Values, state: Values | None) -> Properties:
         if not is_known([inputs["digest"], inputs["cache_directory"]]):
             return {"version": UNKNOWN}
         return {"version": find_release(inputs).manifest.version}
 
     def create(self, inputs: Values, context: Context) -> Created:
-        return Created(inputs["directory"], self._lay_out(inputs))
+        return Created(inputs["directory"], self._lay_out(inputs, context))
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
-        return self._lay_out(inputs)
+        return self._lay_out(inputs, context)
 
-    def _lay_out(self, inputs: Values) -> Properties:
+    def _lay_out(self, inputs: Values, context: Context) -> Properties:
         release, directory = find_release(inputs), Path(inputs["directory"])
         try:
-            _lay_out(release, directory)
+            aside = _lay_out(release, directory)
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise ResourceFullError(f"no space left on the disk for {directory}; free some and try again") from error
             raise PlatformError(f"cannot write {error.filename or directory}: {error.strerror}") from error
+        if aside:
+            context.warn(f"{directory} had versions that are not the release's, set aside as {', '.join(aside)}")
         return {"version": release.manifest.version}
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
         manifest = _manifest(Path(id))
         if manifest is None:
             return None
-        sound = _has_content(Path(id) / GOLDEN_FILE, manifest.golden) and all(_is_sound(Path(id), file) for file in _files(manifest))
-        digest = manifest.digest if sound else DAMAGED
+        digest = manifest.digest if _is_intact(Path(id)) else DAMAGED
         return Found({**inputs, "directory": id, "digest": digest}, {"version": manifest.version})
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
@@ -110,8 +122,26 @@ def _inside(directory: Path, file: "FileEntry") -> Path:
     return directory / Path(file.path).relative_to(SERVING)
 
 
-def _lay_out(release: "Release", directory: Path) -> None:
-    """Puts the version's folder in place complete, at once, and then removes the version that was there before."""
+def _is_intact(directory: Path) -> bool:
+    """Whether the folder holds what its manifest says, and no other version, which a model server would serve instead."""
+    manifest = _manifest(directory)
+    return (
+        manifest is not None
+        and _has_content(directory / GOLDEN_FILE, manifest.golden)
+        and all(_is_sound(directory, file) for file in _files(manifest))
+        and _versions(directory) == {str(manifest.version)}
+    )
+
+
+def _versions(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir() if path.name.isdecimal()}
+
+
+def _lay_out(release: "Release", directory: Path) -> list[str]:
+    """Puts the version's folder in place complete, at once, and then removes the version that was there before.
+
+    Returns the new names of what lay there as other versions, by somebody's hand: it is kept, and not served any more.
+    """
     before = _manifest(directory)
     if before is None and directory.is_dir() and any(directory.iterdir()):
         raise PlatformError(f"{directory} holds something else already; remove it, or choose another folder")
@@ -130,6 +160,14 @@ def _lay_out(release: "Release", directory: Path) -> None:
         (Path(temporary) / version).rename(directory / version)
     if before is not None and str(before.version) != version:
         shutil.rmtree(directory / str(before.version), ignore_errors=True)
+    return [_set_aside(directory / other) for other in sorted(_versions(directory) - {version})]
+
+
+def _set_aside(path: Path) -> str:
+    names = (f"{_ASIDE}{path.name}" + (f"-{count}" if count else "") for count in itertools.count())
+    target = next(target for name in names if not (target := path.with_name(name)).exists())
+    path.rename(target)
+    return target.name
 
 
 def _manifest(directory: Path) -> "Manifest | None":
