@@ -132,6 +132,9 @@ def test_credentials_that_are_refused_are_read_again_once(server, config, refusa
         api.send("GET", "/a")
     sent = [headers["Authorization"] for _, _, headers, _ in server.seen]
     assert sent == ["Bearer old", "Bearer old", "Bearer old", "Bearer new", "Bearer new", "Bearer new"]
+    file.write_text(json.dumps(config(server.url, {"token": "newer"})))
+    server.says(expired, (200, "a line\n"))
+    assert list(api.lines("/log", {})) == ["a line"]
     # A key that a gateway refuses is no matter of the API server's.
     server.says((401, {"error": "no such key"}), (200, {}))
     assert api.call_pod("n", "p", 1, "/").status == 401

@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -108,7 +108,7 @@ class Connection:
     def lines(self, path: str, query: Mapping[str, str]) -> Iterator[str]:
         """A text as it comes, line by line. Raises UnreachableApiError, also in the middle, and ApiError."""
         request, rest = _Request("GET", path, query, silence_seconds=SILENCE_SECONDS), b""
-        with self._in_words(), self._open(self._session(), request) as reply:
+        with self._in_words(), closing(self._asked(request)) as reply:
             if reply.status >= 300:
                 raise self._refusal(reply.status, reply.data, request)
             for block in reply.stream(_BLOCK_BYTES):
@@ -158,18 +158,18 @@ class Connection:
             return now
 
     def _ask(self, request: _Request) -> Reply:
-        used = self._session()
-        reply = self._reply(used, request)
-        if reply.status == 401 and time.time() - used.since > _FRESH_SECONDS and _status(reply.body) is not None:
-            reply = self._reply(self._session(refused=used), request)
-        return reply
-
-    def _reply(self, used: Session, request: _Request) -> Reply:
-        with self._in_words(), self._open(used, request) as reply:
+        with self._in_words(), closing(self._asked(request)) as reply:
             return Reply(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.data)
 
+    def _asked(self, request: _Request) -> "urllib3.BaseHTTPResponse":
+        """The reply, unread, after the credentials were renewed if they had to be."""
+        used = self._session()
+        reply = self._open(used, request)
+        if reply.status == 401 and time.time() - used.since > _FRESH_SECONDS and _status(reply.data) is not None:
+            reply = self._open(self._session(refused=used), request)
+        return reply
+
     def _open(self, used: Session, request: _Request) -> "urllib3.BaseHTTPResponse":
-        """The reply, unread."""
         import urllib3
 
         url = used.server + request.path + (f"?{urlencode(request.query)}" if request.query else "")
