@@ -123,8 +123,8 @@ def _chosen(documents: list[tuple[Any, Any]], access: Access) -> Active:
     return Active(current, access.namespace or context.get("namespace") or "default", cluster, user)
 
 
-def _unusable(why: str) -> PlatformError:
-    return PlatformError(f"the kubeconfig cannot be used: {why}. {_FIX}")
+def _unusable(why: str, fix: str = _FIX) -> PlatformError:
+    return PlatformError(f"the kubeconfig cannot be used: {why}. {fix}")
 
 
 def active_cluster(access: Access) -> Mapping[str, Any]:
@@ -158,7 +158,8 @@ def session(access: Access) -> Session:
         raise _unusable(_safe_text(error)) from None
     user = found.user.value if found else {}
     if "exec" in user and not headers and not configuration.cert_file:
-        raise _unusable(f"the program of its user {found.user.name if found else ''!r} gave no credentials; run it by hand to see why")
+        name = found.user.name if found else ""
+        raise _unusable(f"the program of its user {name!r} gave no credentials", "Fix: run it by hand to see why, or log in with it anew")
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
         raise _unusable("its token has characters that no header can have")
     is_from_file = not found or ("tokenFile" in user and "token" not in user)
