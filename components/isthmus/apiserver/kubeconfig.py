@@ -151,6 +151,7 @@ def session(access: Access) -> Session:
         else:
             loader.load_incluster_config(configuration)
             place = "", access.namespace or Path(_NAMESPACE_OF_POD).read_text("utf-8").strip()
+        configuration.refresh_api_key_hook = None  # which runs a program with every request, where its tokens live for minutes
         settings = configuration.auth_settings().values()
         headers = {it["key"].title(): str(it["value"]).strip() for it in settings if it["value"]}
         pool = client.ApiClient(configuration).rest_client.pool_manager
