@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from isthmus.errors import GateError
+from isthmus.limits import MOST_REPLICAS
 from isthmus.sizing.formulas.simulation import simulate
-from isthmus.sizing.headroom import MOST_REPLICAS, Headroom
+from isthmus.sizing.headroom import Headroom
 from isthmus.sizing.mixing import plan_mix
 from isthmus.sizing.pooling import Pools, ServerKind
 from isthmus.sizing.queueing import response_time_quantile_ms

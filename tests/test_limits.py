@@ -9,8 +9,8 @@ from isthmus.arguments.canary import CanaryGateSettings
 from isthmus.arguments.checking import Checked, problems_of
 from isthmus.arguments.rolling import RollingSettings
 from isthmus.arguments.serving import ServingSettings
-from isthmus.limits import CANARY_GATE, Limit
-from isthmus.platforms.docker.settings import DockerSettings
+from isthmus.limits import CANARY_GATE, GATEWAY, Limit
+from isthmus.platforms.docker.settings import DockerSettings, HostSettings
 from isthmus.plugin.schema import Property, ResourceSpec, problems
 from isthmus.provider.registry import HANDLERS
 
@@ -23,6 +23,8 @@ SAID: list[tuple[str, Limit, type[Checked], dict, str]] = [
     ("deadline_seconds", limits.HOST_DEADLINE_SECONDS, DockerSettings, {}, "DockerServer"),
     ("deadline_seconds", limits.HOST_DEADLINE_SECONDS, DockerSettings, {}, "DockerModelFolder"),
     ("deadline_seconds", limits.HOST_DEADLINE_SECONDS, DockerSettings, {}, "DockerGate"),
+    ("memory_mib", limits.HOST_MEMORY_MIB, HostSettings, {"name": "a", "address": "ssh://a"}, "DockerServer"),
+    ("cpus", limits.HOST_CPUS, HostSettings, {"name": "a", "address": "ssh://a"}, "DockerServer"),
 ]
 
 
@@ -46,6 +48,20 @@ def test_what_a_program_may_say_is_what_the_plugin_takes(name: str, limit: Limit
         assert (not problems(spec, {name: given})) is fits, given
         assert (not problems_of(model, {**others, name: given}, "it")[1]) is fits, given
     assert model.model_fields[name].default == limit.default
+
+
+@pytest.mark.parametrize(
+    ("page", "argument", "default"),
+    [
+        ("gateway.md", "timeout_seconds", GATEWAY["timeout_seconds"].default),
+        ("gateway.md", "max_request_mib", GATEWAY["max_request_mib"].default),
+        ("docker.md", "hosts[].speed", limits.SPEED.default),
+        ("docker.md", "deadline_seconds", limits.HOST_DEADLINE_SECONDS.default),
+    ],
+)
+def test_pages_that_say_more_of_an_argument_have_its_default(page: str, argument: str, default: float) -> None:
+    row = next(line for line in (DOCS / page).read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{argument}` |"))
+    assert f"{default:g}" in [cell.strip() for cell in row.split("|")]
 
 
 def test_the_canarys_page_has_the_gates_limits() -> None:

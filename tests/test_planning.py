@@ -6,10 +6,10 @@ import pytest
 from isthmus.arguments import components
 from isthmus.arguments.checking import check
 from isthmus.errors import GateError, InputError
+from isthmus.limits import SCV
 from isthmus.planning import fleet_plan_of, plan_of, shown
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, SERVING, Candidate, FileEntry, Manifest, Record, Release, Timing, Variant
-from isthmus.sizing.replicas import MOST_SCV
 
 CloudSettings = with_platforms(components.CloudSettings)
 EdgeSettings = with_platforms(components.EdgeSettings)
@@ -116,7 +116,7 @@ def test_the_measured_variance_goes_into_the_formula_and_the_explanation_says_so
 
 def test_a_variance_of_a_few_times_or_beyond_all_sense_does_not_spoil_a_plan(release):
     assert planned(timed(release, Timing(10, 9, 15, 5, scv=0.0)), profile={}).inputs.scv == 1
-    assert planned(timed(release, Timing(10, 9, 15, 200, scv=180.0)), profile={}, p95_ms=5000).inputs.scv == MOST_SCV
+    assert planned(timed(release, Timing(10, 9, 15, 200, scv=180.0)), profile={}, p95_ms=5000).inputs.scv == SCV.most
 
 
 def test_a_profiles_own_variance_replaces_the_measured_one(release):
@@ -182,8 +182,8 @@ def test_an_autoscaled_service_is_paid_for_where_its_autoscaler_comes_to_rest():
         ({"server_kind": "cpu-3"}, "services.a.server_kind: 'cpu-3' has no price; expected one of"),
         ({"prices": {"servers": {"local": -1}}}, "services.a.prices.servers.local: -1 is not a number from 0 on"),
         ({"prices": {"servers": {}}}, "services.a.prices.as_of: None is not a day"),
-        ({"platform": "docker", "docker": {"hosts": [{**HOSTS[0], "speed": 0}]}}, "docker.hosts.0.speed: found 0"),
-        ({"platform": "docker", "docker": {"hosts": [{**HOSTS[0], "server_kind": "x"}]}}, "docker.hosts.0.server_kind: 'x' has no price"),
+        ({"platform": "docker", "docker": {"hosts": [{**HOSTS[0], "speed": 0}]}}, "docker.hosts[0].speed: found 0"),
+        ({"platform": "docker", "docker": {"hosts": [{**HOSTS[0], "server_kind": "x"}]}}, "docker.hosts[0].server_kind: 'x' has no price"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(changes, said):

@@ -4,8 +4,22 @@ Every message for a user says what is wrong, where, what was expected and how to
 message; an error that comes from the user's input carries all the problems found at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+
+def property_path(steps: Iterable[str | int], within: str = "") -> str:
+    """Pulumi's spelling of a path: `ports.http`, `devices[2]`, `files["a.b"]`. within: a path that is spelled already, to go on from."""
+    text = within
+    for step in steps:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif step.replace("_", "a").replace("-", "a").isalnum():
+            text += f".{step}" if text else step
+        else:
+            escaped = step.replace("\\", "\\\\").replace('"', '\\"')
+            text += f'["{escaped}"]'
+    return text
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,75 @@
-"""Numbers that a user may set and that more than one room has to know: each with its unit, default and bounds.
+"""Numbers that a user may set: each with its unit, default and bounds, once.
 
-The checked arguments, the plugin's tables of properties and the tables in the docs are made from these, or held equal by a test.
+The checked arguments, the plugin's tables of properties and the table in docs/limits.md are made from these, and messages say what they
+allow. The server's bounds on what clients send are its own (`server/limits.py`), and those of the advisor's figures are theirs.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 DAY_SECONDS: Final = 86_400
+# More servers than this for one model is a mistake in the demand, not a plan.
+MOST_REPLICAS: Final = 10_000
 
 
 @dataclass(frozen=True)
 class Limit:
     """One number. The unit stands in the name that it has among others.
 
-    what: it is, in a few words. default: where a user says nothing; None: there is none. least, most: both allowed.
-    whole: whether it is a whole number. affects: False where a change of it alone changes nothing that exists.
+    what: it is, in a few words. default: where a user says nothing; None: there is none, or `what` says it. least, most: both allowed.
+    beyond: not `least` itself. whole: whether it is a whole number. affects: False where a change of it alone changes nothing that exists.
     """
 
     what: str
-    default: float | None = None
+    default: Any = None
     least: float = 0
     most: float = math.inf
+    beyond: bool = False
     whole: bool = False
     affects: bool = True
 
     @property
     def range(self) -> str:
         """The bounds, as people read them."""
+        if self.beyond:
+            return f"more than {self.least:,g}" + ("" if self.most == math.inf else f", {self.most:,.10g} at most")
         return f"{self.least:,g} or more" if self.most == math.inf else f"{self.least:,.10g} to {self.most:,.10g}"
 
+    def allows(self, value: float) -> bool:
+        """Whether a number is one of these; none that is not finite is."""
+        return math.isfinite(value) and (self.least < value if self.beyond else self.least <= value) and value <= self.most
+
+
+# Kinds of numbers: what bounds them is what they are.
+SHARE: Final = Limit("a share", None, 0, 1)
+PERCENT: Final = Limit("of a hundred", None, 0, 100, whole=True)
+PORT: Final = Limit("a port", None, 1, 65_535, whole=True)
+ANY_PORT: Final = Limit("a port; 0: any free one", 0, 0, 65_535, whole=True)
+SPEED: Final = Limit("in multiples of the machine that was measured", 1.0, beyond=True)
+
+# What to compile, and the promise it must keep.
+VERSION: Final = Limit("of the release, as model servers see it", 1, 1, 2**31 - 1, whole=True)
+MIN_ACCURACY: Final = replace(SHARE, what="below which a release fails the preview")
+TRAINING_DEADLINE_SECONDS: Final = Limit("for a recipe that trains", 900, 1, 7 * DAY_SECONDS, whole=True)
+
+# Demand, objective, and what a plan reckons with.
+REQUESTS_PER_SECOND: Final = Limit("that clients send", beyond=True)
+P95_MS: Final = Limit("that 95 of 100 requests keep", beyond=True)
+EDGE_REQUESTS_PER_SECOND: Final = Limit("that all devices together are asked", 0.0)
+MIN_REPLICAS: Final = Limit("of servers", 1, 1, MOST_REPLICAS, whole=True)
+MAX_REPLICAS: Final = replace(MIN_REPLICAS, default=100)
+SERVICE_MS: Final = Limit("mean time of one request at one replica; left out: as measured", beyond=True)
+# Two moments of the service time say nothing useful beyond this; see docs/replicas.md.
+SCV: Final = Limit("variance of that time over its squared mean; left out: as measured, or 1 beside `service_ms`", None, 0, 100)
+HEADROOM: Final[Mapping[str, Limit]] = {
+    "lost_servers": Limit("replicas that may fail", 0, 0, MOST_REPLICAS, whole=True),
+    "zones": Limit("over which replicas are spread", 1, 1, MOST_REPLICAS, whole=True),
+    "lost_zones": Limit("that may fail; fewer than `zones`", 0, 0, MOST_REPLICAS, whole=True),
+    "burst_factor": Limit("to which the demand may grow, as a multiple", 1.0, 1),
+    "offline_percent": Limit("of what devices are asked, when they cannot answer", 0.0, 0, 100),
+}
 
 # What a canary has to keep until it is promoted.
 CANARY_GATE: Final[Mapping[str, Limit]] = {
@@ -44,7 +83,44 @@ CANARY_GATE: Final[Mapping[str, Limit]] = {
 }
 CANARY_PERCENT: Final = Limit("of the requests until the verdict; 0: none, at once", 10, 0, 99, whole=True)
 MIRROR_PERCENT: Final = Limit("of the requests that are copied to the canary", 0, 0, 100, whole=True)
-# Until when things must have happened.
+
+# What a gateway lets through.
+GATEWAY: Final[Mapping[str, Limit]] = {
+    "timeout_seconds": Limit("a request, all tries together", 30.0, 0, 3600, beyond=True),
+    "max_request_mib": Limit("a body; larger ones get 413", 64.0, 0, 1024, beyond=True),
+    "requests_per_second_per_client": Limit("beyond which a client gets 429; left out: no limit", beyond=True),
+    "burst_per_client": Limit("requests at once, after a pause; left out: as many as in one second", None, 1, whole=True),
+}
+
+# Fleets.
+FLEET_DEVICES: Final = Limit("of a fleet", None, 1, 1000, whole=True)
+RELEASES_PER_MONTH: Final = Limit("that a fleet gets, for the cost of shipping", 1.0)
+MIN_CONFIDENCE: Final = replace(SHARE, what="of an answer, below which a device asks the cloud role")
+FALLBACK_TIMEOUT_MS: Final = Limit("that a device waits for the cloud role", 500, 1, 60_000, whole=True)
+POLL_SECONDS: Final = Limit("between a device's looks at the store", None, 0, DAY_SECONDS, beyond=True)
 ROLLOUT_DEADLINE_SECONDS: Final = Limit("until when a silent device is a failure", 120, 1, 7 * DAY_SECONDS, whole=True, affects=False)
+
+# Programs of a local stack.
+PROGRAM_REPLICAS: Final = Limit("how many", 1, 1, 1000, whole=True)
+READY_SECONDS: Final = Limit("until a replica must be ready", 60, 0.1, DAY_SECONDS)
+
+# Machines with Docker.
 HOST_DEADLINE_SECONDS: Final = Limit("until when a new server must answer", 300, 1, 7 * DAY_SECONDS, whole=True, affects=False)
 DRAIN_SECONDS: Final = Limit("how long requests may go on when a server leaves", 30, 0, 3600, affects=False)
+HOST_MEMORY_MIB: Final = Limit("limit of a server's memory; left out: none", None, 64, 4_194_304, whole=True)
+HOST_CPUS: Final = Limit("limit of a server's processors; left out: none", None, 0.01)
+FIRST_PORT: Final = Limit("the first of two ports", None, 1, 65_534, whole=True)
+
+# Clusters.
+POOL_REPLICAS: Final = Limit("servers of this kind", 1, 1, 1000, whole=True)
+CLUSTER: Final[Mapping[str, Limit]] = {
+    "node_port": Limit("of every node; left out: the cluster picks it", None, 30_000, 32_767, whole=True),
+    "gateway_replicas": Limit("Envoys", 2, 1, 100, whole=True),
+    "cpu_millis": Limit("thousandths of a core that a server asks for; left out: one core", None, 10, 512_000, whole=True),
+    "memory_mib": Limit("that a server asks for and may use; left out: from the model's size", None, 64, 4_194_304, whole=True),
+    "scale_down_seconds": Limit("that the demand stays lower before servers go", 300, 0, 3600, whole=True),
+    "deadline_seconds": Limit("until when Pods must be ready", 600, 1, 7 * DAY_SECONDS, whole=True, affects=False),
+    "model_size_limit_mib": Limit("of a Pod's folder for the model; left out: from the release", None, 1, 1_048_576, whole=True),
+    "gateway_leave_seconds": Limit("that a leaving gateway serves on; left out: until nothing is lost", None, 1, 7200, whole=True),
+    "server_drain_seconds": Limit("that a leaving server still answers", 15, 1, 3600, whole=True),
+}

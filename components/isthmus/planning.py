@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from isthmus.arguments.components import CloudSettings, EdgeSettings
+from isthmus.limits import SCV
 from isthmus.platforms.registry import PLATFORMS
 from isthmus.platforms.rules import kind_of_server, named_servers
 from isthmus.release.manifest import EDGE, SERVING, Release
 from isthmus.sizing.fleet import FleetPlan, plan_fleet
 from isthmus.sizing.headroom import Headroom
-from isthmus.sizing.replicas import MOST_SCV
 from isthmus.sizing.service import ServiceInputs, ServicePlan, plan_service
 
 # The variance of fewer times than these says nothing; then, as without a measurement, times are taken as exponential.
@@ -50,7 +50,7 @@ def _measured(args: CloudSettings, release: Release) -> tuple[float, float, str]
     if args.profile.service_ms:
         return 1000 / args.profile.service_ms, 1.0 if args.profile.scv is None else args.profile.scv, ""
     timing = release.record.timing(SERVING)
-    measured = min(timing.scv, MOST_SCV) if timing.requests >= LEAST_TIMES else 1.0
+    measured = min(timing.scv, SCV.most) if timing.requests >= LEAST_TIMES else 1.0
     return release.record.service_rate_per_second, measured if args.profile.scv is None else args.profile.scv, release.record.machine_class
 
 

@@ -16,12 +16,11 @@ from isthmus.arguments.source import SourceSettings
 from isthmus.cloud import CheckedService
 from isthmus.compiling import Sources
 from isthmus.edge import CheckedRollout
-from isthmus.errors import InputError, Problem
+from isthmus.errors import InputError, Problem, property_path
 from isthmus.hybrid import CheckedHybrid
 from isthmus.names import cloud_part, edge_part
 from isthmus.platforms.local.settings import LocalSettings
 from isthmus.platforms.rules import with_platforms
-from isthmus.plugin.values import property_path
 from isthmus.sizing.asking import table
 from isthmus.sizing.cost import price_table
 
@@ -62,7 +61,7 @@ def read(config: pulumi.Config) -> Declared:
         declared[title] = {}
         for name, args in found.items():
             whole = {**prices, **args} if isinstance(args, Mapping) else args
-            declared[title][name], wrong = section.check(name, whole, f"{title}.{name}", sources)
+            declared[title][name], wrong = section.check(name, whole, property_path((title, str(name))), sources)
             problems += wrong
     if not problems and not any(declared.values()):
         fix = "add one to the stack file, as in stacks/Pulumi.local.yaml"
@@ -145,7 +144,7 @@ def _clashes(declared: Declared) -> list[Problem]:
     for section, components in declared.items():
         for name, checked in components.items():
             for key, kind, value in _claims(name, checked):
-                path = f"{section}.{name}{key}"
+                path = property_path((section, name)) + key
                 other = taken.setdefault((kind, value), path)
                 if other != path:
                     problems.append(Problem(path, f"{kind} {value!r} is {other}'s already", f"another {kind}"))

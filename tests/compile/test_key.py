@@ -186,6 +186,7 @@ LEFT_OUT = {
     "isthmus.server": "asked for times alone",
     "isthmus.protocol": "spoken by that server",
     "isthmus.compile.memory": "refuses a compile, and changes none",
+    "isthmus.limits": "the deadline of a training, which is in the request",
     "isthmus.words": "how a reason reads, in the record alone",
     "isthmus.compile.gate": "judges a release; how its messages read",
     "isthmus.compile.key": "what it says is in the key",

@@ -63,7 +63,7 @@ WRITTEN = {
         {"balancing": "least_requests"},
         ["balancing: unknown balancing policy 'least_requests'", "did you mean 'least_request'?"],
     ),
-    "negative": ({"requests_per_second": -3}, ["requests_per_second: found -3; expected greater than 0"]),
+    "negative": ({"requests_per_second": -3}, ["requests_per_second: found -3; expected more than 0"]),
     "recipes": ({"recipe": "int9"}, ["recipe: "]),
     "twice": ({"p95_ms": -1, "version": 0}, ["p95_ms: found -1", "version: found 0"]),
     "fleetless": ({"fleet": "fleets/gone.yaml"}, ["fleet: cannot read fleet file 'fleets/gone.yaml'"]),

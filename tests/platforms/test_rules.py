@@ -93,8 +93,8 @@ def test_a_wrong_argument_of_a_platform_is_named(change, where, says):
     [
         ({"hosts": [HOST, HOST]}, "two hosts named 'one'"),
         ({"hosts": [HOST], "gateway_host": "two"}, "no host is named 'two'"),
-        ({"hosts": [{**HOST, "address": "tcp://10.0.0.1"}]}, "docker.hosts.0.address: found"),
-        ({"hosts": [{**HOST, "speed": 0}]}, "docker.hosts.0.speed: found 0"),
+        ({"hosts": [{**HOST, "address": "tcp://10.0.0.1"}]}, "docker.hosts[0].address: found"),
+        ({"hosts": [{**HOST, "speed": 0}]}, "docker.hosts[0].speed: found 0"),
     ],
 )
 def test_wrong_hosts_are_named(docker, says):

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from isthmus.plugin.values import UNKNOWN, property_path
+from isthmus.errors import property_path
+from isthmus.plugin.values import UNKNOWN
 from isthmus.provider.registry import HANDLERS
 
 STORE = {"endpoint": "http://127.0.0.1:1", "region": "r", "access_key": "a", "secret_key": "s"}

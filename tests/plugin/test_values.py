@@ -4,7 +4,7 @@ from google.protobuf import struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.plugin.values import UNKNOWN, decode, encode, is_known, outermost, property_path, redact, secret_strings
+from isthmus.plugin.values import UNKNOWN, decode, encode, is_known, outermost, redact, secret_strings
 
 scalars = st.one_of(
     st.just(UNKNOWN), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), st.text()
@@ -49,10 +49,6 @@ def test_a_secret_of_several_lines_is_taken_out_line_by_line() -> None:
 
 def test_short_secrets_do_not_blacken_the_message() -> None:
     assert redact("attempt 1 of 11", ["1"]) == "attempt 1 of 11"
-
-
-def test_property_paths_are_spelled_as_pulumi_does() -> None:
-    assert property_path(("files", "a.json", 0, "port")) == 'files["a.json"][0].port'
 
 
 def test_what_is_in_a_secret_needs_no_mark_of_its_own() -> None:

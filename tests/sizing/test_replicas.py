@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import GateError
-from isthmus.sizing.headroom import MOST_REPLICAS, Headroom, cases
+from isthmus.limits import MOST_REPLICAS
+from isthmus.sizing.headroom import Headroom, cases
 from isthmus.sizing.queueing import response_time_quantile_ms
 from isthmus.sizing.replicas import Demand, plan_replicas
 

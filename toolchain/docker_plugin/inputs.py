@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from toolchain.docker_plugin.tables import KEPT, REFUSED, SETS
 
-from isthmus.errors import Problem
+from isthmus.errors import Problem, property_path
 from isthmus.plugin import schema
 from isthmus.plugin.bags.bag import Bag
 from isthmus.plugin.bags.handler import Call
 from isthmus.plugin.bags.names import automatic_name
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.schema import Property, ResourceSpec
-from isthmus.plugin.values import Properties, property_path
+from isthmus.plugin.values import Properties
 
 _DEFAULTS: Final = "__defaults"
 _TIMEOUTS_KEY: Final = "e2bfb730-ecaa-11e6-8f88-34363bc7c4c0"  # of the Terraform SDK

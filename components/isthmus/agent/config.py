@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from isthmus.errors import InputError, Problem
+from isthmus.errors import InputError, Problem, property_path
+from isthmus.limits import ANY_PORT, FALLBACK_TIMEOUT_MS, MIN_CONFIDENCE, POLL_SECONDS
 from isthmus.release import signing
 from isthmus.release.names import DEVICE
 from isthmus.release.store import StoreAddress, endpoint_problems
@@ -61,8 +62,8 @@ class FallbackConfig(_Section):
     """
 
     url: str
-    min_confidence: Annotated[float, Field(ge=0, le=1)]
-    timeout_ms: Annotated[int, Field(gt=0, le=60_000)]
+    min_confidence: Annotated[float, Field(ge=MIN_CONFIDENCE.least, le=MIN_CONFIDENCE.most)]
+    timeout_ms: Annotated[int, Field(ge=FALLBACK_TIMEOUT_MS.least, le=FALLBACK_TIMEOUT_MS.most)]
 
     _check_url = field_validator("url")(_checked_url)
 
@@ -79,10 +80,10 @@ class AgentConfig(_Section):
     model: _Name
     state_directory: Path
     bind_address: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)]
+    port: Annotated[int, Field(ge=ANY_PORT.least, le=ANY_PORT.most)]
     store: StoreConfig
     public_key: str
-    poll_seconds: Annotated[float, Field(gt=0, le=86_400)]
+    poll_seconds: Annotated[float, Field(gt=POLL_SECONDS.least, le=POLL_SECONDS.most)]
     fallback: FallbackConfig | None = None
 
     @field_validator("state_directory")
@@ -142,7 +143,7 @@ def _with_credentials(content: bytes, environment: Mapping[str, str]) -> Any:
 
 
 def _problem(path: Path, details: Mapping[str, Any]) -> Problem:
-    where = ".".join(str(part) for part in details["loc"])
+    where = property_path(details["loc"])
     variables = {"store.access_key": ACCESS_KEY_VARIABLE, "store.secret_key": SECRET_KEY_VARIABLE}
     fix = f"set it in the file, or {variables[where]} in the environment" if where in variables else ""
     return Problem(f"{path}: {where}", details["msg"].removeprefix("Value error, "), fix=fix)

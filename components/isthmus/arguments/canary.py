@@ -5,9 +5,10 @@ from typing import Annotated, Any, TypedDict
 from pulumi import Input
 from pydantic import Field
 
-from isthmus.arguments.checking import Checked, RecipeText, limited, one_of
+from isthmus.arguments.checking import Checked, Limited, RecipeText, one_of
 from isthmus.canary.drift import KINDS
 from isthmus.limits import CANARY_GATE as GATE
+from isthmus.limits import MIN_ACCURACY, VERSION
 
 
 class CanaryArgs(TypedDict, total=False):
@@ -43,26 +44,22 @@ class CanarySettings(Checked):
 
     model: Annotated[str, Field(min_length=1)] | None = None
     recipe: RecipeText | None = None
-    version: Annotated[int, Field(ge=1, lt=2**31)]
+    version: Annotated[int, Limited(VERSION)]
     evaluation: str | None = None
-    min_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-
-
-def _default(name: str) -> Any:
-    return GATE[name].default
+    min_accuracy: Annotated[float, Limited(MIN_ACCURACY)] | None = None
 
 
 class CanaryGateSettings(Checked):
     """Bounds and defaults are `isthmus.limits.CANARY_GATE`, which the plugin has too."""
 
-    min_requests: Annotated[int, limited(GATE["min_requests"])] = _default("min_requests")
-    max_error_percent: Annotated[float, limited(GATE["max_error_percent"])] = _default("max_error_percent")
-    max_p95_ms: Annotated[float, limited(GATE["max_p95_ms"])] | None = _default("max_p95_ms")
-    max_p95_ratio: Annotated[float, limited(GATE["max_p95_ratio"])] = _default("max_p95_ratio")
+    min_requests: Annotated[int, Limited(GATE["min_requests"])] = GATE["min_requests"].default
+    max_error_percent: Annotated[float, Limited(GATE["max_error_percent"])] = GATE["max_error_percent"].default
+    max_p95_ms: Annotated[float, Limited(GATE["max_p95_ms"])] | None = GATE["max_p95_ms"].default
+    max_p95_ratio: Annotated[float, Limited(GATE["max_p95_ratio"])] = GATE["max_p95_ratio"].default
     answers: Annotated[str, one_of(KINDS, "comparison")] = KINDS[0]
-    max_drift_percent: Annotated[float, limited(GATE["max_drift_percent"])] = _default("max_drift_percent")
-    interval_seconds: Annotated[float, limited(GATE["interval_seconds"])] = _default("interval_seconds")
-    deadline_seconds: Annotated[int, limited(GATE["deadline_seconds"])] = _default("deadline_seconds")
+    max_drift_percent: Annotated[float, Limited(GATE["max_drift_percent"])] = GATE["max_drift_percent"].default
+    interval_seconds: Annotated[float, Limited(GATE["interval_seconds"])] = GATE["interval_seconds"].default
+    deadline_seconds: Annotated[int, Limited(GATE["deadline_seconds"])] = GATE["deadline_seconds"].default
 
     def limits(self, p95_ms: float) -> dict[str, Any]:
         """The gate as the resource `CanaryGate` takes it. p95_ms: what the canary has to keep where the gate does not say."""

@@ -3,14 +3,15 @@
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
 
 from isthmus.compile.recipes import parse as parse_recipe
-from isthmus.errors import InputError, Problem
-from isthmus.limits import Limit
+from isthmus.errors import InputError, Problem, property_path
+from isthmus.limits import ANY_PORT, PORT, SHARE, Limit
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 
@@ -49,21 +50,28 @@ def _recipe_text(value: object) -> str:
 RecipeText = Annotated[str, BeforeValidator(_recipe_text)]
 """A recipe, given as a text or as a list of steps; checked, it is the canonical text."""
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Percent = Annotated[int, Field(ge=0, le=100)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[int, Field(ge=1, le=7 * 86400)]
 
 
-def limited(limit: Limit) -> Any:
-    """The bounds of a limit, for a field's annotation."""
-    bounds: dict[str, Any] = {"ge": limit.least}
-    if limit.most != math.inf:
-        bounds["le"] = limit.most
-    if not limit.whole:
-        bounds["allow_inf_nan"] = False
-    return Field(**bounds)
+@dataclass(frozen=True)
+class Limited:
+    """The bounds of a limit, for a field's annotation: `Annotated[int, Limited(PORT)]`."""
+
+    limit: Limit
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, value: float) -> float:
+        if not math.isfinite(value):
+            raise ValueError(f"found {value:.15g}; expected a finite number")
+        if not self.limit.allows(value):
+            raise ValueError(f"found {value:.15g}; expected {self.limit.range}")
+        return value
+
+
+Port = Annotated[int, Limited(PORT)]
+AnyPort = Annotated[int, Limited(ANY_PORT)]
+Share = Annotated[float, Limited(SHARE)]
 
 
 class Checked(BaseModel):
@@ -97,15 +105,18 @@ def problems_of(model: type[M], raw: object, path: str) -> tuple[M | None, list[
 
 def _together(checked: Checked, path: str) -> Sequence[Problem]:
     """The rules over more than one argument, of the mapping and of those inside it."""
-    inside = [(name, value) for name, value in checked if isinstance(value, Checked)]
+    inside = [((name,), value) for name, value in checked if isinstance(value, Checked)]
     listed = [
-        (f"{name}.{index}", item)
+        ((name, index), item)
         for name, value in checked
         if isinstance(value, tuple)
         for index, item in enumerate(value)
         if isinstance(item, Checked)
     ]
-    return [*checked.problems(path), *(problem for name, value in inside + listed for problem in _together(value, f"{path}.{name}"))]
+    return [
+        *checked.problems(path),
+        *(problem for steps, value in inside + listed for problem in _together(value, property_path(steps, path))),
+    ]
 
 
 def check(model: type[M], raw: object, path: str) -> M:
@@ -131,13 +142,13 @@ def _problems(item: Any, model: type[BaseModel], path: str) -> list[Problem]:
     found = item.get("ctx", {}).get("error")
     if not isinstance(found, _FoundError):
         return [_problem(item, model, path)]
-    where = ".".join([path, *(str(part) for part in item["loc"])])
+    where = property_path(item["loc"], path)
     return [replace(problem, path=where + problem.path) for problem in found.problems]
 
 
 def _problem(item: Any, model: type[BaseModel], path: str) -> Problem:
     """One of pydantic's findings in our words. `input` is shown only for plain scalars, so no secret mapping gets out."""
-    where = ".".join([path, *(str(part) for part in item["loc"])])
+    where = property_path(item["loc"], path)
     kind, message, value = item["type"], item["msg"], item["input"]
     if kind == "missing":
         return Problem(where, "is missing", "a value", "add it")
@@ -149,8 +160,6 @@ def _problem(item: Any, model: type[BaseModel], path: str) -> Problem:
         expected, _, fix = rest.partition(". Fix: ")
         return Problem(where, what, expected, fix)
     shown = f"found {value!r}" if isinstance(value, (int, float, str, bool)) else f"found {type(value).__name__}"
-    if isinstance(value, float) and not math.isfinite(value):
-        return Problem(where, shown, "a finite number")
     return Problem(where, shown, _EXPECTED.get(kind) or message.removeprefix("Input should be "))
 
 

@@ -7,20 +7,21 @@ from typing import Annotated
 import yaml
 from pydantic import Field
 
-from isthmus.arguments.checking import Checked, Name, Port, check
+from isthmus.arguments.checking import AnyPort, Checked, Name, check
 from isthmus.errors import InputError, Problem
+from isthmus.limits import ANY_PORT, FLEET_DEVICES
 
 
 class DeviceSettings(Checked):
     """One device of a fleet. port: of its REST server on loopback; 0: any free one."""
 
     name: Name
-    port: Port = 0
+    port: AnyPort = ANY_PORT.default
 
 
 class FleetSettings(Checked):
     name: Name
-    devices: Annotated[tuple[DeviceSettings, ...], Field(min_length=1, max_length=1000)]
+    devices: Annotated[tuple[DeviceSettings, ...], Field(min_length=int(FLEET_DEVICES.least), max_length=int(FLEET_DEVICES.most))]
 
     def problems(self, path: str) -> Sequence[Problem]:
         names = [device.name for device in self.devices]

@@ -6,9 +6,10 @@ from typing import Annotated, Any, TypedDict
 from pulumi import Input
 from pydantic import Field
 
-from isthmus.arguments.checking import Checked, Positive
+from isthmus.arguments.checking import Checked, Limited
 from isthmus.arguments.secrets import SECRET, Secret
 from isthmus.errors import Problem
+from isthmus.limits import GATEWAY
 
 
 class GatewayArgs(TypedDict, total=False):
@@ -32,14 +33,14 @@ class GatewayArgs(TypedDict, total=False):
 
 
 class GatewaySettings(Checked):
-    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
-    max_request_mib: Annotated[float, Field(gt=0, le=1024)] = 64.0
+    timeout_seconds: Annotated[float, Limited(GATEWAY["timeout_seconds"])] = GATEWAY["timeout_seconds"].default
+    max_request_mib: Annotated[float, Limited(GATEWAY["max_request_mib"])] = GATEWAY["max_request_mib"].default
     api_keys: Annotated[dict[str, Any], SECRET] = Field(default_factory=dict)
     jwt_issuer: str | None = None
     jwt_audiences: tuple[str, ...] = ()
     jwks: Any = None
-    requests_per_second_per_client: Positive | None = None
-    burst_per_client: Annotated[int, Field(ge=1)] | None = None
+    requests_per_second_per_client: Annotated[float, Limited(GATEWAY["requests_per_second_per_client"])] | None = None
+    burst_per_client: Annotated[int, Limited(GATEWAY["burst_per_client"])] | None = None
     tls_certificate: Any = None
     tls_key: Secret = None
 

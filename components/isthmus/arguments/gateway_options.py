@@ -10,11 +10,11 @@ from pulumi import Output
 from isthmus.arguments.gateway import GatewaySettings
 from isthmus.errors import Problem
 from isthmus.gateway import GatewayOptions, Jwt, options_problems
+from isthmus.gateway.spec import MIB
 
 if TYPE_CHECKING:
     pass
 
-MIB = 1024 * 1024
 SECRETS = ("api_keys", "jwks", "tls_certificate", "tls_key")
 """Arguments whose values are resolved apart from the rest."""
 

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict
 
 from pulumi import Input
-from pydantic import Field
 
-from isthmus.arguments.checking import Checked, Positive
+from isthmus.arguments.checking import Checked, Limited
 from isthmus.errors import Problem
-from isthmus.sizing.headroom import MOST_REPLICAS, Headroom, headroom_problems
-from isthmus.sizing.replicas import MOST_SCV
+from isthmus.limits import HEADROOM, SCV, SERVICE_MS
+from isthmus.sizing.headroom import Headroom, headroom_problems
 
 
 class ProfileArgs(TypedDict, total=False):
@@ -57,18 +56,18 @@ class PricesArgs(TypedDict, total=False):
 
 
 class ProfileSettings(Checked):
-    service_ms: Positive | None = None
-    scv: Annotated[float, Field(ge=0, le=MOST_SCV, allow_inf_nan=False)] | None = None
+    service_ms: Annotated[float, Limited(SERVICE_MS)] | None = None
+    scv: Annotated[float, Limited(SCV)] | None = None
 
 
 class HeadroomSettings(Checked):
-    lost_servers: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 0
-    zones: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 1
-    lost_zones: Annotated[int, Field(ge=0)] = 0
-    burst_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
+    lost_servers: Annotated[int, Limited(HEADROOM["lost_servers"])] = HEADROOM["lost_servers"].default
+    zones: Annotated[int, Limited(HEADROOM["zones"])] = HEADROOM["zones"].default
+    lost_zones: Annotated[int, Limited(HEADROOM["lost_zones"])] = HEADROOM["lost_zones"].default
+    burst_factor: Annotated[float, Limited(HEADROOM["burst_factor"])] = HEADROOM["burst_factor"].default
     max_unavailable: int | str | None = None
     max_surge: int | str | None = None
-    offline_percent: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
+    offline_percent: Annotated[float, Limited(HEADROOM["offline_percent"])] = HEADROOM["offline_percent"].default
     together: bool = False
 
     def problems(self, path: str) -> Sequence[Problem]:

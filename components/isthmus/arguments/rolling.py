@@ -3,12 +3,9 @@
 from typing import Annotated, TypedDict
 
 from pulumi import Input
-from pydantic import Field
 
-from isthmus.arguments.checking import Checked, Share, limited
-from isthmus.limits import ROLLOUT_DEADLINE_SECONDS
-
-DEFAULT_FALLBACK_TIMEOUT_MS = 500
+from isthmus.arguments.checking import Checked, Limited
+from isthmus.limits import FALLBACK_TIMEOUT_MS, MIN_CONFIDENCE, RELEASES_PER_MONTH, ROLLOUT_DEADLINE_SECONDS
 
 
 class RollingArgs(TypedDict, total=False):
@@ -26,7 +23,7 @@ class RollingArgs(TypedDict, total=False):
 
 class RollingSettings(Checked):
     fleet: str
-    releases_per_month: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    deadline_seconds: Annotated[int, limited(ROLLOUT_DEADLINE_SECONDS)] = 120
-    min_confidence: Share | None = None
-    fallback_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = DEFAULT_FALLBACK_TIMEOUT_MS
+    releases_per_month: Annotated[float, Limited(RELEASES_PER_MONTH)] = RELEASES_PER_MONTH.default
+    deadline_seconds: Annotated[int, Limited(ROLLOUT_DEADLINE_SECONDS)] = ROLLOUT_DEADLINE_SECONDS.default
+    min_confidence: Annotated[float, Limited(MIN_CONFIDENCE)] | None = None
+    fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default

@@ -4,16 +4,22 @@ from collections.abc import Sequence
 from typing import Annotated, TypedDict
 
 from pulumi import Input
-from pydantic import Field
 
 from isthmus.arguments.canary import CanaryArgs, CanaryGateArgs, CanaryGateSettings, CanarySettings
-from isthmus.arguments.checking import Checked, Positive, limited, one_of
+from isthmus.arguments.checking import Checked, Limited, one_of
 from isthmus.arguments.gateway import GatewayArgs, GatewaySettings
 from isthmus.arguments.images import ImagesArgs, ImagesSettings
 from isthmus.arguments.plan import HeadroomArgs, HeadroomSettings, ProfileArgs, ProfileSettings
 from isthmus.errors import Problem
-from isthmus.limits import CANARY_PERCENT, MIRROR_PERCENT
-from isthmus.sizing.headroom import MOST_REPLICAS
+from isthmus.limits import (
+    CANARY_PERCENT,
+    EDGE_REQUESTS_PER_SECOND,
+    MAX_REPLICAS,
+    MIN_REPLICAS,
+    MIRROR_PERCENT,
+    P95_MS,
+    REQUESTS_PER_SECOND,
+)
 
 BALANCING = ("round_robin", "least_request", "weighted")
 
@@ -45,20 +51,20 @@ class ServingArgs(TypedDict, total=False):
 
 
 class ServingSettings(Checked):
-    requests_per_second: Positive
-    p95_ms: Positive
-    min_replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 1
-    max_replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 100
+    requests_per_second: Annotated[float, Limited(REQUESTS_PER_SECOND)]
+    p95_ms: Annotated[float, Limited(P95_MS)]
+    min_replicas: Annotated[int, Limited(MIN_REPLICAS)] = MIN_REPLICAS.default
+    max_replicas: Annotated[int, Limited(MAX_REPLICAS)] = MAX_REPLICAS.default
     balancing: Annotated[str, one_of(BALANCING, "balancing policy")] = "least_request"
     profile: ProfileSettings = ProfileSettings()
     headroom: HeadroomSettings = HeadroomSettings()
-    edge_requests_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    edge_requests_per_second: Annotated[float, Limited(EDGE_REQUESTS_PER_SECOND)] = EDGE_REQUESTS_PER_SECOND.default
     server_kind: str | None = None
     images: ImagesSettings = ImagesSettings()
     gateway: GatewaySettings = GatewaySettings()
     canary: CanarySettings | None = None
-    canary_percent: Annotated[int, limited(CANARY_PERCENT)] = 10
-    mirror_percent: Annotated[int, limited(MIRROR_PERCENT)] = 0
+    canary_percent: Annotated[int, Limited(CANARY_PERCENT)] = CANARY_PERCENT.default
+    mirror_percent: Annotated[int, Limited(MIRROR_PERCENT)] = MIRROR_PERCENT.default
     canary_gate: CanaryGateSettings = CanaryGateSettings()
 
     def problems(self, path: str) -> Sequence[Problem]:

@@ -6,11 +6,11 @@ from typing import Annotated, Any, TypedDict
 from pulumi import Input
 from pydantic import Field
 
-from isthmus.arguments.checking import Checked, M, Name, RecipeText, Seconds, Share
+from isthmus.arguments.checking import Checked, Limited, M, Name, RecipeText
 from isthmus.arguments.plan import PricesArgs
 from isthmus.arguments.secrets import Secret
-from isthmus.compile.request import TRAINING_DEADLINE_SECONDS
 from isthmus.errors import InputError, Problem
+from isthmus.limits import MIN_ACCURACY, TRAINING_DEADLINE_SECONDS, VERSION
 from isthmus.sizing.cost import DEFAULT_PRICES, PriceTable, price_table
 
 BUCKET = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
@@ -36,7 +36,7 @@ class StoreArgs(TypedDict, total=False):
 class SourceArgs(TypedDict, total=False):
     """What to compile, and the promise it must keep. Shared by all components.
 
-    recipe: a text such as "int8", "auto" or "prune:80% + int8", or a list of steps. min_accuracy: in [0, 1].
+    recipe: a text such as "int8", "auto" or "prune:80% + int8", or a list of steps. min_accuracy: a share.
     training_deadline_seconds: for a recipe that trains. allow_unsafe: a .keras file may carry Python code, which then runs.
     signature: of a source with several. custom_objects: the module that registers the classes that a .keras file needs.
     """
@@ -81,10 +81,10 @@ class SourceSettings(Checked):
     model: Annotated[str, Field(min_length=1)]
     model_name: Name | None = None
     recipe: RecipeText = "int8"
-    version: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    version: Annotated[int, Limited(VERSION)] = VERSION.default
     evaluation: str | None = None
-    min_accuracy: Share | None = None
-    training_deadline_seconds: Seconds = TRAINING_DEADLINE_SECONDS
+    min_accuracy: Annotated[float, Limited(MIN_ACCURACY)] | None = None
+    training_deadline_seconds: Annotated[int, Limited(TRAINING_DEADLINE_SECONDS)] = TRAINING_DEADLINE_SECONDS.default
     allow_unsafe: bool = False
     signature: Annotated[str, Field(min_length=1)] | None = None
     custom_objects: Annotated[str, Field(min_length=1)] | None = None

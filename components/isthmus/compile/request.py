@@ -9,8 +9,8 @@ from isthmus.compile.recipes import AUTO, SERVING_ONLY, Recipe, parse
 from isthmus.compile.sources.source import FUNCTION, KERAS, TFLITE, Source, find_source
 from isthmus.digest import EXPECTED, is_digest, names_release
 from isthmus.errors import Problem
+from isthmus.limits import TRAINING_DEADLINE_SECONDS, VERSION
 
-TRAINING_DEADLINE_SECONDS = 900
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -35,11 +35,11 @@ class CompileRequest:
     model: str
     source: str
     recipe: str
-    version: int = 1
+    version: int = VERSION.default
     evaluation: Path | None = None
     base_directory: Path = field(default_factory=Path.cwd)
     min_accuracy: float | None = None
-    training_deadline_seconds: int = TRAINING_DEADLINE_SECONDS
+    training_deadline_seconds: int = TRAINING_DEADLINE_SECONDS.default
     allow_unsafe: bool = False
     signature: str | None = None
     custom_objects: str | None = None
@@ -91,8 +91,10 @@ def find_checked(request: CompileRequest, path: str) -> tuple[Source | None, lis
         problems.append(Problem(f"{prefix}version", f"{request.version!r} is not a version", "a whole number from 1 on"))
     if request.min_accuracy is not None and not 0 <= request.min_accuracy <= 1:
         problems.append(Problem(f"{prefix}min_accuracy", f"{request.min_accuracy!r} is not a share", "a number from 0 to 1"))
-    if request.training_deadline_seconds < 1:
-        problems.append(Problem(f"{prefix}training_deadline_seconds", f"found {request.training_deadline_seconds}", "at least 1"))
+    if not TRAINING_DEADLINE_SECONDS.allows(request.training_deadline_seconds):
+        problems.append(
+            Problem(f"{prefix}training_deadline_seconds", f"found {request.training_deadline_seconds}", TRAINING_DEADLINE_SECONDS.range)
+        )
     source, wrong = request.find(path)
     problems += wrong
     if recipe is not None and source is not None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from isthmus.gateway.clusters import cluster_name
 from isthmus.gateway.spec import Traffic, check_tracks
 from isthmus.gateway.wire import Json, header, seconds
+from isthmus.limits import GATEWAY
 from isthmus.names import model_path
 
 ROUTE_CONFIG = "traffic"
@@ -27,7 +28,7 @@ def route_config(
     traffic: Traffic,
     *,
     generation: str = "0",
-    timeout_seconds: float = 30.0,
+    timeout_seconds: float = GATEWAY["timeout_seconds"].default,
     try_timeout_seconds: float | None = None,
 ) -> Json:
     """The RouteConfiguration. versions: track → version (0: not pinned). Raises ValueError as `check_tracks`."""

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isthmus.errors import Problem
+from isthmus.limits import GATEWAY
 from isthmus.names import CANARY, STABLE
 
+MIB = 1024 * 1024
 BALANCING = ("round_robin", "least_request", "weighted")
 
 # From the moment a Pod is marked for deletion until no node sends it new connections any more.
@@ -104,9 +106,9 @@ class GatewayOptions:
     workers: Envoy's threads; 0: one for each core.
     """
 
-    timeout_seconds: float = 30.0
+    timeout_seconds: float = GATEWAY["timeout_seconds"].default
     try_timeout_seconds: float | None = None
-    max_request_bytes: int = 64 * 1024 * 1024
+    max_request_bytes: int = int(GATEWAY["max_request_mib"].default * MIB)
     max_connections: int = 10_000
     max_requests: int = 1024
     max_pending_requests: int = 1024

@@ -29,7 +29,7 @@ NO_CANARY = "a canary needs a gateway whose split changes while it runs and Pods
 class Servers:
     """Servers that a program names: so many of one speed (in multiples of the measured machine) and kind.
 
-    argument: where the kind would be said, such as `hosts.0.server_kind`. kind: None: the service's.
+    argument: where the kind would be said, such as `hosts[0].server_kind`. kind: None: the service's.
     """
 
     argument: str

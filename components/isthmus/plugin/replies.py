@@ -7,9 +7,9 @@ import grpc
 from google.protobuf import any_pb2, struct_pb2
 from pulumi.runtime.proto import provider_pb2, status_pb2
 
-from isthmus.errors import Problem
+from isthmus.errors import Problem, property_path
 from isthmus.plugin.diffs import Change
-from isthmus.plugin.values import property_path, redact
+from isthmus.plugin.values import redact
 
 # The engine never runs more operations at once than its --parallel says; beyond this many, the rest wait here.
 THREADS: Final = 64

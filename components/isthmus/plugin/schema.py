@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from isthmus.errors import Problem
+from isthmus.errors import Problem, property_path
 from isthmus.limits import Limit
-from isthmus.plugin.values import UNKNOWN, Path, property_path
+from isthmus.plugin.values import UNKNOWN, Path
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object"]
 

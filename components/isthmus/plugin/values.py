@@ -163,17 +163,3 @@ def redact(text: str, secrets: Iterable[str]) -> str:
         if len(secret.strip()) >= _SHORTEST_REDACTED:
             text = text.replace(secret, "[secret]")
     return text
-
-
-def property_path(path: Path) -> str:
-    """Pulumi's spelling of a path: `ports.http`, `devices[2]`, `files["a.b"]`."""
-    text = ""
-    for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif step.replace("_", "a").replace("-", "a").isalnum():
-            text += f".{step}" if text else step
-        else:
-            escaped = step.replace("\\", "\\\\").replace('"', '\\"')
-            text += f'["{escaped}"]'
-    return text

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 from isthmus.errors import GateError, Problem
+from isthmus.limits import CLUSTER
 from isthmus.sizing.queueing import response_time_tail
 from isthmus.sizing.replicas import OBJECTIVE_QUANTILE, ReplicaPlan
 
@@ -78,7 +79,13 @@ def highest_utilisation(replicas: int, p95_ms: float, service_rate_per_second: f
 
 
 def plan_autoscaling(
-    plan: ReplicaPlan, *, min_replicas: int, max_replicas: int, scale_down_seconds: int = 300, tolerance: float = TOLERANCE, path: str = ""
+    plan: ReplicaPlan,
+    *,
+    min_replicas: int,
+    max_replicas: int,
+    scale_down_seconds: int = CLUSTER["scale_down_seconds"].default,
+    tolerance: float = TOLERANCE,
+    path: str = "",
 ) -> AutoscalePlan:
     """The autoscaler's values for a plan's objective and service time.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from isthmus.errors import GateError, InputError, Problem
+from isthmus.errors import GateError, InputError, Problem, property_path
 from isthmus.sizing.headroom import number_problem
 
 HOURS_PER_MONTH = 730
@@ -131,7 +131,7 @@ def price_table(data: Mapping[str, object], base: PriceTable = DEFAULT_PRICES, *
         InputError: everything that is wrong with it at once: unknown keys, no or a bad date, prices that are not numbers from 0 on.
     """
     known = ("as_of", "servers", *_RATES, "currency", "source")
-    problems = [Problem(f"{path}.{key}", "unknown key", f"one of: {', '.join(known)}") for key in data if key not in known]
+    problems = [Problem(property_path([str(key)], path), "unknown key", f"one of: {', '.join(known)}") for key in data if key not in known]
     day = _day(data.get("as_of"))
     if day is None:
         problems.append(Problem(f"{path}.as_of", f"{data.get('as_of')!r} is not a day", "YYYY-MM-DD, the day the prices were valid"))
@@ -139,7 +139,8 @@ def price_table(data: Mapping[str, object], base: PriceTable = DEFAULT_PRICES, *
     if not isinstance(servers, Mapping):
         problems.append(Problem(f"{path}.servers", f"{servers!r} is not a table", "a price per hour for each kind of server"))
         servers = {}
-    prices = {f"servers.{kind}": price for kind, price in servers.items()} | {key: data[key] for key in _RATES if key in data}
+    prices = {property_path(("servers", str(kind))): price for kind, price in servers.items()}
+    prices |= {key: data[key] for key in _RATES if key in data}
     for key, price in prices.items():
         problems += _price_problem(f"{path}.{key}", price)
     for key in ("currency", "source"):

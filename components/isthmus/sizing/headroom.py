@@ -9,8 +9,6 @@ from typing import Literal
 from isthmus.errors import Problem
 
 EVERY_DAY = "the demand"
-# More servers than this for one model is a mistake in the demand, not a plan.
-MOST_REPLICAS = 10_000
 
 Sign = Literal["positive", "from 0 on", "from 1 on"]
 _HOLDS: dict[Sign, Callable[[float], bool]] = {

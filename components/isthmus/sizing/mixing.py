@@ -14,8 +14,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from isthmus.errors import GateError, Problem
-from isthmus.sizing.headroom import MOST_REPLICAS, number_problem
+from isthmus.errors import GateError, Problem, property_path
+from isthmus.limits import MOST_REPLICAS
+from isthmus.sizing.headroom import number_problem
 from isthmus.sizing.pooling import Pools, ServerKind
 from isthmus.sizing.queueing import response_time_quantile_ms, service_time_quantile_ms
 from isthmus.sizing.replicas import OBJECTIVE_QUANTILE, Demand, demand_problems, scv_problems, smallest
@@ -224,7 +225,7 @@ def _problems(demand: Demand, kinds: Sequence[ServerKind], path: str) -> list[Pr
     names = [kind.name for kind in kinds]
     problems += [Problem(at, f"two kinds are named {name!r}", "names that differ") for name in sorted(set(names)) if names.count(name) > 1]
     for kind in kinds:
-        here = f"{at}.{kind.name}"
+        here = property_path([kind.name], at)
         problems += number_problem(f"{here}.service_rate_per_second", kind.service_rate_per_second, "positive")
         problems += number_problem(f"{here}.price_per_hour", kind.price_per_hour, "positive")
         problems += number_problem(f"{here}.max_servers", kind.max_servers, "from 1 on")

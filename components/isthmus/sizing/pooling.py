@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.sizing.headroom import MOST_REPLICAS
+from isthmus.limits import MOST_REPLICAS
 from isthmus.sizing.queueing import Floats, response_time_tail, response_time_tails, service_time_quantile_ms
 from isthmus.sizing.replicas import OBJECTIVE_QUANTILE, Demand
 

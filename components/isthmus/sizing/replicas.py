@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from isthmus.errors import GateError, Problem
-from isthmus.sizing.headroom import EVERY_DAY, MOST_REPLICAS, Case, Headroom, cases, headroom_problems, number_problem
+from isthmus.limits import MOST_REPLICAS, SCV
+from isthmus.sizing.headroom import EVERY_DAY, Case, Headroom, cases, headroom_problems, number_problem
 from isthmus.sizing.queueing import mean_response_ms, response_time_quantile_ms, response_time_tail, service_time_quantile_ms
 
 OBJECTIVE_QUANTILE = 0.95
-# Two moments of the service time say nothing useful beyond this; see docs/replicas.md.
-MOST_SCV = 100.0
 
 
 @dataclass(frozen=True)
@@ -221,6 +220,6 @@ def demand_problems(demand: Demand, path: str) -> list[Problem]:
 def scv_problems(path: str, scv: float) -> list[Problem]:
     """What is wrong with a squared coefficient of variation."""
     problems = number_problem(path, scv, "from 0 on")
-    if not problems and scv > MOST_SCV:
-        problems.append(Problem(path, f"{scv:g} is beyond what two moments can describe", f"at most {MOST_SCV:g}"))
+    if not problems and scv > SCV.most:
+        problems.append(Problem(path, f"{scv:g} is beyond what two moments can describe", f"at most {SCV.most:g}"))
     return problems

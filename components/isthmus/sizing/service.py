@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from isthmus.errors import GateError, InputError, Problem
+from isthmus.limits import CLUSTER, MIN_REPLICAS, MOST_REPLICAS
 from isthmus.sizing.autoscaling import AutoscalePlan, plan_autoscaling
 from isthmus.sizing.cost import DEFAULT_PRICES, MonthlyCost, PriceTable, Usage, monthly_cost, price_data, price_table
-from isthmus.sizing.headroom import MOST_REPLICAS, Headroom, cases, headroom_problems
+from isthmus.sizing.headroom import Headroom, cases, headroom_problems
 from isthmus.sizing.replicas import Demand, ReplicaPlan, plan_replicas
 from isthmus.sizing.unequal import UnequalPlan, plan_unequal, predict_unequal
 
@@ -25,7 +26,7 @@ class Autoscale:
 
     min_replicas: int | None = None
     max_replicas: int | None = None
-    scale_down_seconds: int = 300
+    scale_down_seconds: int = CLUSTER["scale_down_seconds"].default
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ServiceInputs:
     service_rate_per_second: float
     scv: float = 1.0
     measured_on: str = ""
-    min_replicas: int = 1
+    min_replicas: int = MIN_REPLICAS.default
     max_replicas: int = MOST_REPLICAS
     headroom: Headroom = field(default_factory=Headroom)
     edge_requests_per_second: float = 0.0

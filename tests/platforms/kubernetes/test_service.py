@@ -4,6 +4,7 @@ import pytest
 
 from isthmus.arguments import components
 from isthmus.arguments.checking import check, problems_of
+from isthmus.limits import CLUSTER
 from isthmus.platforms.kubernetes.desired import namespace_of, planned, service_of
 from isthmus.platforms.kubernetes.objects import Pool, Served, Track, objects, outline
 from isthmus.platforms.rules import with_platforms
@@ -89,4 +90,4 @@ def test_from_whom_something_is_taken_over_is_said_in_full(owner):
 @pytest.mark.parametrize("name", ["gateway_leave_seconds", "server_drain_seconds"])
 def test_pods_that_do_not_wait_at_all_are_refused(name):
     _, found = problems_of(CloudSettings, {**GOOD, "kubernetes": {name: 0}}, "services.digits")
-    assert [str(problem) for problem in found] == [f"services.digits.kubernetes.{name}: found 0; expected greater than or equal to 1"]
+    assert [str(problem) for problem in found] == [f"services.digits.kubernetes.{name}: found 0; expected {CLUSTER[name].range}"]

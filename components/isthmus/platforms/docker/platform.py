@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from isthmus.errors import property_path
 from isthmus.platforms.docker.settings import DockerSettings
 from isthmus.platforms.platform import NO_CANARY, Observer, Platform, Servers
 from isthmus.platforms.served import Served
@@ -20,7 +21,9 @@ class DockerPlatform(Platform):
     }
 
     def servers(self, section: DockerSettings) -> tuple[Servers, ...]:
-        return tuple(Servers(f"hosts.{index}.server_kind", it.speed, it.server_kind) for index, it in enumerate(section.hosts))
+        return tuple(
+            Servers(property_path(("hosts", index, "server_kind")), it.speed, it.server_kind) for index, it in enumerate(section.hosts)
+        )
 
     def serve(self, *args: Any, **named: Any) -> Served:
         from isthmus.platforms.docker import declare

@@ -6,9 +6,9 @@ from typing import Annotated, Any, TypedDict
 from pulumi import Input
 from pydantic import Field
 
-from isthmus.arguments.checking import Checked, Name, Positive, limited, same_twice, two_ports
+from isthmus.arguments.checking import Checked, Limited, Name, Port, same_twice, two_ports
 from isthmus.errors import Problem
-from isthmus.limits import HOST_DEADLINE_SECONDS
+from isthmus.limits import FIRST_PORT, HOST_CPUS, HOST_DEADLINE_SECONDS, HOST_MEMORY_MIB, SPEED
 from isthmus.names import GRPC_PORT, HOST_GRPC_PORT, HOST_REST_PORT, REST_PORT
 
 
@@ -55,11 +55,11 @@ class HostSettings(Checked):
     address: Annotated[str, Field(pattern=r"^(unix:///|ssh://).+")]
     ip: Any = "127.0.0.1"
     bind_ip: Any = None
-    speed: Positive = 1.0
-    memory_mib: Annotated[int, Field(ge=64)] | None = None
-    cpus: Positive | None = None
-    rest_port: Annotated[int, Field(ge=1, le=65534)] = HOST_REST_PORT
-    grpc_port: Annotated[int, Field(ge=1, le=65534)] = HOST_GRPC_PORT
+    speed: Annotated[float, Limited(SPEED)] = SPEED.default
+    memory_mib: Annotated[int, Limited(HOST_MEMORY_MIB)] | None = None
+    cpus: Annotated[float, Limited(HOST_CPUS)] | None = None
+    rest_port: Annotated[int, Limited(FIRST_PORT)] = HOST_REST_PORT
+    grpc_port: Annotated[int, Limited(FIRST_PORT)] = HOST_GRPC_PORT
     server_kind: str | None = None
 
 
@@ -68,9 +68,9 @@ class DockerSettings(Checked):
     gateway_host: str | None = None
     directory: Annotated[str, Field(pattern=r"^/[^:\s]+$")] = "/var/lib/isthmus"
     ssh_options: tuple[str, ...] = ()
-    port: Annotated[int, Field(ge=1, le=65535)] = REST_PORT
-    grpc_port: Annotated[int, Field(ge=1, le=65535)] = GRPC_PORT
-    deadline_seconds: Annotated[int, limited(HOST_DEADLINE_SECONDS)] = 300
+    port: Port = REST_PORT
+    grpc_port: Port = GRPC_PORT
+    deadline_seconds: Annotated[int, Limited(HOST_DEADLINE_SECONDS)] = HOST_DEADLINE_SECONDS.default
 
     def problems(self, path: str) -> Sequence[Problem]:
         names = [host.name for host in self.hosts]

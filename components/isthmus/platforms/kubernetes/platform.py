@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from isthmus.arguments.components import CloudSettings
-from isthmus.errors import Problem
+from isthmus.errors import Problem, property_path
 from isthmus.platforms.kubernetes.settings import KubernetesSettings
 from isthmus.platforms.platform import Observer, Platform, Servers
 from isthmus.platforms.served import Served
@@ -34,7 +34,10 @@ class KubernetesPlatform(Platform):
             yield Problem(f"{path}.kubernetes.service_type", what, "NodePort or LoadBalancer", "set service_type")
 
     def servers(self, section: KubernetesSettings) -> tuple[Servers, ...]:
-        return tuple(Servers(f"pools.{index}.server_kind", it.speed, it.server_kind, it.replicas) for index, it in enumerate(section.pools))
+        return tuple(
+            Servers(property_path(("pools", index, "server_kind")), it.speed, it.server_kind, it.replicas)
+            for index, it in enumerate(section.pools)
+        )
 
     def autoscale(self, args: CloudSettings) -> Autoscale | None:
         own, given = args.section(KubernetesSettings), args.model_fields_set

@@ -7,9 +7,10 @@ from pulumi import Input
 from pydantic import Field
 
 from isthmus.apiserver.kubeconfig import is_content
-from isthmus.arguments.checking import Checked, Positive, Seconds, one_of, same_twice, two_ports
+from isthmus.arguments.checking import Checked, Limited, Port, one_of, same_twice, two_ports
 from isthmus.arguments.secrets import Mark
 from isthmus.errors import Problem
+from isthmus.limits import CLUSTER, POOL_REPLICAS, SPEED
 from isthmus.names import GRPC_PORT, REST_PORT
 
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
@@ -80,8 +81,8 @@ class KubernetesArgs(TypedDict, total=False):
 
 class PoolSettings(Checked):
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$")]
-    speed: Positive = 1.0
-    replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    speed: Annotated[float, Limited(SPEED)] = SPEED.default
+    replicas: Annotated[int, Limited(POOL_REPLICAS)] = POOL_REPLICAS.default
     node_selector: dict[str, str] = Field(default_factory=dict)
     server_kind: str | None = None
 
@@ -93,22 +94,22 @@ class KubernetesSettings(Checked):
     kubeconfig: Annotated[Any, Mark(holds=is_content)] = None  # a path is none
     context: str | None = None
     service_type: Annotated[str, one_of(SERVICE_TYPES, "type of Service")] = "ClusterIP"
-    port: Annotated[int, Field(ge=1, le=65535)] = REST_PORT
-    grpc_port: Annotated[int, Field(ge=1, le=65535)] = GRPC_PORT
-    node_port: Annotated[int, Field(ge=30000, le=32767)] | None = None
+    port: Port = REST_PORT
+    grpc_port: Port = GRPC_PORT
+    node_port: Annotated[int, Limited(CLUSTER["node_port"])] | None = None
     host: str | None = None
-    gateway_replicas: Annotated[int, Field(ge=1, le=100)] = 2
-    cpu_millis: Annotated[int, Field(ge=10, le=512_000)] | None = None
-    memory_mib: Annotated[int, Field(ge=64, le=4_194_304)] | None = None
+    gateway_replicas: Annotated[int, Limited(CLUSTER["gateway_replicas"])] = CLUSTER["gateway_replicas"].default
+    cpu_millis: Annotated[int, Limited(CLUSTER["cpu_millis"])] | None = None
+    memory_mib: Annotated[int, Limited(CLUSTER["memory_mib"])] | None = None
     autoscale: bool = True
-    scale_down_seconds: Annotated[int, Field(ge=0, le=3600)] = 300
+    scale_down_seconds: Annotated[int, Limited(CLUSTER["scale_down_seconds"])] = CLUSTER["scale_down_seconds"].default
     pools: tuple[PoolSettings, ...] = ()
     service_monitor: Annotated[str, one_of(MONITORS, "choice")] = "auto"
     image_pull_policy: Annotated[str, one_of(PULL_POLICIES, "pull policy")] = "IfNotPresent"
-    deadline_seconds: Seconds = 600
-    model_size_limit_mib: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
-    gateway_leave_seconds: Annotated[int, Field(ge=1, le=7200)] | None = None
-    server_drain_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
+    deadline_seconds: Annotated[int, Limited(CLUSTER["deadline_seconds"])] = CLUSTER["deadline_seconds"].default
+    model_size_limit_mib: Annotated[int, Limited(CLUSTER["model_size_limit_mib"])] | None = None
+    gateway_leave_seconds: Annotated[int, Limited(CLUSTER["gateway_leave_seconds"])] | None = None
+    server_drain_seconds: Annotated[int, Limited(CLUSTER["server_drain_seconds"])] = CLUSTER["server_drain_seconds"].default
 
     def problems(self, path: str) -> Sequence[Problem]:
         found = two_ports(self.port, self.grpc_port, path) + same_twice(self.pools, lambda pool: pool.name, f"{path}.pools", "pools named")
@@ -124,5 +125,5 @@ class KubernetesSettings(Checked):
         if self.node_port and self.service_type == "ClusterIP":
             found.append(Problem(f"{path}.node_port", "a ClusterIP has no node port", fix="set service_type: NodePort"))
         if self.service_type == "NodePort" and self.host and not self.node_port:
-            found.append(Problem(f"{path}.node_port", "is missing beside host", "30000 to 32767", "add node_port"))
+            found.append(Problem(f"{path}.node_port", "is missing beside host", CLUSTER["node_port"].range, "add node_port"))
         return found

@@ -5,8 +5,9 @@ from typing import TypedDict
 
 from pulumi import Input
 
-from isthmus.arguments.checking import Checked, Port, two_ports
+from isthmus.arguments.checking import AnyPort, Checked, two_ports
 from isthmus.errors import Problem
+from isthmus.limits import ANY_PORT
 
 
 class LocalArgs(TypedDict, total=False):
@@ -21,8 +22,8 @@ class LocalArgs(TypedDict, total=False):
 
 
 class LocalSettings(Checked):
-    port: Port = 0
-    grpc_port: Port = 0
+    port: AnyPort = ANY_PORT.default
+    grpc_port: AnyPort = ANY_PORT.default
     directory: str | None = None
 
     def problems(self, path: str) -> Sequence[Problem]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from isthmus.apiserver.connection import Object
 from isthmus.apiserver.errors import ConflictError
 from isthmus.errors import PlatformError
+from isthmus.limits import CLUSTER
 from isthmus.names import COMPONENT_LABEL, DOMAIN, SERVER, SERVICE_LABEL, TRACK_LABEL
 from isthmus.plugin.handler import Context
 from isthmus.provider.clusters.client import Cluster
@@ -20,7 +21,7 @@ from isthmus.provider.clusters.client import Cluster
 BEFORE_ANNOTATION: Final = f"{DOMAIN}/min-replicas-before"
 """Of an autoscaler that is told to keep more: what it was told before."""
 MANAGER: Final = "isthmus-replicas"
-READY_SECONDS: Final = 600.0
+READY_SECONDS: Final = float(CLUSTER["deadline_seconds"].default)
 NOTICE_SECONDS: Final = 90.0
 """How long an autoscaler may take to see a load that is new: metrics are read every 15 s over up to 60 s, and looked at every 15 s."""
 _POLL_SECONDS: Final = 0.5

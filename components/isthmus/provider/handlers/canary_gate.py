@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from isthmus.canary.drift import KINDS
 from isthmus.canary.judgement import Limits
 from isthmus.errors import GateError, IsthmusError, PlatformError, Problem
-from isthmus.limits import CANARY_GATE, CANARY_PERCENT, MIRROR_PERCENT
+from isthmus.limits import CANARY_GATE, CANARY_PERCENT, CLUSTER, MIRROR_PERCENT
 from isthmus.names import CANARY, STABLE
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
@@ -48,12 +48,9 @@ class CanaryGateHandler(HandlerBase):
             "api_key": Property("string", "with which the gateway lets a probe in", required=False, secret=True, compared=False),
             "gateway_tls": Property("boolean", "whether the gateway speaks TLS", default=False, compared=False),
             "auto_promote": Property("boolean", "whether a canary that passes gets all requests", default=True),
-            "ready_seconds": Property(
-                "number",
-                "how long servers may take to get ready that a track needs before it gets all requests",
-                default=READY_SECONDS,
-                compared=False,
-                minimum=1,
+            "ready_seconds": replace(
+                Property.of(CLUSTER["deadline_seconds"]),
+                description="how long servers may take to get ready that a track needs before it gets all requests",
             ),
         },
         outputs={

@@ -2,10 +2,11 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from isthmus.errors import PlatformError, Problem
-from isthmus.limits import HOST_DEADLINE_SECONDS
+from isthmus.limits import HOST_DEADLINE_SECONDS, PORT
 from isthmus.plugin.claims import Claims
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, StoppedWaitingError, Values
@@ -29,7 +30,7 @@ class DockerGateHandler(HandlerBase):
             "host": HOST,
             "image": Property("string", "the image with sh and curl that asks", compared=False),
             "container": Property("string", "the Envoy's container: a name or an id"),
-            "admin_port": Property("integer", "of Envoy's admin interface, on loopback of the host", minimum=1, maximum=65_535),
+            "admin_port": replace(Property.of(PORT), description="of Envoy's admin interface, on loopback of the host"),
             "endpoints": Property("object", "cluster → its servers as ip:port", items=Property("array", "ip:port")),
             "revision": Property("string", "of the configuration: another one is waited for again", required=False),
             "deadline_seconds": Property.of(HOST_DEADLINE_SECONDS),

@@ -4,11 +4,12 @@ import contextlib
 import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus import names
 from isthmus.errors import InputError, PlatformError, Problem
-from isthmus.limits import DRAIN_SECONDS, HOST_DEADLINE_SECONDS
+from isthmus.limits import DRAIN_SECONDS, HOST_CPUS, HOST_DEADLINE_SECONDS, HOST_MEMORY_MIB
 from isthmus.names import GRPC_PORT, REST_PORT
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
@@ -48,8 +49,8 @@ class DockerServerHandler(HandlerBase):
                 replaces=True,
                 items=Property("object", "a pair", fields={"rest": Property("integer", "REST"), "grpc": Property("integer", "gRPC")}),
             ),
-            "memory_mib": Property("integer", "limit of memory", required=False, replaces=True, minimum=6),
-            "cpus": Property("number", "limit of processors", required=False, replaces=True, minimum=0.01),
+            "memory_mib": replace(Property.of(HOST_MEMORY_MIB), replaces=True),
+            "cpus": replace(Property.of(HOST_CPUS), replaces=True),
             "deadline_seconds": Property.of(HOST_DEADLINE_SECONDS),
             "drain_seconds": Property.of(DRAIN_SECONDS),
         },

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from isthmus.errors import IsthmusError, Problem
+from isthmus.limits import CLUSTER
 from isthmus.owner import ForeignOwnerError
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import Properties
-from isthmus.provider.clusters.capacity import READY_SECONDS, Capacity
+from isthmus.provider.clusters.capacity import Capacity
 from isthmus.provider.clusters.client import Cluster
 from isthmus.provider.clusters.ownership import Ref, owner_of_object
 from isthmus.provider.handlers.clusters import PLACE, cluster_changes, cluster_of, place_problems
@@ -29,7 +30,7 @@ class KubernetesCapacityHandler(HandlerBase):
             **PLACE,
             "owner": OWNER_UNCOMPARED,
             "replicas": Property("object", "Deployment → servers that are planned", items=Property("integer", "servers", minimum=0)),
-            "ready_seconds": Property("number", "until when they must be ready", default=READY_SECONDS, compared=False, minimum=1),
+            "ready_seconds": Property.of(CLUSTER["deadline_seconds"]),
         },
     )
 

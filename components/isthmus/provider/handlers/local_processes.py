@@ -4,10 +4,12 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from isthmus.errors import IsthmusError, PlatformError, Problem
+from isthmus.limits import ANY_PORT, PROGRAM_REPLICAS, READY_SECONDS
 from isthmus.names import MOST_PROGRAM_CHARACTERS
 from isthmus.plugin.claims import Claims
 from isthmus.plugin.diffs import Change, compare
@@ -22,7 +24,6 @@ from isthmus.provider.local.supervisord import Supervisord, find_command
 
 _PROGRAM_NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MOST_PROGRAM_CHARACTERS}}}")
 _SOCKET_NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
-_MOST_REPLICAS: Final = 1000
 
 
 class LocalProcessesHandler(HandlerBase):
@@ -37,7 +38,7 @@ class LocalProcessesHandler(HandlerBase):
                 "object",
                 "port names, and the port wanted on loopback; 0: any free one, kept over updates",
                 default={},
-                items=Property("integer", "a port", minimum=0, maximum=65535),
+                items=Property.of(ANY_PORT),
             ),
             "sockets": Property(
                 "array",
@@ -45,7 +46,7 @@ class LocalProcessesHandler(HandlerBase):
                 default=[],
                 items=Property("string", "a name"),
             ),
-            "replicas": Property("integer", "how many", default=1, minimum=1, maximum=_MOST_REPLICAS),
+            "replicas": Property.of(PROGRAM_REPLICAS),
             "environment": Property(
                 "object", "added to the processes' environment; may hold secrets", default={}, items=Property("string", "a value")
             ),
@@ -71,7 +72,7 @@ class LocalProcessesHandler(HandlerBase):
                     "path": Property("string", "path of an HTTP GET", required=False),
                     "contains": Property("string", "text that the answer must hold", required=False),
                     "golden": Property("string", "folder of a ModelFolder: the model at `path` answers as its release", required=False),
-                    "timeout_seconds": Property("number", "default 60", required=False, minimum=0.1, maximum=86_400),
+                    "timeout_seconds": replace(Property.of(READY_SECONDS), required=False, default=None),
                 },
             ),
             "leftovers": Property(

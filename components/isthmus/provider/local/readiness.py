@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from isthmus.limits import READY_SECONDS
 from isthmus.provider import golden
 from isthmus.provider.local.layout import GOLDEN_FILE, MANIFEST_FILE
 from isthmus.provider.local.ports import HOST
 from isthmus.provider.local.unix import UnixConnection
 
-DEFAULT_TIMEOUT_SECONDS: Final = 60
 # One probe; a server that is still loading may take its time with the first answer.
 _PROBE_SECONDS: Final = 5
 _PREDICT_SECONDS: Final = 60
@@ -125,7 +125,7 @@ def _read(folder: str, *_: int) -> _Expected | None:
 
 def timeout_seconds(ready: Mapping[str, Any]) -> float:
     """How long a replica may take until it is ready."""
-    return float(ready.get("timeout_seconds") or DEFAULT_TIMEOUT_SECONDS)
+    return float(ready.get("timeout_seconds") or READY_SECONDS.default)
 
 
 def probe(ready: Mapping[str, Any], ports: Mapping[str, int], sockets: Mapping[str, str]) -> Probe | None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from isthmus.limits import MOST_REPLICAS
 from isthmus.sizing.advisor.inputs import Situation
-from isthmus.sizing.headroom import MOST_REPLICAS
 from isthmus.words import in_bytes, plain
 
 Mode = Literal["cloud", "edge", "hybrid"]

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from isthmus.errors import GateError, InputError, Problem
+from isthmus.limits import MOST_REPLICAS
 from isthmus.sizing.autoscaling import highest_utilisation
-from isthmus.sizing.headroom import MOST_REPLICAS
 from isthmus.sizing.queueing import response_time_quantile_ms
 from isthmus.sizing.replicas import OBJECTIVE_QUANTILE, Demand, fewest_replicas
 from isthmus.sizing.service import ServiceInputs, ServicePlan, cost_of, left_of, plan_service

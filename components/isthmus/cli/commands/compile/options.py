@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.shared.options import Json, Page
+from isthmus.limits import TRAINING_DEADLINE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Options:
     as_json: Json = False
     name: Annotated[str, typer.Option(help="The model's name; else the folder's, file's or function's.")] = ""
     version: Annotated[int, typer.Option(min=1, help="The version that servers show.")] = 1
-    training_deadline_seconds: Annotated[int, typer.Option(min=1, help="The longest that one recipe may train.")] = 900
+    training_deadline_seconds: Annotated[
+        int, typer.Option(min=int(TRAINING_DEADLINE_SECONDS.least), help="The longest that one recipe may train.")
+    ] = TRAINING_DEADLINE_SECONDS.default
     allow_unsafe: Annotated[bool, typer.Option("--allow-unsafe", help="Run Python code that a .keras file carries.")] = False
     signature: Annotated[str | None, typer.Option(help="Of a source with several.")] = None
     custom_objects: Annotated[str | None, typer.Option(help="A module that registers the classes a .keras file needs.")] = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from isthmus.arguments.images import ImagesSettings
 from isthmus.gateway import GatewayOptions
+from isthmus.limits import CLUSTER
 from isthmus.names import GRPC_PORT, REST_PORT
 from isthmus.platforms.kubernetes.objects.resources import Resources
 from isthmus.release.fetch import FetchPlan
@@ -139,8 +140,8 @@ class KubernetesService:
     image_pull_secrets: tuple[str, ...] = ()
     create_namespace: bool = False
     autoscale: bool = True
-    scale_down_seconds: int = 300
-    server_drain_seconds: int = 15
+    scale_down_seconds: int = CLUSTER["scale_down_seconds"].default
+    server_drain_seconds: int = CLUSTER["server_drain_seconds"].default
     load_seconds: int = 600
     model_volume_mib: int = 0
     priority_class: str = ""

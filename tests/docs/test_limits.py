@@ -1,0 +1,52 @@
+"""The table of numbers says what the arguments say."""
+
+import importlib.util
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+SCRIPT = Path(__file__).parents[2] / "docs" / "limits.py"
+
+
+@pytest.fixture(scope="module")
+def limits() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("limits", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def numbers_of(model: type[BaseModel], within: str = "") -> Iterator[str]:
+    """The paths of the arguments that are numbers, of mappings and lists in it as well."""
+    for name, field in model.model_fields.items():
+        parts = list(parts_of(field.annotation))
+        if {int, float} & set(parts) and not {str, bool} & set(parts):
+            yield within + name
+        listed = "[]" if any(typing.get_origin(part) is tuple for part in parts) else ""
+        for part in parts:
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from numbers_of(part, f"{within}{name}{listed}.")
+
+
+def parts_of(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in typing.get_args(annotation):
+        yield from parts_of(part)
+
+
+def test_the_page_is_that_of_today(limits: ModuleType) -> None:
+    assert limits.PAGE.read_text(encoding="utf-8") == limits.page(), "write it again: python docs/limits.py"
+
+
+def test_every_number_has_a_limit(limits: ModuleType) -> None:
+    for _, model in limits.SECTIONS:
+        numbers = list(numbers_of(model))
+        assert numbers
+        assert numbers == [path for path, _, _ in limits.limits_of(model)]
