@@ -17,7 +17,7 @@ class Doubler:
     def __init__(self):
         self.runs: list[np.ndarray] = []
 
-    def run(self, signature_name, inputs):
+    def run(self, signature_name, inputs, outputs):
         self.runs.append(inputs["x"])
         return {"y": inputs["x"] * 2}
 
@@ -28,14 +28,19 @@ def parameters(**changes):
     return BatchingParameters(**{"num_batch_threads": 1, **changes})
 
 
+def make_batcher(given_parameters):
+    from isthmus.server.batching import Batcher
+    from isthmus.server.metrics import Metrics
+
+    return Batcher(given_parameters, Metrics())
+
+
 def rows(*values):
     return {"x": np.array(values, np.float32).reshape(-1, 1)}
 
 
 async def run_all(model, given_parameters, calls):
-    from isthmus.server.batching import Batcher
-
-    batcher = Batcher(given_parameters)
+    batcher = make_batcher(given_parameters)
     try:
         return await asyncio.gather(*(batcher.run(model, "s", call) for call in calls), return_exceptions=True)
     finally:
@@ -110,16 +115,15 @@ async def test_what_cannot_be_batched_is_refused(inputs, message):
 
 
 async def test_an_error_of_a_run_is_that_of_all_its_calls_and_the_next_run_is_well():
-    from isthmus.server.batching import Batcher
     from isthmus.server.errors import ServingError
 
     class Broken(Doubler):
-        def run(self, signature_name, inputs):
+        def run(self, signature_name, inputs, outputs):
             if inputs["x"].min() < 0:
                 raise ServingError("INVALID_ARGUMENT", "negative")
-            return super().run(signature_name, inputs)
+            return super().run(signature_name, inputs, outputs)
 
-    model, batcher = Broken(), Batcher(parameters(max_batch_size=2, batch_timeout_micros=60_000_000))
+    model, batcher = Broken(), make_batcher(parameters(max_batch_size=2, batch_timeout_micros=60_000_000))
     try:
         failed = await asyncio.gather(*(batcher.run(model, "s", rows(n)) for n in (-1, 1)), return_exceptions=True)
         assert [str(error) for error in failed] == ["negative", "negative"]
@@ -162,6 +166,42 @@ async def test_a_server_batches_calls_of_both_forms(models, tmp_path, serve_here
                 assert await reply.json() == {{"instances": "predictions", "inputs": "outputs"}[key]: [[number + 0.5, 2 * number - 0.5]]}
 
         await asyncio.gather(*(one(number) for number in range(60)))
+
+
+async def test_calls_of_classify_and_regress_wait_for_each_other_as_well(models, tmp_path, serve_here):
+    """Each batch has room for two calls and no time limit to speak of: none would be run if they were not put together."""
+    file, monitoring = tmp_path / "batching.config", tmp_path / "monitoring.config"
+    file.write_text("max_batch_size { value: 2 } batch_timeout_micros { value: 600000000 }")
+    monitoring.write_text("prometheus_config { enable: true }")
+    flags = ("--model_name=cr", f"--model_base_path={models}/cr", "--enable_batching", f"--batching_parameters_file={file}")
+    async with serve_here(*flags, f"--monitoring_config_file={monitoring}") as url, aiohttp.ClientSession() as session:
+
+        async def one(method: str, signature: str, x: list[float]) -> list:
+            body = {"signature_name": signature, "examples": [{"x": x}]}
+            async with session.post(f"{url}/v1/models/cr:{method}", json=body) as reply:
+                return (await reply.json())["results"]
+
+        replies = await asyncio.gather(
+            one("classify", "", [0.0, 0.0, 0.0]),
+            one("regress", "reg", [1.0, 2.0, 3.0]),
+            one("classify", "", [0.0, 0.0, 0.0]),
+            one("regress", "reg", [0.0, 0.0, 0.0]),
+        )
+        assert replies == [[[["a", 0.5], ["b", 0.5]]], [22.0], [[["a", 0.5], ["b", 0.5]]], [0.0]]
+        async with session.get(f"{url}/monitoring/prometheus/metrics") as reply:
+            lines = (await reply.text()).splitlines()
+    prefix = ":tensorflow:serving:batching_session:"
+    for line in (
+        f"# TYPE {prefix}queuing_latency histogram",
+        f'{prefix}queuing_latency_count{{thread_pool_name=""}} 4',
+        f"# TYPE {prefix}wrapped_run_count counter",
+        f"{prefix}wrapped_run_count{{}} 2",
+        f'{prefix}input_batch_size_bucket{{le="1"}} 0',
+        f'{prefix}input_batch_size_bucket{{le="2"}} 4',
+        f"{prefix}processed_batch_size_sum{{}} 4",
+        f'{prefix}padding_size_sum{{execution_batch_size="2"}} 0',
+    ):
+        assert line in lines, line
 
 
 @pytest.mark.parametrize(

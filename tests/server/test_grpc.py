@@ -1,5 +1,6 @@
 """The gRPC interface."""
 
+import aiohttp
 import grpc
 import numpy as np
 import pytest
@@ -188,11 +189,21 @@ def test_metrics_count_calls_of_both_interfaces(server, predict):
     ):
         assert any(line.startswith(beginning) and float(line.split()[-1]) > 0 for line in lines), beginning
     assert "unknown_to_metrics" not in reply.text
-    assert [line for line in lines if line.startswith("#")] == [
-        "# TYPE :tensorflow:serving:request_count counter",
-        "# TYPE :tensorflow:serving:request_latency histogram",
-        "# TYPE :tensorflow:serving:runtime_latency histogram",
+    assert [line.split()[2].removeprefix(":tensorflow:serving:") for line in lines if line.startswith("#")] == [
+        "batching_session:input_batch_size",
+        "batching_session:padding_size",
+        "batching_session:processed_batch_size",
+        "batching_session:queuing_latency",
+        "batching_session:wrapped_run_count",
+        "request_count",
+        "request_example_count_total",
+        "request_example_counts",
+        "request_latency",
+        "runtime_latency",
     ]
+    types = {line.split()[2].rpartition(":")[2]: line.split()[3] for line in lines if line.startswith("#")}
+    assert {types["request_count"], types["request_example_count_total"]} == {"counter"}
+    assert {types["request_latency"], types["runtime_latency"], types["request_example_counts"]} == {"histogram"}
 
 
 def test_outputs_are_in_the_value_fields_of_their_types(prediction, apis):
@@ -247,7 +258,7 @@ def test_regress_answers_with_a_value_for_each_example_and_a_context_belongs_to_
     assert [entry.value for entry in response.result.regressions] == [22.0, 0.0]
 
 
-def test_one_call_may_ask_several_signatures(prediction, apis):
+def test_one_call_may_ask_several_signatures_and_its_examples_are_counted(server, prediction, apis):
     request = apis.inference_pb2.MultiInferenceRequest()
     for signature, method in (("", "classify"), ("reg", "regress")):
         task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
@@ -257,6 +268,9 @@ def test_one_call_may_ask_several_signatures(prediction, apis):
     assert [c.label for c in results[0].classification_result.classifications[0].classes] == ["a", "b"]
     assert results[1].regression_result.regressions[0].value == 22.0
     assert [result.model_spec.signature_name for result in results] == ["serving_default", "reg"]
+    lines = requests.get(f"{server.url}/monitoring/prometheus/metrics", timeout=TIMEOUT_SECONDS).text.splitlines()
+    assert ':tensorflow:serving:request_example_count_total{model="cr"} 1' in lines
+    assert ':tensorflow:serving:request_example_counts_bucket{model="cr",le="16384"} 1' in lines
 
 
 @pytest.mark.parametrize(
@@ -313,3 +327,49 @@ def test_a_message_that_is_none_is_refused(server):
             predict(b"\xff\xff\xff", timeout=TIMEOUT_SECONDS)
     assert caught.value.details() == "the message is no PredictRequest"
     assert "Traceback" not in server.log()
+
+
+@pytest.fixture
+def with_default(make_models, tmp_path):
+    """The model m, its signature `two` with a default for k; the signature has no default for x."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    directory = tmp_path / "m" / "1"
+    make_models.make_dense(directory)
+    saved = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
+    definition = saved.meta_graphs[0].signature_def["two"]
+    definition.defaults["k"].CopyFrom(tf.make_tensor_proto(np.array([7], np.int32)))
+    (directory / "saved_model.pb").write_bytes(saved.SerializeToString())
+    return tmp_path / "m"
+
+
+async def test_an_input_that_is_left_out_is_the_default_of_the_signature_over_grpc_alone(apis, with_default, serve_here, free_port):
+    import tensorflow as tf
+
+    flags = ("--model_name=m", f"--model_base_path={with_default}", f"--port={free_port}")
+    async with serve_here(*flags) as url, grpc.aio.insecure_channel(f"127.0.0.1:{free_port}") as channel:
+        stub = apis.prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+        async def k2(**inputs) -> list[int]:
+            request = apis.predict_pb2.PredictRequest(output_filter=["k2"])
+            request.model_spec.name, request.model_spec.signature_name = "m", "two"
+            for key, value in inputs.items():
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+            response = await stub.Predict(request, timeout=TIMEOUT_SECONDS)
+            return list(response.outputs["k2"].int_val)
+
+        for _ in range(3):  # also when such a message is known from before
+            assert await k2(x=X) == [14]
+            assert await k2(x=X, k=np.array([5], np.int32)) == [10]
+        with pytest.raises(grpc.RpcError) as caught:
+            await k2(k=np.array([5], np.int32))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "no default value provided" in caught.value.details()
+        with pytest.raises(grpc.RpcError) as caught:
+            await k2(x=X, nope=X)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "Used request inputs: x, request input: nope,x" in caught.value.details()
+        body = {"signature_name": "two", "inputs": {"x": X.tolist()}}
+        async with aiohttp.ClientSession() as session, session.post(f"{url}/v1/models/m:predict", json=body) as reply:
+            assert (reply.status, (await reply.json())["error"]) == (400, "Missing named input: k in 'inputs' object.")

@@ -1,7 +1,7 @@
 """Dynamic batching with TensorFlow Serving's parameters: calls that wait together are run together.
 
-Calls of one signature join an open batch. It is closed when it is full, and run when a batch thread is free and it is
-closed, or old enough. All state is the event loop's; only the runs are on threads.
+Calls that want the same outputs of one signature join an open batch. It is closed when it is full, and run when a batch
+thread is free and it is closed, or old enough. All state is the event loop's; only the runs are on threads.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from isthmus.server.bundle import Bundle
 from isthmus.server.errors import ServingError
+from isthmus.server.metrics import Metrics
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -52,6 +53,7 @@ class _Task:
     inputs: Arrays
     size: int
     done: asyncio.Future[Arrays]
+    began: float
 
 
 @dataclass
@@ -63,43 +65,46 @@ class _Batch:
 
 @dataclass
 class _Queue:
-    """What waits for one signature. The last batch is open, those before it are full."""
+    """What waits for some outputs of one signature. The last batch is open, those before it are full."""
 
     bundle: Bundle
     signature_name: str
+    outputs: tuple[str, ...]
     batches: deque[_Batch] = field(default_factory=deque)
 
 
 class Batcher:
     """Runs calls of all models in batches. For the event loop alone."""
 
-    def __init__(self, parameters: BatchingParameters) -> None:
+    def __init__(self, parameters: BatchingParameters, metrics: Metrics) -> None:
         self._parameters = parameters
+        self._metrics = metrics
         self._threads = ThreadPoolExecutor(parameters.num_batch_threads, thread_name_prefix="batch")
         self._idle = parameters.num_batch_threads
-        self._queues: dict[tuple[int, str], _Queue] = {}
+        self._queues: dict[tuple[int, str, tuple[str, ...]], _Queue] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
         """Begins no more runs."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, bundle: Bundle, signature_name: str, inputs: Arrays) -> Arrays:
-        """The outputs for one call's inputs. Raises ServingError."""
+    async def run(self, bundle: Bundle, signature_name: str, inputs: Arrays, outputs: Sequence[str] = ()) -> Arrays:
+        """The outputs for one call's inputs; as `Bundle.run`. Raises ServingError."""
         size = _rows(inputs)
+        self._metrics.joined(size, len(inputs))
         limit = self._parameters.max_batch_size
         if size > limit and not self._parameters.enable_large_batch_splitting:
             raise ServingError("INVALID_ARGUMENT", f"Task size {size} is larger than maximum input batch size {limit}")
-        key = (id(bundle), signature_name)
-        queue = self._queues.setdefault(key, _Queue(bundle, signature_name))
+        key = (id(bundle), signature_name, tuple(outputs))
+        queue = self._queues.setdefault(key, _Queue(bundle, signature_name, tuple(outputs)))
         tasks = self._add(queue, inputs, size)
         self._pump()
         try:
-            outputs = await asyncio.gather(*(task.done for task in tasks))
+            parts = await asyncio.gather(*(task.done for task in tasks))
         finally:
             if not queue.batches:
                 self._queues.pop(key, None)
-        return outputs[0] if len(outputs) == 1 else {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
+        return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _add(self, queue: _Queue, inputs: Arrays, size: int) -> list[_Task]:
         """Puts a call into batches, into several where it is split."""
@@ -117,9 +122,8 @@ class Batcher:
             if not (first and start == 0):
                 queue.batches.append(_Batch(time.monotonic()))
             whole = len(parts) == 1
-            task = _Task(
-                inputs if whole else {key: array[start : start + part] for key, array in inputs.items()}, part, loop.create_future()
-            )
+            own = inputs if whole else {key: array[start : start + part] for key, array in inputs.items()}
+            task = _Task(own, part, loop.create_future(), time.monotonic())
             queue.batches[-1].tasks.append(task)
             queue.batches[-1].size += part
             tasks.append(task)
@@ -153,10 +157,13 @@ class Batcher:
         tasks = [task for task in batch.tasks if not task.done.done()]  # a client may have left meanwhile
         try:
             if tasks:
-                loop = asyncio.get_running_loop()
+                now = time.monotonic()
+                total = sum(task.size for task in tasks)
+                rows = next((size for size in self._parameters.allowed_batch_sizes if size >= total), total)
+                self._metrics.batched([now - task.began for task in tasks], rows, rows - total)
                 parts = [task.inputs for task in tasks]
-                outputs = await loop.run_in_executor(
-                    self._threads, run_together, queue.bundle, queue.signature_name, parts, self._parameters
+                outputs = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, run_together, queue, parts, rows, self._parameters.pad_variable_length_inputs
                 )
                 for task, part in zip(tasks, outputs, strict=True):
                     if not task.done.done():
@@ -170,17 +177,15 @@ class Batcher:
             self._pump()
 
 
-def run_together(bundle: Bundle, signature_name: str, calls: Sequence[Arrays], parameters: BatchingParameters) -> list[Arrays]:
-    """The outputs of each call, from one run. Raises ServingError."""
+def run_together(queue: _Queue, calls: Sequence[Arrays], rows: int, pad: bool) -> list[Arrays]:
+    """The outputs of each call, from one run of that many rows. Raises ServingError."""
     sizes = [_rows(call) for call in calls]
-    total = sum(sizes)
-    padded = next((size for size in parameters.allowed_batch_sizes if size >= total), total)
-    merged = {name: _merge(name, [call[name] for call in calls], padded - total, parameters) for name in calls[0]}
-    outputs = bundle.run(signature_name, merged)
+    merged = {name: _merge(name, [call[name] for call in calls], rows - sum(sizes), pad) for name in calls[0]}
+    outputs = queue.bundle.run(queue.signature_name, merged, queue.outputs)
     for array in outputs.values():
         if array.ndim == 0:
             raise ServingError("FAILED_PRECONDITION", "Batched output tensor has 0 dimensions")
-        if len(array) != padded:
+        if len(array) != rows:
             raise ServingError(
                 "FAILED_PRECONDITION",
                 "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input tensors",
@@ -200,10 +205,10 @@ def _rows(inputs: Mapping[str, Array]) -> int:
     return sizes.pop()
 
 
-def _merge(name: str, arrays: list[Array], missing_rows: int, parameters: BatchingParameters) -> Array:
+def _merge(name: str, arrays: list[Array], missing_rows: int, pad: bool) -> Array:
     """One array of all; the last one's first row again for rows that are missing to an allowed size."""
     if len({array.shape[1:] for array in arrays}) > 1:
-        if not parameters.pad_variable_length_inputs or len({array.ndim for array in arrays}) > 1:
+        if not pad or len({array.ndim for array in arrays}) > 1:
             raise ServingError(
                 "FAILED_PRECONDITION",
                 f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set "

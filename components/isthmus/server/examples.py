@@ -1,6 +1,6 @@
 """Classify, Regress and MultiInference: models whose input is serialised tf.Example messages."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from isthmus.server.errors import ServingError
 
 Array = npt.NDArray[Any]
 Classes = list[tuple[bytes, float]]
+Run = Callable[[str, dict[str, Array], Sequence[str]], dict[str, Array]]
 
 _INPUTS = "inputs"
 _CLASSES, _SCORES = "classes", "scores"
@@ -50,12 +51,12 @@ def _message(example: Example) -> Any:
     return message
 
 
-def classify(bundle: Bundle, signature_name: str, examples: Sequence[bytes]) -> list[Classes]:
-    """Label and score of each class, for each example. Raises ServingError."""
+def classify(run: Run, bundle: Bundle, signature_name: str, examples: Sequence[bytes]) -> list[Classes]:
+    """Label and score of each class, for each example. run: the bundle's own, or one in batches. Raises ServingError."""
     name = signature_name or DEFAULT_SIGNATURE
     check_classification(bundle, name, _no_signature)
     fetched = [key for key in (_CLASSES, _SCORES) if key in bundle.signatures[name].outputs]
-    outputs = bundle.run(name, {_INPUTS: _vector(examples)}, fetched)
+    outputs = run(name, {_INPUTS: _vector(examples)}, fetched)
     for key, array in outputs.items():
         _check_classes(key, array, len(examples))
     sizes = [array.shape[1] for array in outputs.values()]
@@ -66,11 +67,11 @@ def classify(bundle: Bundle, signature_name: str, examples: Sequence[bytes]) -> 
     return [list(zip(*row, strict=True)) for row in zip(labels, scores, strict=True)]
 
 
-def regress(bundle: Bundle, signature_name: str, examples: Sequence[bytes]) -> npt.NDArray[np.float32]:
+def regress(run: Run, bundle: Bundle, signature_name: str, examples: Sequence[bytes]) -> npt.NDArray[np.float32]:
     """One value for each example. Raises ServingError."""
     name = signature_name or DEFAULT_SIGNATURE
     check_regression(bundle, name, _no_signature)
-    array = bundle.run(name, {_INPUTS: _vector(examples)}, [_OUTPUTS])[_OUTPUTS]
+    array = run(name, {_INPUTS: _vector(examples)}, [_OUTPUTS])[_OUTPUTS]
     if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)):
         raise _invalid(f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {_shape(array)}")
     if len(array) != len(examples):

@@ -108,7 +108,7 @@ class GrpcApi:
             examples = _examples(request, bundle, check_classification)
             response = classification_pb2.ClassificationResponse()
             fill_spec(response.model_spec, name, version, request.model_spec.signature_name or DEFAULT_SIGNATURE)
-            results = self._predictor.timed(CLASSIFY, name, classify, bundle, request.model_spec.signature_name, examples)
+            results = self._predictor.timed(CLASSIFY, name, bundle, classify, request.model_spec.signature_name, examples)
             _fill_classes(response.result, results)
             return sent(response)
 
@@ -122,7 +122,7 @@ class GrpcApi:
             examples = _examples(request, bundle, check_regression)
             response = regression_pb2.RegressionResponse()
             fill_spec(response.model_spec, name, version, request.model_spec.signature_name or DEFAULT_SIGNATURE)
-            values = self._predictor.timed(REGRESS, name, regress, bundle, request.model_spec.signature_name, examples)
+            values = self._predictor.timed(REGRESS, name, bundle, regress, request.model_spec.signature_name, examples)
             _fill_values(response.result, values)
             return sent(response)
 
@@ -134,16 +134,17 @@ class GrpcApi:
 
         def work() -> bytes:
             _check_tasks(request, bundle)
-            examples = serialized_input(request.input)
+            examples, run = serialized_input(request.input), self._predictor.runner(bundle)
             response = inference_pb2.MultiInferenceResponse()
             for task in request.tasks:
                 result = response.results.add()
                 signature_name = task.model_spec.signature_name
                 fill_spec(result.model_spec, task.model_spec.name, version, signature_name or DEFAULT_SIGNATURE)
                 if task.method_name == _CLASSIFY_METHOD:
-                    _fill_classes(result.classification_result, classify(bundle, signature_name, examples))
+                    _fill_classes(result.classification_result, classify(run, bundle, signature_name, examples))
                 else:
-                    _fill_values(result.regression_result, regress(bundle, signature_name, examples))
+                    _fill_values(result.regression_result, regress(run, bundle, signature_name, examples))
+            self._predictor.metrics.had_examples(first.name, len(examples))
             return sent(response)
 
         return self._predictor.in_thread(work)

@@ -6,7 +6,7 @@ and back costs more than a small model takes. All others read, run and write on 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from isthmus.protocol.examples import parse_examples, render_classifications, re
 from isthmus.server.batching import Batcher, BatchingParameters
 from isthmus.server.bundle import Bundle
 from isthmus.server.errors import ServingError
-from isthmus.server.examples import classify, regress, serialized
+from isthmus.server.examples import Run, classify, regress, serialized
 from isthmus.server.helper import Helper
 from isthmus.server.limits import (
     MAX_BODY_BYTES_IN_THREAD,
@@ -51,7 +51,8 @@ class Predictor:
         self.metrics = metrics
         self._executor = executor
         self._helper = Helper()
-        self._batcher = Batcher(batching) if batching else None
+        self._batcher = Batcher(batching, metrics) if batching else None
+        self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
         """Ends the helper process and the batches."""
@@ -134,21 +135,35 @@ class Predictor:
         else:
             request = await self.in_thread(parse_examples, body)
         _, bundle = self.manager.find(route.model, route.version, route.label)
-        work = self._classify if route.call == "classify" else self._regress
-        return await self.in_thread(lambda: work(route.model, bundle, request.signature_name, serialized(request)))
 
-    def _classify(self, model: str, bundle: Bundle, signature_name: str, examples: list[bytes]) -> bytes:
-        return render_classifications(self.timed(CLASSIFY, model, classify, bundle, signature_name, examples))
+        def work() -> bytes:
+            examples = serialized(request)
+            if route.call == "classify":
+                return render_classifications(self.timed(CLASSIFY, route.model, bundle, classify, request.signature_name, examples))
+            return render_regressions(self.timed(REGRESS, route.model, bundle, regress, request.signature_name, examples))
 
-    def _regress(self, model: str, bundle: Bundle, signature_name: str, examples: list[bytes]) -> bytes:
-        return render_regressions(self.timed(REGRESS, model, regress, bundle, signature_name, examples))
+        return await self.in_thread(work)
 
-    def timed(self, api: str, model: str, work: Callable[..., _T], *arguments: Any) -> _T:
-        """work's result; how long it took counts as a run of the model."""
+    def timed(self, api: str, model: str, bundle: Bundle, work: Callable[..., _T], *asked: Any) -> _T:
+        """What classify or regress answers, on this thread; how long that took counts as a run of the model.
+
+        asked: the signature's name, and the examples.
+        """
         began = time.perf_counter()
-        result = work(*arguments)
+        result = work(self.runner(bundle), bundle, *asked)
         self.metrics.ran(model, api, time.perf_counter() - began)
         return result
+
+    def runner(self, bundle: Bundle) -> Run:
+        """How a thread runs the model: itself, or by waiting for a batch that the event loop puts together."""
+        batcher = self._batcher
+        if batcher is None:
+            return bundle.run
+
+        def run(signature_name: str, inputs: Arrays, outputs: Sequence[str]) -> Arrays:
+            return asyncio.run_coroutine_threadsafe(batcher.run(bundle, signature_name, inputs, outputs), self._loop).result()
+
+        return run
 
 
 def _signatures(bundle: Bundle | ServingError) -> Mapping[str, Signature] | RestError:
