@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 class Model:
-    """Stands for a loaded model: doubles its two inputs."""
+    """Stands for a loaded model: negates its two inputs."""
 
     def __init__(self):
         from isthmus.protocol import Signature, TensorInfo
@@ -35,7 +35,7 @@ def make_method():
         SimpleNamespace(
             manager=SimpleNamespace(find=lambda name, version, label: (version or 1, model)),
             runs_here=lambda bundle, signature_name, inputs: True,
-            run=lambda name, bundle, signature_name, inputs: {key: array * 2 for key, array in inputs.items()},
+            run=lambda name, bundle, signature_name, inputs: {key: -array for key, array in inputs.items()},
         ),
         as_content=False,
     )
@@ -79,7 +79,7 @@ def test_a_message_with_other_numbers_is_known_and_answered_as_one_that_is_read(
     known = method.recall(other)
     assert known.name == "m"
     assert known.answer() == make_method()(read(other), other)
-    assert answered(known.answer()) == {"x": [14, 16, float("inf")], "k": [18]}
+    assert answered(known.answer()) == {"x": [-7, -8, -float("inf")], "k": [-9]}
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from isthmus.server.bundle import Bundle
-from isthmus.server.errors import ServingError
+from isthmus.server.errors import ServingError, invalid
 from isthmus.server.metrics import Metrics
-
-Array = npt.NDArray[Any]
-Arrays = dict[str, Array]
+from isthmus.server.tensors import Array, Arrays
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ class Batcher:
         self._metrics.joined(size, len(inputs))
         limit = self._parameters.max_batch_size
         if size > limit and not self._parameters.enable_large_batch_splitting:
-            raise ServingError("INVALID_ARGUMENT", f"Task size {size} is larger than maximum input batch size {limit}")
+            raise invalid(f"Task size {size} is larger than maximum input batch size {limit}")
         key = (id(bundle), signature_name, tuple(outputs))
         queue = self._queues.setdefault(key, _Queue(bundle, signature_name, tuple(outputs)))
         tasks = self._add(queue, inputs, size)
@@ -196,12 +192,12 @@ def run_together(queue: _Queue, calls: Sequence[Arrays], rows: int, pad: bool) -
 
 def _rows(inputs: Mapping[str, Array]) -> int:
     if not inputs:
-        raise ServingError("INVALID_ARGUMENT", "Batching Run() must have at least one input tensor")
+        raise invalid("Batching Run() must have at least one input tensor")
     if any(array.ndim == 0 for array in inputs.values()):
-        raise ServingError("INVALID_ARGUMENT", "Batching Run() input tensors must have at least one dimension")
+        raise invalid("Batching Run() input tensors must have at least one dimension")
     sizes = {len(array) for array in inputs.values()}
     if len(sizes) > 1:
-        raise ServingError("INVALID_ARGUMENT", "Batching Run() input tensors must have equal 0th-dimension size")
+        raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
     return sizes.pop()
 
 
@@ -226,7 +222,7 @@ def _pad(array: Array, shape: tuple[int, ...]) -> Array:
     if array.shape[1:] == shape:
         return array
     if not array.size:
-        raise ServingError("INVALID_ARGUMENT", "Got empty tensor in batch of non-empty tensors.")
+        raise invalid("Got empty tensor in batch of non-empty tensors.")
     padded = np.full((len(array), *shape), array.flat[0], array.dtype)
     padded[tuple(slice(size) for size in array.shape)] = array
     return padded

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.framework import types_pb2
@@ -26,8 +26,7 @@ from isthmus.protocol import Signature, TensorInfo
 from isthmus.protocol.dtypes import dtype_name
 from isthmus.server.errors import ModelLoadError, ServingError
 from isthmus.server.steady import steady
-
-Array = npt.NDArray[Any]
+from isthmus.server.tensors import Array
 
 _SERVE_TAG = "serve"
 _WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -37,6 +36,7 @@ _BRIEF_SECONDS = 0.001
 _LONG_SECONDS = 0.1
 _MAX_WAIT_SECONDS = 0.02
 _MAX_SHAPES = 256
+_CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}  # TensorFlow's codes are gRPC's
 _log = logging.getLogger(__name__)
 
 
@@ -225,22 +225,3 @@ def _as_array(value: Any) -> Array:
 
 def _code_name(error: Any) -> str:
     return _CODE_NAMES.get(error.error_code, "UNKNOWN")
-
-
-_CODE_NAMES = {
-    tf.errors.CANCELLED: "CANCELLED",
-    tf.errors.INVALID_ARGUMENT: "INVALID_ARGUMENT",
-    tf.errors.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
-    tf.errors.NOT_FOUND: "NOT_FOUND",
-    tf.errors.ALREADY_EXISTS: "ALREADY_EXISTS",
-    tf.errors.PERMISSION_DENIED: "PERMISSION_DENIED",
-    tf.errors.UNAUTHENTICATED: "UNAUTHENTICATED",
-    tf.errors.RESOURCE_EXHAUSTED: "RESOURCE_EXHAUSTED",
-    tf.errors.FAILED_PRECONDITION: "FAILED_PRECONDITION",
-    tf.errors.ABORTED: "ABORTED",
-    tf.errors.OUT_OF_RANGE: "OUT_OF_RANGE",
-    tf.errors.UNIMPLEMENTED: "UNIMPLEMENTED",
-    tf.errors.INTERNAL: "INTERNAL",
-    tf.errors.UNAVAILABLE: "UNAVAILABLE",
-    tf.errors.DATA_LOSS: "DATA_LOSS",
-}

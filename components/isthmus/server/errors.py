@@ -32,6 +32,11 @@ class ServingError(RestError):
         super().__init__(_HTTP_STATUS.get(code, 500), message, code)
 
 
+def invalid(message: str) -> ServingError:
+    """The error of a call that cannot be right."""
+    return ServingError("INVALID_ARGUMENT", message)
+
+
 class ModelLoadError(IsthmusError):
     """A SavedModel cannot be loaded. code: a gRPC status code's name."""
 

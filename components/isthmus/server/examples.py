@@ -11,9 +11,9 @@ from isthmus.protocol import DEFAULT_SIGNATURE
 from isthmus.protocol.dtypes import STRING, enum_name
 from isthmus.protocol.examples import BYTES, FLOAT, INT64, Example, ExamplesRequest
 from isthmus.server.bundle import Bundle
-from isthmus.server.errors import ServingError
+from isthmus.server.errors import ServingError, invalid
+from isthmus.server.tensors import Array
 
-Array = npt.NDArray[Any]
 Classes = list[tuple[bytes, float]]
 Run = Callable[[str, dict[str, Array], Sequence[str]], dict[str, Array]]
 
@@ -54,14 +54,14 @@ def _message(example: Example) -> Any:
 def classify(run: Run, bundle: Bundle, signature_name: str, examples: Sequence[bytes]) -> list[Classes]:
     """Label and score of each class, for each example. run: the bundle's own, or one in batches. Raises ServingError."""
     name = signature_name or DEFAULT_SIGNATURE
-    check_classification(bundle, name, _no_signature)
+    check_classification(bundle, name, no_signature)
     fetched = [key for key in (_CLASSES, _SCORES) if key in bundle.signatures[name].outputs]
     outputs = run(name, {_INPUTS: _vector(examples)}, fetched)
     for key, array in outputs.items():
         _check_classes(key, array, len(examples))
     sizes = [array.shape[1] for array in outputs.values()]
     if len(set(sizes)) > 1:
-        raise _invalid(f"Tensors class and score should match in dim_size(1). Got {sizes[0]} vs. {sizes[1]}")
+        raise invalid(f"Tensors class and score should match in dim_size(1). Got {sizes[0]} vs. {sizes[1]}")
     labels = outputs[_CLASSES].tolist() if _CLASSES in outputs else [[b""] * sizes[0]] * len(examples)
     scores = outputs[_SCORES].tolist() if _SCORES in outputs else [[0.0] * sizes[0]] * len(examples)
     return [list(zip(*row, strict=True)) for row in zip(labels, scores, strict=True)]
@@ -70,14 +70,14 @@ def classify(run: Run, bundle: Bundle, signature_name: str, examples: Sequence[b
 def regress(run: Run, bundle: Bundle, signature_name: str, examples: Sequence[bytes]) -> npt.NDArray[np.float32]:
     """One value for each example. Raises ServingError."""
     name = signature_name or DEFAULT_SIGNATURE
-    check_regression(bundle, name, _no_signature)
+    check_regression(bundle, name, no_signature)
     array = run(name, {_INPUTS: _vector(examples)}, [_OUTPUTS])[_OUTPUTS]
     if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)):
-        raise _invalid(f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {_shape(array)}")
+        raise invalid(f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {_shape(array)}")
     if len(array) != len(examples):
-        raise _invalid(f"Input batch size did not match output batch size: {len(examples)} vs. {len(array)}")
+        raise invalid(f"Input batch size did not match output batch size: {len(examples)} vs. {len(array)}")
     if array.dtype != np.float32:
-        raise _invalid(f"Expected output Tensor of DT_FLOAT.  Got: {_enum(array)}")
+        raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {_enum(array)}")
     return array.ravel()
 
 
@@ -85,13 +85,13 @@ def check_classification(bundle: Bundle, name: str, unknown: Any) -> None:
     """Raises ServingError where the signature is none that classifies; `unknown` makes the error where there is none."""
     signature, definition = _signature(bundle, name, unknown)
     if len(signature.inputs) != 1:
-        raise _invalid("Expected one input Tensor.")
+        raise invalid("Expected one input Tensor.")
     if len(signature.outputs) not in (1, 2):
-        raise _invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
+        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
     if _INPUTS not in signature.inputs:
-        raise _invalid(f"No classification inputs found in SignatureDef: {definition}")
+        raise invalid(f"No classification inputs found in SignatureDef: {definition}")
     if not signature.outputs.keys() & {_CLASSES, _SCORES}:
-        raise _invalid(
+        raise invalid(
             f'Expected classification signature outputs to contain at least one of "{_CLASSES}" or "{_SCORES}". Signature was: {definition}'
         )
 
@@ -100,13 +100,13 @@ def check_regression(bundle: Bundle, name: str, unknown: Any) -> None:
     """Raises ServingError where the signature is none that regresses."""
     signature, definition = _signature(bundle, name, unknown)
     if len(signature.inputs) != 1:
-        raise _invalid("Expected one input Tensor.")
+        raise invalid("Expected one input Tensor.")
     if len(signature.outputs) != 1:
-        raise _invalid("Expected one output Tensor.")
+        raise invalid("Expected one output Tensor.")
     if _INPUTS not in signature.inputs:
-        raise _invalid(f"No regression inputs found in SignatureDef: {definition}")
+        raise invalid(f"No regression inputs found in SignatureDef: {definition}")
     if _OUTPUTS not in signature.outputs:
-        raise _invalid(f"No regression outputs found in SignatureDef: {definition}")
+        raise invalid(f"No regression outputs found in SignatureDef: {definition}")
 
 
 def _signature(bundle: Bundle, name: str, unknown: Any) -> tuple[Any, Any]:
@@ -115,18 +115,19 @@ def _signature(bundle: Bundle, name: str, unknown: Any) -> tuple[Any, Any]:
     return bundle.signatures[name], bundle.signature_defs[name]
 
 
-def _no_signature(name: str) -> ServingError:
-    return _invalid(f"No signature was found with the name: {name}")
+def no_signature(name: str) -> ServingError:
+    """The error of a call for a signature that there is not."""
+    return invalid(f"No signature was found with the name: {name}")
 
 
 def _check_classes(key: str, array: Array, count: int) -> None:
     what, wanted = ("classes", "DT_STRING") if key == _CLASSES else ("scores", "DT_FLOAT")
     if array.ndim != 2:
-        raise _invalid(f"Expected Tensor shape: [batch_size num_classes] but got {_shape(array)}")
+        raise invalid(f"Expected Tensor shape: [batch_size num_classes] but got {_shape(array)}")
     if array.dtype != (object if key == _CLASSES else np.float32):
-        raise _invalid(f"Expected {what} Tensor of {wanted}. Got: {_enum(array)}")
+        raise invalid(f"Expected {what} Tensor of {wanted}. Got: {_enum(array)}")
     if len(array) != count:
-        raise _invalid(f"Expected {what} output batch size of {count}. Got: {len(array)}")
+        raise invalid(f"Expected {what} output batch size of {count}. Got: {len(array)}")
 
 
 def _vector(examples: Iterable[bytes]) -> Array:
@@ -139,7 +140,3 @@ def _shape(array: Array) -> str:
 
 def _enum(array: Array) -> str:
     return enum_name(STRING if array.dtype == object else array.dtype.name)
-
-
-def _invalid(message: str) -> ServingError:
-    return ServingError("INVALID_ARGUMENT", message)

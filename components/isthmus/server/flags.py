@@ -68,7 +68,7 @@ _FLAGS: tuple[tuple[str, Any, Any, str], ...] = (
     ("load_retry_interval_micros", int, 60_000_000, "time between these tries, in microseconds"),
     ("allow_version_labels_for_unavailable_models", _boolean, False, "accept labels of versions that are not available"),
     ("monitoring_config_file", str, "", "a MonitoringConfig in protobuf text"),
-    ("enable_batching", _boolean, False, "run calls of Predict that wait together in one run of the model"),
+    ("enable_batching", _boolean, False, "run calls of one signature that wait together in one run of the model"),
     ("batching_parameters_file", str, "", "a BatchingParameters in protobuf text"),
     ("enable_model_warmup", _boolean, True, "replay assets.extra/tf_serving_warmup_requests when a version is loaded"),
     ("enable_reload_config", _boolean, False, "let clients replace the served models (ModelService.HandleReloadConfigRequest)"),

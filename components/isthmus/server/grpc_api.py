@@ -1,7 +1,7 @@
 """The gRPC interface: PredictionService, ModelService, and what TensorFlow Serving adds to them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -23,8 +23,8 @@ from tensorflow_serving.apis import (
 from isthmus.protocol import DEFAULT_SIGNATURE
 from isthmus.server.bundle import Bundle
 from isthmus.server.config import models_from_proto
-from isthmus.server.errors import ServingError, StartError
-from isthmus.server.examples import check_classification, check_regression, classify, regress, serialized_input
+from isthmus.server.errors import ServingError, StartError, invalid
+from isthmus.server.examples import check_classification, check_regression, classify, no_signature, regress, serialized_input
 from isthmus.server.grpc_calls import Calls
 from isthmus.server.grpc_predict import Predict, asked_version, fill_spec, model_name, sent
 from isthmus.server.limits import MAX_BODY_BYTES, MAX_GRPC_CALLS, STALLED_SECONDS, Budget
@@ -101,32 +101,23 @@ class GrpcApi:
     # The methods.
 
     def _classify(self, request: Any, _: bytes) -> Awaitable[bytes]:
-        name = model_name(request)
-        version, bundle = self._manager.find(name, *asked_version(request.model_spec))
-
-        def work() -> bytes:
-            examples = _examples(request, bundle, check_classification)
-            response = classification_pb2.ClassificationResponse()
-            fill_spec(response.model_spec, name, version, request.model_spec.signature_name or DEFAULT_SIGNATURE)
-            results = self._predictor.timed(CLASSIFY, name, bundle, classify, request.model_spec.signature_name, examples)
-            _fill_classes(response.result, results)
-            return sent(response)
-
-        return self._predictor.in_thread(work)
+        return self._answer_examples(request, CLASSIFY, classification_pb2.ClassificationResponse())
 
     def _regress(self, request: Any, _: bytes) -> Awaitable[bytes]:
-        name = model_name(request)
-        version, bundle = self._manager.find(name, *asked_version(request.model_spec))
+        return self._answer_examples(request, REGRESS, regression_pb2.RegressionResponse())
 
-        def work() -> bytes:
-            examples = _examples(request, bundle, check_regression)
-            response = regression_pb2.RegressionResponse()
-            fill_spec(response.model_spec, name, version, request.model_spec.signature_name or DEFAULT_SIGNATURE)
-            values = self._predictor.timed(REGRESS, name, bundle, regress, request.model_spec.signature_name, examples)
-            _fill_values(response.result, values)
+    def _answer_examples(self, request: Any, api: str, response: Any) -> Awaitable[bytes]:
+        name, signature_name = model_name(request), request.model_spec.signature_name
+        version, bundle = self._manager.find(name, *asked_version(request.model_spec))
+        check, work, fill = _EXAMPLES[api]
+
+        def answer() -> bytes:
+            check(bundle, signature_name or DEFAULT_SIGNATURE, no_signature)
+            fill_spec(response.model_spec, name, version, signature_name or DEFAULT_SIGNATURE)
+            fill(response.result, self._predictor.timed(api, name, bundle, work, signature_name, serialized_input(request.input)))
             return sent(response)
 
-        return self._predictor.in_thread(work)
+        return self._predictor.in_thread(answer)
 
     def _multi_inference(self, request: Any, _: bytes) -> Awaitable[bytes]:
         first = request.tasks[0].model_spec if request.tasks else inference_pb2.InferenceTask().model_spec
@@ -152,10 +143,10 @@ class GrpcApi:
     def _metadata(self, request: Any, _: bytes) -> bytes:
         name = model_name(request)
         if not request.metadata_field:
-            raise ServingError("INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field")
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
         for metadata_field in request.metadata_field:
             if metadata_field != _SIGNATURE_DEF:
-                raise ServingError("INVALID_ARGUMENT", f"Metadata field {metadata_field} is not supported")
+                raise invalid(f"Metadata field {metadata_field} is not supported")
         version, bundle = self._manager.find(name, *asked_version(request.model_spec))
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name, response.model_spec.version.value = name, version
@@ -178,15 +169,14 @@ class GrpcApi:
         if not self._allow_reload:  # who may call this may have any file read and written with the server's rights
             raise ServingError("PERMISSION_DENIED", "HandleReloadConfigRequest is switched off; --enable_reload_config switches it on")
         if request.config.WhichOneof("config") != "model_config_list":
-            raise ServingError(
-                "INVALID_ARGUMENT",
+            raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported",
             )
         try:
             self._manager.apply(models_from_proto(request.config))
             await asyncio.to_thread(self._manager.wait_until_available, _RELOAD_TIMEOUT_SECONDS)
         except StartError as error:
-            raise ServingError("INVALID_ARGUMENT", str(error)) from None
+            raise invalid(str(error)) from None
         return sent(model_management_pb2.ReloadConfigResponse())
 
 
@@ -194,26 +184,16 @@ def _services(module: Any) -> list[Any]:
     return list(module.DESCRIPTOR.services_by_name.values())
 
 
-def _examples(request: Any, bundle: Bundle, check: Callable[..., None]) -> list[bytes]:
-    """The request's examples, after its signature was checked. Raises ServingError."""
-
-    def unknown(name: str) -> ServingError:
-        return ServingError("INVALID_ARGUMENT", f"No signature was found with the name: {name}")
-
-    check(bundle, request.model_spec.signature_name or DEFAULT_SIGNATURE, unknown)
-    return serialized_input(request.input)
-
-
 def _check_tasks(request: Any, bundle: Bundle) -> None:
     seen: set[str] = set()
     for task in request.tasks:
         if not task.model_spec.name:
-            raise ServingError("INVALID_ARGUMENT", "Found ModelSpec with an empty model name.")
+            raise invalid("Found ModelSpec with an empty model name.")
         if task.model_spec.name != request.tasks[0].model_spec.name:
-            raise ServingError("INVALID_ARGUMENT", "All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+            raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
         name = task.model_spec.signature_name or DEFAULT_SIGNATURE
         if name in seen:
-            raise ServingError("INVALID_ARGUMENT", f"Duplicate evaluation of signature: {name}")
+            raise invalid(f"Duplicate evaluation of signature: {name}")
         seen.add(name)
         if task.method_name == _CLASSIFY_METHOD:
             check_classification(bundle, name, _not_requested)
@@ -226,7 +206,7 @@ def _check_tasks(request: Any, bundle: Bundle) -> None:
 
 
 def _not_requested(name: str) -> ServingError:
-    return ServingError("INVALID_ARGUMENT", f"Requested signature not found in model graph: {name}")
+    return invalid(f"Requested signature not found in model graph: {name}")
 
 
 def _fill_classes(result: Any, results: Any) -> None:
@@ -242,3 +222,9 @@ def _fill_classes(result: Any, results: Any) -> None:
 def _fill_values(result: Any, values: Any) -> None:
     for value in values.tolist():
         result.regressions.add(value=value)
+
+
+_EXAMPLES: Mapping[str, tuple[Callable[..., None], Callable[..., Any], Callable[..., None]]] = {
+    CLASSIFY: (check_classification, classify, _fill_classes),
+    REGRESS: (check_regression, regress, _fill_values),
+}

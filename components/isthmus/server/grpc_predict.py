@@ -1,7 +1,7 @@
 """Predict over gRPC: from a message to arrays, and from arrays to a message."""
 
 import weakref
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,11 @@ from tensorflow_serving.apis import predict_pb2
 
 from isthmus.protocol import DEFAULT_SIGNATURE, Signature
 from isthmus.server.bundle import Bundle
-from isthmus.server.errors import ServingError
+from isthmus.server.errors import ServingError, invalid
 from isthmus.server.limits import MAX_BODY_BYTES_ON_LOOP, MAX_ELEMENTS_ON_LOOP
 from isthmus.server.moulds import Mould, changed, same
-from isthmus.server.prediction import Arrays, Predictor, elements
-from isthmus.server.tensors import fill, to_array
+from isthmus.server.prediction import Predictor, elements
+from isthmus.server.tensors import Arrays, fill, to_array
 
 _MAX_KNOWN = 256
 _LEARN_EVERY = 64
@@ -159,7 +159,7 @@ class _Recalled:
 def model_name(request: Any) -> str:
     """Raises ServingError where the request has no ModelSpec."""
     if not request.HasField("model_spec"):
-        raise ServingError("INVALID_ARGUMENT", "Missing ModelSpec")
+        raise invalid("Missing ModelSpec")
     return str(request.model_spec.name)
 
 
@@ -188,48 +188,44 @@ def _inputs(request: Any, bundle: Bundle, asked: _Asked) -> Arrays:
     if signature is None:
         raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{asked.signature_name}" not found.')
     tensors, defaults = request.inputs, bundle.defaults[asked.signature_name]
-    sent_names = set(tensors)
-    _check_number(sent_names, signature, defaults)
+    names = set(tensors)
+    _check_number(names, signature, defaults)
     inputs = {}
     for name, info in signature.inputs.items():
-        if name in sent_names:
+        if name in names:
             inputs[name] = to_array(name, tensors[name], info)
         elif name in defaults:
             inputs[name] = defaults[name]
         else:
-            raise ServingError(
-                "INVALID_ARGUMENT",
+            raise invalid(
                 f"Signature input alias: {name}(feed name: {info.tensor_name}) not found in request and no default value provided. "
-                f"Inputs expected to be in the request {{{','.join(sorted(sent_names))}}}, "
-                f"or default input alias set: {','.join(sorted(defaults))}",
+                f"Inputs expected to be in the request {{{_listed(names)}}}, or default input alias set: {_listed(defaults)}"
             )
-    if not sent_names <= signature.input_names:
-        used = ",".join(sorted(sent_names & signature.input_names))
-        raise ServingError(
-            "INVALID_ARGUMENT",
-            f"Inputs contains invalid name. Used request inputs: {used}, request input: {','.join(sorted(sent_names))}",
-        )
+    if not names <= signature.input_names:
+        used = _listed(names & signature.input_names)
+        raise invalid(f"Inputs contains invalid name. Used request inputs: {used}, request input: {_listed(names)}")
     _check_filter(asked.output_names, signature)
     return inputs
 
 
-def _check_number(sent_names: set[str], signature: Signature, defaults: Mapping[str, Any]) -> None:
-    if len(sent_names) > len(signature.inputs) or (len(sent_names) < len(signature.inputs) and not defaults):
-        extra, missing = (",".join(sorted(names)) for names in (sent_names - signature.input_names, signature.input_names - sent_names))
-        raise ServingError(
-            "INVALID_ARGUMENT",
-            f"input size does not match signature: {len(sent_names)}!={len(signature.inputs)} len({{{','.join(sorted(sent_names))}}}) != "
-            f"len({{{','.join(sorted(signature.inputs))}}}). Sent extra: {{{extra}}}. Missing but required: {{{missing}}}.",
+def _check_number(names: set[str], signature: Signature, defaults: Mapping[str, Any]) -> None:
+    known = signature.input_names
+    if len(names) > len(known) or (len(names) < len(known) and not defaults):
+        raise invalid(
+            f"input size does not match signature: {len(names)}!={len(known)} len({{{_listed(names)}}}) != len({{{_listed(known)}}}). "
+            f"Sent extra: {{{_listed(names - known)}}}. Missing but required: {{{_listed(known - names)}}}."
         )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ",".join(sorted(names))
 
 
 def _check_filter(names: Sequence[str], signature: Signature) -> None:
     for index, name in enumerate(names):
         if name not in signature.outputs:
-            known = ",".join(sorted(signature.outputs))
-            raise ServingError(
-                "INVALID_ARGUMENT",
-                f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{known}}}.",
+            raise invalid(
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{_listed(signature.outputs)}}}.",
             )
         if name in names[:index]:
-            raise ServingError("INVALID_ARGUMENT", f"duplicate output tensor alias: {name}")
+            raise invalid(f"duplicate output tensor alias: {name}")

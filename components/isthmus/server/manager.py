@@ -17,7 +17,7 @@ from pathlib import Path
 from isthmus.protocol import VersionStatus
 from isthmus.server.bundle import Bundle
 from isthmus.server.config import ModelConfig
-from isthmus.server.errors import ModelLoadError, ServingError, StartError
+from isthmus.server.errors import ModelLoadError, ServingError, StartError, invalid
 
 _RETRY_MISSING_PATH_SECONDS = 1.0
 _STOP_SECONDS = 1.0
@@ -148,12 +148,12 @@ class ModelManager:
     def find(self, name: str, version: int | None = None, label: str | None = None) -> tuple[int, Bundle]:
         """The version to use, and its bundle. Raises ServingError: NOT_FOUND, or INVALID_ARGUMENT for an unknown label."""
         if not name:
-            raise ServingError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
+            raise invalid("ModelSpec has no name specified.")
         model = self._models.get(name)
         if label is not None:
             version = model.config.labels.get(label) if model else None
             if version is None:
-                raise ServingError("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
+                raise invalid(f"Unrecognized servable version label: {label}")
         bundles = model.bundles if model else {}
         if version is None:
             if not bundles:

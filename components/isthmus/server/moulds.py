@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Arrays = dict[str, Array]
+from isthmus.server.tensors import Array, Arrays
 
 
 @dataclass(frozen=True, slots=True)

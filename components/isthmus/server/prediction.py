@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import numpy.typing as npt
-
 from isthmus.protocol import PredictRequest, RestError, Route, Signature, parse_predict, render_predict
 from isthmus.protocol.examples import parse_examples, render_classifications, render_regressions
 from isthmus.server.batching import Batcher, BatchingParameters
@@ -28,9 +26,8 @@ from isthmus.server.limits import (
 )
 from isthmus.server.manager import ModelManager
 from isthmus.server.metrics import Metrics
+from isthmus.server.tensors import Array, Arrays
 
-Array = npt.NDArray[Any]
-Arrays = dict[str, Array]
 _T = TypeVar("_T")
 
 PREDICT, CLASSIFY, REGRESS = "Predict", "Classify", "Regress"

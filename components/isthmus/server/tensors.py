@@ -15,10 +15,11 @@ from tensorflow.core.framework import types_pb2
 
 from isthmus.protocol import TensorInfo
 from isthmus.protocol.dtypes import STRING, dtype_name, enum_name, tf_name
-from isthmus.server.errors import ServingError
+from isthmus.server.errors import ServingError, invalid
 from isthmus.server.limits import MAX_DIMENSIONS, MAX_REPEATED_ELEMENTS
 
 Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
 
 _CHUNK = 16 * 1024  # values that are moved at once: between two chunks other threads may run
 _MANY = 256  # values from which packing them at once is faster than handing them over
@@ -73,14 +74,14 @@ def to_array(name: str, tensor: Any, info: TensorInfo) -> Array:
     """
     form = _FORMS.get(info.dtype)
     if form is None:
-        raise _invalid(f"tensor parsing error: {name}: {tf_name(info.dtype)} has no values that can be sent")
+        raise invalid(f"tensor parsing error: {name}: {tf_name(info.dtype)} has no values that can be sent")
     if tensor.dtype != _ENUMS[info.dtype]:
         found = tf_name(dtype_name(_ENUM_NAMES.get(tensor.dtype, "DT_INVALID")))
-        raise _invalid(f"Expects {name} to be {tf_name(info.dtype)} but {found} is provided")
+        raise invalid(f"Expects {name} to be {tf_name(info.dtype)} but {found} is provided")
     dims = tensor.tensor_shape
     shape = tuple([dim.size for dim in dims.dim])
     if dims.unknown_rank or len(shape) > MAX_DIMENSIONS or min(shape, default=0) < 0:
-        raise _invalid(f"tensor parsing error: {name}: no shape of a tensor")
+        raise invalid(f"tensor parsing error: {name}: no shape of a tensor")
     content = tensor.tensor_content
     values = getattr(tensor, form.field)
     if content:  # a string takes a byte at least, the one of its length
@@ -90,7 +91,7 @@ def to_array(name: str, tensor: Any, info: TensorInfo) -> Array:
     count = math.prod(shape)
     # A dimension of size zero does not make the others harmless: the model's answer may have them alone.
     if (count or math.prod([size for size in shape if size])) > max(held, MAX_REPEATED_ELEMENTS):
-        raise _invalid(f"tensor parsing error: {name}: shape {list(shape)} is larger than what the message holds")
+        raise invalid(f"tensor parsing error: {name}: shape {list(shape)} is larger than what the message holds")
     if content:
         flat = _strings(name, content, count) if form.dtype == object else _from_content(name, content, form.dtype, count)
     else:
@@ -100,7 +101,7 @@ def to_array(name: str, tensor: Any, info: TensorInfo) -> Array:
 
 def _from_content(name: str, content: bytes, dtype: np.dtype[Any], count: int) -> Array:
     if len(content) != count * dtype.itemsize:
-        raise _invalid(f"tensor parsing error: {name}: {count} values of {dtype.itemsize} bytes do not make {len(content)} bytes")
+        raise invalid(f"tensor parsing error: {name}: {count} values of {dtype.itemsize} bytes do not make {len(content)} bytes")
     return np.frombuffer(content, dtype)
 
 
@@ -132,7 +133,7 @@ def _strings(name: str, content: bytes, count: int) -> Array:
         length, shift = 0, 0
         while True:
             if position >= len(content) or shift > 63:
-                raise _invalid(f"tensor parsing error: {name}: its strings are cut off")
+                raise invalid(f"tensor parsing error: {name}: its strings are cut off")
             byte = content[position]
             position += 1
             length |= (byte & 0x7F) << shift
@@ -141,7 +142,7 @@ def _strings(name: str, content: bytes, count: int) -> Array:
                 break
         lengths.append(length)
     if position + sum(lengths) != len(content):
-        raise _invalid(f"tensor parsing error: {name}: its strings do not fill it")
+        raise invalid(f"tensor parsing error: {name}: its strings do not fill it")
     array = np.empty(count, object)
     for index, length in enumerate(lengths):
         array[index] = content[position : position + length]
@@ -185,7 +186,3 @@ def _varint(number: int) -> bytes:
         groups.append(number & 0x7F | 0x80)
         number >>= _VARINT_BITS
     return bytes([*groups, number])
-
-
-def _invalid(message: str) -> ServingError:
-    return ServingError("INVALID_ARGUMENT", message)
