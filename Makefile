@@ -10,8 +10,8 @@ OWN = @umask 077 && . ./activate &&
 ARGS ?=
 DOCUMENTS = *.md docs examples models
 STYLE = ruff check . && ruff format --check . && mdformat --check $(DOCUMENTS) && lint-imports
-TYPES = mypy && mypy -p toolchain
-QUICK_TESTS = pytest --quick --numprocesses=2 --dist=loadfile $(ARGS)
+TYPES = mypy -p isthmus -p toolchain
+QUICK_TESTS = pytest --quick --numprocesses=3 --dist=loadfile $(ARGS)
 # The copy of stacks/Pulumi.local.yaml that the engine may write its salt into (see toolchain/prepare/stack.py).
 LOCAL = --stack local --config-file .isthmus/stacks/Pulumi.local.yaml
 BENCH ?= preview hashing serving
@@ -57,9 +57,11 @@ format:  ## write the code in the project's style
 	$(PREPARE) developer
 	$(ACTIVE) ruff check --fix . ; ruff format . ; mdformat $(DOCUMENTS)
 
-check:  ## style, types, walls, and the tests that need no engine, cluster, container or TensorFlow: some two minutes (ARGS: for pytest)
+# Some machines tell Python to keep nothing that it compiled; then each process of a run compiles all tests and what they import again.
+check test: export PYTHONDONTWRITEBYTECODE =
+check:  ## style, types, walls, and the tests that are quick and need no engine, cluster, container or TensorFlow (ARGS: for pytest)
 	$(PREPARE) developer
-	$(ACTIVE) python -m toolchain.testing.beside "quick tests: $(QUICK_TESTS)" "types: $(TYPES)" "style and walls: $(STYLE)"
+	$(ACTIVE) exec python -m toolchain.testing.beside "quick tests: $(QUICK_TESTS)" "types: $(TYPES)" "style and walls: $(STYLE)"
 
 test: export ISTHMUS_PHASES = $(CURDIR)/.toolchain/phases
 test:  ## everything: style, types, walls, then all tests (ARGS: for pytest); what fails is run once more
@@ -77,9 +79,9 @@ train:  ## train the example models again (ARGS: the names of some)
 	$(PREPARE) developer
 	$(ACTIVE) for name in $(or $(ARGS),digits commands lectures); do python "models/$$name/train.py" || exit 1; done
 
-house:  ## draw docs/house.svg: the rooms, their layers, and which imports which
+house:  ## draw docs/house.svg (the rooms, their layers, which imports which) and write docs/limits.md (numbers that one may set)
 	$(PREPARE) developer
-	$(ACTIVE) python docs/house.py
+	$(ACTIVE) python docs/house.py && python docs/limits.py
 
 lock:  ## resolve requirements*.in into the lock files
 	$(PREPARE) lock

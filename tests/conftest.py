@@ -25,6 +25,13 @@ pytest_plugins = ("toolchain.testing.plugin",)
 # CI tries the same examples every time.
 settings.register_profile("isthmus", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("isthmus")
+# Before a commit a few examples say much; the others are tried in `make test`.
+settings.register_profile("quick", settings.get_profile("isthmus"), max_examples=20)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        settings.load_profile("quick")
 
 
 # A shell has what it starts in the background ignore Ctrl-C, and whatever a process starts inherits that: a test that interrupts

@@ -20,6 +20,8 @@ from isthmus.release import bundle, fleet, signing
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store
 
+pytestmark = pytest.mark.slow
+
 ROWS = [[1.0, 0.5, 0.25, 0.0], [0.0, 0.0, 1.0, 1.0]]
 PREFIX = "fleets/cameras/"
 Make = Callable[..., Any]

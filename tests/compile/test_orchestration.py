@@ -27,6 +27,8 @@ from isthmus.release.manifest import Release
 from isthmus.release.shared_cache import SharedCache
 from isthmus.release.store import Store, StoreAddress
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 60
 Compile = Callable[..., Any]

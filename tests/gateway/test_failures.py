@@ -13,6 +13,8 @@ from toolchain.testing import patience
 
 from isthmus import gateway as g
 
+pytestmark = pytest.mark.slow
+
 PREDICT = "/v1/models/digits:predict"
 CALL = "/tensorflow.serving.PredictionService/Predict"
 

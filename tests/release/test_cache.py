@@ -273,6 +273,7 @@ def test_the_folder_is_the_users_own_unless_a_variable_moves_it(tmp_path: Path, 
     assert default_cache_directory() == tmp_path / "shared" / "releases"
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(sizes=st.lists(st.sampled_from([0, 1, 1000, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1]), min_size=1, max_size=3))
 def test_a_tree_hash_is_the_hash_of_the_hashes_of_chunks(tmp_path: Path, sizes: list[int]) -> None:

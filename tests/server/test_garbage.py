@@ -1,7 +1,11 @@
 import gc
 import weakref
 
+import pytest
+
 from isthmus.server.manager import settle_garbage
+
+pytestmark = pytest.mark.slow
 
 
 class Cycle:

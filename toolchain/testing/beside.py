@@ -1,55 +1,135 @@
-"""`python -m toolchain.testing.beside "NAME: COMMAND"…`: commands of the shell side by side, each told when it has ended, with its time.
+"""`python -m toolchain.testing.beside "NAME: COMMAND"…`: commands of the shell side by side, each told on one line when it has ended.
 
-It returns the first status that is not 0, in the order of the commands. All of them run to their ends: one run says all that is wrong.
+What a command printed is shown where it failed; where it did not, its last line alone. While they run, a line now and then says which
+still do. The exit status is the first one that is not 0, in the order of the commands. All of them run to their ends: one run says all that
+is wrong. A signal that ends this process ends them, too, with all that they started.
 """
 
+import contextlib
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
-from toolchain.prepare.steps import PHASES, say
-from toolchain.testing import phases
+from toolchain.prepare.steps import say
 
 POLL_SECONDS = 0.05
+PROGRESS_SECONDS = 15.0
+STOP_SECONDS = 10.0
+_PERCENT = re.compile(r"\d+%")
+
+
+class Stopped(BaseException):
+    """A signal came that ends this process."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(signal.Signals(number).name)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One command that runs. began: of the monotonic clock."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    began: float
+
+    @property
+    def printed(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def progress(self) -> str:
+        """Its name, and how far it says that it is."""
+        percents = _PERCENT.findall(self.printed)
+        return f"{self.name} ({percents[-1]})" if percents else self.name
+
+    def tell(self) -> str:
+        """Shows what it printed where it failed; returns the line that says how it went."""
+        status, printed = self.process.returncode, self.printed.strip()
+        if status:
+            print(printed, flush=True)
+        last = printed.splitlines()[-1].strip("= ") if printed else ""
+        end = f"FAILED with status {status}" if status else "all is well"
+        line = f"{self.name}: {end} after {time.monotonic() - self.began:.0f} s" + (f": {last}" if last else "")
+        say(line)
+        return line
+
+    def stop(self) -> None:
+        """Ends it and all that it started."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Returns the exit status."""
     named = [argument.partition(":")[::2] for argument in arguments]
-    with tempfile.TemporaryDirectory(prefix="isthmus-beside-") as folder:
-        noted = Path(folder) / ".phases"
-        waiting = {name: _start(name, command.strip(), Path(folder), noted) for name, command in named}
-        statuses: dict[str, int] = {}
+    waiting: dict[str, Part] = {}
+    statuses: dict[str, int] = {}
+    told: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="isthmus-beside-") as folder, _stoppable():
         try:
+            for name, command in named:
+                waiting[name] = _start(name, command.strip(), Path(folder))
+            said = time.monotonic()
             while waiting:
-                for name, process in list(waiting.items()):
-                    if process.poll() is not None:
-                        statuses[name] = process.returncode
-                        _tell(name, process.returncode, Path(folder))
+                for name, part in list(waiting.items()):
+                    if part.process.poll() is not None:
+                        statuses[name] = part.process.returncode
+                        told.append(part.tell())
                         del waiting[name]
+                if waiting and time.monotonic() - said > PROGRESS_SECONDS:
+                    said = time.monotonic()
+                    say(f"still running: {', '.join(part.progress for part in waiting.values())}")
                 time.sleep(POLL_SECONDS)
-        finally:
-            for process in waiting.values():  # this process was interrupted, and so were they
-                process.wait()
-        for line in phases.table(phases.read(noted)):
+        except Stopped as stopped:
+            for part in waiting.values():
+                part.stop()
+            say(f"stopped by {stopped}: {', '.join(waiting)}")
+            return 128 + stopped.number
+    if any(statuses.values()):  # what is wrong lies further up by now
+        for line in told:
             say(line)
     return next((statuses[name] for name, _ in named if statuses[name]), 0)
 
 
-def _start(name: str, command: str, folder: Path, noted: Path) -> "subprocess.Popen[bytes]":
-    with (folder / name).open("wb") as log:
-        program = [sys.executable, "-m", "toolchain.testing.phases", name, "sh", "-c", command]
-        environ = {**os.environ, PHASES: str(noted)}
-        return subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+def _start(name: str, command: str, folder: Path) -> Part:
+    log = folder / name
+    with log.open("wb") as file:
+        # In a session of its own, so that a Ctrl-C comes here alone, and all that it started can be ended at once.
+        process = subprocess.Popen(["sh", "-c", command], stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+    return Part(name, process, log, time.monotonic())
 
 
-def _tell(name: str, status: int, folder: Path) -> None:
-    print((folder / name).read_text(encoding="utf-8", errors="replace"), end="", flush=True)
-    say(f"{name}: {'all is well' if status == 0 else f'FAILED with status {status}'}")
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Signals that end a process raise `Stopped`, once: what is done about it is not interrupted again."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

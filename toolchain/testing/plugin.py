@@ -6,6 +6,10 @@ tests/conftest.py loads it, so that `pytest` by hand has the same marks, order a
 
 import json
 import os
+import re
+import sys
+import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,11 @@ from toolchain.testing.outcomes import Outcome, Outcomes
 LONGEST_FIRST = ("e2e", "slow")
 ALL = "all"
 NOT_QUICK = (lanes.ALONE, "e2e", "slow")
+PROCESSOR = "processor seconds"
+# `slow` begins at one; a busy machine's processors are slower, too.
+MUCH_LONGER_SECONDS = 3.0
+# The marks that a file gives to all of its tests.
+_WHOLE_FILE = re.compile(r"^pytestmark = .*", re.MULTILINE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,15 +46,23 @@ def pytest_configure(config: pytest.Config) -> None:
         "in_order: each test goes on from where the one before it in its file stopped; run again, it is the whole file",
     ):
         config.addinivalue_line("markers", line)
+    if config.getoption("--quick"):
+        sys.meta_path.insert(0, WithoutTensorFlow())
+        config.pluginmanager.register(Stopwatch(), "isthmus-stopwatch")
     if config.getoption("--outcomes") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Writer(config), "isthmus-outcomes")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Lanes have few files: the others need not be imported. (A file that does not say `mark.alone` has no such test.)"""
-    if config.getoption("--part") in {ALL, lanes.SIDE_BY_SIDE} or collection_path.suffix != ".py" or not collection_path.is_file():
+    """Files that need not be imported. Of a lane's few files each says `mark.alone`; a quick run leaves out whole files by their mark,
+    and some of them would import TensorFlow."""
+    if collection_path.suffix != ".py" or not collection_path.is_file():
         return None
-    return True if f"mark.{lanes.ALONE}" not in collection_path.read_text(encoding="utf-8") else None
+    text = collection_path.read_text(encoding="utf-8")
+    if config.getoption("--part") not in {ALL, lanes.SIDE_BY_SIDE} and f"mark.{lanes.ALONE}" not in text:
+        return True
+    marks = " ".join(_WHOLE_FILE.findall(text))
+    return True if config.getoption("--quick") and any(f"mark.{name}" in marks for name in NOT_QUICK) else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -96,6 +113,43 @@ def _grant_time(config: pytest.Config, item: pytest.Item) -> None:
     given = mark.args[0] if mark and mark.args else config.getini("timeout") if config.pluginmanager.hasplugin("timeout") else None
     if given and (slow := patience.slowness()) > 1:
         item.add_marker(pytest.mark.timeout(float(given) * slow), append=False)
+
+
+class WithoutTensorFlow:
+    """Keeps a quick run quick: TensorFlow takes longer to import than most of its files take to run."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "tensorflow":
+            raise RuntimeError(
+                "a quick test imports TensorFlow. Fix: mark it `slow`, in a file whose tests all are: pytestmark = pytest.mark.slow"
+            )
+
+
+class Stopwatch:
+    """Names the tests of a quick run that are not quick, by their processor time: a busy machine makes no test slow."""
+
+    def __init__(self) -> None:
+        self.began = 0.0
+        self.slow: list[tuple[float, str]] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        self.began = time.process_time()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        report.user_properties.append((PROCESSOR, time.process_time() - self.began))
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        seconds = next((float(str(value)) for name, value in report.user_properties if name == PROCESSOR), 0.0)
+        if report.when == "call" and seconds > MUCH_LONGER_SECONDS:
+            self.slow.append((seconds, report.nodeid))
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        for seconds, name in sorted(self.slow, reverse=True):
+            terminalreporter.write_line(f"not quick, mark it slow: {seconds:.1f} s of processor time: {name}")
 
 
 class Writer:

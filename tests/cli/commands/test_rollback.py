@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toolchain import cluster
 from toolchain.prepare.layout import load
 from toolchain.prepare.steps import PrepareError
 
@@ -27,7 +28,6 @@ SERVICES = ("digits", "digits-two")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if not sys.platform.startswith("linux"):
         pytest.skip("the test cluster runs on Linux")
-    cluster = pytest.importorskip("toolchain.cluster")
     try:
         found = cluster.control_plane(load(Path(__file__).resolve().parents[3]), tmp_path_factory.mktemp("control-plane"))
     except PrepareError as error:

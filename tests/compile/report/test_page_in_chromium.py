@@ -5,6 +5,8 @@ import pytest
 from isthmus.compile.report import html
 from isthmus.compile.report.rows import rows_of
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (1280, 400)
 
 

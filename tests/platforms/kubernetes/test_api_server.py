@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toolchain import cluster
 from toolchain.prepare.layout import load
 from toolchain.prepare.steps import PrepareError
 
@@ -19,7 +20,6 @@ NAMESPACE = "serving"
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The official client of a control plane of the test's own (no nodes: nothing is run)."""
-    cluster = pytest.importorskip("toolchain.cluster")
     client = pytest.importorskip("kubernetes")
     try:
         plane = cluster.control_plane(load(Path(__file__).resolve().parents[3]), tmp_path_factory.mktemp("control-plane"))

@@ -12,6 +12,8 @@ from toolchain.prepare.steps import PrepareError
 
 from isthmus.platforms.kubernetes.objects import objects
 
+pytestmark = pytest.mark.slow
+
 # Check → the components whose Deployments it fails for, and why that is right.
 SERVERS, GATEWAYS = "server", "gateway"
 EXCEPTIONS = {

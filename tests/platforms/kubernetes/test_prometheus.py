@@ -32,6 +32,8 @@ from isthmus.platforms.kubernetes.objects.queries import label, latency_bound_ms
 from isthmus.platforms.kubernetes.objects.rules import groups, rule_file
 from isthmus.server.metrics import Metrics
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).resolve().parents[3]
 ENVOY = Path(sys.executable).parent / "envoy"
 KEY = "a-key-that-is-long-enough"

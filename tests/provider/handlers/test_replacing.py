@@ -19,6 +19,8 @@ from isthmus.release import signing
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parents[1]
 # Those that need a cluster or a Docker host are tested where there is one.
 ELSEWHERE = {

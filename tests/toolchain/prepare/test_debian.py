@@ -23,6 +23,7 @@ def archive() -> None:
         pytest.skip("no apt on this machine")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("archive")
 def test_a_package_is_unpacked_with_all_it_needs_and_the_machine_stays_as_it_is(layout: Layout) -> None:
     before = lists()
@@ -38,6 +39,7 @@ def test_a_package_is_unpacked_with_all_it_needs_and_the_machine_stays_as_it_is(
     assert [entry.name for entry in (layout.cache / "debian").iterdir() if entry.is_dir()] == [root.parent.name]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("archive")
 def test_a_package_that_does_not_exist_is_named_and_leaves_nothing(layout: Layout) -> None:
     with pytest.raises(PrepareError, match="no-such-package-anywhere"):

@@ -48,6 +48,7 @@ def put(file: Path, build: str, version: str = "go1.26.6") -> None:
     go._version.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_all_commands_of_a_module_are_built_at_once_and_only_they_are_left(layout: Layout, commands: go.Commands) -> None:
     layout.venv.symlink_to(sys.prefix)  # its uv fetches a compiler where the machine has none
