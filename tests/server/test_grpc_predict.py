@@ -121,6 +121,60 @@ def test_whatever_byte_is_changed_a_known_message_asks_what_it_would_if_it_were_
         assert known.answer() == make_method()(read(other), other)
 
 
+# dtype, its number in TensorFlow, and the field its values are sent in.
+KINDS = [("uint8", 4, "int_val"), ("int8", 6, "int_val"), ("bool", 10, "bool_val"), ("int32", 3, "int_val"), ("int64", 9, "int64_val")]
+
+
+def small(kind: tuple[str, int, str], values: list[int], *, as_content: bool) -> bytes:
+    """A message of one small tensor."""
+    from tensorflow_serving.apis import predict_pb2
+
+    dtype, number, field = kind
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "m"
+    tensor = request.inputs["x"]
+    tensor.dtype = number
+    tensor.tensor_shape.dim.add(size=3)
+    if as_content:
+        tensor.tensor_content = np.array(values).astype(dtype).tobytes()
+    else:
+        getattr(tensor, field).extend(values)
+    return request.SerializeToString()
+
+
+def replied(method, data: bytes):
+    """The reply to a message that is read, or the error."""
+    from isthmus.server.errors import ServingError
+
+    try:
+        return method(read(data), data)
+    except ServingError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind[0])
+@pytest.mark.parametrize("as_content", [False, True])
+@given(first=st.lists(st.integers(0, 3), min_size=3, max_size=3), values=st.lists(st.integers(0, 255), min_size=1, max_size=4))
+def test_numbers_that_are_sent_in_more_or_fewer_bytes_are_not_taken_for_others(kind, as_content, first, values):
+    from isthmus.protocol import Signature, TensorInfo
+
+    def method():
+        found = make_method()
+        model, info = found._predictor.manager.find("m", None, None)[1], {"x": TensorInfo(kind[0], None, "x:0")}
+        model.signatures = {"serving_default": Signature(inputs=info, outputs=info, method_name="")}
+        # Outputs are large where inputs are small, and negative where their type allows it.
+        found._predictor.run = lambda name, bundle, signature_name, inputs: {"x": ~inputs["x"] if inputs["x"][0] else inputs["x"]}
+        return found
+
+    learnt = method()
+    begin = small(kind, first, as_content=as_content)
+    learnt(read(begin), begin)
+    other = small(kind, values, as_content=as_content)
+    known = learnt.recall(other)
+    if known is not None:
+        assert known.answer() == replied(method(), other)
+
+
 def test_a_model_that_was_unloaded_is_not_remembered(method):
     first = message()
     method(read(first), first)

@@ -11,7 +11,7 @@ from isthmus.protocol import DEFAULT_SIGNATURE, Signature
 from isthmus.server.bundle import Bundle
 from isthmus.server.errors import ServingError, invalid
 from isthmus.server.limits import MAX_BODY_BYTES_ON_LOOP, MAX_ELEMENTS_ON_LOOP
-from isthmus.server.moulds import Mould, changed, same
+from isthmus.server.moulds import CHANGES, Mould, changed, same
 from isthmus.server.prediction import Predictor, elements
 from isthmus.server.tensors import Arrays, fill, to_array
 
@@ -128,14 +128,15 @@ class Predict:
         if request_mould is None or response_mould is None:
             return None
         # Other numbers have to change these arrays, all of them, and nothing else.
-        inputs, outputs = changed(request[1]), changed(response[1])
-        try:
-            other = predict_pb2.PredictRequest.FromString(request_mould.write(inputs))
-            unchanged = _Asked.by(other) == asked and same(_inputs(other, bundle, asked), inputs)
-        except Exception:  # what was taken for numbers was a name, or a length
-            return None
-        if not unchanged or self._response(asked, version, outputs) != response_mould.write(outputs):
-            return None
+        for bits in CHANGES:
+            inputs, outputs = changed(request[1], bits), changed(response[1], bits)
+            try:
+                other = predict_pb2.PredictRequest.FromString(request_mould.write(inputs))
+                unchanged = _Asked.by(other) == asked and same(_inputs(other, bundle, asked), inputs)
+            except Exception:  # what was taken for numbers was a name, or a length
+                return None
+            if not unchanged or self._response(asked, version, outputs) != response_mould.write(outputs):
+                return None
         return _Known(asked, version, weakref.ref(bundle), request_mould, response_mould)
 
 

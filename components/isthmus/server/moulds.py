@@ -8,7 +8,7 @@ believed for that: every byte around the numbers is compared.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Mould:
     def of(cls, message: bytes, arrays: Mapping[str, Array]) -> Self | None:
         """The mould of a message that has these arrays; None where their numbers are not found in it, each in one piece.
 
-        What is found may be something else that looks alike: the caller has to try it with `changed` arrays.
+        What is found may be something else that looks alike: the caller has to try it with `changed` arrays, by all CHANGES.
         """
         found = []
         for name, array in arrays.items():
@@ -81,11 +81,16 @@ class Mould:
         return b"".join(parts)
 
 
-def changed(arrays: Mapping[str, Array]) -> Arrays:
-    """Arrays like these, with every byte another."""
+# Its lowest bit tells a number from all else; its highest one tells numbers of a fixed length from those that are as long as they are
+# large (a byte of 128 or more goes on in the next one).
+CHANGES: Final = (0x01, 0x80)
+
+
+def changed(arrays: Mapping[str, Array], bits: int) -> Arrays:
+    """Arrays like these, with these bits of every byte the other way round."""
     found = {}
     for name, array in arrays.items():
-        numbers = bytes(byte ^ 1 for byte in array.tobytes())
+        numbers = bytes(byte ^ bits for byte in array.tobytes())
         found[name] = np.frombuffer(numbers, array.dtype).reshape(array.shape)
     return found
 
