@@ -56,7 +56,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, str]]] = [
     ("LocalProcesses", PROCESSES, {"live_files": UNKNOWN}, {"live_files": UPDATE}),
     ("ModelFolder", FOLDER, {"digest": "e"}, {"digest": UPDATE}),
     ("ModelFolder", FOLDER, {"directory": "/n"}, {"directory": REPLACE}),
-    ("ModelFolder", FOLDER, {"cache_directory": "/d"}, {}),
+    ("ModelFolder", FOLDER, {"cache_directory": "/d"}, {"content": UPDATE}),  # nothing lies there
     ("Bucket", {"store": STORE, "bucket": "b"}, {"bucket": "c"}, {"bucket": REPLACE}),
     ("Bucket", {"store": STORE, "bucket": "b"}, {"store": {**STORE, "secret_key": "t"}}, {"store.secret_key": UPDATE}),
     ("Bucket", {"store": STORE, "bucket": "b"}, {"store": {**STORE, "endpoint": "http://other"}}, {"store.endpoint": REPLACE}),
@@ -68,7 +68,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, str]]] = [
     ("Bucket", {"store": STORE, "bucket": "b"}, {"store": {**STORE, "endpoint": UNKNOWN}}, {"store.endpoint": REPLACE}),
     ("LocalSupervisor", {"directory": "/a"}, {"directory": "/a/"}, {}),
     ("LocalProcesses", PROCESSES, {"supervisor": "/s/"}, {}),
-    ("ModelFolder", FOLDER, {"directory": "/m/"}, {}),
+    ("ModelFolder", FOLDER, {"directory": "/m/"}, {"content": UPDATE}),
     ("SignedBundle", BUNDLE, {"digest": "e"}, {"digest": REPLACE}),
     ("SignedBundle", BUNDLE, {"private_key": "l"}, {"private_key": UPDATE}),
     ("SignedBundle", BUNDLE, {"cache_directory": "/d", "check_at_preview": True}, {}),

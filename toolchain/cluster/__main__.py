@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toolchain.cluster import build, down, enter, find, up
 from toolchain.prepare.layout import Layout, load
-from toolchain.prepare.steps import PrepareError, exclusive, fail, phase, say
+from toolchain.prepare.steps import PrepareError, exclusive, fail, let_others_read, phase, say
 
 DEFAULT = "default"
 # The user's own cluster, if one is named, is used instead.
@@ -77,7 +77,7 @@ ACTIONS: dict[str, tuple[Callable[[Layout, argparse.Namespace], int], str]] = {
 
 def main(argv: list[str]) -> int:
     """Does what the first argument says; returns the exit status."""
-    os.umask(0o022)  # other users read these files, in containers
+    let_others_read()
     parser = argparse.ArgumentParser(prog="python -m toolchain.cluster", description="A Kubernetes cluster for tests, on this machine.")
     actions = parser.add_subparsers(dest="action", required=True)
     for name, (_, text) in ACTIONS.items():

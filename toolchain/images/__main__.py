@@ -1,17 +1,16 @@
 """`python -m toolchain.images [NAME…]`, run in the project folder: builds these images, or all, and prints where they lie."""
 
-import os
 import sys
 from pathlib import Path
 
 from toolchain.images.builder import build
 from toolchain.prepare.layout import load
-from toolchain.prepare.steps import PrepareError, fail, phase
+from toolchain.prepare.steps import PrepareError, fail, let_others_read, phase
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit status."""
-    os.umask(0o022)  # other users read these files, in containers
+    let_others_read()
     try:
         with phase("images"):
             made = build(load(Path.cwd().resolve()), arguments or None)

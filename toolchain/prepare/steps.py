@@ -27,6 +27,12 @@ class PrepareError(Exception):
     """Preparing failed; the text says in one line what, and how to fix it."""
 
 
+def let_others_read() -> None:
+    """What this process and those that it starts make from here on may be read by other users: they read it in containers, and beside a
+    stack, whose own files are for their owner alone (the Makefile's umask)."""
+    os.umask(0o022)
+
+
 def say(text: str) -> None:
     """One line for the user."""
     print(f"isthmus: {text}", flush=True)

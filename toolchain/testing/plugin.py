@@ -5,7 +5,6 @@ tests/conftest.py loads it, so that `pytest` by hand has the same marks, order a
 """
 
 import json
-import os
 import re
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toolchain.prepare.steps import let_others_read
 from toolchain.testing import lanes, outcomes, patience
 from toolchain.testing.needs import needs_of
 from toolchain.testing.outcomes import Outcome, Outcomes
@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.umask(0o022)  # other users, in containers and beside the stack, read what tests lay out for them
+    let_others_read()
     for line in (
         "alone: not among the tests that run side by side; with nothing beside it, if it has no lane",
         "lane(name): beside the others, in a process of the lane's own",

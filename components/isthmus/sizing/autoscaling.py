@@ -49,11 +49,6 @@ class AutoscalePlan:
         """The target as thousandths of a core per replica, whatever the replica's CPU request is."""
         return 10 * self.target_percent
 
-    def replicas_at(self, requests_per_second: float) -> int:
-        """Where the autoscaler comes to rest, from far below or above: ⌈λ/(μt)⌉ within [min, max]."""
-        wanted = math.ceil(requests_per_second / (self.service_rate_per_second * self.target_utilisation) - 1e-9)
-        return min(max(wanted, self.min_replicas), self.max_replicas)
-
     def explain(self) -> str:
         """The arithmetic in one line."""
         return (

@@ -55,6 +55,19 @@ def test_a_folder_that_cannot_be_used_is_refused_at_preview(plugin: Any, directo
     assert says in problem
 
 
+def test_a_second_stack_that_names_the_folder_is_refused_by_the_first_ones_name(
+    plugin: Any, supervisor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = {"directory": supervisor.outputs["directory"]}
+    with monkeypatch.context() as second:
+        second.setattr(type(plugin), "urn", staticmethod(lambda kind, name: f"urn:pulumi:second::project::isthmus:index:{kind}::{name}"))
+        (problem,) = plugin.problems("LocalSupervisor", inputs)
+        assert problem.startswith("directory: ")
+        assert "another stack, " in problem
+        assert "project/test" in problem
+    assert plugin.read(supervisor).outputs == supervisor.outputs
+
+
 def test_one_that_was_killed_is_drift_and_comes_back_with_its_processes_on_their_ports(
     plugin: Any, supervisor: Any, folder: Path, processes_below: Any, eventually: Any
 ) -> None:

@@ -26,7 +26,7 @@ def bounded(draw):
     fractions = st.lists(st.floats(0, 1), min_size=count, max_size=count)
     lower = np.array(draw(fractions)) * 0.9 / count
     upper = np.minimum(1, lower + np.array(draw(fractions)) + 1 / count)
-    greatest = greatest_rate_per_second(p, min_shares=lower, max_shares=upper)
+    greatest = greatest_rate_per_second(np.array(p), lower, upper)
     return p, draw(loads) * greatest, lower, upper
 
 
@@ -122,7 +122,7 @@ def test_a_general_solver_finds_nothing_better(p, load, with_bounds):
     p = np.array(p)
     upper = np.minimum(1, p / p.sum() * 1.05) if with_bounds else np.ones(len(p))
     lower = np.minimum(0.02, upper) if with_bounds else np.zeros(len(p))
-    rate = load * greatest_rate_per_second(p, min_shares=lower, max_shares=upper)
+    rate = load * greatest_rate_per_second(np.array(p), lower, upper)
     plan = plan_shares(p, rate, min_shares=lower, max_shares=upper)
     found = minimize(
         lambda x: (x / (p - rate * x)).sum() * p.sum(),
@@ -158,7 +158,7 @@ def test_the_greatest_rate_is_where_feasible_turns_infeasible(p, data):
     upper = np.array(data.draw(st.lists(st.floats(0.05, 1), min_size=len(p), max_size=len(p))))
     assume(upper.sum() >= 1 + 1e-6)
     lower = upper * data.draw(st.floats(0, 1)) / upper.sum() * 0.99
-    greatest = greatest_rate_per_second(p, min_shares=lower, max_shares=upper)
+    greatest = greatest_rate_per_second(np.array(p), lower, upper)
     assert max(plan_shares(p, greatest * (1 - 1e-6), min_shares=lower, max_shares=upper).utilisations) < 1
     with pytest.raises(GateError):
         plan_shares(p, greatest * (1 + 1e-6), min_shares=lower, max_shares=upper)
@@ -173,7 +173,7 @@ def test_without_demand_the_fastest_take_all():
 @given(bounded(), st.sampled_from([1e-3, 1e-9, 1e-15, 1e-60]))
 def test_light_load_tends_to_no_load_without_losing_digits(case, load):
     p, _, lower, upper = case
-    rate = load * greatest_rate_per_second(p, min_shares=lower, max_shares=upper)
+    rate = load * greatest_rate_per_second(np.array(p), lower, upper)
     x = np.array(plan_shares(p, rate, min_shares=lower, max_shares=upper).shares)
     assert x.sum() == pytest.approx(1, abs=1e-12)
     assert kkt_residual(x, p, rate, min_shares=lower, max_shares=upper) <= 1e-12

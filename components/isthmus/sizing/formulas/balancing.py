@@ -157,19 +157,6 @@ def kkt_residual(
     return float(max(primal, dual, 0.0))
 
 
-def greatest_rate_per_second(
-    capacities_per_second: ArrayLike, *, min_shares: ArrayLike | None = None, max_shares: ArrayLike | None = None
-) -> float:
-    """The demand below which shares within the bounds exist that overload no server; Σ p without bounds.
-
-    Raises:
-        InputError: as `plan_shares`.
-    """
-    p = positive_numbers(capacities_per_second, "capacities_per_second", "capacity in requests per second")
-    lower, upper = bounds_of(min_shares, max_shares, len(p), "servers")
-    return _greatest_rate(p, lower, upper)
-
-
 def _checked(
     capacities: ArrayLike, requests_per_second: float, low: ArrayLike | None, high: ArrayLike | None, path: str
 ) -> tuple[Floats, float, Floats, Floats]:
@@ -180,7 +167,8 @@ def _checked(
     return p, rate, lower, upper
 
 
-def _greatest_rate(p: Floats, lower: Floats, upper: Floats) -> float:
+def greatest_rate_per_second(p: Floats, lower: Floats, upper: Floats) -> float:
+    """The demand below which shares within the bounds exist that overload no server; Σ p without bounds."""
     if (lower == 0).all() and (upper >= 1).all():
         return float(p.sum())
     # Σ min(u·λ, p) ≥ λ must hold. For any set S: Σ_S p + λ·Σ_others u ≥ λ; the sets that bind are prefixes by p/u.
@@ -206,7 +194,7 @@ def _check_feasible(p: Floats, rate: float, lower: Floats, upper: Floats, path: 
         )
     if problems:
         raise GateError(problems)
-    greatest = _greatest_rate(p, lower, upper)
+    greatest = greatest_rate_per_second(p, lower, upper)
     if rate < greatest * (1 - _NEAREST_TO_SATURATION):
         return
     capacity = float(p.sum())
