@@ -70,3 +70,8 @@ def test_the_canarys_page_has_the_gates_limits() -> None:
         default = "" if limit.default is None else f"{limit.default:g}"
         row = [cell.strip() for cell in next(line for line in page.splitlines() if line.startswith(f"| `{name}` |")).split("|")[1:-1]]
         assert row == [f"`{name}`", limit.what, default, limit.range]
+
+
+def test_a_number_with_bounds_and_no_default_can_be_one_that_has_to_be_given() -> None:
+    assert _property("DockerGate", "admin_port").required
+    assert not _property("DockerServer", "memory_mib").required

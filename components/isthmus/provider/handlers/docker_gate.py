@@ -30,7 +30,7 @@ class DockerGateHandler(HandlerBase):
             "host": HOST,
             "image": Property("string", "the image with sh and curl that asks", compared=False),
             "container": Property("string", "the Envoy's container: a name or an id"),
-            "admin_port": replace(Property.of(PORT), description="of Envoy's admin interface, on loopback of the host"),
+            "admin_port": replace(Property.of(PORT, given=True), description="of Envoy's admin interface, on loopback of the host"),
             "endpoints": Property("object", "cluster → its servers as ip:port", items=Property("array", "ip:port")),
             "revision": Property("string", "of the configuration: another one is waited for again", required=False),
             "deadline_seconds": Property.of(HOST_DEADLINE_SECONDS),
