@@ -149,13 +149,17 @@ def gateway_state(url: str) -> str:
 
 
 def server_state(url: str, model: str) -> tuple[str, str]:
-    """The newest version that a server or device has, and its state. Raises NoWayError where nobody can be connected to."""
+    """The newest version that a server or device has, and its state. Raises NoWayError where nobody can be connected to.
+
+    Versions that have ended are listed for ever: one of those is what a server has only where there is no other.
+    """
     try:
         reply = sockets.request("GET", f"{url}{model_path(model)}", timeout=STATUS_SECONDS, allow_redirects=False).json()
         versions = reply.get("model_version_status") or []
         if not versions:
             return "", str(reply.get("error", "no version"))
-        return str(versions[0]["version"]), str(versions[0]["state"])
+        newest = next((it for it in versions if it["state"] != "END"), versions[0])
+        return str(newest["version"]), str(newest["state"])
     except (requests.ConnectTimeout, requests.ConnectionError) as error:
         raise NoWayError(f"no answer ({type(error).__name__})") from None
     except (requests.RequestException, ValueError, KeyError, AttributeError) as error:

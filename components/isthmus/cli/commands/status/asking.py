@@ -1,7 +1,8 @@
 """`isthmus status`: what a stack runs, asked of the running parts themselves."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -13,6 +14,9 @@ from isthmus.errors import IsthmusError
 from isthmus.observing.parts import Block, Outputs, Part
 from isthmus.observing.stack_state import StackState
 from isthmus.platforms.registry import observer_of
+
+# A column stays in one piece where nothing in it is longer. A name is read, and typed; the path of a socket is neither, and gives way.
+_WHOLE_CHARACTERS: Final = {"part": 12, "name": 24, "release": 12, "version": 10, "health": 9}
 
 
 def blocks_of(state: StackState) -> list[Block]:
@@ -51,15 +55,15 @@ def _rendered(block: Block) -> RenderableType:
     )
 
 
-def _table(parts: Iterable[Part]) -> Table:
+def _table(parts: Sequence[Part]) -> Table:
     """A Pod's name has some 30 characters: beside it there is room for little, and what is long goes below."""
     found = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-    for head in ("part", "name", "on", "release", "version", "health"):
-        found.add_column(head, overflow="fold", no_wrap=head in ("part", "release", "version"))
-    for part in parts:
-        health = Text(_word(part), style="green" if part.healthy else "red")
-        release = digest.shown(part.release)
-        found.add_row(*(Text(it) for it in (part.kind, part.name, part.on, release, part.version)), health)
+    rows = [(part.kind, part.name, part.on, digest.shown(part.release), part.version, _word(part)) for part in parts]
+    for index, head in enumerate(("part", "name", "on", "release", "version", "health")):
+        is_whole = max(len(row[index]) for row in rows) <= _WHOLE_CHARACTERS.get(head, 0)
+        found.add_column(head, overflow="fold", no_wrap=is_whole)
+    for part, (*words, health) in zip(parts, rows, strict=True):
+        found.add_row(*map(Text, words), Text(health, style="green" if part.healthy else "red"))
     return found
 
 
