@@ -1,6 +1,7 @@
 """Who may write below a prefix, against a real store."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,20 @@ def test_of_many_who_come_at_once_one_gets_the_prefix(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert sorted([*refused, owners.owner_in(store, PREFIX)]) == names
+
+
+class UnconditionalStore(Store):
+    """As stores are that do not know conditions: what is put is written."""
+
+    def put(self, key: str, data: bytes | Path, *, only_new: bool = False, over: str = "") -> bool:
+        return super().put(key, data)
+
+
+def test_a_store_without_conditions_takes_nothing_over_either(store: Store) -> None:
+    unconditional = UnconditionalStore(store.address, store.bucket)
+    assert owners.claim(unconditional, PREFIX, THEIRS)
+    with pytest.raises(ForeignOwnerError, match=THEIRS):
+        owners.claim(unconditional, PREFIX, OURS)
+    assert owners.owner_in(store, PREFIX) == THEIRS
+    assert not owners.claim(unconditional, PREFIX, OURS, former=THEIRS)
+    assert owners.owner_in(store, PREFIX) == OURS

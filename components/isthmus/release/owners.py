@@ -1,7 +1,8 @@
 """Who may write below a prefix of a bucket: the document `{prefix}owner.json`, made before anything else there is.
 
-It is written under the condition that there is none, so that of two stacks that come at once one is told. It goes when it is the
-last thing below its prefix.
+It is looked for first, and written under the condition that there is none, so that of two stacks that come at once one is told. Not
+every store knows such conditions: there a document that was there is seen all the same. It goes when it is the last thing below its
+prefix.
 """
 
 import json
@@ -36,10 +37,13 @@ def claim(store: Store, prefix: str, owner: str, former: str = "") -> bool:
     Raises ForeignOwnerError where it is somebody else's, StoreError.
     """
     data = json.dumps({"format": _FORMAT, "owner": owner}).encode()
-    if store.put(prefix + OWNER_NAME, data, only_new=True):
+    found = owner_in(store, prefix)
+    if not found and store.put(prefix + OWNER_NAME, data, only_new=True):
         return True
-    ensure_own(store, prefix, {owner, former})
-    if former and former != owner and owner_in(store, prefix) == former:
+    found = found or owner_in(store, prefix)
+    if found and found not in {owner, former}:
+        raise ForeignOwnerError(refusal(store, prefix, found))
+    if found and found != owner:
         store.put(prefix + OWNER_NAME, data)
     return False
 

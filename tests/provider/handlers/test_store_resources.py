@@ -70,6 +70,15 @@ def test_a_stores_keys_are_secret_also_where_no_program_says_so(plugin: Any, sto
         plugin.delete(made)
 
 
+def test_a_bucket_of_a_stack_that_was_renamed_stays_its_own_over_updates(
+    plugin: Any, made: Any, store: dict[str, str], bucket: str
+) -> None:
+    renamed = plugin.update(made, {"store": store, "bucket": bucket, "owner": "acme/shop/new"})
+    assert renamed.outputs["made"]
+    plugin.delete(renamed)
+    assert not opened(store, bucket).check()
+
+
 def test_a_bucket_that_was_there_is_used_and_stays_with_all_that_is_in_it(plugin: Any, store: dict[str, str], bucket: str) -> None:
     there = opened(store, bucket)
     there.ensure_bucket()

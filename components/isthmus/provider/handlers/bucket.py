@@ -43,7 +43,8 @@ class BucketHandler(HandlerBase):
         return None
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
-        return {"made": _ensure(open_store(inputs), owner(inputs, context)) or bool(state.get("made"))}
+        former = owner(state, context) if state.get("made") else ""
+        return {"made": _ensure(open_store(inputs), owner(inputs, context), former) or bool(state.get("made"))}
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
         from isthmus.release import owners
@@ -69,14 +70,20 @@ class BucketHandler(HandlerBase):
             store.delete_bucket()
 
 
-def _ensure(store: "Store", owner: str) -> bool:
-    """Whether the bucket is the owner's own: made now, or by a create that nobody wrote down. One that was there is left as it is."""
+def _ensure(store: "Store", owner: str, former: str = "") -> bool:
+    """Whether the bucket is the owner's own: made now, or by a create that nobody wrote down. One that was there is left as it is.
+
+    former: what the owner of one that the stack made was called before.
+    """
     from isthmus.release import owners
 
     if store.ensure_bucket():
         owners.claim(store, "", owner)
         return True
-    return owners.owner_in(store, "") == owner
+    found = owners.owner_in(store, "")
+    if found and found == former:
+        owners.claim(store, "", owner, former)
+    return bool(found) and found in {owner, former}
 
 
 def _foreign(store: "Store", owners: frozenset[str]) -> list[str]:
