@@ -1,4 +1,5 @@
 import pytest
+from pulumi import Output
 
 from isthmus.arguments import components
 from isthmus.arguments.checking import check, problems_of
@@ -76,6 +77,13 @@ def test_keys_that_nobody_could_use_are_refused_without_showing_them(gateway):
         ({"kubernetes": {"gateway_replica": 3}}, "kubernetes.gateway_replica", "did you mean 'gateway_replicas'?"),
         ({"gateway": {"jwt_issuer": "me"}}, "gateway.jwks", "is missing beside jwt_issuer"),
         ({"gateway": {"tls_key": "hunter2"}}, "gateway.tls_certificate", "is missing beside tls_key"),
+        ({"gateway": {"jwt_issuer": "", "jwks": '{"keys": [{"kty": "RSA"}]}'}}, "gateway.jwt_issuer", "is empty"),
+        ({"gateway": {"tls_key": "hunter2", "tls_certificate": ""}}, "gateway.tls_certificate", "is empty"),
+        ({"gateway": {"api_keys": {}}}, "gateway.api_keys", "everybody would be let in"),
+        ({"gateway": {"api_keys": {"a": None}}}, 'gateway.api_keys["a"]', "too short"),
+        ({"gateway": {"api_keys": {"a": 1234567890123456}}}, 'gateway.api_keys["a"]', "too short"),
+        ({"gateway": {"api_keys": {"a": "short", "b": Output.secret("hunter2")}}}, 'gateway.api_keys["a"]', "too short"),
+        ({"gateway": {"jwt_issuer": "me", "jwks": {"keys": []}}}, "gateway.jwks", "is not a JSON Web Key Set"),
         ({"gateway": {"burst_per_client": 2}}, "gateway.burst_per_client", "there is no limit"),
         ({"store": {**STORE, "pull_access_key": "a"}}, "store", "one of pull_access_key and pull_secret_key"),
     ],

@@ -52,6 +52,14 @@ class GatewaySettings(Checked):
             for given, missing in ((one, other), (other, one))
             if getattr(self, given) is not None and getattr(self, missing) is None
         ]
+        found += [
+            Problem(f"{path}.{name}", "is empty", "a text", "remove it, or say it")
+            for name in ("jwt_issuer", "jwks", "tls_certificate", "tls_key")
+            if getattr(self, name) == ""
+        ]
+        if "api_keys" in self.model_fields_set and not self.api_keys:
+            what, fix = "names no client, and without any key everybody would be let in", "leave it out where everybody may ask"
+            found.append(Problem(f"{path}.api_keys", what, "at least one client", fix))
         if self.burst_per_client and self.requests_per_second_per_client is None:
             found.append(
                 Problem(f"{path}.burst_per_client", "there is no limit to burst over", fix="add requests_per_second_per_client beside it")

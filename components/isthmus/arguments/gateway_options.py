@@ -3,26 +3,35 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pulumi
 from pulumi import Output
 
 from isthmus.arguments.gateway import GatewaySettings
-from isthmus.errors import Problem
+from isthmus.errors import InputError, Problem
 from isthmus.gateway import GatewayOptions, Jwt, options_problems
 from isthmus.gateway.spec import MIB
-
-if TYPE_CHECKING:
-    pass
 
 SECRETS = ("api_keys", "jwks", "tls_certificate", "tls_key")
 """Arguments whose values are resolved apart from the rest."""
 
 
-def access_of(args: GatewaySettings) -> Output[dict[str, Any]]:
-    """The values of SECRETS, to be resolved; secret where there are any."""
+def access_of(args: GatewaySettings, path: str) -> Output[dict[str, Any]]:
+    """The values of SECRETS, resolved, and checked then: an Envoy that cannot take new keys goes on with the old ones. Secret where
+    there are any. path: of the `gateway` arguments.
+    """
     found = {name: getattr(args, name) for name in SECRETS}
-    return Output.secret(found) if any(found.values()) else Output.from_input(found)
+    resolved: Output[dict[str, Any]] = Output.secret(found) if any(found.values()) else Output.from_input(found)
+
+    def checked(known: dict[str, Any]) -> dict[str, Any]:
+        empty = [Problem(f"{path}.{name}", "is empty", "a text") for name in SECRETS if getattr(args, name) and not known[name]]
+        options = options_of(args, known)
+        if wrong := empty or options_problems(options, path):
+            raise pulumi.RunError(str(InputError(wrong)))
+        return known
+
+    return resolved.apply(checked)
 
 
 def options_of(args: GatewaySettings, secrets: Mapping[str, Any] | None = None) -> GatewayOptions:
@@ -44,12 +53,12 @@ def options_of(args: GatewaySettings, secrets: Mapping[str, Any] | None = None) 
 
 def problems(args: GatewaySettings, path: str) -> list[Problem]:
     """What is wrong with keys and tokens that are known already; said without showing them. path: of the `gateway` arguments."""
-    known = {name: value for name in ("api_keys", "jwks") if _is_plain(value := getattr(args, name))}
-    options = options_of(args, known)
+    keys = {client: key for client, key in args.api_keys.items() if _is_plain(key)}
+    options = options_of(args, {"api_keys": keys, "jwks": args.jwks})
     # No keys are not wrong keys: they are another resource's, or missing, which is said elsewhere.
-    return options_problems(options if known.get("jwks") else replace(options, jwt=None), path)
+    return options_problems(options if args.jwks and _is_plain(args.jwks) else replace(options, jwt=None), path)
 
 
 def _is_plain(value: Any) -> bool:
-    values = value.values() if isinstance(value, Mapping) else [value]
-    return all(isinstance(item, str) for item in values)
+    """Whether a value is known already: no Output, and nothing to wait for."""
+    return value is None or isinstance(value, (str, int, float, Mapping, list))

@@ -207,10 +207,10 @@ def options_problems(options: GatewayOptions, path: str) -> list[Problem]:
 def _key_problems(keys: Mapping[str, str], path: str) -> Iterator[Problem]:
     owners: dict[str, list[str]] = {}
     for client, key in keys.items():
-        owners.setdefault(key, []).append(client)
+        owners.setdefault(repr(key), []).append(client)
         if not client or not client.isprintable() or not client.isascii():
             yield Problem(f'{path}["{client}"]', "is not a name that fits into a header", "printable ASCII")
-        if len(key) < MIN_KEY_LENGTH or not key.isprintable() or not key.isascii() or key != key.strip():
+        if not isinstance(key, str) or len(key) < MIN_KEY_LENGTH or not key.isprintable() or not key.isascii() or key != key.strip():
             yield Problem(
                 f'{path}["{client}"]', "is too short or not printable", f"at least {MIN_KEY_LENGTH} ASCII letters, digits and signs"
             )

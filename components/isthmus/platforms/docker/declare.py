@@ -11,7 +11,7 @@ from pulumi import Output, ResourceOptions
 
 from isthmus import compiling
 from isthmus.arguments.components import CloudSettings
-from isthmus.arguments.gateway_options import SECRETS, options_of
+from isthmus.arguments.gateway_options import access_of, options_of
 from isthmus.gateway import Gateway, Server
 from isthmus.platforms.docker import desired as docker
 from isthmus.platforms.docker.settings import DockerSettings
@@ -173,7 +173,7 @@ class _Service:
 
     def _gateway(self, hosts: Output[list[docker.Host]], known: Output[dict[str, Any]]) -> pulumi_docker.Container:
         place, given = list(self.places.values())[self._first], self.args.section(DockerSettings)
-        secrets: Output[dict[str, Any]] = Output.secret(Output.all(**{name: getattr(self.args.gateway, name) for name in SECRETS}))
+        secrets: Output[dict[str, Any]] = Output.secret(access_of(self.args.gateway, f"{self.path}.gateway"))
         contents = Output.all(known, secrets).apply(lambda it: self._files(*it))
         files = DockerFiles(
             f"{self.name}-gateway-files",

@@ -15,7 +15,7 @@ from pulumi_kubernetes import Provider
 from isthmus import compiling
 from isthmus.apiserver.kubeconfig import is_content
 from isthmus.arguments.components import CloudSettings
-from isthmus.arguments.gateway_options import SECRETS
+from isthmus.arguments.gateway_options import access_of
 from isthmus.canary.comparing import probe_body
 from isthmus.errors import PlatformError
 from isthmus.names import CANARY, STABLE, traffic_name
@@ -88,7 +88,7 @@ def serve(
         pull_endpoint=store_of(args, pull=True)["endpoint"],
         region=store_of(args)["region"],
     )
-    secrets: Output[dict[str, Any]] = Output.secret(Output.all(**_secrets(args)))
+    secrets: Output[dict[str, Any]] = _secrets(args, path)
     plain = known.apply(lambda it: manifests.objects(_checked(describe(**it), path)))
     secret = Output.all(known, secrets).apply(lambda it: manifests.objects(describe(**it[0], secrets=it[1])))
     outlines = manifests.outline(describe())
@@ -209,10 +209,13 @@ def _checked(service: KubernetesService, path: str) -> KubernetesService:
     return service
 
 
-def _secrets(args: CloudSettings) -> dict[str, Any]:
+def _secrets(args: CloudSettings, path: str) -> Output[dict[str, Any]]:
     store = store_of(args, pull=True)
-    own = {key: store[key] for key in ("access_key", "secret_key")}
-    return {**own, **{name: getattr(args.gateway, name) for name in SECRETS}}
+    own = Output.all(**{key: store[key] for key in ("access_key", "secret_key")})
+    known: Output[dict[str, Any]] = Output.secret(
+        Output.all(own, access_of(args.gateway, f"{path}.gateway")).apply(lambda it: {**it[0], **it[1]})
+    )
+    return known
 
 
 def _claim(found: _Declared, service: KubernetesService, outlines: Mapping[str, Json]) -> None:
