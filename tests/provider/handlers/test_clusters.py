@@ -2,7 +2,9 @@ import json
 
 import pytest
 
+from isthmus.plugin.handler import Context
 from isthmus.plugin.values import UNKNOWN
+from isthmus.provider.handlers import kubernetes_claim
 from isthmus.provider.handlers.clusters import cluster_changes, place_problems
 
 CLUSTERS = {"staging": "https://staging.invalid", "production": "https://production.invalid"}
@@ -46,3 +48,21 @@ def test_a_kubeconfig_is_checked_as_it_is_written():
     (problem,) = place_problems({"kubeconfig": kubeconfig("staging"), "context": "test"})
     assert problem.path == "kubeconfig"
     assert "it has no context 'test', but staging, production. Fix: " in str(problem)
+
+
+def test_two_services_of_one_update_do_not_get_one_object(monkeypatch):
+    monkeypatch.setattr(kubernetes_claim, "PATIENCE_AT_PREVIEW_SECONDS", 0.0)
+    handler = kubernetes_claim.KubernetesClaimHandler()
+
+    def problems(service, name, **more):
+        inputs = dict.fromkeys(handler.spec.inputs, "") | {"kubeconfig": kubeconfig("staging"), "namespace": "serving", "service": service}
+        inputs |= {"create_namespace": False, "autoscaled": [], "objects": [{"api_version": "v1", "kind": "Service", "name": name}], **more}
+        context = Context(f"urn:pulumi:dev::shop::isthmus:index:KubernetesClaim::{service}-claim")
+        return [str(it) for it in handler.check(inputs, {}, context)]
+
+    assert problems("digits", "digits-stable-servers") == []
+    (problem,) = problems("digits-stable-servers", "digits-stable-servers")
+    assert "Service digits-stable-servers of 'digits-stable-servers' is made by urn:pulumi:dev::shop" in problem
+    assert problems("digits", "digits-stable-servers") == []
+    for apart in ({"namespace": "other"}, {"kubeconfig": kubeconfig("production")}):
+        assert problems("digits-stable-servers", "digits-stable-servers", **apart) == []

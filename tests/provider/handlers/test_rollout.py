@@ -99,6 +99,13 @@ def test_devices_are_checked_all_at_once(plugin: Any, inputs: dict[str, Any]) ->
     assert [text.split(": ")[0] for text in found] == ["devices[1]", "devices[2]"]
 
 
+def test_two_fleets_of_one_program_do_not_have_one_target(plugin: Any, inputs: dict[str, Any]) -> None:
+    assert plugin.problems("Rollout", inputs) == []
+    (problem,) = plugin.problems("Rollout", {**inputs, "fleet": "lorries"}, name="other")
+    assert problem.startswith("prefix: is that of urn:pulumi:test::project::")
+    assert plugin.problems("Rollout", {**inputs, "prefix": "lorries/", "fleet": "lorries"}, name="other") == []
+
+
 def test_two_stacks_of_one_fleet_do_not_meet(plugin: Any, inputs: dict[str, Any], devices: Any) -> None:
     devices.answers.update(a="serving", b="serving")
     rollout = plugin.create("Rollout", inputs)

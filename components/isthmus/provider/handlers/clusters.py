@@ -42,10 +42,15 @@ def cluster_changes(old: Values, new: Values) -> Sequence[Change]:
     """Another API server is another cluster: what is in the old one has to be made anew. Other credentials for it are not."""
     if not is_known([old.get("kubeconfig"), new.get("kubeconfig"), new.get("context")]):
         return ()
+    servers = [server_of(values) for values in (old, new)]
+    return [Change(("kubeconfig",), "update", replaces=True)] if all(servers) and servers[0] != servers[1] else ()
+
+
+def server_of(values: Values) -> str:
+    """The URL of the API server that `values` name, in its one spelling; empty where nobody can tell."""
     from isthmus.release.store import normal_endpoint
 
-    servers = [normal_endpoint(str(active_cluster(_access(values)).get("server") or "")) for values in (old, new)]
-    return [Change(("kubeconfig",), "update", replaces=True)] if all(servers) and servers[0] != servers[1] else ()
+    return normal_endpoint(str(active_cluster(_access(values)).get("server") or ""))
 
 
 def place_problems(inputs: Values) -> Sequence[Problem]:

@@ -8,6 +8,7 @@ from isthmus.errors import InputError, IsthmusError, PlatformError, Problem
 from isthmus.names import MAKING_ANNOTATION
 from isthmus.owner import UNMARKED
 from isthmus.owner import mark as digest_mark
+from isthmus.plugin.claims import Claims
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
@@ -16,7 +17,7 @@ from isthmus.provider.clusters import ownership
 from isthmus.provider.clusters.capacity import hand_over_replicas
 from isthmus.provider.clusters.client import Cluster
 from isthmus.provider.clusters.ownership import Claim, Ref
-from isthmus.provider.handlers.clusters import PATIENCE_AT_PREVIEW_SECONDS, PLACE, cluster_changes, cluster_of, place_problems
+from isthmus.provider.handlers.clusters import PATIENCE_AT_PREVIEW_SECONDS, PLACE, cluster_changes, cluster_of, place_problems, server_of
 from isthmus.provider.handlers.owners import OWNER, own_names, owner
 
 _GONE_SECONDS: Final = 300.0
@@ -59,9 +60,14 @@ class KubernetesClaimHandler(HandlerBase):
         },
     )
 
+    def __init__(self) -> None:
+        self._claims = Claims()
+
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
         found = list(place_problems(inputs))
         if found or not is_known([inputs.get(name) for name in self.spec.inputs]):
+            return found
+        if found := self._claimed(inputs, context):
             return found
         try:
             cluster = cluster_of(inputs, context, PATIENCE_AT_PREVIEW_SECONDS)
@@ -69,6 +75,19 @@ class KubernetesClaimHandler(HandlerBase):
             return ownership.problems(claim, ownership.look(cluster, claim))
         except IsthmusError:  # a cluster that does not answer now; `up` asks again
             return ()
+
+    def _claimed(self, inputs: Values, context: Context) -> list[Problem]:
+        """Objects that another service of this update will have as well: none of them is there yet, so that the cluster cannot tell."""
+        place = (server_of(inputs), inputs["namespace"])
+        taken = self._claims.taken(context.urn, [(*place, it["api_version"], it["kind"], it["name"]) for it in inputs["objects"]])
+        by_other: dict[str, list[str]] = {}
+        for (*_, kind, name), other in taken.items():
+            by_other.setdefault(other, []).append(f"{kind} {name}")
+        expected, fix = "names of its own for each service", "give one of the two services another name, namespace or pool"
+        return [
+            Problem("service", f"{', '.join(names[:_MOST_NAMED])} of {inputs['service']!r} is made by {other} as well", expected, fix)
+            for other, names in by_other.items()
+        ]
 
     def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
         return [*compare(self.spec, old_inputs, inputs), *cluster_changes(old_inputs, inputs)]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from isthmus.errors import IntegrityError, IsthmusError, PlatformError, Problem, StoreError
 from isthmus.fleet.verdict import Verdict, judge
 from isthmus.limits import ROLLOUT_DEADLINE_SECONDS
+from isthmus.plugin.claims import Claims
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
-from isthmus.plugin.values import UNKNOWN, Properties
+from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.handlers.owners import OWNER_UNCOMPARED, own_names, owner
 from isthmus.provider.handlers.releases import digest_problems
 from isthmus.provider.handlers.stores import (
@@ -56,8 +57,23 @@ class RolloutHandler(HandlerBase):
         },
     )
 
+    def __init__(self) -> None:
+        self._claims = Claims()
+
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
-        return [*address_problems(inputs), *prefix_problems(inputs), *digest_problems(inputs), *_device_problems(inputs)]
+        found = [*address_problems(inputs), *prefix_problems(inputs), *digest_problems(inputs), *_device_problems(inputs)]
+        return found or self._claimed(inputs, context)
+
+    def _claimed(self, inputs: Values, context: Context) -> Sequence[Problem]:
+        """One target lies below a prefix: of two fleets of one program each would be told what the other's devices shall serve."""
+        from isthmus.release.store import normal_endpoint
+
+        place = (inputs["store"].get("endpoint") if isinstance(inputs["store"], dict) else UNKNOWN, inputs["bucket"], inputs["prefix"])
+        if not is_known(list(place)):
+            return ()
+        taken = self._claims.taken(context.urn, [(normal_endpoint(str(place[0])), *place[1:])])
+        what = "is that of {} as well, and a prefix has one target"
+        return [Problem("prefix", what.format(other), "a prefix of its own for each fleet") for other in taken.values()]
 
     def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
         changes = compare(self.spec, old_inputs, inputs)
@@ -76,7 +92,8 @@ class RolloutHandler(HandlerBase):
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
         outputs = self._roll_out(inputs, state, id, context)
-        if state["prefix"] != inputs["prefix"]:  # nobody looks there any more
+        # Nobody looks there any more, unless another fleet of the stack's has been brought there since.
+        if state["prefix"] != inputs["prefix"] and self.marked(id, state, context) in {"", context.making}:
             self.delete(id, state, context)
         return outputs
 
