@@ -13,6 +13,7 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 from toolchain.testing import patience
+from toolchain.testing.wire import CallError
 
 from isthmus.plugin.values import encode
 
@@ -38,10 +39,9 @@ def test_its_schema_has_every_resource(plugin: Any) -> None:
 
 
 def test_an_unknown_resource_is_refused(plugin: Any) -> None:
-    with pytest.raises(grpc.RpcError) as error:
+    with pytest.raises(CallError, match="isthmus:index:Nonsense") as error:
         plugin.check("Nonsense", {})
-    assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
-    assert "isthmus:index:Nonsense" in error.value.details()  # type: ignore[attr-defined]
+    assert error.value.code is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_setting_of_the_provider_is_refused_by_name(plugin: Any) -> None:
@@ -92,7 +92,7 @@ def test_a_cancel_ends_a_waiting_handler_and_keeps_what_was_made(
         plugin.stub.Cancel(empty_pb2.Empty())
         error = future.exception(5)
         assert time.monotonic() - start < patience.scaled(3)
-        assert error.properties["program"] == "slow"
+        assert error.outputs["program"] == "slow"
         assert "interrupted" in error.message
     with new_plugin() as plugin:
         plugin.delete(supervisor)

@@ -31,8 +31,8 @@ def test_inputs_and_defaults_come_back_as_they_were_with_their_secrets(plugin: A
     inputs = {"key": "sesame", "__defaults": ["size"], "list": [1, {"a": None}]}
     made = plugin.create(BOX, inputs, secrets=KEY)
     assert made.id == "box-1"
-    assert made.values["__inputs"]["__defaults"] == ["size"]
-    assert made.values["list"] == [1, {"a": None}]
+    assert made.outputs["__inputs"]["__defaults"] == ["size"]
+    assert made.outputs["list"] == [1, {"a": None}]
     assert made.secrets == {("key",), ("__inputs", "key")}
 
 
@@ -42,7 +42,7 @@ def test_what_a_handler_raises_becomes_one_message_without_secrets(plugin: Any, 
         plugin.create(BOX, {"key": "sesame", "mode": mode}, secrets=KEY)
     assert caught.value.code == getattr(grpc.StatusCode, code)
     assert "sesame" not in caught.value.message
-    assert "sesame" not in plugin.engine.texts
+    assert "sesame" not in plugin.engine.text
 
 
 def test_a_half_made_resource_is_handed_over_with_its_state_and_its_inputs(plugin: Any, wire: Any) -> None:
@@ -50,7 +50,7 @@ def test_a_half_made_resource_is_handed_over_with_its_state_and_its_inputs(plugi
         plugin.create(BOX, {"key": "sesame", "mode": "half"}, secrets=KEY)
     assert caught.value.id == "box-1"
     assert caught.value.reasons == ["the key [secret] is bent"]
-    assert decode(caught.value.properties)[1] == {("key",), ("__inputs", "key")}
+    assert decode(caught.value.state)[1] == {("key",), ("__inputs", "key")}
     assert decode(caught.value.inputs)[0]["mode"] == "half"
 
 
@@ -81,7 +81,7 @@ def test_a_change_says_whether_it_replaces_and_ignored_ones_are_left_out(plugin:
 
 def test_read_tells_gone_from_not_working(plugin: Any, wire: Any) -> None:
     made = plugin.create(BOX, {"size": 1})
-    assert plugin.read(made).values == made.values
+    assert plugin.read(made).outputs == made.outputs
     made.id = "gone"
     assert plugin.read(made) is None
     made.id = "rusty"
@@ -124,7 +124,7 @@ def test_waiting_ends_when_the_engine_asks_to_stop(wire: Any, how: str) -> None:
         waiting = threading.Thread(target=create)
         waiting.start()
         deadline = patience.Deadline(30)
-        while "making it" not in plugin.engine.texts:
+        while "making it" not in plugin.engine.text:
             assert not deadline.over()
             time.sleep(0.02)
         if how == "cancel":

@@ -81,11 +81,11 @@ def test_a_tampered_release_is_refused_and_the_next_update_goes_on(
     expected = f"host vm-a: release {release.digest} is not what it should be: serving/1/saved_model.pb"
     with pytest.raises(Exception, match=expected) as raised:
         plugin.create(KIND, inputs)
-    assert raised.value.properties["content"] == "damaged"
+    assert raised.value.outputs["content"] == "damaged"
     assert "1" not in machine.run(f"ls {place(inputs)}", inputs["root"]).split()
     store.put(key, content)
     half_made = type(plugin.create("StoreCredentials", {}))(
-        KIND, "it", raised.value.id, plugin.check(KIND, inputs).inputs, encode(raised.value.properties)
+        KIND, "it", raised.value.id, plugin.check(KIND, inputs).inputs, encode(raised.value.outputs)
     )
     assert plugin.update(half_made, inputs).outputs["content"] == "complete"
     plugin.delete(half_made)

@@ -129,7 +129,7 @@ def test_a_new_server_takes_over_while_envoy_runs_and_the_gate_sees_it(
     assert plugin.diff(gate, gateway.gate(after)).diffs
     with pytest.raises(Exception, match=r"host vm-a: waiting for the gateway .* servers: stable-grpc::") as raised:
         plugin.update(gate, gateway.gate(after, deadline_seconds=2))
-    assert raised.value.properties["endpoints"] == docker.endpoints(after)
+    assert raised.value.outputs["endpoints"] == docker.endpoints(after)
 
     files = plugin.update(files, gateway.files(after))
     plugin.update(gate, gateway.gate(after))

@@ -216,10 +216,10 @@ def test_a_crash_loop_fails_with_its_last_words_and_stays_in_the_state(plugin: A
     assert "cannot open the door: [secret]" in error.message
     assert "hunter2" not in error.message + str(error.reasons)
     assert error.id == f"{folder / 'sv'}:web"
-    assert error.properties["endpoints"] == []
+    assert error.outputs["endpoints"] == []
 
     checked = plugin.check("LocalProcesses", broken).inputs
-    half_made = type(plugin.create("StoreCredentials", {}))("LocalProcesses", "it", error.id, checked, encode(error.properties))
+    half_made = type(plugin.create("StoreCredentials", {}))("LocalProcesses", "it", error.id, checked, encode(error.outputs))
     mended = plugin.update(half_made, inputs)
     assert len(mended.outputs["pids"]) == 2
 
@@ -241,7 +241,7 @@ def test_a_file_that_cannot_be_written_is_named_without_a_traceback(plugin: Any,
     with pytest.raises(Exception, match=r"replicas/web/0: Not a directory; 0 of 2 replicas run") as caught:
         plugin.create("LocalProcesses", inputs)
     error: Any = caught.value
-    assert error.properties["program"] == "web"
+    assert error.outputs["program"] == "web"
 
 
 def test_the_users_own_timeout_ends_the_waiting(plugin: Any, inputs: dict[str, Any]) -> None:
@@ -255,7 +255,7 @@ def test_a_failed_update_leaves_the_other_replica_serving_what_it_served(plugin:
     with pytest.raises(Exception, match="1 of 2 replicas run") as caught:
         plugin.update(web, {**inputs, "files": files})
     error: Any = caught.value
-    assert error.properties["pids"] == web.outputs["pids"][1:]
+    assert error.outputs["pids"] == web.outputs["pids"][1:]
     assert ask(web, 1)["config"] == "one"
     mended = plugin.update(web, inputs)
     assert [ask(mended, index)["config"] for index in (0, 1)] == ["one", "one"]

@@ -55,13 +55,13 @@ def test_it_fails_with_the_reason_of_each_device_and_tries_again_under_a_new_num
         plugin.create("Rollout", {**inputs, "devices": ["a", "b", "c"], "deadline_seconds": 2})
     error: Any = caught.value
     assert error.reasons == ["b refused: wrong digest", "c did not confirm within 2 s: silent"]
-    assert (error.properties["attempt"], error.properties["confirmed"]) == (1, ["a"])
+    assert (error.outputs["attempt"], error.outputs["confirmed"]) == (1, ["a"])
 
     devices.answers.update(b="serving")
     checked = plugin.check("Rollout", inputs).inputs
     from isthmus.plugin.values import encode
 
-    half_made = type(plugin.create("StoreCredentials", {}))("Rollout", "it", error.id, checked, encode(error.properties))
+    half_made = type(plugin.create("StoreCredentials", {}))("Rollout", "it", error.id, checked, encode(error.outputs))
     assert plugin.update(half_made, inputs).outputs["attempt"] == 2
 
 
@@ -132,11 +132,11 @@ def test_of_two_who_roll_out_at_once_one_gets_the_number_and_the_other_is_told(
         assert target is not None
         for one, error in zip(both, errors, strict=True):
             if one["digest"] == target.digest:  # nobody answers: it waits until its deadline, under its own number
-                assert error.properties["attempt"] == target.attempt
-            elif error.properties is None:
+                assert error.outputs["attempt"] == target.attempt
+            elif error.outputs is None:
                 assert "somebody else rolls out fleet 'cameras' now" in error.message
             else:
-                assert error.properties["attempt"] < target.attempt
+                assert error.outputs["attempt"] < target.attempt
                 assert f"somebody else rolled out attempt {target.attempt}, {target.digest}" in error.message
 
 
@@ -150,7 +150,7 @@ def test_another_prefix_keeps_the_count_of_attempts(plugin: Any, inputs: dict[st
     with pytest.raises(Exception, match="a did not confirm") as caught:
         plugin.update(rollout, elsewhere)
     error: Any = caught.value
-    assert error.properties["attempt"] == 8
+    assert error.outputs["attempt"] == 8
 
 
 def bundle_of(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A real API server (with its controllers, without a kubelet: tests play it), and the started plugin."""
 
-import importlib.util
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -16,21 +15,17 @@ from toolchain.cluster import Cluster, control, control_plane, down
 from toolchain.prepare import layout
 from toolchain.prepare.steps import PrepareError
 from toolchain.testing import patience
+from toolchain.testing import wire as client
 
 PROJECT = Path(__file__).parents[3]
 MAIN = PROJECT / "toolchain" / "kubernetes_plugin" / "__main__.py"
-WIRE = PROJECT / "tests" / "plugin" / "wire.py"
 DEADLINE_SECONDS = 60
 
 
 @pytest.fixture(scope="session")
 def wire() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("plugin_wire", WIRE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """How a plugin is started and called."""
+    return client
 
 
 class Kubernetes:

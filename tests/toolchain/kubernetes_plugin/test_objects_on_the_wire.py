@@ -38,11 +38,11 @@ def test_an_object_goes_through_its_life(plugin: Any, kubernetes: Any, namespace
     assert live["data"] == {"a": "1"}
     [owner] = live["metadata"]["managedFields"]
     assert owner["operation"] == "Apply"
-    assert owner["manager"] == made.values["__fieldManager"]
+    assert owner["manager"] == made.outputs["__fieldManager"]
     assert owner["manager"].startswith("pulumi-kubernetes-")
-    assert made.values["__inputs"]["metadata"] == {"name": "settings", "namespace": namespace, "labels": {"x": "y"}}
-    assert made.values["__initialApiVersion"] == "v1"
-    assert made.values["metadata"]["uid"] == live["metadata"]["uid"]
+    assert made.outputs["__inputs"]["metadata"] == {"name": "settings", "namespace": namespace, "labels": {"x": "y"}}
+    assert made.outputs["__initialApiVersion"] == "v1"
+    assert made.outputs["metadata"]["uid"] == live["metadata"]["uid"]
     assert plugin.diff(made, inputs).changes == provider_pb2.DiffResponse.DIFF_NONE
 
     relabelled = in_(namespace, data={"a": "1"}, metadata={"name": "settings"})
@@ -63,9 +63,9 @@ def test_an_object_goes_through_its_life(plugin: Any, kubernetes: Any, namespace
 def test_a_name_is_made_up_once_and_kept(plugin: Any, namespace: str) -> None:
     inputs = in_(namespace, data={"a": "1"})
     made = plugin.create(CONFIG_MAP, inputs, name="settings")
-    name = made.values["metadata"]["name"]
+    name = made.outputs["metadata"]["name"]
     assert name.startswith("settings-")
-    assert made.values["metadata"]["annotations"] == {"pulumi.com/autonamed": "true"}
+    assert made.outputs["metadata"]["annotations"] == {"pulumi.com/autonamed": "true"}
     assert plugin.diff(made, inputs).changes == provider_pb2.DiffResponse.DIFF_NONE
     replaced = plugin.diff(made, in_(namespace, data={"a": "2"}))
     assert list(replaced.replaces) == ["data.a"]
@@ -87,7 +87,7 @@ def test_config_maps_and_secrets_change_in_place_where_the_provider_says_so(new_
             made = plugin.create(token, in_(namespace, data={"a": "MQ=="}, metadata={"name": "it"}))
             changed = in_(namespace, data={"a": "Mg=="}, metadata={"name": "it"})
             assert not plugin.diff(made, changed).replaces
-            assert plugin.update(made, changed).values["data"] == {"a": "Mg=="}
+            assert plugin.update(made, changed).outputs["data"] == {"a": "Mg=="}
 
 
 def test_the_namespace_is_the_providers_the_kubeconfigs_or_default(plugin: Any, new_plugin: Any, namespace: str) -> None:
@@ -102,7 +102,7 @@ def test_the_namespace_is_the_providers_the_kubeconfigs_or_default(plugin: Any, 
 def test_secrets_are_marked_and_never_shown(plugin: Any, wire: Any, namespace: str) -> None:
     inputs = in_(namespace, stringData={"password": "open sesame"}, metadata={"name": "it"})
     made = plugin.create(SECRET, inputs)
-    assert made.values["data"] == {"password": base64.b64encode(b"open sesame").decode()}
+    assert made.outputs["data"] == {"password": base64.b64encode(b"open sesame").decode()}
     assert {("data",), ("__inputs", "stringData")} <= made.secrets
     assert plugin.diff(made, inputs).changes == provider_pb2.DiffResponse.DIFF_NONE
     assert plugin.diff(made, in_(namespace, stringData={"password": "other"}, metadata={"name": "it"})).replaces
@@ -113,7 +113,7 @@ def test_secrets_are_marked_and_never_shown(plugin: Any, wire: Any, namespace: s
     with pytest.raises(wire.CallError) as caught:
         plugin.create(SECRET, wrong)
     assert "open" not in str(caught.value)
-    assert "sesame" not in plugin.engine.texts
+    assert "sesame" not in plugin.engine.text
 
 
 def test_what_exists_already_is_not_taken_over(plugin: Any, new_plugin: Any, wire: Any, kubernetes: Any, namespace: str) -> None:
@@ -124,7 +124,7 @@ def test_what_exists_already_is_not_taken_over(plugin: Any, new_plugin: Any, wir
         plugin.create(CONFIG_MAP, inputs)
     with new_plugin({"upsertExistingObjects": True}) as other:
         made = other.create(CONFIG_MAP, inputs)
-        assert made.values["data"] == body["data"]
+        assert made.outputs["data"] == body["data"]
         other.delete(made)  # as the engine would in a replacement of the object by itself
         assert kubernetes.get(path(made, "configmaps"))
 
@@ -151,7 +151,7 @@ def test_a_field_that_somebody_else_set_is_a_conflict_that_names_both(
             with pytest.raises(wire.CallError, match=r"'somebody-else' owns \.data\.a"):
                 mutable.update(made, changed, preview=preview)
         forced = in_(namespace, data={"a": "3"}, metadata={"name": "it", "annotations": {"pulumi.com/patchForce": "true"}})
-        assert mutable.update(made, forced).values["data"] == {"a": "3"}
+        assert mutable.update(made, forced).outputs["data"] == {"a": "3"}
 
 
 def test_refresh_finds_what_was_changed_and_leaves_out_what_the_program_did_not_say(plugin: Any, kubernetes: Any, namespace: str) -> None:
@@ -198,7 +198,7 @@ def test_an_object_in_a_namespace_of_the_same_update_can_be_previewed_and_waits_
     inputs = in_(coming, data={"a": "1"}, metadata={"name": "it"})
     assert plugin.preview(CONFIG_MAP, inputs)["data"] == {"a": "1"}
     creating = in_background(lambda: plugin.create(CONFIG_MAP, inputs))
-    eventually(lambda: "trying again" in plugin.engine.texts)
+    eventually(lambda: "trying again" in plugin.engine.text)
     created = plugin.create(NAMESPACE, {"metadata": {"name": coming}})
     assert created.id == coming
     assert creating.result().id == f"{coming}/it"
@@ -225,11 +225,11 @@ def test_a_custom_resource_works_as_soon_as_its_definition_does(plugin: Any, wir
             },
         },
     )
-    stored = definition.values["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    stored = definition.outputs["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     assert stored["x_kubernetes_preserve_unknown_fields"] is True
     assert plugin.read(definition).input_values == definition.input_values
     made = plugin.create(token, inputs)
-    assert made.values["spec"] == {"size": 3, "any": 1}
+    assert made.outputs["spec"] == {"size": 3, "any": 1}
     plugin.delete(definition)
     assert plugin.read(made) is None
     plugin.delete(made)

@@ -37,11 +37,11 @@ def test_a_deployment_is_awaited_until_its_pods_serve(
     plugin: Any, kubernetes: Any, namespace: str, in_background: Any, eventually: Any
 ) -> None:
     creating = in_background(lambda: plugin.create(DEPLOYMENT, deployment(namespace, replicas=2)))
-    eventually(lambda: "0 of 2 Pods available" in plugin.engine.texts)
+    eventually(lambda: "0 of 2 Pods available" in plugin.engine.text)
     assert not creating.done()
     eventually(lambda: kubernetes.run_pods(namespace) == 2)
     made = creating.result()
-    assert made.values["status"]["availableReplicas"] == 2
+    assert made.outputs["status"]["availableReplicas"] == 2
     assert all(message.ephemeral for message in plugin.engine.messages)
 
     # A roll-out of a new image: what serves still is the old one, and that is not enough.
@@ -71,7 +71,7 @@ def test_replicas_that_the_program_leaves_out_belong_to_the_autoscaler(
     assert plugin.diff(read, deployment(namespace)).changes == provider_pb2.DiffResponse.DIFF_NONE
     updating = in_background(lambda: plugin.update(read, deployment(namespace, "local/none:2")))
     eventually(lambda: kubernetes.run_pods(namespace) and updating.done())
-    assert updating.result().values["spec"]["replicas"] == 3
+    assert updating.result().outputs["spec"]["replicas"] == 3
 
 
 def test_an_image_that_cannot_be_pulled_is_named_with_its_pod_and_the_next_update_waits_again(
@@ -88,9 +88,9 @@ def test_an_image_that_cannot_be_pulled_is_named_with_its_pod_and_the_next_updat
     name = pod["metadata"]["name"]
     assert error.reasons[1].startswith(f'Pod {name}: container main: ImagePullBackOff: Back-off pulling image "local/none:1"')
 
-    half_made = wire.Resource(DEPLOYMENT, "it", error.id, error.inputs, error.properties)
-    assert half_made.values["metadata"]["uid"]
-    assert half_made.values["__inputs"] == half_made.input_values
+    half_made = wire.Resource(DEPLOYMENT, "it", error.id, error.inputs, error.state)
+    assert half_made.outputs["metadata"]["uid"]
+    assert half_made.outputs["__inputs"] == half_made.input_values
     assert plugin.diff(half_made, deployment(namespace)).changes == provider_pb2.DiffResponse.DIFF_NONE
     with pytest.raises(wire.CallError, match="ImagePullBackOff"):
         plugin.read(half_made)
@@ -111,8 +111,8 @@ def test_a_crash_is_told_with_the_containers_last_words_and_without_secrets(
         creating.result()
     expected = "container main: CrashLoopBackOff: exit status 3, it said last:\ncannot log in with [secret]"
     assert caught.value.reasons[1] == f"Pod {pod['metadata']['name']}: {expected}"
-    assert "sesame" not in plugin.engine.texts
-    made = wire.Resource(DEPLOYMENT, "it", caught.value.id, caught.value.inputs, caught.value.properties)
+    assert "sesame" not in plugin.engine.text
+    made = wire.Resource(DEPLOYMENT, "it", caught.value.id, caught.value.inputs, caught.value.state)
     assert ("spec", "template", "spec", "containers") in made.secrets
 
 
@@ -134,7 +134,7 @@ def test_an_interrupted_wait_keeps_what_exists(
 ) -> None:
     with new_plugin() as plugin:
         creating = in_background(lambda: plugin.create(DEPLOYMENT, deployment(namespace)))
-        eventually(lambda: "Pods available" in plugin.engine.texts)
+        eventually(lambda: "Pods available" in plugin.engine.text)
         if how == "cancel":
             plugin.stub.Cancel(empty_pb2.Empty())
         else:
@@ -170,10 +170,10 @@ def test_a_service_is_ready_when_one_of_its_pods_is(
     spec = {"ports": [{"port": 80}], "selector": {"app": "it"}}
     inputs = {"metadata": {"name": "it", "namespace": namespace}, "spec": spec}
     serving = in_background(lambda: plugin.create(SERVICE, inputs))
-    eventually(lambda: serving.done() or "waiting for ready Pods" in plugin.engine.texts)
+    eventually(lambda: serving.done() or "waiting for ready Pods" in plugin.engine.text)
     assert not serving.done()
     kubernetes.patch(f"{slices}/it-1", {"endpoints": [{**endpoint, "conditions": {"ready": True}}]})
-    assert serving.result(60).values["spec"]["clusterIP"]
+    assert serving.result(60).outputs["spec"]["clusterIP"]
     headless = {**spec, "clusterIP": "None", "selector": {"app": "none"}}
     plugin.create(SERVICE, {"metadata": {"name": "headless", "namespace": namespace}, "spec": headless})
 
@@ -207,14 +207,14 @@ def test_an_api_server_that_is_away_for_a_while_only_costs_time(
     plugin: Any, kubernetes: Any, namespace: str, in_background: Any, eventually: Any
 ) -> None:
     creating = in_background(lambda: plugin.create(DEPLOYMENT, deployment(namespace)))
-    eventually(lambda: "0 of 1 Pods available" in plugin.engine.texts)
+    eventually(lambda: "0 of 1 Pods available" in plugin.engine.text)
     kubernetes.control("stop")
     waiting = "waiting for the API server"
     try:
-        eventually(lambda: waiting in plugin.engine.texts)
+        eventually(lambda: waiting in plugin.engine.text)
         asking = in_background(lambda: plugin.create(CONFIG_MAP, {"metadata": {"name": "it", "namespace": namespace}, "data": {"a": "1"}}))
-        attempts = plugin.engine.texts.count(waiting) + 8  # of both together: at the least three are of the one that began later
-        eventually(lambda: plugin.engine.texts.count(waiting) >= attempts)
+        attempts = plugin.engine.text.count(waiting) + 8  # of both together: at the least three are of the one that began later
+        eventually(lambda: plugin.engine.text.count(waiting) >= attempts)
         assert not asking.done()
     finally:
         kubernetes.control("start")

@@ -82,8 +82,8 @@ def test_a_canary_that_answers_errors_is_sent_back_before_the_failure_is_reporte
     assert "the canary failed: " in error.message
     assert "allowed 5 %" in error.message
     assert "the stable release has all the traffic again" in error.message
-    assert (error.properties["verdict"], error.properties["percent"]) == ("rolled_back", 0)
-    assert serving.annotation()["reasons"] == error.properties["reasons"]
+    assert (error.outputs["verdict"], error.outputs["percent"]) == ("rolled_back", 0)
+    assert serving.annotation()["reasons"] == error.outputs["reasons"]
     assert set(serving.answers) == {200, 500}  # the clients that others are counted by do notice
 
 
@@ -118,7 +118,7 @@ def test_a_cancel_takes_the_traffic_back(new_plugin: Any, serving: Any, in_backg
         plugin.stub.Cancel(empty_pb2.Empty())
         with pytest.raises(Exception, match="interrupted") as error:
             gate.result(60)
-        assert error.value.properties["verdict"] == "rolled_back"
+        assert error.value.outputs["verdict"] == "rolled_back"
     assert serving.shares() == ONLY_STABLE
     assert set(serving.answers) == {200}
 
@@ -164,7 +164,7 @@ def test_a_rollback_by_hand_ends_a_gate_that_runs_and_stays(plugin: Any, serving
     assert serving.shares() == ONLY_STABLE
     with pytest.raises(Exception, match="somebody else changed the split") as error:
         gate.result(60)
-    assert error.value.properties["verdict"] == "rolled_back"
+    assert error.value.outputs["verdict"] == "rolled_back"
     assert serving.annotation()["reasons"] == ["rolled back by hand"]
 
 
@@ -296,7 +296,7 @@ def test_a_canary_for_whose_servers_there_is_no_room_goes_back_instead_of_being_
     servers.full = True
     error = failure(serving.gate_inputs(ready_seconds=2))
     assert "digits-canary has 1 of 4 servers ready after 2 s" in error.message
-    assert (error.properties["verdict"], error.properties["percent"]) == ("rolled_back", 0)
+    assert (error.outputs["verdict"], error.outputs["percent"]) == ("rolled_back", 0)
     assert serving.shares() == ONLY_STABLE
     assert servers.least("canary") == 1
 

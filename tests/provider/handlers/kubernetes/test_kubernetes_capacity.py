@@ -61,7 +61,7 @@ def test_servers_that_do_not_get_ready_fail_the_update_with_what_is_missing(plug
     with pytest.raises(Exception, match=r"digits-stable has 0 of 4 servers ready after 1 s") as error:
         plugin.create("KubernetesCapacity", {**inputs(servers, stable=4, canary=1), "ready_seconds": 1})
     assert "digits-canary has 0 of 1 servers ready" in str(error.value)
-    assert error.value.properties is not None  # it is in the state, and the next update goes on
+    assert error.value.outputs is not None  # it is in the state, and the next update goes on
     assert servers.least("stable") == 1
 
 

@@ -1,7 +1,4 @@
-"""A client of a started plugin, which makes the protocol's calls as the engine does, with an engine that only takes notes.
-
-Loaded by file from the conftests of the plugins' tests.
-"""
+"""A client of a started plugin for tests, which makes the protocol's calls as the engine does, with an engine that only takes notes."""
 
 import os
 import select
@@ -12,7 +9,7 @@ from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf import empty_pb2, struct_pb2
@@ -20,7 +17,6 @@ from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grp
 
 from isthmus.plugin.values import decode, encode
 
-PROJECT = Path(__file__).parents[2]
 START_SECONDS = 30
 
 
@@ -34,21 +30,29 @@ class NotingEngine(engine_pb2_grpc.EngineServicer):
         self.messages.append(request)
         return empty_pb2.Empty()
 
+    def texts(self, *, ephemeral: bool) -> list[str]:
+        return [message.message for message in self.messages if message.ephemeral == ephemeral]
+
     @property
-    def texts(self) -> str:
+    def text(self) -> str:
+        """All of it, a line a message."""
         return "\n".join(message.message for message in self.messages)
 
 
 @dataclass
 class CallError(Exception):
-    """What a call failed with. properties and inputs: of a half-made resource; None where nothing was made."""
+    """What a call failed with. state and inputs: of a half-made resource; None where nothing was made."""
 
     code: grpc.StatusCode
     message: str
-    properties: struct_pb2.Struct | None = None
+    state: struct_pb2.Struct | None = None
     inputs: struct_pb2.Struct | None = None
     id: str = ""
     reasons: list[str] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> dict[str, Any] | None:
+        return None if self.state is None else decode(self.state)[0]
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"
@@ -83,7 +87,7 @@ class Resource:
     state: struct_pb2.Struct
 
     @property
-    def values(self) -> dict[str, Any]:
+    def outputs(self) -> dict[str, Any]:
         return decode(self.state)[0]
 
     @property
@@ -136,7 +140,8 @@ class Plugin:
     ) -> struct_pb2.Struct:
         reply = self.check(token, inputs, name, old, secrets=secrets)
         assert not reply.failures, reply.failures
-        return reply.inputs
+        inputs_as_checked: struct_pb2.Struct = reply.inputs
+        return inputs_as_checked
 
     def problems(self, token: str, inputs: Mapping[str, Any], **options: Any) -> list[str]:
         return [failure.reason for failure in self.check(token, inputs, **options).failures]
@@ -176,8 +181,16 @@ class Plugin:
         with raised():
             return self.stub.Diff(request)
 
-    def update(self, resource: Resource, inputs: Mapping[str, Any], *, preview: bool = False, timeout_seconds: float = 0) -> Resource:
-        checked = self.checked(resource.token, inputs, resource.name, resource)
+    def update(
+        self,
+        resource: Resource,
+        inputs: Mapping[str, Any],
+        *,
+        preview: bool = False,
+        secrets: frozenset[Any] = frozenset(),
+        timeout_seconds: float = 0,
+    ) -> Resource:
+        checked = self.checked(resource.token, inputs, resource.name, resource, secrets)
         request = provider_pb2.UpdateRequest(
             id=resource.id,
             urn=self.urn(resource.token, resource.name),
@@ -211,9 +224,12 @@ class Plugin:
             self.stub.Delete(request)
 
 
+P = TypeVar("P", bound=Plugin)
+
+
 @contextmanager
-def run_plugin(main: Path, environment: Mapping[str, str] | None = None) -> Iterator[Plugin]:
-    """Starts a plugin, not configured yet. main: its `__main__.py`."""
+def run_plugin(main: Path, environment: Mapping[str, str] | None = None, kind: type[P] = Plugin) -> Iterator[P]:  # type: ignore[assignment]
+    """Starts a plugin, not configured yet. main: its `__main__.py`, or the folder of it. kind: of the client."""
     engine = NotingEngine()
     server = grpc.server(futures.ThreadPoolExecutor(4))
     engine_pb2_grpc.add_EngineServicer_to_server(engine, server)
@@ -226,7 +242,7 @@ def run_plugin(main: Path, environment: Mapping[str, str] | None = None) -> Iter
         ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
         assert ready, "the plugin printed no port"
         with grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}") as channel:
-            yield Plugin(process, provider_pb2_grpc.ResourceProviderStub(channel), engine)
+            yield kind(process, provider_pb2_grpc.ResourceProviderStub(channel), engine)
     finally:
         process.terminate()
         try:
