@@ -22,7 +22,7 @@ from toolchain.prepare.steps import say
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 15.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 20.0
 _PERCENT = re.compile(r"\d+%")
 
 
@@ -65,12 +65,21 @@ class Part:
         return line
 
     def stop(self) -> None:
-        """Ends it and all that it started."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(STOP_SECONDS)
+        """Ends it and all that it started: as a Ctrl-C does at first, upon which pytest takes down what its tests had up."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + STOP_SECONDS
+            self._send(number)
+            while self._send(0) and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+
+    def _send(self, number: int) -> bool:
+        """Sends a signal to all of it (0: none). Whether there was anything to send it to."""
+        self.process.poll()  # takes note of its end, so that it is no longer there
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 def main(arguments: Sequence[str]) -> int:
