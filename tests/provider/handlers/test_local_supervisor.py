@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 from pathlib import Path
@@ -89,6 +90,25 @@ def test_one_that_was_killed_is_drift_and_comes_back_with_its_processes_on_their
     assert again.outputs["pid"] != supervisor.outputs["pid"]
     assert web_again.outputs["endpoints"] == web.outputs["endpoints"]
     assert len(processes_below(folder)) == 2
+
+
+def test_one_of_a_stack_that_was_renamed_is_still_its_own_and_of_another_stack_is_not(plugin: Any, folder: Path) -> None:
+    inputs = {"directory": str(folder / "sv")}
+    supervisor = plugin.create("LocalSupervisor", inputs)
+    owner = folder / "sv" / "owner.json"
+    written = json.loads(owner.read_text())
+    owner.write_text(json.dumps({**written, "stack": "project/former"}))
+    assert plugin.problems("LocalSupervisor", inputs, old=supervisor) == []
+    plugin.update(supervisor, inputs)
+    assert json.loads(owner.read_text()) == written
+    owner.write_text(json.dumps({"stack": "project/other", "making": "theirs"}))
+    (problem,) = plugin.problems("LocalSupervisor", inputs)
+    assert "another stack, project/other" in problem
+    with pytest.raises(Exception, match="another stack, project/other"):
+        plugin.update(supervisor, inputs)
+    assert json.loads(owner.read_text())["making"] == "theirs"
+    owner.write_text(json.dumps(written))
+    plugin.delete(supervisor)
 
 
 def test_an_update_of_processes_starts_a_supervisor_that_died(plugin: Any, supervisor: Any, folder: Path, eventually: Any) -> None:

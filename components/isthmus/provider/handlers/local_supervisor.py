@@ -40,7 +40,9 @@ class LocalSupervisorHandler(HandlerBase):
         if not found and not _is_usable(Layout(Path(directory))):
             what = f"{directory} holds something else already"
             found.append(Problem("directory", what, "a folder that is new or empty", "remove what is there, or choose another folder"))
-        if not found and (owner := _other_stack(Layout(Path(directory)), context)):
+        # One that the state has may be called by the former name of its stack; `update` knows it by its making.
+        known = os.path.normpath(str(old_inputs.get("directory") or "")) == os.path.normpath(directory)
+        if not found and not known and (owner := _other_stack(Layout(Path(directory)), context)):
             what = f"{directory} holds the supervisor of another stack, {owner}"
             found.append(Problem("directory", what, "a folder of this stack's own", "choose another folder, or destroy that stack first"))
         return found
@@ -80,7 +82,10 @@ class LocalSupervisorHandler(HandlerBase):
         return None if pid is None else Found({"directory": id}, {"pid": pid})
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
-        return {"pid": Supervisord(Layout(Path(id))).ensure_running(context)}
+        layout = Layout(Path(id))
+        if (owner := _other_stack(layout, context)) and _owner(layout).get("making") != context.making:
+            raise PlatformError(f"{layout.directory} holds the supervisor of another stack, {owner}; choose another folder")
+        return {"pid": Supervisord(layout).ensure_running(context)}
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
         content = json.dumps({"stack": stack_of(context.urn), "making": context.making})
