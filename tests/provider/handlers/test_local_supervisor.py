@@ -8,6 +8,7 @@ import pytest
 from google.protobuf import struct_pb2
 
 from isthmus.plugin.values import UNKNOWN
+from isthmus.provider.local.layout import Layout
 
 
 def test_it_outlives_the_plugin_and_goes_with_everything_that_was_its_own(
@@ -90,6 +91,20 @@ def test_one_that_was_killed_is_drift_and_comes_back_with_its_processes_on_their
     assert again.outputs["pid"] != supervisor.outputs["pid"]
     assert web_again.outputs["endpoints"] == web.outputs["endpoints"]
     assert len(processes_below(folder)) == 2
+
+
+@pytest.mark.parametrize("long", [1, 30])
+def test_one_that_was_killed_before_it_was_begun_is_made_by_the_next_update(plugin: Any, folder: Path, long: int) -> None:
+    inputs = {"directory": str(folder / ("sv" * long))}
+    layout = Layout(Path(inputs["directory"]))
+    layout.make()
+    assert plugin.problems("LocalSupervisor", inputs) == []
+    plugin.delete(plugin.create("LocalSupervisor", inputs))
+    layout.make()
+    (layout.directory / "logs" / "theirs").write_text("kept")
+    (problem,) = plugin.problems("LocalSupervisor", inputs)
+    assert "holds something else" in problem
+    layout.remove()
 
 
 def test_one_of_a_stack_that_was_renamed_is_still_its_own_and_of_another_stack_is_not(plugin: Any, folder: Path) -> None:

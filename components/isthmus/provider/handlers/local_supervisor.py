@@ -128,9 +128,9 @@ def _other_stack(layout: Layout, context: Context) -> str:
 
 
 def _is_usable(layout: Layout) -> bool:
-    """Whether the folder is ours, or new, or empty."""
+    """Whether the folder is ours, or new, or empty, or as good as empty."""
     try:
-        return layout.is_ours or not any(layout.directory.iterdir())
+        return layout.is_ours or layout.is_only_begun
     except FileNotFoundError:
         return True
     except OSError:

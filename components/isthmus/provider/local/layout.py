@@ -29,6 +29,7 @@ _LONGEST_RUNTIME_PATH_BYTES = _LONGEST_SOCKET_PATH_BYTES - 1 - _LONGEST_SOCKET_N
 # Where else sockets may lie: the first that is short enough.
 _SHORT_FOLDERS = ("/tmp", "/var/tmp")  # noqa: S108 - a folder of a random name is made there, for this user alone
 
+_FOLDERS = ("conf.d", "launch", "programs", "replicas", "logs")
 # The first line of every supervisord.conf of ours: how a folder is known to be ours to remove.
 MARK = "; Written by Isthmus. Changes by hand are lost."
 
@@ -93,11 +94,22 @@ class Layout:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.directory.chmod(0o700)  # it may have been there before
-            for name in ("conf.d", "launch", "programs", "replicas", "logs"):
+            for name in _FOLDERS:
                 (self.directory / name).mkdir(mode=0o700, exist_ok=True)
             self._make_runtime()
         except OSError as error:
             raise PlatformError(f"cannot make {error.filename or self.directory}: {error.strerror}") from error
+
+    @property
+    def is_only_begun(self) -> bool:
+        """Whether there is nothing in it but what `make` makes: whoever made that was ended before the supervisor was. Raises OSError."""
+        for path in self.directory.iterdir():
+            # What was about to become a file, too: see `write_private`.
+            started = path.name.startswith(".") and path.suffix == ".tmp" and path.is_file()
+            empty = path.name in (*_FOLDERS, "run") and path.is_dir() and not any(path.iterdir())
+            if not (started or empty or (path.name == "run" and path.is_symlink())):
+                return False
+        return True
 
     def _make_runtime(self) -> None:
         link = self.directory / "run"
