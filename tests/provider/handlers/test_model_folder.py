@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,41 @@ def test_deleting_removes_what_was_made_and_nothing_else(plugin: Any, inputs: di
     Path(inputs["directory"], "notes.txt").write_text("mine")
     plugin.delete(folder)
     assert [path.name for path in Path(inputs["directory"]).iterdir()] == ["notes.txt"]
+
+
+def test_a_model_of_another_stack_is_left_alone(plugin: Any, inputs: dict[str, Any], make_release: Callable[..., Release]) -> None:
+    folder = plugin.create("ModelFolder", inputs)
+    mark = Path(inputs["directory"], ".making")
+    written = json.loads(mark.read_text())
+    mark.write_text(json.dumps({**written, "stack": "project/former"}))  # its own, under the name of before
+    assert plugin.problems("ModelFolder", inputs, old=folder) == []
+    plugin.update(folder, inputs)
+    assert json.loads(mark.read_text()) == written
+    mark.write_text(json.dumps({"stack": "project/other", "making": "theirs"}))
+    other = {**inputs, "digest": make_release(b"other").digest}
+    (problem,) = plugin.problems("ModelFolder", other)
+    assert "a model of another stack, project/other" in problem
+    with pytest.raises(Exception, match="another stack, project/other"):
+        plugin.update(folder, other)
+    plugin.delete(folder)
+    assert plugin.read(folder).outputs == folder.outputs
+
+
+@pytest.mark.parametrize("made_before", [False, True])
+def test_what_a_killed_plugin_left_is_picked_up_and_goes(plugin: Any, inputs: dict[str, Any], made_before: bool) -> None:
+    folder = plugin.create("ModelFolder", inputs) if made_before else None
+    directory = Path(inputs["directory"])
+    (directory / ".new-abc12345" / "1").mkdir(parents=True)
+    (directory / ".new-abc12345" / "1" / "saved_model.pb").write_text("half of it")
+    (directory / ".abc12345.tmp").write_text("half of it")
+    if folder is None:
+        folder = plugin.create("ModelFolder", inputs)
+    else:
+        plugin.update(folder, inputs)
+    assert sorted(path.name for path in directory.iterdir()) == [".golden.json", ".making", ".release.json", "1"]
+    (directory / ".new-abc12345").mkdir()
+    plugin.delete(folder)
+    assert not directory.exists()
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(plugin: Any, inputs: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.provider.local.layout import Layout, write_private
+from isthmus.provider.local.layout import MARK, Layout, write_private
 
 LONG_NAME = "a-program-with-a-name-that-is-as-long-as-names-may-be-63-letters"
 
@@ -25,6 +25,24 @@ def bind(path: Path | str) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
     Path(path).unlink()
+
+
+def test_a_folder_that_cannot_be_removed_is_still_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout(tmp_path / "sv")
+    layout.make()
+    write_private(layout.config, f"{MARK}\n")
+    (layout.directory / "logs" / "p.log").write_text("")
+
+    def fail(path: Path) -> None:
+        raise OSError(f"{path} is busy")
+
+    with monkeypatch.context() as busy:
+        busy.setattr("shutil.rmtree", fail)
+        with pytest.raises(OSError, match="is busy"):
+            layout.remove()
+    assert layout.is_ours
+    layout.remove()
+    assert not layout.directory.exists()
 
 
 def test_sockets_of_a_long_folder_lie_where_they_can_be_bound_and_nobody_else_can_look(deep: Layout) -> None:

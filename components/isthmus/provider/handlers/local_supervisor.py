@@ -1,18 +1,17 @@
 """LocalSupervisor: a supervisord in a folder of its own."""
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from isthmus.errors import IsthmusError, PlatformError, Problem
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values
-from isthmus.plugin.replies import stack_of
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties
-from isthmus.provider.local.layout import Layout, unsupported_characters, write_private
+from isthmus.provider.local import marks
+from isthmus.provider.local.layout import Layout, unsupported_characters
 from isthmus.provider.local.program import Program
 from isthmus.provider.local.supervisord import Supervisord
 
@@ -42,7 +41,7 @@ class LocalSupervisorHandler(HandlerBase):
             found.append(Problem("directory", what, "a folder that is new or empty", "remove what is there, or choose another folder"))
         # One that the state has may be called by the former name of its stack; `update` knows it by its making.
         known = os.path.normpath(str(old_inputs.get("directory") or "")) == os.path.normpath(directory)
-        if not found and not known and (owner := _other_stack(Layout(Path(directory)), context)):
+        if not found and not known and (owner := marks.other_stack(Layout(Path(directory)).owner, context)):
             what = f"{directory} holds the supervisor of another stack, {owner}"
             found.append(Problem("directory", what, "a folder of this stack's own", "choose another folder, or destroy that stack first"))
         return found
@@ -62,7 +61,7 @@ class LocalSupervisorHandler(HandlerBase):
         layout = Layout(Path(inputs["directory"]))
         if not _is_usable(layout):
             raise PlatformError(f"{layout.directory} holds something else already")
-        if owner := _other_stack(layout, context):
+        if owner := marks.other_stack(layout.owner, context):
             raise PlatformError(f"{layout.directory} holds the supervisor of another stack, {owner}; choose another folder")
         layout.make()
         supervisord = Supervisord(layout)
@@ -83,16 +82,15 @@ class LocalSupervisorHandler(HandlerBase):
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
         layout = Layout(Path(id))
-        if (owner := _other_stack(layout, context)) and _owner(layout).get("making") != context.making:
+        if owner := marks.other_stack(layout.owner, context):
             raise PlatformError(f"{layout.directory} holds the supervisor of another stack, {owner}; choose another folder")
         return {"pid": Supervisord(layout).ensure_running(context)}
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
-        content = json.dumps({"stack": stack_of(context.urn), "making": context.making})
-        write_private(Layout(Path(id)).owner, content)
+        marks.leave(Layout(Path(id)).owner, context)
 
     def marked(self, id: str, state: Values, context: Context) -> str:
-        return _owner(Layout(Path(id))).get("making", "")
+        return marks.making(Layout(Path(id)).owner)
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         layout = Layout(Path(id))
@@ -104,27 +102,12 @@ class LocalSupervisorHandler(HandlerBase):
                 raise PlatformError(f"cannot remove {error.filename or layout.directory}: {error.strerror}") from error
 
 
-def _owner(layout: Layout) -> Mapping[str, str]:
-    """What `mark` wrote; empty where there is no supervisor of ours, or one of before there were marks."""
-    try:
-        found = json.loads(layout.owner.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {name: str(value) for name, value in found.items()} if isinstance(found, dict) else {}
-
-
 def _bring_back(supervisord: Supervisord, context: Context) -> None:
     """Waits until every program that ran under the supervisor before runs again: their resources need not be asked."""
     for path in sorted((supervisord.layout.directory / "programs").glob("*.json")):
         program = Program(supervisord, path.stem)
         if saved := program.saved():
             program.reconcile(saved.inputs, saved.owner, replace(context, urn=saved.owner, making=saved.making))
-
-
-def _other_stack(layout: Layout, context: Context) -> str:
-    """The stack whose supervisor lies there, where it is another one."""
-    owner = _owner(layout).get("stack", "")
-    return "" if owner == stack_of(context.urn) else owner
 
 
 def _is_usable(layout: Layout) -> bool:

@@ -15,15 +15,18 @@ from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.handlers.releases import digest_problems, find_release
-from isthmus.provider.local.layout import GOLDEN_FILE, MANIFEST_FILE, write_private
+from isthmus.provider.local import marks
+from isthmus.provider.local.layout import GOLDEN_FILE, MANIFEST_FILE, TEMPORARY_SUFFIX, write_private
 
 if TYPE_CHECKING:
     from isthmus.release.manifest import FileEntry, Manifest, Release
 
-# Which making of the resource laid it out.
+# Which stack, and which making of the resource, laid it out.
 _MAKING_NAME: Final = ".making"
 # What `read` gives as the digest of a folder whose files are not what its manifest says. No release has it, so `up` mends it.
 DAMAGED: Final = "damaged"
+# Before the name of what is not complete: a killed plugin leaves it.
+_NEW: Final = ".new-"
 # Before the name of a version that is not the release's: a model server passes by what is no number.
 _ASIDE: Final = "not-served-"
 
@@ -45,6 +48,10 @@ class ModelFolderHandler(HandlerBase):
         found = [*digest_problems(inputs)]
         if directory is not UNKNOWN and not os.path.isabs(directory):
             found.append(Problem("directory", f"is {directory!r}", "an absolute path"))
+        # One that the state has may be called by the former name of its stack; `update` knows it by its making.
+        elif directory is not UNKNOWN and directory != old_inputs.get("directory") and (other := _other_stack(directory, context)):
+            what = f"{directory} holds a model of another stack, {other}"
+            found.append(Problem("directory", what, "a folder of this stack's own", "choose another folder, or destroy that stack first"))
         return found
 
     def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
@@ -67,6 +74,8 @@ class ModelFolderHandler(HandlerBase):
 
     def _lay_out(self, inputs: Values, context: Context) -> Properties:
         release, directory = find_release(inputs), Path(inputs["directory"])
+        if other := _other_stack(directory, context):
+            raise PlatformError(f"{directory} holds a model of another stack, {other}; choose another folder")
         try:
             aside = _lay_out(release, directory)
         except OSError as error:
@@ -85,13 +94,10 @@ class ModelFolderHandler(HandlerBase):
         return Found({**inputs, "directory": id, "digest": digest}, {"version": manifest.version})
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
-        write_private(Path(id) / _MAKING_NAME, context.making)
+        marks.leave(Path(id) / _MAKING_NAME, context)
 
     def marked(self, id: str, state: Values, context: Context) -> str:
-        try:
-            return (Path(id) / _MAKING_NAME).read_text(encoding="utf-8")
-        except OSError:
-            return ""
+        return marks.making(Path(id) / _MAKING_NAME)
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         directory = Path(id)
@@ -103,9 +109,14 @@ class ModelFolderHandler(HandlerBase):
             shutil.rmtree(directory / version, ignore_errors=True)
         for name in (MANIFEST_FILE, GOLDEN_FILE, _MAKING_NAME):
             (directory / name).unlink(missing_ok=True)
+        _clear(directory)
         # What others put there is theirs.
         if directory.is_dir() and not any(directory.iterdir()):
             directory.rmdir()
+
+
+def _other_stack(directory: str | Path, context: Context) -> str:
+    return marks.other_stack(Path(directory) / _MAKING_NAME, context)
 
 
 def _files(manifest: "Manifest") -> "Sequence[FileEntry]":
@@ -142,12 +153,13 @@ def _lay_out(release: "Release", directory: Path) -> list[str]:
 
     Returns the new names of what lay there as other versions, by somebody's hand: it is kept, and not served any more.
     """
+    _clear(directory)
     before = _manifest(directory)
     if before is None and directory.is_dir() and any(directory.iterdir()):
         raise PlatformError(f"{directory} holds something else already; remove it, or choose another folder")
     directory.mkdir(parents=True, exist_ok=True)
     version = str(release.manifest.version)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=directory) as temporary:
+    with tempfile.TemporaryDirectory(prefix=_NEW, dir=directory) as temporary:
         for file in _files(release.manifest):
             target = _inside(Path(temporary), file)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,6 +173,14 @@ def _lay_out(release: "Release", directory: Path) -> list[str]:
     if before is not None and str(before.version) != version:
         shutil.rmtree(directory / str(before.version), ignore_errors=True)
     return [_set_aside(directory / other) for other in sorted(_versions(directory) - {version})]
+
+
+def _clear(directory: Path) -> None:
+    """Removes what a plugin that was killed left incomplete."""
+    for path in directory.glob(f"{_NEW}*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in directory.glob(f".*{TEMPORARY_SUFFIX}"):
+        path.unlink(missing_ok=True)
 
 
 def _set_aside(path: Path) -> str:

@@ -104,8 +104,7 @@ class Layout:
     def is_only_begun(self) -> bool:
         """Whether there is nothing in it but what `make` makes: whoever made that was ended before the supervisor was. Raises OSError."""
         for path in self.directory.iterdir():
-            # What was about to become a file, too: see `write_private`.
-            started = path.name.startswith(".") and path.suffix == ".tmp" and path.is_file()
+            started = path.name.startswith(".") and path.suffix == TEMPORARY_SUFFIX and path.is_file()
             empty = path.name in (*_FOLDERS, "run") and path.is_dir() and not any(path.iterdir())
             if not (started or empty or (path.name == "run" and path.is_symlink())):
                 return False
@@ -127,7 +126,12 @@ class Layout:
         """Removes everything that is in it. Raises OSError."""
         if self.runtime is not None and self.runtime.parent != self.directory:
             shutil.rmtree(self.runtime, ignore_errors=True)
-        shutil.rmtree(self.directory)
+        # What says that it is ours goes last: where not all can be removed, the next destroy goes on.
+        for path in self.directory.iterdir():
+            if path != self.config:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        self.config.unlink(missing_ok=True)
+        self.directory.rmdir()
 
     @property
     def owner(self) -> Path:
@@ -170,10 +174,14 @@ MANIFEST_FILE = ".release.json"
 GOLDEN_FILE = ".golden.json"
 
 
+TEMPORARY_SUFFIX = ".tmp"
+"""Of what is about to become a file, whose name begins with a dot."""
+
+
 def write_private(path: Path, content: str) -> None:
     """Writes a file that only this user may read, at once: no reader ever sees half of it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)  # mkstemp makes it 0600
+    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=TEMPORARY_SUFFIX, dir=path.parent)  # mkstemp makes it 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(content)
