@@ -1,11 +1,13 @@
 """Whose a folder on a host is, as the shell there finds it out."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from isthmus.provider.docker.properties import STACK_FILE, claim_script, own_script
+from isthmus.provider.handlers import docker_files
 
 OURS, THEIRS = "acme/shop/dev", "acme/shop/it's $HOME"
 
@@ -49,3 +51,36 @@ def test_a_folder_that_says_nothing_is_the_stacks_where_its_state_has_it_and_nob
 
 def test_what_is_not_there_is_nobodys(tmp_path: Path) -> None:
     assert sh(own_script(str(tmp_path / "none"), [OURS])) == (0, "went on")
+
+
+@pytest.mark.parametrize("left", [[STACK_FILE], [f"{STACK_FILE}.new"]])
+def test_a_claim_that_was_killed_or_found_the_disk_full_is_made_by_the_next_update(tmp_path: Path, left: list[str]) -> None:
+    for name in left:
+        (tmp_path / name).touch()
+    assert sh(claim_script(str(tmp_path), OURS, known=False)) == (0, "went on")
+    assert content(tmp_path) == {STACK_FILE: OURS}
+
+
+def test_a_folder_of_a_stack_that_was_renamed_gets_its_new_name(tmp_path: Path) -> None:
+    sh(claim_script(str(tmp_path), THEIRS, known=False))
+    (tmp_path / "model").write_text("theirs")
+    assert sh(claim_script(str(tmp_path), OURS, known=True, former=[THEIRS, "acme/shop/old"])) == (0, "went on")
+    assert content(tmp_path) == {"model": "theirs", STACK_FILE: OURS}
+
+
+def test_files_that_are_not_wanted_any_more_do_not_stay(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+
+    def write(files: dict[str, str], gone: list[str]) -> dict[str, str]:
+        for index, name in enumerate(sorted(files)):
+            (given / str(index)).write_text(files[name])
+        script = docker_files._write_script("gateway", sorted(files), gone, os.getgid(), "m")
+        script = (
+            script.replace("/isthmus-root", str(tmp_path)).replace("/isthmus/", f"{given}/").replace("chown 0:", f"chown {os.getuid()}:")
+        )
+        assert sh(script) == (0, "went on")
+        return content(tmp_path / "gateway")
+
+    assert write({"live/lds.json": "a", "tls/it's.pem": "key"}, []) == {"live/lds.json": "a", "tls/it's.pem": "key", ".making": "m"}
+    assert write({"live/lds.json": "b"}, ["tls/it's.pem"]) == {"live/lds.json": "b", ".making": "m"}

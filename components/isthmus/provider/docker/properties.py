@@ -80,33 +80,38 @@ def removal_script(folder: str) -> str:
 
 STACK_FILE: Final = ".stack"
 """In each folder of ours: the stack that keeps it."""
+_NEW_STACK_FILE: Final = f"{STACK_FILE}.new"
 
 
-def claim_script(folder: str, owner: str, *, known: bool) -> str:
+def claim_script(folder: str, owner: str, *, known: bool, former: Iterable[str] = ()) -> str:
     """Makes a folder the owner's, in a shell that ends on errors; it ends, and says why, where the folder is somebody else's.
 
-    known: whether a state has the folder as the owner's: one of before there were owners is his then.
+    known: whether a state has the folder as the owner's: one of before there were owners is his then. former: what the owner was
+    called before.
     """
-    place, file = shlex.quote(folder), shlex.quote(f"{folder}/{STACK_FILE}")
+    place, file, new = shlex.quote(folder), shlex.quote(f"{folder}/{STACK_FILE}"), shlex.quote(f"{folder}/{_NEW_STACK_FILE}")
+    # What a claim leaves that is killed, or finds the disk full, is nobody's.
+    nothing = f'$(ls -A {place} 2>/dev/null)" in ""|{STACK_FILE}|{_NEW_STACK_FILE}'
     lines = [
         f"stack=$(cat {file} 2>/dev/null) || stack=",
-        _or_end(f'[ -z "$stack" ] || [ "$stack" = {shlex.quote(owner)} ]', "the folder belongs to $stack"),
-        *(
-            []
-            if known
-            else [_or_end(f'[ -n "$stack" ] || [ -z "$(ls -A {place} 2>/dev/null)" ]', "the folder holds something else already")]
-        ),
+        _or_end(_is_one_of({owner, *former}), "the folder belongs to $stack"),
+        *([] if known else [_or_end(f'[ -n "$stack" ] || case "{nothing}) ;; *) false;; esac', "the folder holds something else already")]),
         f"mkdir -p {place}",
-        f"printf %s {shlex.quote(owner)} >{file}",
+        f"printf %s {shlex.quote(owner)} >{new}",
+        f"mv {new} {file}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _is_one_of(owners: Iterable[str]) -> str:
+    """The condition that `$stack` is nobody, or one of these."""
+    return " || ".join(['[ -z "$stack" ]', *(f'[ "$stack" = {shlex.quote(owner)} ]' for owner in sorted(owners))])
 
 
 def own_script(folder: str, owners: Iterable[str]) -> str:
     """Ends the shell with an error where the folder belongs to none of the owners."""
     file = shlex.quote(f"{folder}/{STACK_FILE}")
-    allowed = " || ".join(['[ -z "$stack" ]', *(f'[ "$stack" = {shlex.quote(owner)} ]' for owner in sorted(owners))])
-    return f"stack=$(cat {file} 2>/dev/null) || stack=\n{_or_end(allowed, 'the folder belongs to $stack')}\n"
+    return f"stack=$(cat {file} 2>/dev/null) || stack=\n{_or_end(_is_one_of(owners), 'the folder belongs to $stack')}\n"
 
 
 def _or_end(condition: str, why: str) -> str:

@@ -65,19 +65,22 @@ class DockerFilesHandler(HandlerBase):
         return {"found": _hash(inputs["files"]) if is_known(inputs["files"]) else UNKNOWN}
 
     def create(self, inputs: Values, context: Context) -> Created:
-        return Created(f"{inputs['host']['name']}:{directory_of(inputs)}", self._write(inputs, context, known=False))
+        return Created(f"{inputs['host']['name']}:{directory_of(inputs)}", self._write(inputs, {}, context))
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
-        return self._write(inputs, context, known=True)
+        return self._write(inputs, state, context)
 
-    def _write(self, inputs: Values, context: Context, *, known: bool) -> Properties:
+    def _write(self, inputs: Values, state: Values, context: Context) -> Properties:
+        """state: of the last update; empty: there was none."""
         from isthmus.provider.docker.client import connect
         from isthmus.provider.docker.jobs import Job, run
 
         names = sorted(inputs["files"])
         contents = {str(index): str(inputs["files"][name]).encode() for index, name in enumerate(names)}
-        claim = claim_script(f"{_ROOT}/{inputs['folder']}", owner(inputs, context), known=known)
-        script = claim + _write_script(inputs["folder"], names, int(inputs["group"]), context.making)
+        former = own_names(state, context) if state else ()
+        claim = claim_script(f"{_ROOT}/{inputs['folder']}", owner(inputs, context), known=bool(state), former=former)
+        gone = sorted({*(state.get("files") or ())} - {*names})
+        script = f"set -eu\n{claim}" + _write_script(inputs["folder"], names, gone, int(inputs["group"]), context.making)
         job = Job(inputs["image"], script, contents, {inputs["root"]: _ROOT})
         with connect(inputs["host"]) as client:
             ended = run(client, job, context, timeout_seconds=_TIMEOUT_SECONDS, message="writing files")
@@ -117,8 +120,11 @@ class DockerFilesHandler(HandlerBase):
             raise PlatformError(f"host {state['host']['name']}: cannot remove {directory_of(state)}: {ended.message}")
 
 
-def _write_script(folder: str, names: Sequence[str], group: int, making: str) -> str:
-    """Every file is complete under another name before it is moved into place; in the order of their names."""
+def _write_script(folder: str, names: Sequence[str], gone: Sequence[str], group: int, making: str) -> str:
+    """Every file is complete under another name before it is moved into place; in the order of their names.
+
+    gone: files of before, removed once the others are there: a key that is not used any more does not stay.
+    """
     target = shlex.quote(f"{_ROOT}/{folder}")
     lines = ["set -eu", f"mkdir -p {target}", f"cd {target}", "chmod 0755 .", "umask 027"]
     for index, name in enumerate(names):
@@ -127,6 +133,7 @@ def _write_script(folder: str, names: Sequence[str], group: int, making: str) ->
             lines.append(f"mkdir -p {shlex.quote(above)} && chown 0:{group} {shlex.quote(above)}")
         write = f"cp {source} {new} && chown 0:{group} {new} && chmod 0440 {new} && mv {new} {path}"
         lines.append(f"cmp -s {source} {path} || {{ {write}; }}")
+    lines += [f"rm -f {shlex.quote(name)}" for name in gone]
     lines.append(f"printf %s {shlex.quote(making)} >{_MAKING_NAME}")
     return "\n".join(lines) + "\n"
 

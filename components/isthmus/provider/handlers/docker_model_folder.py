@@ -3,7 +3,7 @@
 import json
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -99,12 +99,13 @@ class DockerModelFolderHandler(HandlerBase):
     def create(self, inputs: Values, context: Context) -> Created:
         mark = secrets.token_hex(8)
         id = f"{inputs['host']['name']}:{directory_of(inputs)}"
-        return Created(id, self._fetch(inputs, mark, context, id))
+        return Created(id, self._fetch(inputs, {}, mark, context, id))
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
-        return self._fetch(inputs, _mark(state) or secrets.token_hex(8), context)
+        return self._fetch(inputs, state, _mark(state) or secrets.token_hex(8), context)
 
-    def _fetch(self, inputs: Values, mark: str, context: Context, id: str = "") -> Properties:
+    def _fetch(self, inputs: Values, state: Values, mark: str, context: Context, id: str = "") -> Properties:
+        """state: of the last update; empty: there was none."""
         from isthmus.provider.docker.client import connect
 
         plan = _plan(inputs)
@@ -117,7 +118,7 @@ class DockerModelFolderHandler(HandlerBase):
         }
         with connect(inputs["host"]) as client:
             try:
-                ended = self._run_fetch(client, inputs, plan, mark, context, known=not id)
+                ended = self._run_fetch(client, inputs, plan, mark, context, former=own_names(state, context) if state else ())
             except StoppedWaitingError as error:
                 raise PartlyMadeError([str(error)], outputs, id) from error
             except PlatformError as error:
@@ -128,8 +129,9 @@ class DockerModelFolderHandler(HandlerBase):
         return {**outputs, "content": COMPLETE}
 
     def _run_fetch(
-        self, client: "docker.APIClient", inputs: Values, plan: "FetchPlan", mark: str, context: Context, *, known: bool
+        self, client: "docker.APIClient", inputs: Values, plan: "FetchPlan", mark: str, context: Context, *, former: Collection[str]
     ) -> "jobs.Ended":
+        """former: what the folder's owner was called by the state; empty: there is none."""
         from isthmus.provider.docker import jobs
         from isthmus.release.fetch import ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE, environment
 
@@ -150,7 +152,7 @@ class DockerModelFolderHandler(HandlerBase):
             [
                 "set -eu",
                 f". {jobs.FOLDER}/variables",
-                claim_script(target, owner(inputs, context), known=known),
+                claim_script(target, owner(inputs, context), known=bool(former), former=former),
                 f'printf %s {mark} >"$TARGET/{_OWNER_FILE}"',
                 f'cp {jobs.FOLDER}/{MONITORING_FILE} "$TARGET/{MONITORING_FILE}"',
                 f'chmod 0644 "$TARGET/{MONITORING_FILE}"',
