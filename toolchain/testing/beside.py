@@ -26,14 +26,6 @@ STOP_SECONDS = 20.0
 _PERCENT = re.compile(r"\d+%")
 
 
-class Stopped(BaseException):
-    """A signal came that ends this process."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__(signal.Signals(number).name)
-
-
 @dataclass(frozen=True)
 class Part:
     """One command that runs. began: of the monotonic clock."""
@@ -88,26 +80,25 @@ def main(arguments: Sequence[str]) -> int:
     waiting: dict[str, Part] = {}
     statuses: dict[str, int] = {}
     told: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="isthmus-beside-") as folder, _stoppable():
-        try:
-            for name, command in named:
-                waiting[name] = _start(name, command.strip(), Path(folder))
-            said = time.monotonic()
-            while waiting:
-                for name, part in list(waiting.items()):
-                    if part.process.poll() is not None:
-                        statuses[name] = part.process.returncode
-                        told.append(part.tell())
-                        del waiting[name]
-                if waiting and time.monotonic() - said > PROGRESS_SECONDS:
-                    said = time.monotonic()
-                    say(f"still running: {', '.join(part.progress for part in waiting.values())}")
-                time.sleep(POLL_SECONDS)
-        except Stopped as stopped:
-            for part in waiting.values():
-                part.stop()
-            say(f"stopped by {stopped}: {', '.join(waiting)}")
-            return 128 + stopped.number
+    with tempfile.TemporaryDirectory(prefix="isthmus-beside-") as folder, _heard() as signals:
+        for name, command in named:
+            waiting[name] = _start(name, command.strip(), Path(folder))
+        said = time.monotonic()
+        while waiting and not signals:
+            for name, part in list(waiting.items()):
+                if part.process.poll() is not None:
+                    statuses[name] = part.process.returncode
+                    told.append(part.tell())
+                    del waiting[name]
+            if waiting and time.monotonic() - said > PROGRESS_SECONDS:
+                said = time.monotonic()
+                say(f"still running: {', '.join(part.progress for part in waiting.values())}")
+            time.sleep(POLL_SECONDS)
+        for part in waiting.values():
+            part.stop()
+        if waiting:
+            say(f"stopped by {signal.Signals(signals[0]).name}: {', '.join(waiting)}")
+            return 128 + signals[0]
     if any(statuses.values()):  # what is wrong lies further up by now
         for line in told:
             say(line)
@@ -123,19 +114,17 @@ def _start(name: str, command: str, folder: Path) -> Part:
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Signals that end a process raise `Stopped`, once: what is done about it is not interrupted again."""
+def _heard() -> Iterator[list[int]]:
+    """The signals that came of those that end a process. They are looked at between two steps, so that none of them is left half done."""
+    came: list[int] = []
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def keep(number: int, frame: FrameType | None) -> None:
         del frame
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)
-        raise Stopped(number)
+        came.append(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, keep) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
