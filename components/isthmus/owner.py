@@ -41,4 +41,4 @@ def mark(owner: str) -> str:
 
 def shown(owner: str) -> str:
     """An owner in a message."""
-    return owner or "nobody that is known: it carries no owner"
+    return owner or "not known: it carries none"

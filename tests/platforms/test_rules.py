@@ -85,6 +85,7 @@ def test_keys_that_nobody_could_use_are_refused_without_showing_them(gateway):
         ({"gateway": {"api_keys": {"a": "short", "b": Output.secret("hunter2")}}}, 'gateway.api_keys["a"]', "too short"),
         ({"gateway": {"jwt_issuer": "me", "jwks": {"keys": []}}}, "gateway.jwks", "is not a JSON Web Key Set"),
         ({"gateway": {"burst_per_client": 2}}, "gateway.burst_per_client", "there is no limit"),
+        ({"store": {**STORE, "prefix": "../others/"}}, "store.prefix", "another prefix or bucket"),
         ({"store": {**STORE, "pull_access_key": "a"}}, "store", "one of pull_access_key and pull_secret_key"),
     ],
 )

@@ -92,7 +92,7 @@ def active(access: Access) -> Active | None:
             return _chosen(documents, access)
     except OSError as error:
         raise PlatformError(f"the kubeconfig {shown} cannot be read: {error.strerror}. {_FIX}") from None
-    except (yaml.YAMLError, AttributeError, TypeError, KeyError, ValueError):  # whose texts quote the content
+    except (yaml.YAMLError, AttributeError, TypeError, KeyError, ValueError, RecursionError):  # whose texts quote the content
         raise PlatformError(f"the kubeconfig is no valid YAML or JSON of that kind. {_FIX}") from None
     if not named and "KUBERNETES_SERVICE_HOST" in os.environ:
         return None

@@ -70,9 +70,12 @@ class StoreSettings(Checked):
     prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+/)*$")] = ""
 
     def problems(self, path: str) -> Sequence[Problem]:
-        if (self.pull_access_key is None) == (self.pull_secret_key is None):
-            return ()
-        return [Problem(path, "has one of pull_access_key and pull_secret_key", "both or neither", "add the other")]
+        found = []
+        if (self.pull_access_key is None) != (self.pull_secret_key is None):
+            found.append(Problem(path, "has one of pull_access_key and pull_secret_key", "both or neither", "add the other"))
+        if {".", ".."} & {*self.prefix.split("/")}:
+            found.append(Problem(f"{path}.prefix", f"is {self.prefix!r}, which is another prefix or bucket for some stores", "no . or .."))
+        return found
 
 
 class SourceSettings(Checked):

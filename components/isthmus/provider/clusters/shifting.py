@@ -8,7 +8,7 @@ from typing import Final
 from isthmus.apiserver.kubeconfig import Access
 from isthmus.errors import IsthmusError, PlatformError
 from isthmus.names import STABLE
-from isthmus.plugin.handler import Context
+from isthmus.plugin.handler import Context, StoppedWaitingError
 from isthmus.provider.clusters.capacity import READY_SECONDS, Capacity, needed
 from isthmus.provider.clusters.client import Cluster
 from isthmus.provider.clusters.gateways import Gateways, take_back
@@ -66,7 +66,16 @@ def shift(
 ) -> Traffic:
     """Sends all requests to a track by a change of the split. Raises IsthmusError; where servers are missing nothing is changed."""
     with room(traffic_map, context, ready_seconds) as found:
-        found.make(track, traffic_map.read_or_fail())
+        try:
+            found.make(track, traffic_map.read_or_fail())
+        except StoppedWaitingError:
+            raise
+        except PlatformError as error:
+            if track != STABLE:
+                raise
+            # Also what a `destroy` waits for, in a cluster that will never have these servers.
+            by_hand = "`isthmus rollback --at-once`"
+            raise PlatformError(f"{error}. Or send the traffic back to the servers that there are: {by_hand}") from None
         traffic = traffic_map.write(change)
         Gateways(traffic_map, context).confirm(traffic, at_least_one=False)
         found.capacity.await_notice(track)
@@ -92,7 +101,4 @@ def rollback(
     reasons = ("rolled back by hand",)
     if at_once:
         return take_back(traffic_map, context, reasons)
-    try:
-        return shift(traffic_map, context, STABLE, lambda old: old.split(0, 0, "rolled_back", old.digest, reasons))
-    except PlatformError as error:
-        raise PlatformError(f"{error}. Or send the traffic back to the servers that there are: `isthmus rollback --at-once`") from None
+    return shift(traffic_map, context, STABLE, lambda old: old.split(0, 0, "rolled_back", old.digest, reasons))

@@ -66,7 +66,8 @@ class KubernetesMonitorsHandler(HandlerBase):
             there = cluster.metadata(path)
             if there is not None and owner_of_object(there) not in owners:
                 whose = shown(owner_of_object(there))
-                raise ForeignOwnerError(f"{it['kind']} {inputs['namespace']}/{it['metadata']['name']} is there, and is {whose}'s")
+                what = f"{it['kind']} {inputs['namespace']}/{it['metadata']['name']} is there, and its owner is {whose}"
+                raise ForeignOwnerError(f"{what}. Fix: rename the service, delete that object, or set `kubernetes.service_monitor: never`")
         for path, it in paths.items():
             cluster.apply(path, _marked(it, owner(inputs, context), context.making), _MANAGER, force=True)
         for path in {_path(it, state) for it in state.get("objects") or ()} - set(paths):

@@ -68,9 +68,10 @@ def marked(values: Mapping[str, Any], key: str) -> str:
 
 def prefix_problems(inputs: Mapping[str, Any]) -> list[Problem]:
     prefix = inputs["prefix"]
-    if prefix is UNKNOWN or (prefix.endswith("/") and not prefix.startswith("/")):
+    # Stores that keep objects in folders, and proxies, take . and .. for what they are in paths: another prefix, or another bucket.
+    if prefix is UNKNOWN or (prefix.endswith("/") and not {"", ".", ".."} & {*prefix[:-1].split("/")}):
         return []
-    return [Problem("prefix", f"is {prefix!r}", "a key prefix that ends with / and does not start with it")]
+    return [Problem("prefix", f"is {prefix!r}", "a key prefix that ends with /, of parts that are neither empty nor . or ..")]
 
 
 def address_problems(inputs: Mapping[str, Any]) -> list[Problem]:

@@ -103,7 +103,7 @@ def test_a_foreign_object_is_refused_by_its_owners_name_and_stays(plugin: Any, p
     place.teach()
     theirs = place.object("two", "green", THEIRS)
     place.api.call("POST", place.path(), theirs)
-    with pytest.raises(Exception, match=f"Ball {place.namespace}/two is there, and is {THEIRS}'s"):
+    with pytest.raises(Exception, match=f"Ball {place.namespace}/two is there, and its owner is {THEIRS}. Fix: "):
         plugin.create(KIND, place.inputs())
     assert place.get("one") is None
     assert colour_of(place, "two") == "green"

@@ -96,7 +96,7 @@ def _file_values(file: Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError([Problem("--file", f"cannot read {str(file)!r}: {error.strerror}", expected)]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
         raise InputError([Problem("--file", f"{file.name!r} is not YAML", expected)]) from error
     if not isinstance(content, dict):
         raise InputError([Problem("--file", f"{file.name!r} has no inputs by name", expected)])
