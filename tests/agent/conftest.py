@@ -108,7 +108,7 @@ class Fleet:
     def aim(self, digest: str, **changes: Any) -> Target:
         self.attempt += 1
         target = replace(Target("cameras", self.attempt, digest, "digits"), **changes)
-        fleet.publish_target(self.store, PREFIX, target, self.keys.private_pem)
+        fleet.publish_target(self.store, PREFIX, target, self.keys.private_pem, fleet.target_tag(self.store, PREFIX))
         return target
 
     def report(self, device: str = "camera-1") -> Report | None:

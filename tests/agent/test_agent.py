@@ -207,15 +207,15 @@ def test_a_target_that_is_not_signed_by_the_trusted_key_is_refused_with_the_reas
     cameras.settled(target)
     stranger = signing.generate_key()
     bundle.publish(cameras.store, PREFIX, other, stranger.private_pem)
-    fleet.publish_target(cameras.store, PREFIX, replace(target, attempt=9, digest=other.digest), stranger.private_pem)
     forged = replace(target, attempt=9, digest=other.digest)
+    fleet.publish_target(cameras.store, PREFIX, forged, stranger.private_pem, fleet.target_tag(cameras.store, PREFIX))
     refusal = eventually(lambda: (report := cameras.report()) and report.answers(forged) and report)
     assert refusal.state == "refused"
     assert "wrong signature" in refusal.reason
     assert refusal.serving_digest == good.digest
     assert agent.serves(good)
     # What the forged target claimed is forgotten as soon as there is an honest one again, even of the same name.
-    fleet.publish_target(cameras.store, PREFIX, forged, cameras.keys.private_pem)
+    fleet.publish_target(cameras.store, PREFIX, forged, cameras.keys.private_pem, fleet.target_tag(cameras.store, PREFIX))
     bundle.publish(cameras.store, PREFIX, other, cameras.keys.private_pem)
     eventually(lambda: cameras.report().confirms(forged))
 

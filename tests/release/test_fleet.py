@@ -40,7 +40,7 @@ def test_a_document_of_another_form_is_refused(change: dict[str, object]) -> Non
 
 def test_the_target_is_read_by_who_has_the_public_key(store: Store, keys: KeyPair) -> None:
     assert fleet.read_target(store, PREFIX, keys.public_pem) is None
-    fleet.publish_target(store, PREFIX, TARGET, keys.private_pem)
+    fleet.publish_target(store, PREFIX, TARGET, keys.private_pem, fleet.target_tag(store, PREFIX))
     assert fleet.read_target(store, PREFIX, keys.public_pem) == TARGET
     with pytest.raises(IntegrityError, match="wrong signature"):
         fleet.read_target(store, PREFIX, signing.generate_key().public_pem)
@@ -89,7 +89,7 @@ def test_a_device_that_is_silent_for_long_is_stale(store: Store) -> None:
 
 
 def test_removing_the_target_takes_the_reports_along(store: Store, keys: KeyPair) -> None:
-    fleet.publish_target(store, PREFIX, TARGET, keys.private_pem)
+    fleet.publish_target(store, PREFIX, TARGET, keys.private_pem, fleet.target_tag(store, PREFIX))
     fleet.write_report(store, PREFIX, REPORT)
     store.put(f"{PREFIX}bundles/other", b"")
     fleet.remove_target(store, PREFIX)

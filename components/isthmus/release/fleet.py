@@ -130,18 +130,15 @@ def _document(data: bytes, what: str, kinds: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def publish_target(store: Store, prefix: str, target: Target, private_pem: str) -> None:
-    """Signs the target and puts it where the devices look."""
-    store.put(prefix + TARGET_NAME, signing.sign(TARGET_TYPE, target.to_bytes(), private_pem))
-
-
 def target_tag(store: Store, prefix: str) -> str:
     """What tells the target that lies there from any other; empty where there is none."""
     return store.tag(prefix + TARGET_NAME)
 
 
-def publish_target_over(store: Store, prefix: str, target: Target, private_pem: str, tag: str) -> bool:
-    """`publish_target` in place of the target with that `target_tag`. False where it is another one by now: then nothing is written.
+def publish_target(store: Store, prefix: str, target: Target, private_pem: str, tag: str) -> bool:
+    """Signs the target and puts it where the devices look, in place of the one with that `target_tag`.
+
+    False where it is another one by now: then nothing is written.
 
     Of two who publish at once one succeeds, so that an attempt's number never stands for two releases.
     """

@@ -140,12 +140,12 @@ def test_a_bundle_is_uploaded_found_and_removed(plugin: Any, inputs: dict[str, A
 def test_a_fleet_of_a_time_without_owners_that_another_key_signs_is_not_taken_over(plugin: Any, inputs: dict[str, Any]) -> None:
     there = opened(inputs["store"], inputs["bucket"])
     target = fleet.Target("cameras", 3, inputs["digest"], "digits")
-    fleet.publish_target(there, "cameras/", target, signing.generate_key().private_pem)
+    fleet.publish_target(there, "cameras/", target, signing.generate_key().private_pem, fleet.target_tag(there, "cameras/"))
     before = there.list("")
     with pytest.raises(Exception, match="belongs to a fleet whose target another key has signed"):
         plugin.create("SignedBundle", inputs)
     assert there.list("") == before
-    fleet.publish_target(there, "cameras/", target, inputs["private_key"])
+    fleet.publish_target(there, "cameras/", target, inputs["private_key"], fleet.target_tag(there, "cameras/"))
     plugin.create("SignedBundle", inputs)
 
 

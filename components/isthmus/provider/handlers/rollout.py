@@ -107,7 +107,7 @@ class RolloutHandler(HandlerBase):
         tag = fleet.target_tag(store, prefix)
         attempt = _next_attempt(store, inputs, int(state.get("attempt") or 0))
         target = fleet.Target(inputs["fleet"], attempt, inputs["digest"], model)
-        if not fleet.publish_target_over(store, prefix, target, inputs["private_key"], tag):
+        if not fleet.publish_target(store, prefix, target, inputs["private_key"], tag):
             raise PlatformError(f"somebody else rolls out fleet {target.fleet!r} now, and nothing was changed. Fix: `pulumi up` later")
         verdict = judge(target.digest, target.attempt, inputs["devices"], {})
         try:

@@ -98,15 +98,6 @@ def round_to_weights(plan: SharePlan, *, max_weight: int = MAX_WEIGHT, max_sum: 
     )
 
 
-def weights_of_sum(plan: SharePlan, total: int, *, max_weight: int = MAX_WEIGHT) -> Integers:
-    """The optimal whole weights with exactly that sum, shape (M,).
-
-    Raises:
-        ValueError: no weights of that sum keep the plan's bounds and capacities.
-    """
-    return _polished(_case(plan), total, max_weight)
-
-
 @dataclass(frozen=True)
 class _Case:
     """A SharePlan as arrays of shape (M,): tuples are slow to turn into arrays over and over."""
@@ -124,6 +115,7 @@ def _case(plan: SharePlan) -> _Case:
 
 
 def _polished(case: _Case, total: int, max_weight: int) -> Integers:
+    """The optimal whole weights with exactly that sum, shape (M,). Raises ValueError: none of that sum keep the bounds and capacities."""
     weights = _largest_remainders(case, total, max_weight)
     if weights is None:
         raise ValueError(f"no weights of sum {total} keep the bounds")
