@@ -386,3 +386,12 @@ def test_processes_can_be_imported_by_folder_and_program(plugin: Any, inputs: di
     found = plugin.read(web)
     assert plugin.diff(found, inputs).changes == provider_pb2.DiffResponse.DIFF_NONE
     assert found.secrets >= {("environment",), ("files",)}  # what a program marked there is not known any more
+
+
+def test_processes_of_another_stack_cannot_be_imported(plugin: Any, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    web = plugin.create("LocalProcesses", inputs)
+    web.inputs, web.state = struct_pb2.Struct(), struct_pb2.Struct()
+    with monkeypatch.context() as second:
+        second.setattr(type(plugin), "urn", staticmethod(lambda kind, name: f"urn:pulumi:second::project::isthmus:index:{kind}::{name}"))
+        with pytest.raises(Exception, match="another stack, project/test, and cannot be imported"):
+            plugin.read(web)

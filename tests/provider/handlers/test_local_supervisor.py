@@ -121,6 +121,8 @@ def test_one_of_a_stack_that_was_renamed_is_still_its_own_and_of_another_stack_i
     assert "another stack, project/other" in problem
     with pytest.raises(Exception, match="another stack, project/other"):
         plugin.update(supervisor, inputs)
+    with pytest.raises(Exception, match="another stack, project/other, and cannot be imported"):
+        plugin.read(type(supervisor)("LocalSupervisor", "it", supervisor.id, struct_pb2.Struct(), struct_pb2.Struct()))
     assert json.loads(owner.read_text())["making"] == "theirs"
     owner.write_text(json.dumps(written))
     plugin.delete(supervisor)

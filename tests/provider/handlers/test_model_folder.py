@@ -113,6 +113,8 @@ def test_a_model_of_another_stack_is_left_alone(plugin: Any, inputs: dict[str, A
         plugin.update(folder, other)
     plugin.delete(folder)
     assert plugin.read(folder).outputs == folder.outputs
+    with pytest.raises(Exception, match="another stack, project/other, and cannot be imported"):
+        plugin.read(type(folder)("ModelFolder", "it", folder.id, struct_pb2.Struct(), struct_pb2.Struct()))
 
 
 @pytest.mark.parametrize("made_before", [False, True])

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from toolchain.testing import patience
 
+from isthmus.errors import StoreError
+from isthmus.plugin.handler import Context, PartlyMadeError
 from isthmus.plugin.values import decode, encode
-from isthmus.release import fleet, signing
+from isthmus.provider.handlers.bucket import BucketHandler
+from isthmus.release import fleet, owners, signing
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
 
@@ -76,6 +79,26 @@ def test_a_bucket_of_a_stack_that_was_renamed_stays_its_own_over_updates(
     renamed = plugin.update(made, {"store": store, "bucket": bucket, "owner": "acme/shop/new"})
     assert renamed.outputs["made"]
     plugin.delete(renamed)
+    assert not opened(store, bucket).check()
+
+
+def test_a_bucket_that_was_made_and_not_claimed_stays_known_and_is_claimed_next(
+    monkeypatch: pytest.MonkeyPatch, store: dict[str, str], bucket: str
+) -> None:
+    handler, context = BucketHandler(), Context("urn:pulumi:test::project::isthmus:index:Bucket::it")
+    inputs = {"store": store, "bucket": bucket, "owner": "acme/shop/dev"}
+
+    def fail(*_: Any, **__: Any) -> bool:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(Store, "put", fail)
+        with pytest.raises(PartlyMadeError, match="made, and cannot be claimed: the disk is full") as caught:
+            handler.create(inputs, context)
+    state = {**inputs, **caught.value.outputs}
+    assert handler.update(caught.value.id, state, inputs, context) == {"made": True}
+    assert owners.owner_in(opened(store, bucket), "") == "acme/shop/dev"
+    handler.delete(caught.value.id, state, context)
     assert not opened(store, bucket).check()
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from isthmus.errors import Problem
-from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
+from isthmus.errors import IsthmusError, Problem
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import Properties
 from isthmus.provider.handlers.owners import OWNER_UNCOMPARED, own_names, owner
@@ -32,7 +32,16 @@ class BucketHandler(HandlerBase):
         return {"made": True if state is None else state.get("made", True)}
 
     def create(self, inputs: Values, context: Context) -> Created:
-        return Created(inputs["bucket"], {"made": _ensure(open_store(inputs), owner(inputs, context))})
+        from isthmus.release import owners
+
+        store, id = open_store(inputs), inputs["bucket"]
+        if not store.ensure_bucket():
+            return Created(id, {"made": _is_own(store, owner(inputs, context))})
+        try:
+            owners.claim(store, "", owner(inputs, context))
+        except IsthmusError as error:  # the next update claims it
+            raise PartlyMadeError([f"the bucket was made, and cannot be claimed: {error}"], {"made": True}, id) from error
+        return Created(id, {"made": True})
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
         if not inputs:
@@ -43,8 +52,13 @@ class BucketHandler(HandlerBase):
         return None
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
-        former = owner(state, context) if state.get("made") else ""
-        return {"made": _ensure(open_store(inputs), owner(inputs, context), former) or bool(state.get("made"))}
+        from isthmus.release import owners
+
+        store, own, former = open_store(inputs), owner(inputs, context), owner(state, context)
+        made = store.ensure_bucket() or bool(state.get("made"))
+        if made and owners.owner_in(store, "") in {"", own, former}:
+            owners.claim(store, "", own, former)
+        return {"made": made or _is_own(store, own)}
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
         from isthmus.release import owners
@@ -70,20 +84,11 @@ class BucketHandler(HandlerBase):
             store.delete_bucket()
 
 
-def _ensure(store: "Store", owner: str, former: str = "") -> bool:
-    """Whether the bucket is the owner's own: made now, or by a create that nobody wrote down. One that was there is left as it is.
-
-    former: what the owner of one that the stack made was called before.
-    """
+def _is_own(store: "Store", owner: str) -> bool:
+    """Whether a bucket that was there is the owner's: made by a create that nobody wrote down."""
     from isthmus.release import owners
 
-    if store.ensure_bucket():
-        owners.claim(store, "", owner)
-        return True
-    found = owners.owner_in(store, "")
-    if found and found == former:
-        owners.claim(store, "", owner, former)
-    return bool(found) and found in {owner, former}
+    return owners.owner_in(store, "") == owner
 
 
 def _foreign(store: "Store", owners: frozenset[str]) -> list[str]:

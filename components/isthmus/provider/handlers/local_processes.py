@@ -14,6 +14,7 @@ from isthmus.names import MOST_PROGRAM_CHARACTERS
 from isthmus.plugin.claims import Claims
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, describe
+from isthmus.plugin.replies import stack_of
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.local import orphans, ports
@@ -179,6 +180,8 @@ class LocalProcessesHandler(HandlerBase):
         program = _program(supervisor, name)
         if not program.running():
             return None
+        if not inputs and (owner := _other_stack(program, context)):
+            raise PlatformError(f"{name} is run by another stack, {owner}, and cannot be imported into this one")
         working, ailments = program.working(context)
         for ailment in ailments:
             context.progress(ailment)
@@ -210,6 +213,12 @@ def _restarts(state: Values, inputs: Values) -> bool:
 
 def _program(supervisor: str, name: str) -> Program:
     return Program(Supervisord(Layout(Path(supervisor))), name)
+
+
+def _other_stack(program: Program, context: Context) -> str:
+    saved = program.saved()
+    owner = stack_of(saved.owner) if saved else ""
+    return "" if owner == stack_of(context.urn) else owner
 
 
 def _outputs(program: Program) -> Properties:

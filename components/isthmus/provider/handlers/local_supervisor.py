@@ -77,6 +77,8 @@ class LocalSupervisorHandler(HandlerBase):
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
         layout = Layout(Path(id))
+        if not inputs and (owner := marks.other_stack(layout.owner, context)):
+            raise PlatformError(f"{layout.directory} holds the supervisor of another stack, {owner}, and cannot be imported into this one")
         pid = Supervisord(layout).pid() if layout.is_ours else None
         return None if pid is None else Found({"directory": id}, {"pid": pid})
 

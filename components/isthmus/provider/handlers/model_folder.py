@@ -90,6 +90,8 @@ class ModelFolderHandler(HandlerBase):
         manifest = _manifest(Path(id))
         if manifest is None:
             return None
+        if not inputs and (other := _other_stack(id, context)):
+            raise PlatformError(f"{id} holds a model of another stack, {other}, and cannot be imported into this one")
         digest = manifest.digest if _is_intact(Path(id)) else DAMAGED
         return Found({**inputs, "directory": id, "digest": digest}, {"version": manifest.version})
 
