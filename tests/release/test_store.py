@@ -3,6 +3,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,15 @@ def test_all_that_is_wrong_with_an_address_is_said_at_once() -> None:
     with pytest.raises(InputError) as caught:
         StoreAddress.from_inputs({"endpoint": "somewhere", "access_key": "", "region": "eu"})
     assert [problem.path for problem in caught.value.problems] == ["store.access_key", "store.secret_key", "store.endpoint"]
+
+
+@pytest.mark.parametrize("name", ["endpoint", "region", "access_key", "secret_key"])
+@pytest.mark.parametrize("change", [lambda it: f"{it}\n", lambda it: f" {it}", lambda it: f"{it}\0{it}"])
+def test_what_no_request_could_carry_is_refused_and_not_shown(name: str, change: Callable[[str], str]) -> None:
+    good = {"endpoint": "http://127.0.0.1:1", "region": "eu", "access_key": "my-name", "secret_key": "hunter2"}
+    with pytest.raises(InputError, match=rf"store\.{name}: has blanks around it, or line ends") as caught:
+        StoreAddress.from_inputs({**good, name: change(good[name])})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_credentials_in_the_endpoint_are_refused_and_not_repeated() -> None:

@@ -94,6 +94,8 @@ class StoreAddress:
             value = values.get(name)
             if not isinstance(value, str) or not value:
                 problems.append(Problem(f"{path}.{name}", "missing" if value is None else "empty or not text", "a non-empty text"))
+            elif value != value.strip() or not value.isprintable():  # as `config set --secret … < FILE` has it
+                problems.append(Problem(f"{path}.{name}", "has blanks around it, or line ends", "a line without them", "set it anew"))
         endpoint = values.get("endpoint")
         if isinstance(endpoint, str) and endpoint:
             problems += endpoint_problems(endpoint, f"{path}.endpoint")
