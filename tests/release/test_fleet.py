@@ -24,13 +24,28 @@ def test_a_target_is_read_as_it_was_written(target: Target) -> None:
     assert Target.from_bytes(target.to_bytes()) == target
 
 
-@given(st.builds(Report, st.text(), st.text(), st.text(), st.integers(), st.sampled_from(["starting", "serving", "refused"]), st.text()))
+@given(
+    st.builds(
+        Report, st.text(), st.text(), st.text(), st.integers(0, 2**53 - 1), st.sampled_from(["starting", "serving", "refused"]), st.text()
+    )
+)
 def test_a_report_is_read_as_it_was_written(report: Report) -> None:
     assert Report.from_bytes(report.to_bytes()) == report
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": 2}, {"state": "fine"}, {"attempt": "3"}, {"attempt": True}, {"device": None}, {"requests": 1.5}, {"state": []}]
+    "change",
+    [
+        {"format": 2},
+        {"state": "fine"},
+        {"attempt": "3"},
+        {"attempt": True},
+        {"attempt": -1},
+        {"attempt": 10**400},
+        {"device": None},
+        {"requests": 1.5},
+        {"state": []},
+    ],
 )
 def test_a_document_of_another_form_is_refused(change: dict[str, object]) -> None:
     document = {**json.loads(REPORT.to_bytes()), **change}

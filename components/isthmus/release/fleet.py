@@ -23,6 +23,10 @@ MAX_DOCUMENT_BYTES = 64 << 10
 # counts in whole seconds.
 MISSED_HEARTBEATS = 3
 STALE_GRACE_SECONDS = 5.0
+# What a state can hold exactly.
+_MOST_ATTEMPTS = 2**53
+BELIEVED_ATTEMPTS = 2**31
+"""Reports are not signed: numbers above it are no fleet's, and count for nothing when the next one is chosen."""
 
 State = Literal["starting", "serving", "refused"]
 
@@ -102,6 +106,8 @@ class Report:
         values = _document(data, "report", kinds)
         if values["state"] not in get_args(State):
             raise IntegrityError(f"not a report: state is {values['state']!r}")
+        if not 0 <= values["attempt"] < _MOST_ATTEMPTS:
+            raise IntegrityError("not a report: attempt is no number of a target")
         return cls(**values)
 
 

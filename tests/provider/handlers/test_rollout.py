@@ -99,6 +99,17 @@ def test_devices_are_checked_all_at_once(plugin: Any, inputs: dict[str, Any]) ->
     assert [text.split(": ")[0] for text in found] == ["devices[1]", "devices[2]"]
 
 
+@pytest.mark.parametrize("attempt", [2**52, 10**400], ids=["large", "huge"])
+def test_a_device_that_reports_what_no_fleet_has_counted_to_does_not_stop_the_fleet(
+    plugin: Any, inputs: dict[str, Any], devices: Any, attempt: int
+) -> None:
+    devices.answers.update(a="serving", b="serving")
+    store = Store(StoreAddress.from_inputs(inputs["store"]), inputs["bucket"])
+    report = fleet.Report("a", inputs["fleet"], inputs["digest"], attempt, "serving")
+    store.put(f"{inputs['prefix']}reports/a.json", report.to_bytes())
+    assert plugin.create("Rollout", inputs).outputs["attempt"] == 1
+
+
 def test_two_fleets_of_one_program_do_not_have_one_target(plugin: Any, inputs: dict[str, Any]) -> None:
     assert plugin.problems("Rollout", inputs) == []
     (problem,) = plugin.problems("Rollout", {**inputs, "fleet": "lorries"}, name="other")

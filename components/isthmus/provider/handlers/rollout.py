@@ -223,6 +223,7 @@ def _next_attempt(store: "Store", inputs: Values, last_attempt: int) -> int:
     except IntegrityError:
         target = None
     answered = [report.attempt for report in fleet.read_reports(store, inputs["prefix"], inputs["devices"]).values()]
+    answered = [attempt for attempt in answered if attempt <= fleet.BELIEVED_ATTEMPTS]
     return max([last_attempt, target.attempt if target else 0, *answered]) + 1
 
 
