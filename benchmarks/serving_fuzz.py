@@ -13,6 +13,7 @@ import gzip
 import json
 import multiprocessing
 import random
+import re
 import signal
 import statistics
 import struct
@@ -364,8 +365,13 @@ def show(options: argparse.Namespace, found: Found, log: str) -> None:
     print(f"the server's memory, MiB: {memory[0]:.0f} at first, {max(memory):.0f} at most, {memory[-1]:.0f} at the end")
     print(f"the helper's memory, MiB: {max(found.helper_mib, default=0):.0f} at most")
     print(f"descriptors: {descriptors[0]} at first, {max(descriptors)} at most, {descriptors[-1]} at the end")
-    for text in found.errors[:20]:
+    for text in [*found.errors, *tracebacks(log)][:20]:
         print("ERROR", text)
+
+
+def tracebacks(log: str) -> list[str]:
+    """Each with the line before it, up to the next line that has a time."""
+    return re.findall(r"(?:^.*\n)?^Traceback \(most recent.*(?:\n(?!\d{4}-).*)*", log, re.MULTILINE)
 
 
 def main() -> int:

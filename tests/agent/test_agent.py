@@ -215,8 +215,9 @@ def test_a_target_that_is_not_signed_by_the_trusted_key_is_refused_with_the_reas
     assert refusal.serving_digest == good.digest
     assert agent.serves(good)
     # What the forged target claimed is forgotten as soon as there is an honest one again, even of the same name.
-    fleet.publish_target(cameras.store, PREFIX, forged, cameras.keys.private_pem, fleet.target_tag(cameras.store, PREFIX))
+    # The bundle comes first, as always: of a target without one an agent that looks just then says so once and for all.
     bundle.publish(cameras.store, PREFIX, other, cameras.keys.private_pem)
+    fleet.publish_target(cameras.store, PREFIX, forged, cameras.keys.private_pem, fleet.target_tag(cameras.store, PREFIX))
     eventually(lambda: cameras.report().confirms(forged))
 
 

@@ -191,6 +191,12 @@ def build_tflite() -> Callable[..., bytes]:
     return build
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_written_beside_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a worker: some tests import a source in this process, and others look for what a compile has left beside it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with small models of every kind, good and bad ones."""
