@@ -7,6 +7,7 @@ is kept in an annotation until then: nothing that it has set is ever taken back,
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
@@ -24,6 +25,8 @@ MANAGER: Final = "isthmus-replicas"
 READY_SECONDS: Final = float(CLUSTER["deadline_seconds"].default)
 NOTICE_SECONDS: Final = 90.0
 """How long an autoscaler may take to see a load that is new: metrics are read every 15 s over up to 60 s, and looked at every 15 s."""
+START_SECONDS: Final = 75.0
+"""How long a server's start is in what an autoscaler looks at: a start computes as much as a load does."""
 _POLL_SECONDS: Final = 0.5
 _ON_ITS_WAY: Final = frozenset({"PodInitializing", "ContainerCreating"})
 
@@ -129,11 +132,12 @@ class Capacity:
     def await_notice(self, track: str, timeout_seconds: float = NOTICE_SECONDS) -> None:
         """Waits until the autoscaler itself wants as many servers as it is told to keep, but no longer than it takes to see a new load.
 
-        Where it was not told to keep more there is nothing to wait for.
+        What it wants while servers have just been started does not count. Where it was not told to keep more there is nothing to wait for.
         """
 
         def done() -> bool:
-            return not any(pool.held and pool.limited for pool in self.pools(track))
+            held = [pool for pool in self.pools(track) if pool.held]
+            return not held or not (any(pool.limited for pool in held) or self._has_just_started(track))
 
         self._context.wait_until(done, timeout_seconds, f"waiting for the autoscaler of {track} to see its load", _POLL_SECONDS)
 
@@ -149,6 +153,17 @@ class Capacity:
             return
         body: Object = {"metadata": {"annotations": {BEFORE_ANNOTATION: str(pool.least)}}, "spec": {"minReplicas": replicas}}
         self._cluster.patch(f"{self._scalers}/{quote(pool.name)}", body)
+
+    def _has_just_started(self, track: str) -> bool:
+        selector = {SERVICE_LABEL: self._service, COMPONENT_LABEL: SERVER, TRACK_LABEL: track}
+        now = datetime.now(UTC)
+        conditions = (
+            condition
+            for pod in self._cluster.items(f"/api/v1/namespaces/{quote(self._namespace)}/pods", selector)
+            for condition in pod.get("status", {}).get("conditions") or ()
+            if (condition["type"], condition["status"]) == ("Ready", "True") and condition.get("lastTransitionTime")
+        )
+        return any((now - datetime.fromisoformat(it["lastTransitionTime"])).total_seconds() < START_SECONDS for it in conditions)
 
     def _why(self) -> str:
         """What the scheduler or a kubelet says about the first server that is not ready; empty where nobody says anything."""

@@ -1,12 +1,14 @@
 """Servers before requests, at a real API server whose controllers the test plays: what is asked of them, and in which order."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from isthmus.apiserver.kubeconfig import Access
+from isthmus.names import SERVER, TRACK_LABEL, service_labels
 from isthmus.plugin.handler import Context
-from isthmus.provider.clusters.capacity import Capacity
+from isthmus.provider.clusters.capacity import START_SECONDS, Capacity
 from isthmus.provider.clusters.client import Cluster
 
 OURS, THEIRS = "organization/project/test", "acme/shop/prod"
@@ -114,3 +116,25 @@ def test_a_new_load_is_waited_for_until_the_autoscaler_wants_the_servers_itself(
     waiting.result(20)
     servers.autoscaler_says("canary", limited=True)
     capacity.await_notice("canary", 0.2)  # one that never wants them is not waited for
+
+
+def test_what_an_autoscaler_wants_while_servers_start_is_not_taken_for_their_load(
+    servers: Any, capacity: Capacity, in_background: Any
+) -> None:
+    servers.make("canary", 1, least=1, most=6)
+    capacity.raise_to("canary", 4)
+    servers.autoscaler_says("canary", limited=False)
+    pods, labels = f"/api/v1/namespaces/{servers.namespace}/pods", {**service_labels("digits", SERVER), TRACK_LABEL: "canary"}
+    servers.api.call("POST", pods, {"metadata": {"name": "young", "labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+
+    def ready_since(seconds: float) -> None:
+        text = (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        status = {"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": text}]}}
+        servers.api.call("PATCH", f"{pods}/young/status", status, "application/merge-patch+json")
+
+    ready_since(1)
+    waiting = in_background(lambda: capacity.await_notice("canary", 60))
+    with pytest.raises(TimeoutError):
+        waiting.result(1.5)
+    ready_since(START_SECONDS + 1)
+    waiting.result(20)
