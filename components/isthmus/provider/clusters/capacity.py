@@ -7,7 +7,7 @@ is kept in an annotation until then: nothing that it has set is ever taken back,
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 
@@ -156,14 +156,8 @@ class Capacity:
 
     def _has_just_started(self, track: str) -> bool:
         selector = {SERVICE_LABEL: self._service, COMPONENT_LABEL: SERVER, TRACK_LABEL: track}
-        now = datetime.now(UTC)
-        conditions = (
-            condition
-            for pod in self._cluster.items(f"/api/v1/namespaces/{quote(self._namespace)}/pods", selector)
-            for condition in pod.get("status", {}).get("conditions") or ()
-            if (condition["type"], condition["status"]) == ("Ready", "True") and condition.get("lastTransitionTime")
-        )
-        return any((now - datetime.fromisoformat(it["lastTransitionTime"])).total_seconds() < START_SECONDS for it in conditions)
+        youngest = datetime.now(UTC) - timedelta(seconds=START_SECONDS)
+        return any(pod.ready_since and pod.ready_since > youngest for pod in self._cluster.pods(self._namespace, selector))
 
     def _why(self) -> str:
         """What the scheduler or a kubelet says about the first server that is not ready; empty where nobody says anything."""

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -19,12 +20,13 @@ _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8
 
 @dataclass(frozen=True)
 class Pod:
-    """ready: takes traffic. ending: is being deleted."""
+    """ready: takes traffic. ending: is being deleted. ready_since: None: it is not, or nobody says since when."""
 
     name: str
     uid: str
     ready: bool
     ending: bool
+    ready_since: datetime | None = None
 
 
 class Cluster:
@@ -132,5 +134,8 @@ def _config_map_path(namespace: str, name: str = "") -> str:
 
 def _pod(item: Object) -> Pod:
     status, metadata = item.get("status", {}), item["metadata"]
-    conditions = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
-    return Pod(metadata["name"], metadata["uid"], conditions.get("Ready") == "True", "deletionTimestamp" in metadata)
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    condition = conditions.get("Ready", {})
+    ready, since = condition.get("status") == "True", condition.get("lastTransitionTime")
+    ready_since = datetime.fromisoformat(since) if ready and since else None
+    return Pod(metadata["name"], metadata["uid"], ready, "deletionTimestamp" in metadata, ready_since)
