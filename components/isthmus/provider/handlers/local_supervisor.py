@@ -15,6 +15,8 @@ from isthmus.provider.local.layout import Layout, unsupported_characters
 from isthmus.provider.local.program import Program
 from isthmus.provider.local.supervisord import Supervisord
 
+_WHAT = "the supervisor"
+
 
 class LocalSupervisorHandler(HandlerBase):
     spec = ResourceSpec(
@@ -39,12 +41,7 @@ class LocalSupervisorHandler(HandlerBase):
         if not found and not _is_usable(Layout(Path(directory))):
             what = f"{directory} holds something else already"
             found.append(Problem("directory", what, "a folder that is new or empty", "remove what is there, or choose another folder"))
-        # One that the state has may be called by the former name of its stack; `update` knows it by its making.
-        known = os.path.normpath(str(old_inputs.get("directory") or "")) == os.path.normpath(directory)
-        if not found and not known and (owner := marks.other_stack(Layout(Path(directory)).owner, context)):
-            what = f"{directory} holds the supervisor of another stack, {owner}"
-            found.append(Problem("directory", what, "a folder of this stack's own", "choose another folder, or destroy that stack first"))
-        return found
+        return found or marks.problems(Layout(Path(directory)).owner, _WHAT, old_inputs, context)
 
     def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
         changes = compare(self.spec, old_inputs, inputs)
@@ -61,8 +58,8 @@ class LocalSupervisorHandler(HandlerBase):
         layout = Layout(Path(inputs["directory"]))
         if not _is_usable(layout):
             raise PlatformError(f"{layout.directory} holds something else already")
-        if owner := marks.other_stack(layout.owner, context):
-            raise PlatformError(f"{layout.directory} holds the supervisor of another stack, {owner}; choose another folder")
+        if foreign := marks.foreign(layout.owner, _WHAT, context):
+            raise PlatformError(f"{foreign}; choose another folder")
         layout.make()
         supervisord = Supervisord(layout)
         outputs = {"pid": supervisord.ensure_running(context)}
@@ -77,15 +74,15 @@ class LocalSupervisorHandler(HandlerBase):
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
         layout = Layout(Path(id))
-        if not inputs and (owner := marks.other_stack(layout.owner, context)):
-            raise PlatformError(f"{layout.directory} holds the supervisor of another stack, {owner}, and cannot be imported into this one")
+        if not inputs and (foreign := marks.foreign(layout.owner, _WHAT, context)):
+            raise PlatformError(f"{foreign}, and cannot be imported into this one")
         pid = Supervisord(layout).pid() if layout.is_ours else None
         return None if pid is None else Found({"directory": id}, {"pid": pid})
 
     def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
         layout = Layout(Path(id))
-        if owner := marks.other_stack(layout.owner, context):
-            raise PlatformError(f"{layout.directory} holds the supervisor of another stack, {owner}; choose another folder")
+        if foreign := marks.foreign(layout.owner, _WHAT, context):
+            raise PlatformError(f"{foreign}; choose another folder")
         return {"pid": Supervisord(layout).ensure_running(context)}
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:

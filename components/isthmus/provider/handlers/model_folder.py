@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Which stack, and which making of the resource, laid it out.
 _MAKING_NAME: Final = ".making"
+_WHAT: Final = "a model"
 # What `read` gives as the digest of a folder whose files are not what its manifest says. No release has it, so `up` mends it.
 DAMAGED: Final = "damaged"
 # Before the name of what is not complete: a killed plugin leaves it.
@@ -48,10 +49,8 @@ class ModelFolderHandler(HandlerBase):
         found = [*digest_problems(inputs)]
         if directory is not UNKNOWN and not os.path.isabs(directory):
             found.append(Problem("directory", f"is {directory!r}", "an absolute path"))
-        # One that the state has may be called by the former name of its stack; `update` knows it by its making.
-        elif directory is not UNKNOWN and directory != old_inputs.get("directory") and (other := _other_stack(directory, context)):
-            what = f"{directory} holds a model of another stack, {other}"
-            found.append(Problem("directory", what, "a folder of this stack's own", "choose another folder, or destroy that stack first"))
+        elif directory is not UNKNOWN:
+            found += marks.problems(_mark(directory), _WHAT, old_inputs, context)
         return found
 
     def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
@@ -74,8 +73,8 @@ class ModelFolderHandler(HandlerBase):
 
     def _lay_out(self, inputs: Values, context: Context) -> Properties:
         release, directory = find_release(inputs), Path(inputs["directory"])
-        if other := _other_stack(directory, context):
-            raise PlatformError(f"{directory} holds a model of another stack, {other}; choose another folder")
+        if foreign := marks.foreign(_mark(directory), _WHAT, context):
+            raise PlatformError(f"{foreign}; choose another folder")
         try:
             aside = _lay_out(release, directory)
         except OSError as error:
@@ -90,16 +89,16 @@ class ModelFolderHandler(HandlerBase):
         manifest = _manifest(Path(id))
         if manifest is None:
             return None
-        if not inputs and (other := _other_stack(id, context)):
-            raise PlatformError(f"{id} holds a model of another stack, {other}, and cannot be imported into this one")
+        if not inputs and (foreign := marks.foreign(_mark(id), _WHAT, context)):
+            raise PlatformError(f"{foreign}, and cannot be imported into this one")
         digest = manifest.digest if _is_intact(Path(id)) else DAMAGED
         return Found({**inputs, "directory": id, "digest": digest}, {"version": manifest.version})
 
     def mark(self, id: str, inputs: Values, context: Context) -> None:
-        marks.leave(Path(id) / _MAKING_NAME, context)
+        marks.leave(_mark(id), context)
 
     def marked(self, id: str, state: Values, context: Context) -> str:
-        return marks.making(Path(id) / _MAKING_NAME)
+        return marks.making(_mark(id))
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         directory = Path(id)
@@ -117,8 +116,8 @@ class ModelFolderHandler(HandlerBase):
             directory.rmdir()
 
 
-def _other_stack(directory: str | Path, context: Context) -> str:
-    return marks.other_stack(Path(directory) / _MAKING_NAME, context)
+def _mark(directory: str | Path) -> Path:
+    return Path(directory) / _MAKING_NAME
 
 
 def _files(manifest: "Manifest") -> "Sequence[FileEntry]":

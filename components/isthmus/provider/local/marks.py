@@ -1,9 +1,12 @@
 """Which stack made a folder of this machine, and in which making of the resource (see `schema.MAKING`): a file in it."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from isthmus.errors import Problem
 from isthmus.plugin.handler import Context
 from isthmus.plugin.replies import stack_of
 from isthmus.provider.local.layout import write_private
@@ -19,12 +22,26 @@ def making(file: Path) -> str:
     return _found(file).get("making", "")
 
 
-def other_stack(file: Path, context: Context) -> str:
-    """The stack that made it, where it is another one. One of this resource's own making is its stack's, by whatever name."""
+def foreign(file: Path, what: str, context: Context) -> str:
+    """That the mark's folder holds something of another stack, in words; empty where it does not. what: it holds.
+
+    What is of this resource's own making is its stack's, by whatever name.
+    """
     found = _found(file)
     owner = found.get("stack", "")
     is_own = owner == stack_of(context.urn) or bool(context.making and found.get("making") == context.making)
-    return "" if is_own else owner
+    return "" if is_own or not owner else f"{file.parent} holds {what} of another stack, {owner}"
+
+
+def problems(file: Path, what: str, old_inputs: Mapping[str, Any], context: Context) -> list[Problem]:
+    """The same of the property `directory`, at preview.
+
+    One that the state has may be called by the former name of its stack; an update knows it by its making.
+    """
+    known = os.path.normpath(str(old_inputs.get("directory") or "")) == os.path.normpath(file.parent)
+    if known or not (found := foreign(file, what, context)):
+        return []
+    return [Problem("directory", found, "a folder of this stack's own", "choose another folder, or destroy that stack first")]
 
 
 def _found(file: Path) -> Mapping[str, str]:
