@@ -1,23 +1,16 @@
 """The picture of the house says what the imports say."""
 
-import importlib.util
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "docs" / "house.py"
-
 
 @pytest.fixture(scope="module")
-def house() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("house", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def house(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("house")
 
 
 def test_the_picture_is_that_of_today(house: ModuleType) -> None:

@@ -1,26 +1,17 @@
 """The table of numbers says what the arguments say."""
 
-import importlib.util
 import typing
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-SCRIPT = Path(__file__).parents[2] / "docs" / "limits.py"
-
 
 @pytest.fixture(scope="module")
-def limits() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("limits", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def limits(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("limits")
 
 
 def numbers_of(model: type[BaseModel], within: str = "") -> Iterator[str]:
