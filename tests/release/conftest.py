@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.release.manifest import EDGE, GOLDEN_NAME, SERVING, FileEntry, Manifest, Record, Release, TensorSpec, Timing, Variant
-from isthmus.release.store import ATTEMPTS
+from isthmus.release.s3_client import ATTEMPTS
 
 
 @pytest.fixture

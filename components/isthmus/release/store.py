@@ -1,10 +1,6 @@
 """The release store: one S3 bucket, with errors that a user can act on.
 
-Works against AWS and against S3-compatible servers (SeaweedFS, MinIO, Ceph): path-style addressing, checksums only
-where the operation demands one (many servers do not know the newer defaults), short timeouts and few retries, because
-the callers either show the error to a user or retry on their own terms.
-
-boto3 is imported when the first `Store` is made: importing this module costs nothing.
+Works against AWS and against S3-compatible servers (SeaweedFS, MinIO, Ceph); `s3_client` has how they are spoken to.
 """
 
 import errno
@@ -13,20 +9,17 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from isthmus.errors import InputError, IntegrityError, Problem, ResourceFullError, StoreError
+from isthmus.release.s3_client import ATTEMPTS, s3_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-CONNECT_TIMEOUT_SECONDS = 3
-READ_TIMEOUT_SECONDS = 20
-ATTEMPTS = 3
 CHUNK_BYTES = 1 << 18
 KEYS_PER_DELETE = 1000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -159,27 +152,10 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.address!r}, {self.bucket!r})"
 
-    @cached_property
+    @property
     def _client(self) -> "S3Client":
-        import boto3
-        from botocore.config import Config
-
-        loopback = urlsplit(self.address.endpoint).hostname in {"127.0.0.1", "localhost", "::1"}
-        config = Config(
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
-            retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
-            signature_version="s3v4",
-            s3={"addressing_style": "path"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            # A proxy of the environment is never the way to this machine itself.
-            proxies={} if loopback else None,
-        )
-        session = boto3.session.Session(
-            aws_access_key_id=self.address.access_key, aws_secret_access_key=self.address.secret_key, region_name=self.address.region
-        )
-        return session.client("s3", endpoint_url=self.address.endpoint, config=config)
+        address = self.address
+        return s3_client(address.endpoint, address.region, address.access_key, address.secret_key)
 
     @contextmanager
     def _errors(self, key: str = "") -> Iterator[None]:
