@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from isthmus.pages.axes import BOTTOM, LEFT, RIGHT, TOP
@@ -13,6 +13,7 @@ def drawn(values, **more):
 
 
 @given(SPOTS, st.none() | st.floats(1, 1e6), st.booleans())
+@example([(1.0, 5e-324)], None, False)  # above which there is no number that a tick could stand at
 def test_nothing_leaves_the_frame(values, y_top, steps):
     plot = drawn(values, y_top=y_top, steps=steps)
     at = [tuple(map(float, point.split(","))) for piece in plot.lines for point in piece.split()]

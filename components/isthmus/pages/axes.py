@@ -1,6 +1,7 @@
 """The frame that every plot of a page has, in the units of its drawing, and round values along its axes. Pure."""
 
 import math
+import sys
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 400, 362
@@ -20,7 +21,12 @@ class Tick:
 
 
 def linear_ticks(low: float, high: float) -> list[float]:
-    """At most `MOST_TICKS` round values in [low, high], low < high: multiples of 1, 2 or 5 times a power of ten."""
+    """At most `MOST_TICKS` round values in [low, high], low < high: multiples of 1, 2 or 5 times a power of ten.
+
+    Just these two where there are next to no numbers between them.
+    """
+    if high - low < sys.float_info.min * MOST_TICKS:
+        return [low, high]
     step = 10.0 ** math.floor(math.log10((high - low) / MOST_TICKS))
     step *= next(factor for factor in (1, 2, 5, 10) if math.floor(high / (step * factor)) - math.ceil(low / (step * factor)) < MOST_TICKS)
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
