@@ -19,6 +19,7 @@ from isthmus.compile.workers import pool as pool_module
 from isthmus.compile.workers.pool import JobDeadlineError, JobError, Pool
 from isthmus.compile.workers.process import WorkerLostError, WorkerProcess, worker_environment
 
+pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parents[3]
 JOBS = "pool_jobs:JOBS"
 DEADLINE_SECONDS = 60

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # Answers with its process id; hangs once the file `hang` is in its folder. SO_REUSEPORT: as a careless server would.
 SERVER = """
 import http.server, os, socket, sys, time

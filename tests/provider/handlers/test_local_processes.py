@@ -18,6 +18,8 @@ from isthmus.plugin.values import UNKNOWN, encode
 from isthmus.provider.local import ports
 from isthmus.provider.local.readiness import Probe
 
+pytestmark = pytest.mark.slow
+
 SERVER = """
 import http.server, json, os, sys
 content = open("config.json").read()

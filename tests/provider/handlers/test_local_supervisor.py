@@ -10,6 +10,8 @@ from google.protobuf import struct_pb2
 from isthmus.plugin.values import UNKNOWN
 from isthmus.provider.local.layout import Layout
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_outlives_the_plugin_and_goes_with_everything_that_was_its_own(
     plugin: Any, new_plugin: Any, folder: Path, processes_below: Any

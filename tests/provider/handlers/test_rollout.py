@@ -12,6 +12,8 @@ from isthmus.release import fleet, signing
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def inputs(plugin: Any, store: dict[str, str], make_release: Callable[..., Release], cache_directory: Path) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from toolchain.testing import patience
 
 from isthmus.plugin.values import UNKNOWN, decode, encode
 
+pytestmark = pytest.mark.slow  # a plugin for each of them
+
 MAIN = Path(__file__).parents[3] / "toolchain" / "kubernetes_plugin" / "__main__.py"
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
 INPUTS = {"metadata": {"name": "it", "namespace": "default"}, "data": {"a": "1"}}

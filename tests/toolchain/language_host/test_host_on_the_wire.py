@@ -15,6 +15,8 @@ import pytest
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
+pytestmark = pytest.mark.slow
+
 
 def info(folder: Path, **options: str) -> Any:
     fields = struct_pb2.Struct()
