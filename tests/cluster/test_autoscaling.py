@@ -201,8 +201,6 @@ def fewest_that_count(seen, percent, track):
     return min(look.ready[track] for look in [looks[0], *(look for look in looks if track in look.held)])
 
 
-# See "Known limits" in docs/canary.md.
-@pytest.mark.xfail(reason="the hold on autoscalers was mended after the last whole run of this test", strict=False)
 def test_whoever_gets_all_requests_has_the_servers_for_them_first_and_both_ways(stack, arguments, place, body, eventually):
     content = copy.deepcopy(arguments)
     stack.configure(services={NAMESPACE: content})
