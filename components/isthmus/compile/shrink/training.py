@@ -25,6 +25,7 @@ from typing import Any
 
 from isthmus.compile.sources.source import FUNCTION, Source
 from isthmus.errors import Problem, SourceError
+from isthmus.limits import TRAINING_DEADLINE_SECONDS
 
 Progress = Callable[[str], None]
 SEED = 2
@@ -37,7 +38,7 @@ HOPELESS = 2
 _DEADLINE = "training_deadline_seconds"
 
 
-def load_training(source: Source, where: str, deadline_seconds: float = 900) -> "Training | None":
+def load_training(source: Source, where: str, deadline_seconds: float = TRAINING_DEADLINE_SECONDS.default) -> "Training | None":
     """The training of a source's folder; None where it has none.
 
     Args:

@@ -1,7 +1,6 @@
 """What all handlers share that keep something in a release store."""
 
 import contextlib
-import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -12,7 +11,7 @@ from isthmus.plugin.schema import Property
 from isthmus.plugin.values import UNKNOWN, is_known
 
 if TYPE_CHECKING:
-    from isthmus.release.store import Store, StoreAddress
+    from isthmus.release.store import Store
 
 _MAX_MARK_BYTES: Final = 1 << 10
 
@@ -39,17 +38,9 @@ PREFIX: Final = Property("string", "what all keys start with; ends with /", repl
 
 def open_store(values: Mapping[str, Any]) -> "Store":
     """The bucket that a resource's `store` and `bucket` name. Raises InputError."""
-    from isthmus.release.store import StoreAddress
+    from isthmus.release.store import Store, StoreAddress
 
-    return _open(StoreAddress.from_inputs(values["store"]), values["bucket"])
-
-
-# A client of boto3 costs as much as many requests, and one plugin asks the same bucket again and again.
-@functools.lru_cache(maxsize=64)
-def _open(address: "StoreAddress", bucket: str) -> "Store":
-    from isthmus.release.store import Store
-
-    return Store(address, bucket)
+    return Store(StoreAddress.from_inputs(values["store"]), values["bucket"])
 
 
 def mark(values: Mapping[str, Any], key: str, context: Context) -> None:
