@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -73,24 +73,41 @@ class Ended:
     seconds: float
 
 
-def run_beside(parts: Sequence[Part], arguments: Sequence[str], environ: Mapping[str, str]) -> list[Ended]:
-    """Runs parts at the same time. The first one's words are shown as they come, the others' when they have ended."""
+@dataclass(frozen=True)
+class _Running:
+    """A part that runs. began: of the monotonic clock. rest: of its row. is_shown: whether its words are shown as they come."""
+
+    part: Part
+    process: "subprocess.Popen[bytes]"
+    began: float
+    rest: deque[Part]
+    is_shown: bool
+
+
+def run_beside(rows: Sequence[Sequence[Part]], arguments: Sequence[str], environ: Mapping[str, str]) -> list[Ended]:
+    """Runs rows of parts at the same time, the parts of a row one after another; a part without a result ends its row.
+
+    The words of the first row's are shown as they come, the others' when all have ended.
+    """
+    ended: list[Ended] = []
     with ExitStack() as stack:
-        began = time.monotonic()
-        running: list[tuple[Part, subprocess.Popen[bytes]]] = []
-        for part in parts:
-            log = None if part is parts[0] else stack.enter_context(part.log.open("wb"))
+
+        def start(row: deque[Part], is_shown: bool) -> _Running:
+            part = row.popleft()
+            log = None if is_shown else stack.enter_context(part.log.open("wb"))
             process = subprocess.Popen(part.command(arguments), env=dict(environ), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             stack.callback(_end, process)
-            running.append((part, process))
-        ended: list[Ended] = []
-        waiting = list(running)
-        while waiting:
-            for part, process in list(waiting):
-                if process.poll() is not None:
-                    waiting.remove((part, process))
-                    note(f"tests: {part.name}", time.monotonic() - began)
-                    ended.append(Ended(part, process.returncode, outcomes.read(part.outcomes_file), time.monotonic() - began))
+            return _Running(part, process, time.monotonic(), row, is_shown)
+
+        running = [start(deque(row), row is rows[0]) for row in rows]
+        while running:
+            for it in [it for it in running if it.process.poll() is not None]:
+                running.remove(it)
+                seconds = time.monotonic() - it.began
+                note(f"tests: {it.part.name}", seconds)
+                ended.append(Ended(it.part, it.process.returncode, outcomes.read(it.part.outcomes_file), seconds))
+                if it.rest and _all_usable(ended[-1:]):
+                    running.append(start(it.rest, it.is_shown))
             time.sleep(0.2)
     for each in ended:
         if each.part.log.is_file() and each.outcomes:
@@ -132,7 +149,7 @@ def run_again(first: Outcomes, folder: Path, environ: Mapping[str, str]) -> list
     file.write_text(json.dumps(units), encoding="utf-8")
     names = list(dict.fromkeys(unit.split("::")[0] for unit in units))
     # What the run's arguments picked is what failed: these are not needed any more.
-    return run_beside([Part(lanes.AGAIN, folder, (f"--units={file}", *names))], [], environ)
+    return run_beside([[Part(lanes.AGAIN, folder, (f"--units={file}", *names))]], [], environ)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -146,10 +163,11 @@ def main(arguments: Sequence[str]) -> int:
     slowness = patience.measure_slowness()
     say(f"this machine takes {slowness:.1f} times as long as an idle one, and deadlines with it; the report will be {FOLDER / REPORT}")
     ended: list[Ended] = []
-    for names in lanes.WAVES:
+    options = {lanes.SIDE_BY_SIDE: xdist()}
+    for wave in lanes.WAVES:
         if _all_usable(ended):
-            options = {lanes.SIDE_BY_SIDE: xdist()}
-            ended += run_beside([Part(name, folder, (f"--part={name}", *options.get(name, ()))) for name in names], arguments, environ)
+            rows = [[Part(name, folder, (f"--part={name}", *options.get(name, ()))) for name in row] for row in wave]
+            ended += run_beside(rows, arguments, environ)
     first: Outcomes = {name: outcome for each in ended for name, outcome in each.outcomes.items()}
     again = run_again(first, folder, environ) if _all_usable(ended) else []
     return _finish(

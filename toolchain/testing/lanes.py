@@ -14,8 +14,9 @@ QUIET = "alone"
 """The part of the tests that are marked `alone` and no more: they measure the machine, and nothing runs beside them."""
 AGAIN = "again, alone"
 """The part of what failed, run once more with nothing beside it."""
-WAVES = ((SIDE_BY_SIDE, "first cluster"), ("second cluster", "machines"), (QUIET,))
-"""Parts in the order in which they run, those of one wave at the same time: on 2 cores no more than two clusters at once."""
+WAVES = (((SIDE_BY_SIDE,), ("first cluster", "second cluster", "machines")), ((QUIET,),))
+"""Waves, one after another, of rows at the same time, of parts one after another: on 2 cores there is one cluster at once, beside the tests
+that need none, and neither waits for the other."""
 
 
 def part_of(marks: dict[str, tuple[object, ...]]) -> str:

@@ -61,6 +61,19 @@ def test_nothing_runs_beside():
 def test_skipped():
     raise AssertionError
 """
+# It runs while the tests side by side do, when the first cluster's have ended.
+NEXT = """
+import json
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.alone, pytest.mark.lane("second cluster")]
+
+
+def test_comes_after_the_first_cluster():
+    assert json.loads(Path("build/tests/first-cluster.json").read_text())
+"""
 PLAIN = """
 import time
 from pathlib import Path
@@ -108,22 +121,25 @@ def closing_lines(text: str) -> list[str]:
 
 
 def test_every_part_is_in_one_wave_and_the_quiet_one_in_the_last_alone() -> None:
-    assert sorted(name for names in lanes.WAVES for name in names) == sorted([lanes.SIDE_BY_SIDE, *lanes.LANES, lanes.QUIET])
-    assert lanes.WAVES[-1] == (lanes.QUIET,)
+    parts = sorted(name for wave in lanes.WAVES for row in wave for name in row)
+    assert parts == sorted([lanes.SIDE_BY_SIDE, *lanes.LANES, lanes.QUIET])
+    assert lanes.WAVES[-1] == ((lanes.QUIET,),)
 
 
 def test_what_failed_by_chance_is_run_again_alone_told_and_counted_and_the_run_is_green(run: Any) -> None:
-    done, report = run({"test_flaky.py": FLAKY, "test_chain.py": CHAIN, "test_quiet.py": QUIET, "test_plain.py": PLAIN})
+    done, report = run(
+        {"test_flaky.py": FLAKY, "test_chain.py": CHAIN, "test_quiet.py": QUIET, "test_plain.py": PLAIN, "test_next.py": NEXT}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(report["flaky"]) == ["test_chain.py::test_goes_on", "test_flaky.py::test_chance"]
-    assert report["counts"] == {"passed": 5, "skipped": 1, "flaky": 2}
+    assert report["counts"] == {"passed": 6, "skipped": 1, "flaky": 2}
     assert report["failed"] == []
     for name in report["flaky"]:
         assert f"FLAKY {name}" in done.stdout
     assert "skipped 1: there is no moon" in done.stdout
     # One closing line, the last of all, for whoever reads runs by it.
     assert closing_lines(done.stdout) == done.stdout.splitlines()[-1:]
-    assert "= 5 passed, 1 skipped, 2 flaky in " in done.stdout.splitlines()[-1]
+    assert "= 6 passed, 1 skipped, 2 flaky in " in done.stdout.splitlines()[-1]
 
 
 def test_what_fails_twice_is_a_failure(run: Any) -> None:
