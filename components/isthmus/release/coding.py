@@ -57,7 +57,9 @@ def _leaf(data: bytes, depth: int) -> bytes:
 
 
 def _deflated(data: bytes, strategy: int) -> bytes:
-    deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9, strategy)
+    # At level 9 deflate looks through thousands of repeats of a common byte, for nothing that a long content would notice.
+    level = 9 if len(data) <= DEAR_BYTES else 6
+    deflater = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, 9, strategy)
     return deflater.compress(data) + deflater.flush()
 
 

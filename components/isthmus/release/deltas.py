@@ -20,8 +20,9 @@ from isthmus.tflite.constants import Constant, constants
 from isthmus.tflite.verify import DamagedFileError
 from isthmus_agent.formats.delta import COPY, FRAME_BYTES, GROUP, GROUPS, KINDS, MAGIC, NEW, OPERATIONS_BYTES, SUM
 
-MOST_BYTES_SUFFIXES = 64 << 20
-"""bsdiff4 sorts all suffixes of the old file, for which it holds twenty times its size: above this it gets only what is no tensor."""
+WHOLE_BYTES = 8 << 20
+"""bsdiff4 sorts all suffixes of the old file, for which it holds twenty times its size and takes seconds for a megabyte: of a larger
+file with tensors it gets only what is no tensor."""
 LEAST_TENSOR_BYTES = 16
 _OF_BITS = {4: 6, 8: SUM, 16: 7, 32: 8, 64: 9}
 _NEW_OF_BITS = {4: NEW, 8: NEW, 16: 2, 32: 3, 64: 4}
@@ -53,7 +54,7 @@ def _ways(old: bytes, new: bytes) -> Iterator[list[Step]]:
     tensors = _tensors(old, new)
     if tensors:
         yield _with_tensors(old, new, tensors)
-    if not tensors or len(old) <= MOST_BYTES_SUFFIXES:
+    if not tensors or len(old) <= WHOLE_BYTES:
         yield list(_differences(old, new, [(0, len(old))], [(0, len(new))]))
 
 
