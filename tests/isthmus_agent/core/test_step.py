@@ -51,10 +51,6 @@ def test_a_release_goes_through_its_phases_and_is_said():
     assert (world.disk.current, world.disk.previous, world.served, world.slots) == (B, A, B, {A, B})
 
 
-def test_every_reason_has_a_class():
-    assert FAILURES.keys() == set(Reason) - {Reason.NONE}
-
-
 @pytest.mark.parametrize("reason", [reason for reason in FAILURES if failure_of(reason) is Failure.TRANSPORT])
 def test_the_way_to_the_store_is_tried_again_and_blames_nobody(reason):
     world = on_the_way(Phase.DOWNLOADING)
