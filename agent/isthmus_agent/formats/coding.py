@@ -16,7 +16,7 @@ Lengths are LEB128, each in its only shortest form. Nothing is inflated beyond n
 import bz2
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
 from isthmus_agent.formats.numbers import MOST_NUMBER, FormatError
@@ -86,23 +86,25 @@ def decode(reader: Reader, length: int, depth: int = MAX_DEPTH) -> bytes:
         raise FormatError("", f"coding {method} is not known here")
     values = reader.take(2**bits - 1)
     packed = decode(reader, -(-length * bits // 8), depth - 1)
-    codes = _unpacked(packed, bits)[:length]
-    found = codes.translate(values + bytes(257 - 2**bits))
-    escape = bytes([2**bits - 1])
-    escapes = decode(reader, codes.count(escape), depth - 1)
-    return _with_escapes(found, codes, escape, escapes) if escapes else found
-
-
-def _with_escapes(found: bytes, codes: bytes, escape: bytes, escapes: bytes) -> bytes:
-    """What was found, with the next of the escapes wherever the code for them stands."""
-    whole = bytearray(found)
-    following = iter(escapes)
-    for start in range(0, len(codes), _PIECE_BYTES):
+    table, escape = values + bytes(257 - 2**bits), bytes([2**bits - 1])
+    escapes = decode(reader, sum(codes.count(escape) for codes in _codes(packed, bits, length)), depth - 1)
+    whole, following = bytearray(length), iter(escapes)
+    start = 0
+    for codes in _codes(packed, bits, length):
+        whole[start : start + len(codes)] = codes.translate(table)
         place = start - 1
-        for others in codes[start : start + _PIECE_BYTES].split(escape)[:-1]:
+        for others in codes.split(escape)[:-1]:
             place += len(others) + 1
             whole[place] = next(following)
+        start += len(codes)
     return bytes(whole)
+
+
+def _codes(packed: bytes, bits: int, length: int) -> Iterator[bytes]:
+    """One byte a code, a piece at a time: what a device holds stays small."""
+    step = _PIECE_BYTES * bits // 8
+    for start in range(0, len(packed), step):
+        yield _unpacked(packed[start : start + step], bits)[: length - start * 8 // bits]
 
 
 def _unpacked(packed: bytes, bits: int) -> bytes:

@@ -178,13 +178,13 @@ def _read(old: BinaryIO, operation: Operation) -> bytes:
     return found
 
 
-def _content(reader: coding.Reader, kind: Kind, length: int) -> bytes:
+def _content(reader: coding.Reader, kind: Kind, length: int) -> bytes | bytearray:
     """The elements that the operations of one head take from the delta, still folded."""
     width = kind.width_bytes
     return swar.joined([coding.decode(reader, length // width) for _ in range(width)])
 
 
-def _made(kind: Kind, before: bytes, content: bytes) -> bytes:
+def _made(kind: Kind, before: bytes, content: bytes | bytearray) -> bytes | bytearray:
     if not kind.old:
         return content
     return swar.summed(before, swar.unfolded(content, kind.bits) if kind.width_bytes > 1 else content, kind.bits)

@@ -11,35 +11,36 @@ PIECE_BYTES: Final = 1 << 15
 """So much is summed at a time: it stays in the processor's cache."""
 
 
-def summed(first: bytes, second: bytes, bits: int) -> bytes:
+def summed(first: bytes, second: bytes | bytearray, bits: int) -> bytearray:
     """The sum of two arrays of little-endian elements of so many bits, element by element. first, second: of one length, in whole bytes."""
-    pieces = []
+    found = bytearray(len(first))
     for start in range(0, len(first), PIECE_BYTES):
         a, b = first[start : start + PIECE_BYTES], second[start : start + PIECE_BYTES]
-        pieces.append(_sum(int.from_bytes(a, "little"), int.from_bytes(b, "little"), len(a), bits).to_bytes(len(a), "little"))
-    return b"".join(pieces)
+        sums = _sum(int.from_bytes(a, "little"), int.from_bytes(b, "little"), len(a), bits)
+        found[start : start + len(a)] = sums.to_bytes(len(a), "little")
+    return found
 
 
-def unfolded(codes: bytes, bits: int) -> bytes:
+def unfolded(codes: bytes | bytearray, bits: int) -> bytearray:
     """Signed numbers from their codes 0, -1, 1, -2, 2 … ↔ 0, 1, 2, 3, 4 …, as elements of so many bits."""
-    pieces = []
+    found = bytearray(len(codes))
     for start in range(0, len(codes), PIECE_BYTES):
         piece = codes[start : start + PIECE_BYTES]
         value, ones = int.from_bytes(piece, "little"), _repeated(1, len(piece), bits)
         odd = value & ones
         halves = (value >> 1) & (_repeated(2 ** (bits - 1) - 1, len(piece), bits))
-        pieces.append((halves ^ ((odd << bits) - odd)).to_bytes(len(piece), "little"))
-    return b"".join(pieces)
+        found[start : start + len(piece)] = (halves ^ ((odd << bits) - odd)).to_bytes(len(piece), "little")
+    return found
 
 
-def joined(planes: Sequence[bytes]) -> bytes:
+def joined(planes: Sequence[bytes]) -> bytes | bytearray:
     """Elements from all their lowest bytes, all their second, and so on."""
     if len(planes) == 1:
         return planes[0]
     elements = bytearray(sum(map(len, planes)))
     for number, plane in enumerate(planes):
         elements[number :: len(planes)] = plane
-    return bytes(elements)
+    return elements
 
 
 def _sum(a: int, b: int, length: int, bits: int) -> int:

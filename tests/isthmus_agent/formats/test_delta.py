@@ -133,7 +133,7 @@ def test_a_large_file_is_made_piece_by_piece():
     finally:
         tracemalloc.stop()
     assert lengths == [delta.FRAME_BYTES] * frames
-    assert peak_bytes < 12 * delta.FRAME_BYTES
+    assert peak_bytes < 8 * delta.FRAME_BYTES
 
 
 def test_an_error_of_a_file_is_passed_on():
