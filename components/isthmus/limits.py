@@ -109,6 +109,18 @@ FLEET_GATE: Final[Mapping[str, Limit]] = {
     "confidence_percent": Limit("with which a wave that passes shows `max_failure_percent`; left out: not asked", None, 50, 99.99),
 }
 
+# How many days a signature of each role of a fleet's repository is good for. Devices accept nothing that is older, so that nobody can
+# hold an update back for longer than the timestamp's; `isthmus fleet refresh` signs anew in time.
+SIGNED_DAYS: Final[Mapping[str, Limit]] = {
+    "root": Limit("of the offline keys' list of keys", 365, 1, 3650, whole=True),
+    "targets": Limit("of the list of fleets", 365, 1, 3650, whole=True),
+    "snapshot": Limit("of what belongs together", 14, 1, 3650, whole=True),
+    "timestamp": Limit("of what is newest", 3, 1, 3650, whole=True),
+    "delegated": Limit("of what a fleet is told, and of the roster", 90, 1, 3650, whole=True),
+}
+MOST_METADATA_VERSION: Final = 2**31
+"""Of a role in a fleet's repository. Above it somebody counted who meant harm: `isthmus fleet recover`."""
+
 # Programs of a local stack.
 PROGRAM_REPLICAS: Final = Limit("how many", 1, 1, 1000, whole=True)
 READY_SECONDS: Final = Limit("until a replica must be ready", 60, 0.1, DAY_SECONDS)
