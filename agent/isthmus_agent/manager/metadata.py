@@ -7,10 +7,8 @@ otherwise (torn, of a wrong kind, restored without its links) is removed or fetc
 Expiry is judged at the time that the caller trusts, never by this machine's clock.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -20,6 +18,7 @@ from tuf.api.metadata import Root, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from isthmus_agent.disk import durable
 from isthmus_agent.formats.assignment import MOST_DOCUMENT_BYTES
 from isthmus_agent.manager.failures import DeviceFailure, ExpiredFailure, TransportFailure, UntrustedFailure
 from isthmus_agent.manager.transport import Transport
@@ -114,44 +113,19 @@ class TrustedMetadata(Updater):
         path = Path(filename)
         if not path.is_symlink() and path.is_file() and path.read_bytes() == data:
             return  # as the first root, at every start
-        write_durably(path, data)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Writes a file so that after a power cut it is the old one or the new one, complete. Raises OSError."""
-    part = path.with_name(f"{path.name}.new")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        durable.write(path, data)
 
 
 def mend(folder: Path) -> None:
     """Removes from the cache what cannot be one of its files, so that it can be written again. Raises OSError."""
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        folder.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(folder)
     history = folder / _HISTORY
     if history.is_symlink() or not history.is_dir():
-        _remove(history)
-    for path in [*folder.iterdir(), *(history.iterdir() if history.is_dir() else ())]:
+        durable.remove(history)
+    for path in [*durable.entries(folder), *durable.entries(history)]:
         is_file = path.is_file() and not path.is_symlink() and path.suffix != ".new"
         if not is_file and path != history and not (path.name == _LINK and path.is_symlink()):
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        with suppress(FileNotFoundError):
-            path.unlink()
+            durable.remove(path)
 
 
 @contextmanager

@@ -13,11 +13,12 @@ from typing import Any
 
 from tuf.api.metadata import TargetFile
 
+from isthmus_agent.disk import durable
 from isthmus_agent.formats.assignment import Assignment, from_value
 from isthmus_agent.formats.signed_fields import FIELD, epoch_in, numbers_of, signed_at_in
 from isthmus_agent.manager import downloads
 from isthmus_agent.manager.failures import DeviceFailure, ExpiredFailure, ReplayFailure, TransportFailure, UntrustedFailure
-from isthmus_agent.manager.metadata import CONFIG, MetadataFetcher, TrustedMetadata, looks_signed, told, write_durably
+from isthmus_agent.manager.metadata import CONFIG, MetadataFetcher, TrustedMetadata, looks_signed, told
 from isthmus_agent.manager.transport import Patience, Transport
 
 DAY_SECONDS = 86_400
@@ -157,7 +158,7 @@ class Repository:
 
     def _remember(self, seen: _Seen) -> None:
         try:
-            write_durably(self._folder / _SEEN, json.dumps(asdict(seen)).encode())
+            durable.write(self._folder / _SEEN, json.dumps(asdict(seen)).encode())
         except OSError as error:
             raise DeviceFailure(f"cannot keep the metadata: {error.strerror or error}") from error
 

@@ -228,13 +228,13 @@ def test_what_is_kept_is_on_the_disk_before_it_has_its_name(
     place: Place, keyring: Keyring, device: Device, monkeypatch: pytest.MonkeyPatch
 ):
     done: list[str] = []
-    real_sync, real_replace = os.fsync, Path.replace
+    real_sync, real_replace = os.fsync, os.replace
 
     def name_of(number: int) -> str:
         return Path(os.readlink(f"/proc/self/fd/{number}")).name
 
     monkeypatch.setattr(os, "fsync", lambda number: (done.append(f"sync {name_of(number)}"), real_sync(number))[1])
-    monkeypatch.setattr(Path, "replace", lambda path, to: (done.append(f"name {Path(to).name}"), real_replace(path, to))[1])
+    monkeypatch.setattr(os, "replace", lambda path, to: (done.append(f"name {Path(to).name}"), real_replace(path, to))[1])
     device.poll()
     for name in ("timestamp.json", "snapshot.json", "targets.json", "cameras.json", "seen"):
         at = done.index(f"name {name}")
