@@ -10,7 +10,7 @@ OWN = @umask 077 && . ./activate &&
 ARGS ?=
 DOCUMENTS = *.md docs examples models
 STYLE = ruff check . && ruff format --check . && mdformat --check $(DOCUMENTS) && lint-imports
-TYPES = mypy -p isthmus -p toolchain
+TYPES = mypy -p isthmus -p isthmus_agent -p toolchain
 QUICK_TESTS = pytest --quick --numprocesses=3 --dist=loadfile $(ARGS)
 # The copy of stacks/Pulumi.local.yaml that the engine may write its salt into (see toolchain/prepare/stack.py).
 LOCAL = --stack local --config-file .isthmus/stacks/Pulumi.local.yaml

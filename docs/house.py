@@ -61,7 +61,7 @@ class House:
 def layers_of(pyproject: Path) -> list[list[str]]:
     """The rooms of the layers contract, top down, without the package's name."""
     contracts = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
-    (contract,) = [it for it in contracts if it["type"] == "layers"]
+    (contract,) = [it for it in contracts if it["type"] == "layers" and it["containers"] == [PACKAGE]]
     rows = [[part.strip(" ()") for part in layer.replace(":", "|").split("|")] for layer in contract["layers"]]
     return [[name.removeprefix(f"{PACKAGE}.") for name in row] for row in rows]
 

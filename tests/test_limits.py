@@ -1,5 +1,6 @@
 """A limit is the same where a program is checked, where a resource is, and where people read of it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from isthmus.arguments.canary import CanaryGateSettings
 from isthmus.arguments.checking import Checked, problems_of
 from isthmus.arguments.rolling import RollingSettings
 from isthmus.arguments.serving import ServingSettings
-from isthmus.limits import CANARY_GATE, GATEWAY, Limit
+from isthmus.limits import CANARY_GATE, FLEET_GATE, GATEWAY, Limit
 from isthmus.platforms.docker.settings import DockerSettings, HostSettings
 from isthmus.plugin.schema import Property, ResourceSpec, problems
 from isthmus.provider.registry import HANDLERS
@@ -64,9 +65,10 @@ def test_pages_that_say_more_of_an_argument_have_its_default(page: str, argument
     assert f"{default:g}" in [cell.strip() for cell in row.split("|")]
 
 
-def test_the_canarys_page_has_the_gates_limits() -> None:
-    page = (DOCS / "canary.md").read_text(encoding="utf-8")
-    for name, limit in CANARY_GATE.items():
+@pytest.mark.parametrize(("of", "limits_of_gate"), [("canary.md", CANARY_GATE), ("fleet-gates.md", FLEET_GATE)])
+def test_the_page_of_a_gate_has_its_limits(of: str, limits_of_gate: Mapping[str, Limit]) -> None:
+    page = (DOCS / of).read_text(encoding="utf-8")
+    for name, limit in limits_of_gate.items():
         default = "" if limit.default is None else f"{limit.default:g}"
         row = [cell.strip() for cell in next(line for line in page.splitlines() if line.startswith(f"| `{name}` |")).split("|")[1:-1]]
         assert row == [f"`{name}`", limit.what, default, limit.range]

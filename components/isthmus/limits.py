@@ -100,6 +100,27 @@ FALLBACK_TIMEOUT_MS: Final = Limit("that a device waits for the cloud role", 500
 POLL_SECONDS: Final = Limit("between a device's looks at the store", None, 0, DAY_SECONDS, beyond=True)
 ROLLOUT_DEADLINE_SECONDS: Final = Limit("until when a silent device is a failure", 120, 1, 7 * DAY_SECONDS, whole=True, affects=False)
 
+# What a wave of a rollout has to keep until the next one opens.
+FLEET_GATE: Final[Mapping[str, Limit]] = {
+    "max_failure_percent": Limit("of a wave's devices that may fail", 2.0, 0, 50),
+    "min_reports": Limit("devices that say how it went before the wave passes; left out: half of it", None, 1, whole=True),
+    "soak_seconds": Limit("that a device serves the release before it counts", 300, 0, 7 * DAY_SECONDS),
+    "deadline_seconds": Limit("after which a silent device is a failure", 3600, 1, 30 * DAY_SECONDS, affects=False),
+    "confidence_percent": Limit("with which a wave that passes shows `max_failure_percent`; left out: not asked", None, 50, 99.99),
+}
+
+# How many days a signature of each role of a fleet's repository is good for. Devices accept nothing that is older, so that nobody can
+# hold an update back for longer than the timestamp's; `isthmus fleet refresh` signs anew in time.
+SIGNED_DAYS: Final[Mapping[str, Limit]] = {
+    "root": Limit("of the offline keys' list of keys", 365, 1, 3650, whole=True),
+    "targets": Limit("of the list of fleets", 365, 1, 3650, whole=True),
+    "snapshot": Limit("of what belongs together", 14, 1, 3650, whole=True),
+    "timestamp": Limit("of what is newest", 3, 1, 3650, whole=True),
+    "delegated": Limit("of what a fleet is told, and of the roster", 90, 1, 3650, whole=True),
+}
+MOST_METADATA_VERSION: Final = 2**31
+"""Of a role in a fleet's repository. Above it somebody counted who meant harm: `isthmus fleet recover`."""
+
 # Programs of a local stack.
 PROGRAM_REPLICAS: Final = Limit("how many", 1, 1, 1000, whole=True)
 READY_SECONDS: Final = Limit("until a replica must be ready", 60, 0.1, DAY_SECONDS)

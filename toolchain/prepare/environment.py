@@ -14,9 +14,11 @@ UV_CHANGES = (" + ", " - ", " ~ ")  # uv's list of each package that it installe
 RUNTIME_LOCK = "requirements.txt"
 DEVELOPER_LOCK = "requirements-dev.txt"
 
-# The package is put on the path by these two files and not by an editable installation: the effect is the same, no
+# Both packages are put on the path by these two files and not by an editable installation: the effect is the same, no
 # build backend has to be fetched for it, and `uv pip sync`, which removes what no lock file names, leaves it alone.
 PATH_FILE = "isthmus-project.pth"
+SOURCES = ("components", "agent")
+"""The folders of the project that hold a package each."""
 COMMAND = """#!{python}
 import sys
 
@@ -113,14 +115,14 @@ def _sync(layout: Layout, before: str, *, developer: bool) -> str:
 def _install_package(layout: Layout) -> None:
     python = layout.venv / "bin" / "python"
     wanted = {
-        _site_packages(layout.venv) / PATH_FILE: (f"{layout.project / 'components'}\n", 0o644),
+        _site_packages(layout.venv) / PATH_FILE: ("".join(f"{layout.project / name}\n" for name in SOURCES), 0o644),
         layout.venv / "bin" / "isthmus": (COMMAND.format(python=python), 0o755),
     }
     for file, (content, mode) in wanted.items():
         if not file.is_file() or file.read_text(encoding="utf-8") != content:
             replace_file(file, content.encode(), mode)
-    for folder in (layout.project / "components" / "isthmus", layout.project / "toolchain" / "language_host"):
-        compileall.compile_dir(folder, quiet=2)
+    for folder in ("components/isthmus", "agent/isthmus_agent", "toolchain/language_host"):
+        compileall.compile_dir(layout.project / folder, quiet=2)
 
 
 def _make_plugin_environment(layout: Layout) -> None:
@@ -177,7 +179,7 @@ def lock(layout: Layout) -> None:
     variables = {**uv_variables(layout), "UV_CUSTOM_COMPILE_COMMAND": "make lock"}
     common: list[str | Path] = [
         *(layout.venv / "bin" / "uv", "pip", "compile", "--quiet", "--universal", "--python-version", version_text(PYTHON_VERSIONS[0])),
-        *("--generate-hashes", "--no-emit-package", "isthmus", "--override", "toolchain/overrides.txt"),
+        *("--generate-hashes", "--no-emit-package=isthmus", "--no-emit-package=isthmus-agent", "--override", "toolchain/overrides.txt"),
     ]
     for source in ("requirements.in", "requirements-dev.in"):
         target = f"{source.removesuffix('.in')}.txt"

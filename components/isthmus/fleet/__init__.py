@@ -1,1 +1,1 @@
-"""What a fleet's reports amount to. Pure."""
+"""What a fleet's reports amount to: waves, gates, and the statistics behind them. Pure."""

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import FormatError, VerificationError
-from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]  # it has no explicit re-exports
+from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from isthmus.errors import InputError, IntegrityError, Problem
 

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from isthmus.compile import memory
 from isthmus.compile.sources.source import Source, find_source
 from isthmus.compile.sources.tflite import load_tflite, ready_model
-from isthmus.compile.sources.tflite_schema import SCHEMA, UNIONS
-from isthmus.compile.sources.tflite_verify import DamagedFileError, verify
 from isthmus.errors import SourceError
+from isthmus.tflite.schema import SCHEMA, UNIONS
+from isthmus.tflite.verify import DamagedFileError, verify
 
 flatbuffers = pytest.importorskip("flatbuffers")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")

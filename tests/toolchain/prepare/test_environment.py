@@ -151,12 +151,12 @@ def test_the_plugins_environment_borrows_the_packages_and_commands(layout: Layou
     assert subprocess.run([str(layout.plugin_venv / "bin" / "tool")], capture_output=True, text=True, check=True).stdout == "tool\n"
 
 
-def test_the_command_and_the_path_of_the_package_are_put_in_place(commands: Commands) -> None:
+def test_the_command_and_the_paths_of_the_packages_are_put_in_place(commands: Commands) -> None:
     environment.prepare(commands.layout)
     command = commands.layout.venv / "bin" / "isthmus"
     assert os.access(command, os.X_OK)
     path_file = environment._site_packages(commands.layout.venv) / environment.PATH_FILE
-    assert path_file.read_text().strip() == str(commands.layout.project / "components")
+    assert path_file.read_text().split() == [str(commands.layout.project / name) for name in ("components", "agent")]
 
 
 def test_preparing_what_is_there_needs_few_modules_and_little_time(project: Path) -> None:

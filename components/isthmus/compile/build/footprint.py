@@ -74,7 +74,7 @@ def main(file: str, examples: str) -> dict[str, Any]:
     from ai_edge_litert.interpreter import Interpreter
 
     from isthmus.compile.sources.source import SERVING_SIGNATURE
-    from isthmus.compile.sources.tflite_verify import verify
+    from isthmus.tflite.verify import verify
 
     with np.load(examples, allow_pickle=True) as archive:
         inputs = dict(archive)

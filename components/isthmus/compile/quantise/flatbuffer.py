@@ -10,8 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 from numpy.typing import NDArray
 
-from isthmus.compile.sources.tflite_verify import verify
 from isthmus.errors import Problem, SourceError
+from isthmus.tflite.verify import verify
 
 Model = Any  # schema.ModelT and friends are generated, without types
 Tensor = Any

@@ -13,9 +13,9 @@ from typing import Any
 
 from isthmus.compile.sources.keras_file import check_keras_file, check_zip
 from isthmus.compile.sources.python_module import Files, find_custom_objects, find_module_function, find_training
-from isthmus.compile.sources.tflite_verify import DamagedFileError, verify
 from isthmus.errors import Problem
 from isthmus.release.hashing import FileRange
+from isthmus.tflite.verify import DamagedFileError, verify
 
 KERAS = "keras"
 SAVED_MODEL = "saved_model"

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from isthmus.compile.memory import check_memory
 from isthmus.compile.sources.load import Arrays, SourceModel, check_shapes, first_line
 from isthmus.compile.sources.source import SERVING_SIGNATURE, Source, signature_problems
-from isthmus.compile.sources.tflite_verify import Contents, DamagedFileError, verify
 from isthmus.errors import Problem, SourceError
 from isthmus.release.manifest import TensorSpec
+from isthmus.tflite.verify import Contents, DamagedFileError, verify
 
 _PREFIX = f"{SERVING_SIGNATURE}_"
 

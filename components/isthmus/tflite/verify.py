@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from isthmus.compile.sources.tflite_schema import OPEN_TYPES, SCHEMA, TEXT, TYPE_BITS, UNIONS, Kind
+from isthmus.tflite.schema import OPEN_TYPES, SCHEMA, TEXT, TYPE_BITS, UNIONS, Kind
 
 IDENTIFIER = b"TFL3"
 VERSION = 3
@@ -49,7 +49,7 @@ class Vector:
     size: int
 
 
-class _Reader:
+class Reader:
     """Reads tables, and raises DamagedFileError instead of reading past the end."""
 
     def __init__(self, data: bytes | memoryview) -> None:
@@ -146,7 +146,7 @@ class _Reader:
 
 def verify(data: bytes | memoryview) -> Contents:
     """What a .tflite file holds. Time grows with its tables, not with its weights. Raises DamagedFileError."""
-    reader = _Reader(data)
+    reader = Reader(data)
     model = reader.root()
     if model["version"] != VERSION:
         raise DamagedFileError(f"it is of version {model['version']}, not {VERSION}")
@@ -185,7 +185,7 @@ def _range(number: int, count: int, what: str, least: int = 0) -> None:
         raise DamagedFileError(f"{what} is number {number} of {count}")
 
 
-def _check_graph(reader: _Reader, graph: Table, codes: list[Table], buffers: list[Table]) -> None:
+def _check_graph(reader: Reader, graph: Table, codes: list[Table], buffers: list[Table]) -> None:
     tensors, operators = graph["tensors"] or [], graph["operators"] or []
     made = set()
     for index, tensor in enumerate(tensors):
@@ -216,7 +216,7 @@ def _check_tensors(numbers: Iterable[int], count: int, what: str, least: int = 0
         _range(number, count, f"a tensor of {what}", least)
 
 
-def _check_tensor(reader: _Reader, tensor: Table, index: int, buffers: list[Table]) -> bool:
+def _check_tensor(reader: Reader, tensor: Table, index: int, buffers: list[Table]) -> bool:
     """Whether the tensor is a constant."""
     kind: int = tensor["type"]
     shape = reader.numbers(tensor["shape"])
@@ -239,7 +239,7 @@ def _check_tensor(reader: _Reader, tensor: Table, index: int, buffers: list[Tabl
     return True
 
 
-def _check_texts(reader: _Reader, data: Vector, index: int) -> None:
+def _check_texts(reader: Reader, data: Vector, index: int) -> None:
     """Texts are stored as their count, where each begins and the last ends, and their bytes."""
     count = reader.number("I", data.start) if data.length >= 4 else 0
     if data.length < 4 * (count + 2):

@@ -1,0 +1,1 @@
+"""What the device and the operator's side both read and write. Pure, the standard library alone."""

@@ -1,0 +1,100 @@
+"""What a device is given as one object: a model with all that belongs to it.
+
+The plain form, whose sha256 names it, is what a device keeps:
+
+    the .tflite file, from the first byte: the interpreter can map the whole as it is
+    the release's manifest, the golden vectors, the values for the gates: JSON
+    the lengths of these four, 8 bytes each (little-endian), and MAGIC
+
+In the store lies the packed form: a delta from nothing (see `delta`). A delta from one plain form to another makes the same bytes, so that
+one digest tells whether an update is what was signed, whichever way it came.
+"""
+
+import io
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+from isthmus_agent.formats import delta
+from isthmus_agent.formats.numbers import FormatError
+
+MAGIC: Final = b"ISTHMUS\x01"
+MODEL, MANIFEST, GOLDEN, GATES = "model", "manifest", "golden", "gates"
+MOST_BYTES: Final = {MODEL: 1 << 31, MANIFEST: 4 << 20, GOLDEN: 64 << 20, GATES: 1 << 16}
+"""How large each part may be, in the order in which they lie."""
+_TRAILER = struct.Struct(f"<{len(MOST_BYTES)}Q{len(MAGIC)}s")
+MOST_PLAIN_BYTES: Final = sum(MOST_BYTES.values()) + _TRAILER.size
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a part lies in the plain form."""
+
+    start: int
+    size_bytes: int
+
+
+def join(parts: Mapping[str, bytes]) -> bytes:
+    """The plain form. parts: all four, by name. Raises FormatError where one is missing or too large."""
+    if parts.keys() != MOST_BYTES.keys():
+        raise FormatError("", f"a bundle has the parts {', '.join(MOST_BYTES)}, not {', '.join(sorted(parts))}")
+    _check({name: len(parts[name]) for name in MOST_BYTES})
+    return b"".join((*(parts[name] for name in MOST_BYTES), _TRAILER.pack(*(len(parts[name]) for name in MOST_BYTES), MAGIC)))
+
+
+def parts(plain: BinaryIO) -> dict[str, Part]:
+    """Where the parts of a plain form lie. Raises FormatError where it is none."""
+    size_bytes = plain.seek(0, 2)
+    if size_bytes < _TRAILER.size:
+        raise FormatError("", "it is no bundle: it is too short")
+    plain.seek(size_bytes - _TRAILER.size)
+    *lengths, magic = _TRAILER.unpack(plain.read(_TRAILER.size))
+    sizes = dict(zip(MOST_BYTES, lengths, strict=True))
+    if magic != MAGIC:
+        raise FormatError("", "it is no bundle of a version known here")
+    _check(sizes)
+    if sum(sizes.values()) + _TRAILER.size != size_bytes:
+        raise FormatError("", "it is no bundle: its parts do not fill it")
+    found, start = {}, 0
+    for name, size in sizes.items():
+        found[name] = Part(start, size)
+        start += size
+    return found
+
+
+def read(plain: BinaryIO, name: str) -> bytes:
+    """The content of a part. Raises FormatError where the bundle is none."""
+    part = parts(plain)[name]
+    plain.seek(part.start)
+    found = plain.read(part.size_bytes)
+    if len(found) != part.size_bytes:
+        raise FormatError("", f"its {name} ends early")
+    return found
+
+
+def document(plain: BinaryIO, name: str) -> dict[str, Any]:
+    """The JSON object in a part. Raises FormatError where there is none."""
+    try:
+        found = json.loads(read(plain, name).decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise FormatError("", f"its {name} cannot be read ({error})") from None
+    if not isinstance(found, dict):
+        raise FormatError("", f"its {name} is no JSON object")
+    return found
+
+
+def unpack(packed: BinaryIO, plain: delta.Sink, *, digest: str, most_bytes: int = MOST_PLAIN_BYTES) -> None:
+    """Writes the plain form. As `delta.apply`."""
+    delta.apply(io.BytesIO(), packed, plain, digest=digest, most_bytes=most_bytes)
+
+
+def _check(sizes: Mapping[str, int]) -> None:
+    for name, most in MOST_BYTES.items():
+        if sizes[name] > most:
+            raise FormatError("", f"its {name} is {sizes[name]} bytes long, {most} at most are allowed")
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")

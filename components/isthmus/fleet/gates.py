@@ -1,0 +1,374 @@
+"""The gate of a wave: whether the next one may open, by what the wave's devices said until now. Pure: a function of the evidence.
+
+The rules, in the order in which they are applied:
+
+1. **abort**: as many devices failed as the wave's boundary (`sequential`) stops at: the release is worse than `max_failure_percent`. At
+   the deadline, devices that have not said how it went are failures too.
+2. **pass**: even if every device that is still undecided should fail, no more would have failed than the wave may have
+   (`WaveGate.pass_limit`); and at least `min_reports` devices said how it went. Only a device that has served for `soak_seconds` is
+   decided.
+3. **inconclusive**: the wave can no longer pass, or nobody is left to wait for. The rollout pauses until somebody looks: devices that
+   have not begun keep what they have, and what the others say may still be proof.
+4. **wait** otherwise.
+
+A wave is judged by all devices that are assigned to it: silence never makes the share of failures smaller, nor a pass easier. `blocked`
+devices (a full disk, a clock) and unclear ones (one identity on two devices) say nothing about the release: they fail no wave and pass
+none. The order in which reports came changes nothing.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Literal, Protocol
+
+from isthmus.errors import InputError, Problem, property_path
+from isthmus.fleet.sequential import EARLY, FALSE_ABORT, Boundary, at_most, boundaries
+from isthmus.limits import FLEET_GATE
+from isthmus_agent.formats.report import Outcome
+
+GateOutcome = Literal["pass", "abort", "inconclusive", "wait"]
+
+_RATES = 24
+_AROUND = (0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
+
+
+class WaveReport(Protocol):
+    """What a device said last about the rollout's release.
+
+    seconds: since it has this outcome. is_overdue: it promised to say more by now.
+    """
+
+    @property
+    def outcome(self) -> Outcome: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def is_overdue(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a wave has to keep; `isthmus.limits.FLEET_GATE` has the bounds.
+
+    min_reports: None: half of the wave. confidence_percent: with which a pass shows that no more than `max_failure_percent` fail; None:
+    what was counted is enough. when_unclear: whether more failures than `max_failure_percent` pause the wave before they are proof, or
+    nothing but proof stops it.
+    """
+
+    max_failure_percent: float = FLEET_GATE["max_failure_percent"].default
+    min_reports: int | None = None
+    soak_seconds: float = FLEET_GATE["soak_seconds"].default
+    deadline_seconds: float = FLEET_GATE["deadline_seconds"].default
+    confidence_percent: float | None = None
+    when_unclear: Literal["pause", "pass"] = "pause"
+
+    @property
+    def allowed(self) -> float:
+        """The failure rate that a release may have."""
+        return self.max_failure_percent / 100
+
+
+@dataclass(frozen=True)
+class WaveGate:
+    """A gate and the wave that it is for. boundary: of failures that stop it."""
+
+    wave: str
+    gate: Gate
+    boundary: Boundary
+
+    @property
+    def devices(self) -> int:
+        """How many are assigned to the wave."""
+        return self.boundary.devices
+
+    @property
+    def min_reports(self) -> int:
+        """How many devices must have said how it went."""
+        return math.ceil(self.devices / 2) if self.gate.min_reports is None else self.gate.min_reports
+
+    def pass_limit(self, devices: int) -> int:
+        """With how many failures among so many devices the wave passes at most; -1: with none."""
+        if self.gate.when_unclear == "pass":
+            most = (self.boundary.limit(devices) or devices + 1) - 1
+        else:
+            most = math.floor(devices * self.gate.allowed + 1e-9)
+        if self.gate.confidence_percent is None:
+            return most
+        doubt = 1 - self.gate.confidence_percent / 100
+        # At most so many by chance where the rate is the allowed one: then it is lower (Clopper and Pearson's bound).
+        while most >= 0 and at_most(most, devices, self.gate.allowed) > doubt:
+            most -= 1
+        return most
+
+    @cached_property
+    def stopping(self) -> Boundary:
+        """What aborts or pauses the wave: the boundary, or that it can no longer pass."""
+        most = self.pass_limit(self.devices) + 1
+        if most >= self.boundary.most_failures:
+            return self.boundary
+        below = [step for step in zip(self.boundary.failures, self.boundary.among, strict=True) if step[0] < most]
+        failures, among = zip(*below, (most, self.devices), strict=True)
+        return replace(self.boundary, failures=failures, among=among)
+
+    def most_hurt(self, confidence: float = 1 - FALSE_ABORT, unreported: int = 0) -> int:
+        """On how many devices of the wave a release fails at most before it is stopped, with that confidence, whatever its failure rate.
+
+        Args:
+            unreported: devices that may have begun without having said how it went when the gate looks; each of them may fail.
+        """
+        least = max(self.gate.allowed, 1 / (2 * self.devices))
+        rates = [least ** (step / _RATES) for step in range(_RATES + 1)]
+        rates += [min(1.0, self.stopping.most_failures / self.devices * factor) for factor in _AROUND]
+        return min(self.devices, max(self.stopping.failures_at_stop(rate, confidence) for rate in rates) + unreported)
+
+    def found_percent(self, confidence: float = 1 - FALSE_ABORT) -> float:
+        """The smallest failure rate, in percent, at which the wave is aborted with that confidence; more than 100 where none is."""
+        if self.boundary.stops(1.0) < confidence:
+            return math.inf
+        low, high = self.gate.allowed, 1.0
+        for _ in range(20):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.boundary.stops(middle) >= confidence else (middle, high)
+        return 100 * high
+
+    def stopped_percent(self, failure_percent: float) -> float:
+        """In how many of 100 rollouts a release that fails on so many percent does not pass this wave, if all devices say how it goes."""
+        return 100 * self.stopping.stops(failure_percent / 100)
+
+    def explain(self, unreported: int = 0) -> str:
+        """One line, for a preview. unreported: as in `most_hurt`."""
+        first, among, limit = self.boundary.failures[0], self.boundary.among[0], self.pass_limit(self.devices)
+        half = self.gate.max_failure_percent / 2
+        missed, hurt = self.stopped_percent(half), self.most_hurt(unreported=unreported)
+        return (
+            f"{self.wave}: {self.devices} devices; passes with {limit} failures at most, which a release that fails on {half:g} % misses "
+            f"in {missed:.2g} %; aborted by {first} among the first {among}, and by {self.boundary.most_failures} in any case, which finds "
+            f"one that fails on {self.found_percent():.3g} %; at most {hurt} devices are hurt (95 % confidence)"
+        )
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Where the devices of a wave stand; each is in exactly one of these.
+
+    confirmed: serve the release, and have for `soak_seconds`. soaking: serve it for a shorter time. updating: on the way.
+    failed, blocked: device → reason. unclear: one identity on two devices. silent: said nothing, or not what they promised to say.
+    """
+
+    confirmed: tuple[str, ...] = ()
+    soaking: tuple[str, ...] = ()
+    updating: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    unclear: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+
+    @property
+    def heard(self) -> int:
+        """Of how many it is known that they began."""
+        return len(self.confirmed) + len(self.soaking) + len(self.updating) + len(self.failed)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The numbers behind a verdict.
+
+    failures: that counted, with the silent ones after the deadline. stops_at: failures, among `begun` devices; None: no number does, yet.
+    passes_with: failures at most.
+    """
+
+    devices: int
+    confirmed: int
+    soaking: int
+    updating: int
+    failed: int
+    blocked: int
+    unclear: int
+    silent: int
+    failures: int
+    begun: int
+    stops_at: int | None
+    passes_with: int
+    min_reports: int
+    elapsed_seconds: float
+    is_late: bool
+
+    def data(self) -> dict[str, object]:
+        """Of JSON's types alone."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """reason: a sentence with its numbers."""
+
+    wave: str
+    outcome: GateOutcome
+    reason: str
+    evidence: Evidence
+
+
+def tally(devices: Sequence[str], reports: Mapping[str, WaveReport], gate: Gate, unclear: Collection[str] = ()) -> Tally:
+    """Where these devices stand. Reports of other devices do not count.
+
+    Args:
+        unclear: devices whose identity was seen twice.
+    """
+    found: dict[str, list[str]] = {"confirmed": [], "soaking": [], "updating": [], "unclear": [], "silent": []}
+    failed, blocked = {}, {}
+    for device in devices:
+        report = reports.get(device)
+        if device in unclear:
+            found["unclear"].append(device)
+        elif report is None:
+            found["silent"].append(device)
+        elif report.outcome.is_against_release:  # final, however old
+            failed[device] = report.reason or "it gave no reason"
+        elif report.outcome is Outcome.BLOCKED:
+            blocked[device] = report.reason or "it gave no reason"
+        elif report.is_overdue:
+            found["silent"].append(device)
+        elif report.outcome is Outcome.CONFIRMED:
+            found["confirmed" if report.seconds >= gate.soak_seconds else "soaking"].append(device)
+        else:
+            found["updating"].append(device)
+    return Tally(failed=failed, blocked=blocked, **{key: tuple(names) for key, names in found.items()})
+
+
+def judge(wave: WaveGate, seen: Tally, elapsed_seconds: float, begun: int | None = None) -> GateVerdict:
+    """The verdict at this moment.
+
+    Args:
+        elapsed_seconds: since the wave was opened.
+        begun: how many of the wave's devices may have begun with the release by now, for an earlier stop; None: all of them, which is
+            always right. It must count every device that failed, and the order of beginning must have nothing to do with how it goes:
+            those that are due by a signed schedule, or `Tally.heard` where devices say that they begin.
+    """
+    is_late = elapsed_seconds >= wave.gate.deadline_seconds
+    waiting = len(seen.silent) + len(seen.updating)
+    failures = len(seen.failed) + (waiting if is_late else 0)
+    undecided = len(seen.soaking) + (0 if is_late else waiting)
+    began = wave.devices if is_late or begun is None else min(max(begun, failures), wave.devices)
+    asked = wave.devices - len(seen.blocked) - len(seen.unclear)
+    evidence = Evidence(
+        devices=wave.devices,
+        confirmed=len(seen.confirmed),
+        soaking=len(seen.soaking),
+        updating=len(seen.updating),
+        failed=len(seen.failed),
+        blocked=len(seen.blocked),
+        unclear=len(seen.unclear),
+        silent=len(seen.silent),
+        failures=failures,
+        begun=began,
+        stops_at=wave.boundary.limit(began),
+        passes_with=wave.pass_limit(asked),
+        min_reports=wave.min_reports,
+        elapsed_seconds=elapsed_seconds,
+        is_late=is_late,
+    )
+    return GateVerdict(wave.wave, *_outcome(wave, evidence, undecided), evidence)
+
+
+def judge_open(waves: Sequence[WaveGate], seen: Sequence[Tally], elapsed_seconds: Sequence[float], begun: int | None = None) -> GateVerdict:
+    """The verdict over all open waves: the last decides about the next, and every one may still abort: devices also fail late.
+
+    Of waves that passed only what devices say counts, not their silence. That a wave is looked at for longer spends nothing: its boundary
+    is for all that its devices will ever say. The last three arguments: as in `judge`, `begun` of the last wave.
+    """
+    before = [judge(wave, it, elapsed_seconds=0) for wave, it in zip(waves[:-1], seen[:-1], strict=True)]
+    last = judge(waves[-1], seen[-1], elapsed_seconds[-1], begun)
+    return next((verdict for verdict in (*before, last) if verdict.outcome == "abort"), last)
+
+
+def _outcome(wave: WaveGate, seen: Evidence, undecided: int) -> tuple[GateOutcome, str]:
+    counted = f"{seen.failures} of {seen.devices} devices failed"
+    if lost := seen.failures - seen.failed:
+        counted += f", {lost} of them by silence until the deadline"
+    if seen.stops_at is not None and seen.failures >= seen.stops_at:
+        among = "" if seen.begun == seen.devices else f" while {seen.begun} had begun"
+        chance = 100 * wave.boundary.false_abort
+        return "abort", (
+            f"{counted}{among}; {seen.stops_at} prove that the release fails on more than {wave.gate.max_failure_percent:g} % "
+            f"(one that keeps it is stopped here in {chance:.2g} % of all rollouts)"
+        )
+    reports = seen.confirmed + seen.failed
+    has_reports = reports >= seen.min_reports
+    if has_reports and seen.failures + undecided <= seen.passes_with:
+        rest = f", {undecided} undecided" if undecided else ""
+        return "pass", f"{counted}{rest}; {seen.passes_with} may; {reports} said how it went"
+    aside = seen.blocked + seen.unclear
+    may_pass = seen.failures <= (seen.passes_with if seen.is_late else wave.pass_limit(seen.devices))  # who is blocked tries again
+    if may_pass and (undecided or (aside and not seen.is_late)):
+        known = f"{seen.updating} on the way, {seen.soaking} soaking, {seen.silent} silent, {aside} blocked or unclear"
+        return "wait", f"{counted}; waiting for {undecided + aside} ({known})"
+    if may_pass and not has_reports:
+        known = f"{seen.blocked} are blocked, {seen.unclear} unclear"
+        return "inconclusive", f"{reports} devices said how it went, at least {seen.min_reports} must; {known}"
+    proof = "no number would be proof yet" if seen.stops_at is None else f"{seen.stops_at} would be proof"
+    return "inconclusive", f"{counted}: more than the {max(seen.passes_with, 0)} with which the wave passes; {proof}"
+
+
+def plan_gates(waves: Sequence[tuple[str, int, Gate]], path: str = "waves", *, knows_begun: bool = True) -> tuple[WaveGate, ...]:
+    """The gates of a rollout's waves, given as (name, devices, gate): together they abort a good release in 5 % of all rollouts at most.
+
+    Raises InputError with everything that is wrong with them: numbers out of bounds, gates that can never pass or never abort, and waves
+    that are too small for the confidence asked. The path of a gate is `waves[i].gate`.
+
+    Args:
+        knows_begun: whether `judge` will be told who has begun. Gates hold what they promise whatever is said here; the right word makes
+            them find more.
+    """
+    places = [f"{property_path([index], path)}.gate" for index in range(len(waves))]
+    problems = [problem for (_, _, gate), where in zip(waves, places, strict=True) for problem in _out_of_bounds(gate, where)]
+    if problems:
+        raise InputError(problems)
+    early = EARLY if knows_begun else 0
+    found = boundaries([devices for _, devices, _ in waves], [gate.allowed for _, _, gate in waves], early=early)
+    planned = tuple(WaveGate(name, gate, boundary) for (name, _, gate), boundary in zip(waves, found, strict=True))
+    problems = [problem for wave, where in zip(planned, places, strict=True) for problem in _never(wave, where, FALSE_ABORT / len(planned))]
+    if problems:
+        raise InputError(problems)
+    return planned
+
+
+def _out_of_bounds(gate: Gate, where: str) -> Iterator[Problem]:
+    for name, limit in FLEET_GATE.items():
+        value = getattr(gate, name)
+        if value is not None and not limit.allows(value):
+            yield Problem(f"{where}.{name}", f"found {value:g}", limit.range)
+
+
+def _never(wave: WaveGate, where: str, may_spend: float) -> Iterator[Problem]:
+    """What of a gate can never happen."""
+    gate, devices = wave.gate, wave.devices
+    if gate.deadline_seconds <= gate.soak_seconds:
+        what = f"is {gate.deadline_seconds:g} s, and no device counts before it served for {gate.soak_seconds:g} s"
+        yield Problem(f"{where}.deadline_seconds", what, "more than `soak_seconds`", "raise it, or soak for a shorter time")
+    if wave.min_reports > devices:
+        what = f"the wave can never pass: it asks for {wave.min_reports} reports and has {devices} devices"
+        yield Problem(f"{where}.min_reports", what, f"{devices} at most", "lower it, or make the wave larger")
+    if not wave.boundary.is_reachable:
+        needed = math.ceil(math.log(may_spend) / math.log(gate.allowed) - 1e-9)
+        what = f"the gate can never abort: of a release that keeps {gate.max_failure_percent:g} %, all {devices} devices may fail by chance"
+        fix = f"make the wave at least {needed} devices, or lower `max_failure_percent`"
+        yield Problem(f"{where}.max_failure_percent", what, "a limit that so few devices can show to be broken", fix)
+    if gate.confidence_percent is None:
+        return
+    doubt = 1 - gate.confidence_percent / 100
+    if gate.allowed == 0:
+        yield Problem(
+            f"{where}.confidence_percent", "no number of devices shows that none will ever fail", fix="leave it out, or allow some"
+        )
+    elif wave.pass_limit(devices) < 0:
+        needed = math.ceil(math.log(doubt) / math.log1p(-gate.allowed) - 1e-9)
+        shown = 100 * (1 - doubt ** (1 / devices))
+        what = (
+            f"the wave can never pass: {devices} devices without a failure show, with {gate.confidence_percent:g} % confidence, only that "
+            f"fewer than {shown:.3g} % fail"
+        )
+        fix = f"make the wave larger, or `max_failure_percent` {shown:.3g}, or leave `confidence_percent` out"
+        yield Problem(f"{where}.confidence_percent", what, f"at least {needed} devices for {gate.max_failure_percent:g} %", fix)

@@ -1,0 +1,1 @@
+"""A fleet's repository: signed files (TUF) in a store, the keys that sign them, publishing, refreshing, recovering."""

@@ -1,0 +1,129 @@
+"""Keys by URI: where the private half is, and how one signs with it. Private keys are in no state, no stack file and no log.
+
+- `file:PATH`: PKCS#8 in PEM, readable by its owner alone. A relative path starts in the key ring's folder.
+- `env:NAME`: the same text in a variable of the environment, as CI has its secrets.
+- whatever else securesystemslib signs with: `awskms:`, `gcpkms:`, `azurekms:`, `hsm:` (PKCS#11), `hv:` (Vault) …; their libraries are
+  the user's to install, and such a key is made where it stays.
+"""
+
+import os
+from getpass import getpass
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from securesystemslib.exceptions import UnsupportedLibraryError
+from securesystemslib.signer import (
+    SIGNER_FOR_URI_SCHEME,
+    CryptoSigner,
+    Signer,
+    SSlibKey,
+)
+
+from isthmus.errors import InputError, IsthmusError, Problem
+
+FILE, ENVIRONMENT = "file", "env"
+PIN_VARIABLE = "ISTHMUS_KEY_PIN"
+"""Of a token whose keys are `hsm:`."""
+_EXTRAS = {"awskms": "awskms", "gcpkms": "gcpkms", "azurekms": "azurekms", "hsm": "hsm", "hv": "vault", "tkey": "tkey"}
+_OTHERS_MASK = 0o077
+
+
+class KeyNotAtHandError(IsthmusError):
+    """The private half of a key cannot be used here: its file or variable is missing, or its service does not answer."""
+
+
+def scheme_of(uri: str) -> str:
+    """`file`, `env`, … Raises InputError where nothing signs with such a key."""
+    scheme = uri.partition(":")[0]
+    if scheme in {FILE, ENVIRONMENT} or scheme in SIGNER_FOR_URI_SCHEME:
+        return scheme
+    known = ", ".join(f"{it}:" for it in (FILE, ENVIRONMENT, *sorted(_EXTRAS)))
+    raise InputError([Problem("key", f"{uri!r} names no kind of key", known)])
+
+
+def make_key(uri: str, folder: Path) -> SSlibKey:
+    """The public half of a new ed25519 key, whose private half is a new file. Raises InputError for any other kind, and if it exists."""
+    if scheme_of(uri) != FILE:
+        raise InputError([Problem("key", f"{uri} cannot be made here", "a file: key", "make it where it stays, and give its public half")])
+    path = _path(uri, folder)
+    signer = CryptoSigner.generate_ed25519()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise InputError([Problem("key", f"{path} exists already", "a new file", "keep it: it may be somebody's only key")]) from None
+    with os.fdopen(file, "wb") as stream:
+        stream.write(signer.private_bytes)
+        stream.flush()
+        os.fsync(file)
+    return signer.public_key
+
+
+def public_key(uri: str, folder: Path, public_pem: str = "") -> SSlibKey:
+    """The public half of a key that exists. public_pem: itself, which keys of a service or a token need.
+
+    Raises InputError where it cannot be read, KeyNotAtHandError where it is not here.
+    """
+    if public_pem:
+        try:
+            return SSlibKey.from_crypto(load_pem_public_key(public_pem.encode()))
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise InputError([Problem("key", f"the public half of {uri} cannot be read", "a public key in PEM")]) from error
+    if scheme_of(uri) not in {FILE, ENVIRONMENT}:
+        raise InputError(
+            [Problem("key", f"the public half of {uri} is not known", "its public key in PEM", f"give it as {uri},PUBLIC.pem")]
+        )
+    return _local(uri, folder).public_key
+
+
+def signer_of(uri: str, public: SSlibKey, folder: Path) -> Signer:
+    """What signs with a key.
+
+    Raises KeyNotAtHandError where the private half is not here, InputError where what is here is wrong or a library is missing.
+    """
+    scheme = scheme_of(uri)
+    if scheme in {FILE, ENVIRONMENT}:
+        signer = _local(uri, folder)
+        if signer.public_key.keyval != public.keyval:
+            raise InputError([Problem("key", f"{uri} is another key than the key ring has", f"the key {public.keyid[:12]}…")])
+        return CryptoSigner(signer._private_key, public)
+    try:
+        return Signer.from_priv_key_uri(uri, public, _secret)
+    except UnsupportedLibraryError as error:
+        extra = _EXTRAS.get(scheme)
+        fix = f"pip install 'securesystemslib[{extra}]'" if extra else "see securesystemslib's documentation"
+        raise InputError([Problem("key", f"{scheme}: keys need a library that is not installed ({error})", fix=fix)]) from error
+    except Exception as error:  # each service has errors of its own
+        raise KeyNotAtHandError(f"the key {uri} cannot be used here: {type(error).__name__}: {error}") from error
+
+
+def _secret(what: str) -> str:
+    """A token's PIN: of the environment, else it is asked for."""
+    return os.environ.get(PIN_VARIABLE) or getpass(f"{what}: ")
+
+
+def _local(uri: str, folder: Path) -> CryptoSigner:
+    scheme, _, name = uri.partition(":")
+    if scheme == ENVIRONMENT:
+        if not (text := os.environ.get(name, "")):
+            raise KeyNotAtHandError(f"the key {uri} is not here: the environment has no variable {name}")
+        pem = text.replace("\\n", "\n").encode()
+    else:
+        path = _path(uri, folder)
+        try:
+            if path.stat().st_mode & _OTHERS_MASK:
+                problem = Problem("key", f"others than its owner may read {path}", "a file of mode 600", f"chmod 600 {path}")
+                raise InputError([problem])
+            pem = path.read_bytes()
+        except OSError as error:
+            raise KeyNotAtHandError(f"the key {uri} is not here: {path}: {error.strerror}") from error
+    try:
+        return CryptoSigner(load_pem_private_key(pem, None))
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # `from None`: what was given may be the secret itself, with a typing error.
+        raise InputError([Problem("key", f"{uri} cannot be read", "a private key in PEM (PKCS#8), without a passphrase")]) from None
+
+
+def _path(uri: str, folder: Path) -> Path:
+    return folder / Path(uri.partition(":")[2]).expanduser()

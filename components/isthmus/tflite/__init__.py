@@ -1,0 +1,1 @@
+"""The .tflite file: its schema, and what can be read from it without an interpreter."""

@@ -1,0 +1,75 @@
+"""Values of the device program's formats, drawn by hypothesis."""
+
+from hypothesis import strategies as st
+
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Probation, Variant, Wave, Window
+from isthmus_agent.formats.numbers import MOST_NUMBER
+from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
+from isthmus_agent.formats.roster import Device, Roster
+
+
+def _texts(most: int, more: str = "") -> st.SearchStrategy[str]:
+    first = st.sampled_from("aZ09")
+    return st.builds(str.__add__, first, st.text("bY18._-" + more, max_size=most - 1))
+
+
+names = _texts(64)
+device_names = _texts(128)
+digests = st.binary(min_size=32, max_size=32).map(lambda it: f"sha256:{it.hex()}")
+salts = st.binary(min_size=8, max_size=8).map(bytes.hex)
+labels = st.dictionaries(names, _texts(20, " /:@+"), max_size=3)
+counts = st.integers(0, MOST_NUMBER)
+maybe = st.none() | st.integers(0, MOST_NUMBER - 1)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+"""Anything that a JSON parser may hand over."""
+
+
+def bundles(fleet: str) -> st.SearchStrategy[tuple[Variant, ...]]:
+    """Variants of a fleet, each of a class of its own."""
+    one = st.builds(Variant, names | st.just("*"), digests, digests.map(lambda it: f"{fleet}/{it[7:]}.bundle"), st.integers(1, 1 << 32))
+    return st.lists(one, min_size=1, max_size=3, unique_by=lambda it: it.device_class).map(tuple)
+
+
+@st.composite
+def assignments(draw: st.DrawFn) -> Assignment:
+    """Sound assignments."""
+    fleet, number = draw(names), draw(st.integers(1, MOST_NUMBER))
+    delta = st.builds(Delta, digests, digests, digests.map(lambda it: f"{fleet}/{it[7:]}.delta"), st.integers(1, 1 << 32))
+    wave = st.builds(Wave, names, st.integers(0, WHOLE_SHARE), labels, st.lists(device_names, max_size=3, unique=True).map(tuple))
+    waves = tuple(draw(st.lists(wave, min_size=1, max_size=4, unique_by=lambda it: it.name)))
+    before = st.builds(Before, st.integers(1, number - 1), bundles(fleet)) if number > 1 else st.none()
+    minutes = draw(st.lists(st.integers(0, 1439), min_size=2, max_size=2, unique=True))
+    limit = st.none() | st.integers(1, 1_000_000)
+    return Assignment(
+        fleet,
+        number,
+        draw(salts),
+        draw(bundles(fleet)),
+        waves,
+        draw(st.integers(0, len(waves))),
+        tuple(draw(st.lists(delta, max_size=2, unique_by=lambda it: (it.from_, it.to)))),
+        draw(st.none() | before),
+        draw(st.builds(Probation, st.integers(0, 604_800), st.integers(0, 1000), limit, limit, limit)),
+        draw(st.none() | st.builds(Window, st.just(minutes[0]), st.just(minutes[1]), st.integers(0, 86_400))),
+        draw(st.booleans()),
+    )
+
+
+figures = st.builds(Figures, counts, counts, counts, counts, counts, counts, maybe, maybe, maybe)
+reports = st.builds(
+    Report,
+    device_names,
+    st.integers(1, MOST_NUMBER),
+    st.sampled_from(Outcome),
+    st.just("") | st.from_regex(r"[0-9a-f]{15}[1-9a-f]", fullmatch=True),
+    st.sampled_from(Reason),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=100),
+    figures,
+)
+devices = st.builds(Device, device_names, names, labels, st.integers(0, 2**31))
+_several = st.lists(devices, max_size=5, unique_by=lambda it: it.name)
+rosters = st.builds(Roster, names, _several.map(lambda found: tuple(sorted(found, key=lambda it: it.name))))

@@ -1,0 +1,173 @@
+"""The assignment: what is read is what was written, what is odd is refused, and membership is a law."""
+
+import copy
+import math
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from securesystemslib.formats import encode_canonical
+from tests.isthmus_agent.drawing import JSON, assignments, device_names, labels, salts
+
+from isthmus_agent.formats import assignment, numbers
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Variant, Wanted, Wave, Window
+from isthmus_agent.formats.numbers import FormatError
+
+
+def _variant(letter: str, device_class: str = "*") -> Variant:
+    return Variant(device_class, f"sha256:{letter * 64}", f"cameras/{letter * 64}.bundle", 1000)
+
+
+A, B = _variant("a"), _variant("b")
+SOUND = Assignment(
+    fleet="cameras",
+    number=17,
+    salt="00" * 8,
+    variants=(_variant("c", "small"), B),
+    waves=(Wave("canary", 0, devices=("camera-1",)), Wave("site", WHOLE_SHARE, {"site": "a"}), Wave("all", WHOLE_SHARE)),
+    open_waves=1,
+    deltas=(Delta(A.digest, B.digest, "cameras/a-b.delta", 10),),
+    before=Before(16, (A,)),
+    window=Window(60, 300, 600),
+)
+
+
+@given(assignments())
+def test_what_is_read_is_what_was_written(it):
+    assert assignment.from_value(it.to_value()) == it
+    assert assignment.from_json(numbers.dump(it.to_value())) == it
+
+
+@given(JSON)
+def test_nothing_but_the_one_error_is_raised_for_any_value(value):
+    with pytest.raises(FormatError):
+        assignment.from_value(value)
+
+
+@given(st.data(), JSON)
+def test_nothing_but_the_one_error_is_raised_where_one_place_is_odd(data, odd):
+    value = SOUND.to_value()
+    at = value
+    while True:
+        key = data.draw(st.sampled_from(sorted(at)) if isinstance(at, dict) else st.integers(0, len(at) - 1))
+        if not isinstance(at[key], (dict, list)) or not at[key] or data.draw(st.booleans()):
+            break
+        at = at[key]
+    at[key] = odd
+    with suppress(FormatError):
+        assignment.from_value(value)
+
+
+@given(st.binary(max_size=300))
+def test_nothing_but_the_one_error_is_raised_for_any_bytes(content):
+    with pytest.raises(FormatError):
+        assignment.from_json(content)
+
+
+@pytest.mark.parametrize(
+    ("path", "odd", "said"),
+    [
+        (("number",), 10**400, "number: found a number of 1329 bits"),
+        (("number",), 0, "number: found 0, expected a whole number from 1"),
+        (("number",), 17.0, "number: found a fraction"),
+        (("number",), True, "number: found True"),
+        (("format",), 2, "format: found 2"),
+        (("open",), 4, "open: found 4, expected a whole number from 0 to 3"),
+        (("open",), True, "open: found True"),
+        (("salt",), "xyz", "salt: found 'xyz'"),
+        (("paused",), 0, "paused: found 0, expected true or false"),
+        (("extra",), 1, "unknown field 'extra'"),
+        (("before", "number"), 17, "before.number: found 17, expected a whole number from 1 to 16"),
+        (("waves", 1, "share"), WHOLE_SHARE + 1, r"waves\[1\]\.share: found 4294967297"),
+        (("waves", 1, "name"), "canary", "waves: the same name twice"),
+        (("waves", 0, "devices"), ["a", "a"], r"waves\[0\]\.devices: the same device twice"),
+        (("waves",), [], "waves: found a list of 0"),
+        (("variants", 0, "class"), "*", "variants: the same class twice"),
+        (("variants", 0, "bundle"), "roster/x.bundle", "expected cameras/NAME"),
+        (("variants", 0, "bytes"), 0, r"variants\[0\]\.bytes: found 0"),
+        (("window", "to"), "01:00", "window: it opens and closes at the same minute"),
+        (("window", "from"), "24:00", "window.from: found '24:00'"),
+        (("window", "from"), "٠١:٠٠", "window.from"),
+        (("probation", "max_p95_ms"), 20, "unknown field 'max_p95_ms'"),
+        (("probation", "seconds"), 10**7, "probation.seconds"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(path, odd, said):
+    value = copy.deepcopy(SOUND.to_value())
+    at = value
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = odd
+    with pytest.raises(FormatError, match=said):
+        assignment.from_value(value)
+
+
+def test_a_device_has_the_first_open_wave_that_has_it_and_keeps_what_was_before_outside():
+    assert SOUND.wanted("camera-1", {}, "large") == Wanted(17, B)
+    assert SOUND.wanted("camera-1", {}, "small") == Wanted(17, SOUND.variants[0])
+    assert SOUND.wanted("camera-2", {"site": "a"}, "large") == Wanted(16, A)
+    assert replace(SOUND, open_waves=2).wanted("camera-2", {"site": "a"}, "large") == Wanted(17, B)
+    assert replace(SOUND, open_waves=2).wanted("camera-2", {"site": "b"}, "large") == Wanted(16, A)
+    assert replace(SOUND, before=None).wanted("camera-2", {}, "large") is None
+    assert replace(SOUND, variants=SOUND.variants[:1]).wanted("camera-1", {}, "large") == Wanted(17, None)
+
+
+@given(salts, device_names, labels, st.integers(0, WHOLE_SHARE), st.integers(0, WHOLE_SHARE))
+def test_a_larger_share_has_all_that_a_smaller_one_has(salt, device, own, one, other):
+    small, large = sorted((one, other))
+    assert not Wave("w", small).has(device, own, salt) or Wave("w", large).has(device, own, salt)
+    assert Wave("w", WHOLE_SHARE).has(device, own, salt)
+    assert not Wave("w", 0).has(device, own, salt)
+
+
+@given(assignments(), device_names, labels)
+def test_opening_a_wave_takes_the_content_from_nobody(it, device, own):
+    reached = [replace(it, open_waves=count).wanted(device, own, "x") for count in range(len(it.waves) + 1)]
+    has = [wanted is not None and wanted.number == it.number for wanted in reached]
+    assert has == sorted(has)
+
+
+def test_the_draw_is_the_one_that_every_other_program_makes():
+    assert assignment.draw("00112233445566aa", "camera-1") == 0x6DB6B93A
+
+
+def test_draws_are_uniform_and_another_salt_draws_anew():
+    devices, cells = [f"camera-{index}" for index in range(20_000)], 64
+    first = [assignment.draw("00" * 8, it) for it in devices]
+    second = [assignment.draw("11" * 8, it) for it in devices]
+    for draws in (first, second):
+        counts = [0] * cells
+        for it in draws:
+            counts[it * cells // WHOLE_SHARE] += 1
+        expected = len(devices) / cells
+        chi_square = sum((count - expected) ** 2 / expected for count in counts)
+        assert abs(chi_square - (cells - 1)) < 4 * math.sqrt(2 * (cells - 1))
+    both = sum(a < WHOLE_SHARE // 10 and b < WHOLE_SHARE // 10 for a, b in zip(first, second, strict=True))
+    assert abs(both - 200) < 60
+
+
+@pytest.mark.parametrize(
+    ("utc", "wait"), [(0, 3600), (3600, 0), (17_999, 0), (18_000, 86_400 - 14_400), (86_400 * 365 + 7200, 0), (-1, 3601)]
+)
+def test_a_window_opens_each_day(utc, wait):
+    assert Window(60, 300).opens_in_seconds(utc) == wait
+
+
+def test_a_window_may_go_over_midnight():
+    night = Window(23 * 60, 60)
+    assert night.length_seconds == 7200
+    assert [night.opens_in_seconds(hour * 3600) for hour in (22, 23, 0, 0.99, 1)] == [3600, 0, 0, 0, 22 * 3600]
+
+
+def test_the_identity_is_of_content_and_members_and_not_of_how_far_the_rollout_is():
+    same = [replace(SOUND, open_waves=2), replace(SOUND, paused=True), replace(SOUND, deltas=()), replace(SOUND, window=None)]
+    assert {it.identity for it in same} == {SOUND.identity}
+    other = [replace(SOUND, salt="11" * 8), replace(SOUND, variants=(A,)), replace(SOUND, before=None), replace(SOUND, number=18)]
+    assert len({it.identity for it in [SOUND, *other]}) == 5
+
+
+@given(assignments())
+def test_it_can_be_signed_as_canonical_json_which_knows_no_fractions(it):
+    assert encode_canonical(it.to_value()) is not None
