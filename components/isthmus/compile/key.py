@@ -46,6 +46,8 @@ OWN_CODE = (
     "compile/sources/**/*.py",
     "release/deflate.py",
     "release/manifest.py",
+    "tflite/schema.py",
+    "tflite/verify.py",
 )
 TIMING_CODE = ("compile/build/timing.py",)
 _PACKAGE = Path(__file__).parents[1]
