@@ -17,6 +17,8 @@ from isthmus.release import deltas
 from isthmus.release.coding import entropy_bytes
 from isthmus_agent.formats import delta
 
+pytestmark = pytest.mark.slow
+
 CHANGED_SHARES = [0.08, 0.26, 0.76]
 
 
