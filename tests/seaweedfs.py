@@ -1,18 +1,18 @@
 """A SeaweedFS server of the test run's own: the smallest real S3 store."""
 
 import json
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from toolchain.testing import patience
 
 from isthmus.errors import StoreError
+from isthmus.provider.local.ports import choose
 from isthmus.release.store import Store, StoreAddress
 
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
@@ -90,9 +90,5 @@ def running() -> Iterator[Server]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on. All are held until the last is found, so that no two are the same."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
+    """Ports that nobody listens on, and that no outgoing connection will take."""
+    return [choose(()) for _ in range(count)]

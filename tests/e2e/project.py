@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,15 +14,11 @@ from typing import Any
 import yaml
 from toolchain.testing import patience
 
+from isthmus.provider.local.ports import choose
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STACK = "test"
 TIMEOUT_SECONDS = 280
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def digits(**changes: Any) -> dict[str, Any]:
@@ -36,7 +31,7 @@ def digits(**changes: Any) -> dict[str, Any]:
         "p95_ms": 100,
         "balancing": "least_request",
         "platform": "local",
-        "local": {"port": free_port(), "grpc_port": free_port()},
+        "local": {"port": choose(()), "grpc_port": choose(())},
         "fleet": "fleets/cameras.yaml",
         "bucket": "models",
         "min_confidence": 0.8,

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from aiohttp import web
 from toolchain.testing import patience
 
 from isthmus import gateway as g
+from isthmus.provider.local.ports import choose
 
 ENVOY = Path(sys.executable).parent / "envoy"
 MODEL = "digits"
@@ -269,11 +269,7 @@ PLACE = {"swap": swap, "rename": rename}
 
 
 def free_ports(number: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for it in sockets:
-            it.bind(("127.0.0.1", 0))
-        return [it.getsockname()[1] for it in sockets]
+    return [choose(()) for _ in range(number)]
 
 
 class OpenLoop:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -16,6 +15,8 @@ import psutil
 import pytest
 from pulumi.runtime.proto import provider_pb2
 from toolchain.testing import patience, wire
+
+from isthmus.provider.local.ports import choose
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 
@@ -100,12 +101,6 @@ def eventually(condition: Callable[[], Any], timeout_seconds: float = 20) -> Any
     raise AssertionError(f"not within {timeout_seconds} s: {condition}")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def in_background(work: Callable[[], Any]) -> "futures.Future[Any]":
     future: futures.Future[Any] = futures.Future()
 
@@ -131,7 +126,7 @@ def _eventually() -> Callable[..., Any]:
 
 @pytest.fixture(name="free_port")
 def _free_port() -> int:
-    return free_port()
+    return choose(())
 
 
 @pytest.fixture(name="in_background")

@@ -15,15 +15,11 @@ import pytest
 import requests
 from toolchain.testing import patience
 
+from isthmus.provider.local.ports import choose
+
 DATA = Path(__file__).parent / "data"
 DEADLINE_SECONDS = 60
 HOST = "127.0.0.1"
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition, what: str):
@@ -74,7 +70,7 @@ class ServerProcess:
 @contextlib.contextmanager
 def server_process(directory: Path, *flags: str):
     """A server on free ports; it is ended at the end."""
-    grpc_port, rest_port = find_free_port(), find_free_port()
+    grpc_port, rest_port = choose(()), choose(())
     log_path = directory / f"server-{rest_port}.log"
     command = [sys.executable, "-m", "isthmus.server", f"--port={grpc_port}", f"--rest_api_port={rest_port}", *flags]
     with log_path.open("wb") as log:
@@ -135,7 +131,7 @@ def server(models, tmp_path_factory):
 
 @pytest.fixture
 def free_port() -> int:
-    return find_free_port()
+    return choose(())
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from isthmus.platforms.kubernetes.objects import KubernetesService, Observabilit
 from isthmus.platforms.kubernetes.objects.dashboards import dashboard_json, panels
 from isthmus.platforms.kubernetes.objects.queries import label, latency_bound_ms, recorded
 from isthmus.platforms.kubernetes.objects.rules import groups, rule_file
+from isthmus.provider.local.ports import choose
 from isthmus.server.metrics import Metrics
 
 pytestmark = pytest.mark.slow
@@ -208,12 +208,6 @@ class ModelServer:
             self.server.server_close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def process(command: list[object], log: Path, environ: dict[str, str] | None = None) -> Iterator[None]:
     with log.open("w") as stream, subprocess.Popen([str(part) for part in command], stdout=stream, stderr=stream, env=environ) as started:
@@ -279,7 +273,7 @@ class Site:
 
     def __init__(self, service, servers: dict[str, ModelServer], folder: Path) -> None:
         self.service, self.servers, self.folder = service, servers, folder
-        self.rest, self.status, self.prometheus = free_port(), free_port(), free_port()
+        self.rest, self.status, self.prometheus = choose(()), choose(()), choose(())
 
     def query(self, expression: str) -> list[dict]:
         text = get(f"http://127.0.0.1:{self.prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expression})}")
@@ -305,7 +299,7 @@ class Site:
             ),
             rest_port=self.rest,
             grpc_port=0,
-            admin_port=free_port(),
+            admin_port=choose(()),
             status_port=self.status,
             bind_address="127.0.0.1",
             directory=str(live),

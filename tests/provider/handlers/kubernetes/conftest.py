@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from toolchain.testing import patience
 from isthmus import gateway
 from isthmus.names import GENERATION_ANNOTATION, service_labels, traffic_name
 from isthmus.provider.clusters.capacity import BEFORE_ANNOTATION
+from isthmus.provider.local.ports import choose
 
 PROJECT = Path(__file__).parents[4]
 SERVICE, MODEL = "digits", "digits"
@@ -243,7 +243,7 @@ class Stage:
 
     def add_gateway(self, name: str) -> None:
         """A gateway Pod: its entry, its files, its Envoy; ready when it has routes."""
-        ports = self._ports[name] = dict(zip(("rest", "grpc", "admin", "status"), free_ports(4), strict=True))
+        ports = self._ports[name] = dict(zip(("rest", "grpc", "admin", "status"), [choose(()) for _ in range(4)], strict=True))
         static, live, traffic = (self.folder / name / part for part in ("static", "live", "traffic"))
         for folder in (static, live, traffic):
             folder.mkdir(parents=True)
@@ -369,14 +369,6 @@ class Stage:
                 url = f"http://127.0.0.1:{ports['rest']}/v1/models/{MODEL}:predict"
                 found[name] = {pool.request("POST", url, body=PROBE).headers[gateway.TRACK_HEADER] for _ in range(requests)}
         return found
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 @contextlib.contextmanager
