@@ -114,7 +114,10 @@ class Channel:
         return True
 
     def received(self) -> Iterator[tuple[Mapping[str, Any], list[int]]]:
-        """What has come. Raises EOFError, after that, where the other end is gone."""
+        """What has come. Raises EOFError, after that, where the other end is gone.
+
+        Raises ValueError, LookupError or TypeError for what is no message.
+        """
         while True:
             try:
                 content, descriptors, _, _ = socket.recv_fds(self._end, MOST_MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
@@ -124,7 +127,15 @@ class Channel:
                 content, descriptors = b"", []
             if not content:
                 raise EOFError
-            yield json.loads(content), descriptors
+            try:
+                message = json.loads(content)
+                if (message["what"] in (HELD, ADOPT)) != bool(descriptors):
+                    raise ValueError("a descriptor too many, or none")
+            except (ValueError, LookupError, TypeError):
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                raise
+            yield message, descriptors
 
     def close(self) -> None:
         """Ends it."""

@@ -121,8 +121,13 @@ class Child:
         return Reason.CRASHED, f"the server {_how(status)} {where}"
 
     def take(self, message: Mapping[str, Any], descriptors: Sequence[int]) -> socket.socket | None:
-        """Keeps account of connections. The one that somebody else is to go on with, if it is about that."""
+        """Keeps account of connections. The one that somebody else is to go on with, if it is about that.
+
+        Raises ValueError, LookupError, TypeError or OSError for what no server says.
+        """
         slot, what = message["slot"], message["what"]
+        if not 0 <= slot < self.limits.slots:
+            raise ValueError(f"no slot {slot}")
         if what == channel.HELD:
             self.connections[slot] = socket.socket(fileno=descriptors[0])
             return None

@@ -270,6 +270,9 @@ class Serving:
                 self._heed(child, message, descriptors)
         except EOFError:
             self._ended(child)
+        except (ValueError, LookupError, TypeError, OSError):  # who knows what became of that process
+            child.failure = child.failure or (Reason.SERVER_FAULT, "the server says what cannot be read")
+            child.end()
 
     def _heed(self, child: Child, message: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         what = message["what"]
@@ -278,7 +281,7 @@ class Serving:
         elif what == channel.READY and child is self._starting:
             self._switch(child)
         elif what == channel.UNFIT:
-            child.failure = Reason(message["reason"]), message["text"]
+            child.failure = child.failure or (Reason(message["reason"]), str(message["text"]))
         elif what == channel.MEASURED:
             self._measured(child, message)
         elif what in (channel.HELD, channel.DROPPED, channel.RELEASED):

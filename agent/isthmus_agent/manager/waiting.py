@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 _MOST: Final = 128
+_REST_SECONDS: Final = 60.0
 _LINGER_SECONDS: Final = 10.0
 _RECEIVE_BYTES: Final = 64 << 10
 _HEALTH: Final = b"GET /healthz "
@@ -92,7 +93,7 @@ class Waiting:
 
     def _answer_later(self, connection: socket.socket) -> None:
         """Answers when the request is there: one that comes unasked would be taken for another's."""
-        self._ending[connection] = time.monotonic() + _LINGER_SECONDS
+        self._ending[connection] = time.monotonic() + _REST_SECONDS
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._answer(connection))
 
     def _answer(self, connection: socket.socket) -> None:

@@ -276,6 +276,7 @@ class Loop:
 
     def _begin_to_send(self, connection: _Connection, answer: bytes) -> None:
         self._page[connection.slot] = channel.WRITES
+        connection.since = time.monotonic()
         connection.out = memoryview(answer)
         self._send(connection)
         if connection.out and connection.slot in self._connections:

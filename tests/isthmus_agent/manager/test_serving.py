@@ -420,6 +420,28 @@ def test_a_taken_port_is_an_error_of_its_own():
     first.close()
 
 
+SAYS = """
+import json, socket, sys
+said = socket.socket(fileno=json.loads(sys.argv[1])["control"])
+said.send({said!r})
+sys.stdin = said  # open to the end
+raise ImportError
+"""
+
+
+@pytest.mark.parametrize(
+    "said", [b"x", b"[]", b"{}", b'{"what": "held", "slot": 1}', b'{"what": "dropped", "slot": 1000}', b'{"what": "dropped"}']
+)
+def test_a_server_that_says_what_cannot_be_read_is_ended(begin, monkeypatch, tmp_path, said):
+    (tmp_path / "ai_edge_litert.py").write_text(SAYS.replace("{said!r}", repr(said)))
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+        served = begin()
+        event = served.serve(tiny_content())
+    assert (event.reason, event.text) == (Reason.SERVER_FAULT, "the server says what cannot be read")
+    assert isinstance(served.serve(tiny_content(2)), Serving)
+
+
 def test_an_unready_server_of_a_missing_interpreter_is_the_devices_fault(begin, monkeypatch, tmp_path):
     (tmp_path / "ai_edge_litert.py").write_text("raise ImportError('no wheel for this device')")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
