@@ -30,7 +30,7 @@ _OTHERS_MASK = 0o077
 
 
 class KeyNotAtHandError(IsthmusError):
-    """The private half of a key cannot be used here: its file or variable is missing, or its service does not answer."""
+    """The private half of a key cannot be used here: its file, variable or library is missing, or its service does not answer."""
 
 
 def scheme_of(uri: str) -> str:
@@ -69,7 +69,7 @@ def public_key(uri: str, folder: Path, public_pem: str = "") -> SSlibKey:
 def signer_of(uri: str, public: SSlibKey, folder: Path) -> Signer:
     """What signs with a key.
 
-    Raises KeyNotAtHandError where the private half is not here, InputError where what is here is wrong or a library is missing.
+    Raises KeyNotAtHandError where the private half or its library is not here, InputError where what is here is wrong.
     """
     scheme = scheme_of(uri)
     if scheme in {FILE, ENVIRONMENT}:
@@ -82,7 +82,7 @@ def signer_of(uri: str, public: SSlibKey, folder: Path) -> Signer:
     except UnsupportedLibraryError as error:
         extra = _EXTRAS.get(scheme)
         fix = f"pip install 'securesystemslib[{extra}]'" if extra else "see securesystemslib's documentation"
-        raise InputError([Problem("key", f"{scheme}: keys need a library that is not installed ({error})", fix=fix)]) from error
+        raise KeyNotAtHandError(f"the key {uri} cannot be used here: it needs a library that is not installed ({error}): {fix}") from error
     except Exception as error:  # each service has errors of its own
         raise KeyNotAtHandError(f"the key {uri} cannot be used here: {type(error).__name__}: {error}") from error
 
