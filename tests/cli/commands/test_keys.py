@@ -42,7 +42,7 @@ def test_a_key_ring_is_made_where_it_is_said_and_no_key_is_shown(shell: Shell):
     for path in files:
         assert f"made {path} (mode 600)" in done.output
         assert not any(line in done.output for line in path.read_text().splitlines())
-    assert (shell.keys / ".gitignore").read_text() == "*.pem\n"
+    assert (shell.keys / ".gitignore").read_text().split() == ["*.pem", "*.secret"]
     assert "next: `isthmus keys found`" in done.output
     assert not shell.store.objects
 

@@ -23,7 +23,7 @@ _BELONGS: Mapping[str, str] = {
     TIMESTAMP: "online: CI",
     ROSTER: "with who enrols devices",
 }
-_GIT_IGNORED = "*.pem\n"
+_GIT_IGNORED = "*.pem\n*.secret\n"
 
 
 def belongs(role: str) -> str:
