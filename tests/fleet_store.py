@@ -65,6 +65,9 @@ class MemoryStore:
             for key in keys:
                 self.objects.pop(key, None)
 
+    def signed_url(self, method: str, key: str, *, valid_seconds: int, only_new: bool = False) -> str:
+        return f"https://store.test/models/{key}?method={method}&seconds={valid_seconds}"
+
     def _tag(self, key: str) -> str:
         return f'"{hashlib.sha256(self.objects[key]).hexdigest()[:32]}"' if key in self.objects else ""
 

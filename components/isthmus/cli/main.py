@@ -28,6 +28,12 @@ COMMANDS: Table = {
         "What a fleet's devices are told, by its signed repository.",
         {
             "status": Command(f"{_ROOM}.fleet.status", "Show what a fleet is told: content, waves, limits, and when signatures expire."),
+            "devices": Command(f"{_ROOM}.fleet.devices", "Show a fleet's devices, and let in those that have used their tokens."),
+            "enrol": Command(f"{_ROOM}.fleet.enrol", "Make a token by which a device joins, once; or gets new keys."),
+            "remove": Command(f"{_ROOM}.fleet.remove", "Take a device out of a fleet, or take back its token."),
+            "access": Command(
+                f"{_ROOM}.fleet.access", "Say to a store what each device may do: SeaweedFS's identities, or a policy of AWS."
+            ),
             "promote": Command(f"{_ROOM}.fleet.promote", "Open the next wave of a fleet's rollout."),
             "pause": Command(f"{_ROOM}.fleet.pause", "Have a fleet's devices begin nothing new."),
             "resume": Command(f"{_ROOM}.fleet.resume", "Have a paused fleet go on."),

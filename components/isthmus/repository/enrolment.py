@@ -17,7 +17,7 @@ from isthmus.release.store import MissingObjectError
 from isthmus.repository import roster
 from isthmus.repository.access import DeviceAccess
 from isthmus.repository.keyring import Keyring
-from isthmus.repository.objects import Place
+from isthmus.repository.objects import Objects, Place
 from isthmus_agent.formats import enrolment, numbers
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.numbers import FormatError
@@ -29,19 +29,16 @@ LATE_SECONDS: Final = 3600
 _SEALED, _CLAIM = ".sealed", ".claim"
 
 
-class AddressedStore(Protocol):
-    """A store by the address that devices know it by."""
-
-    def signed_url(self, method: str, key: str, *, valid_seconds: int, only_new: bool = False) -> str: ...
-
-
 @dataclass(frozen=True)
 class DeviceStore:
-    """What a device is told of the store. url: of the bucket with the prefix; ends with `/`. signs: with the operator's credentials."""
+    """The store by the address that devices know it by. url: of the bucket with the prefix; ends with `/`.
+
+    signs: addresses, with the operator's credentials.
+    """
 
     url: str
     region: str
-    signs: AddressedStore = field(repr=False)
+    signs: Objects = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ class Repository:
 
 
 Fleet = Annotated[str, typer.Argument(help="A fleet of the key ring; it need not be said where there is one only.", show_default=False)]
+FleetOption = Annotated[str, typer.Option("--fleet", help="A fleet of the key ring; it need not be said where there is one only.")]
+SecretUri = Annotated[
+    str, typer.Option("--secret", metavar="URI", help="The fleet's secret, as env:NAME or file:PATH, if not in the key ring's folder.")
+]
 SignWith = Annotated[
     list[str] | None,
     typer.Option(

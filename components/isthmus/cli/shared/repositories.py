@@ -23,10 +23,11 @@ _OWN = credential_variables(FLEET_STORE_VARIABLE)
 
 @dataclass(frozen=True)
 class Located:
-    """A repository. where: for people."""
+    """A repository. where: for people, and devices: the URL of the bucket with the prefix. region: of the store."""
 
     place: Place
     where: str
+    region: str = ""
 
 
 def keyring_of(options: Repository) -> Keyring:
@@ -39,10 +40,17 @@ def located_of(options: Repository, fleets: Sequence[str]) -> Located:
     if options.store and options.stack:
         raise InputError([Problem("--stack", f"is given beside --store (or {FLEET_STORE_VARIABLE})", "one of the two")])
     if options.store:
-        store, prefix = located(options.store, "--store", FLEET_STORE_VARIABLE, os.environ, "models")
-    else:
-        store, prefix = in_stack(_stack(options.stack), fleets, os.environ)
-    return Located(Place(store, prefix), f"{store.address.endpoint}/{store.bucket}/{prefix}")
+        return located_at(options.store, "--store")
+    return _located(*in_stack(_stack(options.stack), fleets, os.environ))
+
+
+def located_at(url: str, option: str) -> Located:
+    """Where the repository at a URL is, with the credentials of the environment. Raises InputError."""
+    return _located(*located(url, option, FLEET_STORE_VARIABLE, os.environ, "models"))
+
+
+def _located(store: Store, prefix: str) -> Located:
+    return Located(Place(store, prefix), f"{store.address.endpoint}/{store.bucket}/{prefix}", store.address.region)
 
 
 def in_stack(state: StackState, fleets: Sequence[str], environment: Mapping[str, str]) -> tuple[Store, str]:
