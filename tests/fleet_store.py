@@ -65,6 +65,9 @@ class MemoryStore:
             for key in keys:
                 self.objects.pop(key, None)
 
+    def signed_url(self, method: str, key: str, *, valid_seconds: int, only_new: bool = False) -> str:
+        return f"https://store.test/models/{key}?method={method}&seconds={valid_seconds}"
+
     def _tag(self, key: str) -> str:
         return f'"{hashlib.sha256(self.objects[key]).hexdigest()[:32]}"' if key in self.objects else ""
 
@@ -144,11 +147,20 @@ def served(store: MemoryStore) -> Iterator[Served]:
                 store.put(path, body)
             self._answer(Reply(refused or 200))
 
+        def do_DELETE(self) -> None:
+            path = unquote(urlsplit(self.path).path).removeprefix("/bucket/")
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            state.requests.append(("DELETE", path, headers))
+            refused = state.checks("DELETE", self.path, headers)
+            if not refused:
+                store.delete([path])
+            self._answer(Reply(refused or 204))
+
         def _answer(self, reply: Reply) -> None:
             lines = [f"HTTP/1.1 {reply.status} Answer"]
             dates = (formatdate(time.time(), usegmt=True),) if state.dates is None else state.dates
             headers = [*(("Date", date) for date in dates), *reply.headers.items()]
-            if not reply.endless and reply.status != 304:
+            if not reply.endless and reply.status not in (204, 304):
                 headers.append(("Content-Length", str(len(reply.body))))
             else:
                 self.close_connection = reply.endless

@@ -1,6 +1,7 @@
 """A SeaweedFS server of the test run's own: the smallest real S3 store."""
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,14 +26,15 @@ class Server:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.identities = directory / "s3.json"
         identity = {
             "name": "tests",
             "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         (directory / "data").mkdir()
-        (directory / "s3.json").write_text(json.dumps({"identities": [identity]}))
-        (directory / "s3.json").chmod(0o600)
+        self.identities.write_text(json.dumps({"identities": [identity]}))
+        self.identities.chmod(0o600)
         names = [name for part in PARTS for name in (f"{part}.port", f"{part}.port.grpc")]
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,7 +46,7 @@ class Server:
             "dir": self._directory / "data",
             "ip": "127.0.0.1",
             "ip.bind": "127.0.0.1",
-            "s3.config": self._directory / "s3.json",
+            "s3.config": self.identities,
             "s3.localSocket": self._directory / "s3.sock",
             "filer.localSocket": self._directory / "filer.sock",
             "s3.autoCreateBucket": "false",
@@ -66,6 +68,11 @@ class Server:
                 assert self._process.poll() is None, (self._directory / "log").read_text()
                 assert not deadline.over(), "SeaweedFS does not become ready"
                 time.sleep(0.05)
+
+    def read_identities_again(self) -> None:
+        """Has the file of identities read again, by a signal: it takes a moment."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Probation, Variant, Wave, Window
 from isthmus_agent.formats.numbers import MOST_NUMBER
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
-from isthmus_agent.formats.roster import Device, Roster
+from isthmus_agent.formats.roster import Device, Pending, Roster
 
 
 def _texts(most: int, more: str = "") -> st.SearchStrategy[str]:
@@ -59,7 +59,7 @@ def assignments(draw: st.DrawFn) -> Assignment:
     )
 
 
-figures = st.builds(Figures, counts, counts, counts, counts, counts, counts, maybe, maybe, maybe)
+figures = st.builds(Figures, counts, counts, counts, counts, counts, counts, maybe, maybe, maybe, maybe)
 reports = st.builds(
     Report,
     device_names,
@@ -71,5 +71,17 @@ reports = st.builds(
     figures,
 )
 devices = st.builds(Device, device_names, names, labels, st.integers(0, 2**31))
-_several = st.lists(devices, max_size=5, unique_by=lambda it: it.name)
-rosters = st.builds(Roster, names, _several.map(lambda found: tuple(sorted(found, key=lambda it: it.name))))
+
+
+def _ordered(drawn: st.SearchStrategy[Device]) -> st.SearchStrategy[list[Device]]:
+    return st.lists(drawn, max_size=5, unique_by=lambda it: it.name).map(lambda found: sorted(found, key=lambda it: it.name))
+
+
+@st.composite
+def _rosters(draw: st.DrawFn) -> Roster:
+    pending = tuple(Pending(it, draw(digests)[7:], draw(counts)) for it in draw(_ordered(devices)))
+    removed = draw(st.dictionaries(device_names, st.integers(0, 2**31), max_size=3))
+    return Roster(draw(names), tuple(draw(_ordered(devices))), pending, removed)
+
+
+rosters = _rosters()

@@ -60,5 +60,5 @@ def test_a_key_of_a_service_needs_its_public_half(tmp_path: Path):
 
 
 def test_a_library_that_is_missing_is_told_with_how_to_install_it(tmp_path: Path):
-    with pytest.raises(InputError, match=r"pip install 'securesystemslib\[gcpkms\]'"):
+    with pytest.raises(KeyNotAtHandError, match=r"pip install 'securesystemslib\[gcpkms\]'"):
         signer_of("gcpkms:projects/x", CryptoSigner.generate_ed25519().public_key, tmp_path)

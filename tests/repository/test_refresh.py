@@ -5,10 +5,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from securesystemslib.signer import CryptoSigner
 from tests.fleet_sayings import FLEET, path_of, telling
 from tests.fleet_store import MemoryStore, Served, served
 from tests.repository.devices import Device
 
+from isthmus.repository.ceremony import WantedKey, rotate
 from isthmus.repository.keyring import Keyring, NotEnoughKeysError
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import publish
@@ -85,3 +89,14 @@ def test_without_the_online_keys_nothing_is_written(place: Place, told: Keyring,
     with pytest.raises(NotEnoughKeysError, match="role timestamp"):
         refresh(place, told)
     assert store.objects == before
+
+
+def test_a_key_whose_library_is_not_here_is_one_that_is_elsewhere(place: Place, told: Keyring):
+    """A machine of CI need not have the libraries of the offline keys."""
+    there = CryptoSigner.generate_ed25519().public_key.keyval["public"]
+    pem = Ed25519PublicKey.from_public_bytes(bytes.fromhex(there)).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    keys = [WantedKey("file:root-1.pem"), WantedKey("file:root-2.pem"), WantedKey("gcpkms:projects/x", pem.decode())]
+    keyring = rotate(place, told, "root", keys)
+    without_offline_keys(keyring)
+    done = refresh(place, keyring, now=later(300))
+    assert done.waiting.keys() == {"root", "targets"}

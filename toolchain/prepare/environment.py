@@ -22,10 +22,11 @@ SOURCES = ("components", "agent")
 COMMAND = """#!{python}
 import sys
 
-from isthmus.cli.main import main
+from {module} import main
 
 sys.exit(main())
 """
+COMMANDS = {"isthmus": "isthmus.cli.main", "isthmus-agent": "isthmus_agent.cli.main"}
 
 
 def check_python(version: tuple[int, int] = (sys.version_info[0], sys.version_info[1])) -> None:
@@ -116,7 +117,7 @@ def _install_package(layout: Layout) -> None:
     python = layout.venv / "bin" / "python"
     wanted = {
         _site_packages(layout.venv) / PATH_FILE: ("".join(f"{layout.project / name}\n" for name in SOURCES), 0o644),
-        layout.venv / "bin" / "isthmus": (COMMAND.format(python=python), 0o755),
+        **{layout.venv / "bin" / name: (COMMAND.format(python=python, module=module), 0o755) for name, module in COMMANDS.items()},
     }
     for file, (content, mode) in wanted.items():
         if not file.is_file() or file.read_text(encoding="utf-8") != content:

@@ -113,6 +113,23 @@ class RollBack:
     """Somebody at the device wants the model before this one."""
 
 
+@dataclass(frozen=True)
+class LookNow:
+    """Somebody at the device wants the store asked now, and not at its time."""
+
+
 Event = (
-    Tick | Checked | Unchanged | CheckFailed | Fetched | FetchFailed | Serving | ServeFailed | Crashed | Measured | PersistFailed | RollBack
+    Tick
+    | Checked
+    | Unchanged
+    | CheckFailed
+    | Fetched
+    | FetchFailed
+    | Serving
+    | ServeFailed
+    | Crashed
+    | Measured
+    | PersistFailed
+    | RollBack
+    | LookNow
 )

@@ -332,6 +332,11 @@ def _roll_back(turn: Turn, _: events.RollBack) -> None:
         _go_back(turn, Verdict(kept.current_number, kept.current, Outcome.BLOCKED, held), may_return=True)
 
 
+def _look_now(turn: Turn, _: events.LookNow) -> None:
+    if not turn.state.looking:
+        _look(turn)
+
+
 _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     events.Tick: _tick,
     events.Checked: _checked,
@@ -345,4 +350,5 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     events.Measured: _measured,
     events.PersistFailed: _persist_failed,
     events.RollBack: _roll_back,
+    events.LookNow: _look_now,
 }

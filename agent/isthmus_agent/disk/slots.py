@@ -154,8 +154,12 @@ class Parts:
         durable.sync_folder(self._folder)
 
     def sweep(self, keep: Collection[str] = ()) -> None:
-        """Removes all parts but these. What cannot be removed stays. Never raises."""
+        """Removes all parts but those of these contents: what stands before the first dot of a part's name is a content's digest.
+
+        What cannot be removed stays. Never raises.
+        """
+        names = {digest.removeprefix("sha256:") for digest in keep}
         for entry in durable.entries(self._folder):
-            if entry.name not in keep:
+            if entry.name.partition(".")[0] not in names:
                 with suppress(OSError):
                     durable.remove(entry)

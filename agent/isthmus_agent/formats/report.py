@@ -2,6 +2,8 @@
 
     {prefix}health/NUMBER/DEVICE~OUTCOME~FIELDS~MAC
 
+A device's own credentials let it write `{prefix}health/*/DEVICE~*` and nothing else of this: no device's name holds a `~`, so that none
+begins as another's. Stores enforce that (isthmus.repository.access).
 FIELDS is base64url without padding of a fixed, bounded list (`_VALUES`) and a short text. MAC is 16 bytes of HMAC-SHA256 by the device's
 key, over the fleet's name and everything in the object's key after the prefix. There is one way to write a report, so that each changed
 character is found.
@@ -104,7 +106,8 @@ class Reason(IntEnum):
 class Figures:
     """What is measured. None: not known. boot_mark: drawn at each start, so that two machines with one identity are found out.
 
-    sequence: one more with every report of this boot.
+    sequence: one more with every report of this boot. outcome_seconds: since it has this outcome, when this was written, by a clock that
+    only goes on: what a gate's soak is measured by, together with the report's age.
     """
 
     boots: int = 0
@@ -116,6 +119,7 @@ class Figures:
     p95_microseconds: int | None = None
     rss_bytes: int | None = None
     distribution_distance_millionths: int | None = None
+    outcome_seconds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,11 @@ def read(object_key: str, prefix: str) -> Claim:
     return Claim(device, number, said, digits, _unpacked(device, number, outcome, _bytes(parts[2], "fields")))
 
 
+def own_keys(prefix: str, device: str) -> str:
+    """A pattern of the keys of a device's reports, and of no other's: `*` stands for any text."""
+    return f"{prefix}{_FOLDER}*/{numbers.device_name(device, 'device')}~*"
+
+
 def device_key(secret: bytes, fleet: str, device: str, generation: int) -> bytes:
     """A device's key: HKDF-SHA256 over the fleet's secret. Another generation is another key, which revokes the one before."""
     if len(secret) < LEAST_SECRET_BYTES:
@@ -205,7 +214,7 @@ def _mac(key: bytes, fleet: str, said: str) -> bytes:
 
 # The order in which they are written, which is that of `Figures`. What may be unknown is written one higher, and as 0 where it is.
 _VALUES: Final = ("boots", "boot_mark", "sequence", "requests", "errors", "crashes")
-_OPTIONAL: Final = ("p95_microseconds", "rss_bytes", "distribution_distance_millionths")
+_OPTIONAL: Final = ("p95_microseconds", "rss_bytes", "distribution_distance_millionths", "outcome_seconds")
 
 
 def _packed(report: Report) -> bytes:

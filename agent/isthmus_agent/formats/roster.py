@@ -1,11 +1,12 @@
 """The roster: the devices of a fleet, which are the denominator of every gate. Signed; devices themselves never fetch it.
 
-It holds no key: a device's report key follows from the fleet's secret, its name and its generation (`report.device_key`).
+It holds no key: a device's report key follows from the fleet's secret, its name and its generation (`report.device_key`). A device that
+was sent a token stands apart until it has used it, and what was removed leaves its generation, so that no key is ever given twice.
 Reading what was written gives the same value: `from_json(it.to_json()) == it`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from isthmus_agent.formats import numbers, report
@@ -14,6 +15,7 @@ from isthmus_agent.formats.numbers import FormatError
 FORMAT: Final = 1
 MOST_DEVICES: Final = 1_000_000
 MOST_DOCUMENT_BYTES: Final = 256 << 20
+MOST_PENDING: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,22 @@ class Device:
 
 
 @dataclass(frozen=True)
+class Pending:
+    """A device that has not used its token yet. claim: what shows that it has (`enrolment.claim_of`). expires_seconds: since 1970."""
+
+    device: Device
+    claim: str
+    expires_seconds: int
+
+
+@dataclass(frozen=True)
 class Roster:
-    """The devices in the order of their names."""
+    """The devices in the order of their names. pending: with tokens not used yet, likewise. removed: last generation by name."""
 
     fleet: str
-    devices: tuple[Device, ...]
+    devices: tuple[Device, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    removed: Mapping[str, int] = field(default_factory=dict)
 
     def by_name(self) -> dict[str, Device]:
         """Each device by its name."""
@@ -44,27 +57,74 @@ class Roster:
     def with_device(self, device: Device) -> "Roster":
         """The roster with this device, in place of one of the same name."""
         others = [it for it in self.devices if it.name != device.name]
-        return Roster(self.fleet, tuple(sorted([*others, device], key=lambda it: it.name)))
+        return replace(self, devices=tuple(sorted([*others, device], key=lambda it: it.name)))
+
+    def with_pending(self, pending: Pending) -> "Roster":
+        """The roster with this token, in place of one for the same device."""
+        others = [it for it in self.pending if it.device.name != pending.device.name]
+        return replace(self, pending=tuple(sorted([*others, pending], key=lambda it: it.device.name)))
+
+    def without_pending(self, name: str) -> "Roster":
+        """The roster without a device's token. That its generation was given is kept."""
+        left = tuple(it for it in self.pending if it.device.name != name)
+        return replace(self, pending=left, removed=self._given(name))
 
     def without(self, name: str) -> "Roster":
-        """The roster without a device."""
-        return Roster(self.fleet, tuple(it for it in self.devices if it.name != name))
+        """The roster without a device, and without its token."""
+        left = tuple(it for it in self.devices if it.name != name)
+        return replace(self.without_pending(name), devices=left)
+
+    def joined(self, name: str) -> "Roster":
+        """The roster after a device has used its token."""
+        (found,) = (it for it in self.pending if it.device.name == name)
+        return replace(self.with_device(found.device), pending=tuple(it for it in self.pending if it is not found))
+
+    def next_generation(self, name: str) -> int:
+        """One that no device of this name was ever given."""
+        return self._given(name).get(name, -1) + 1
+
+    def _given(self, name: str) -> Mapping[str, int]:
+        of_name = [it for it in (*self.devices, *(it.device for it in self.pending)) if it.name == name]
+        given = [*(it.generation for it in of_name), *([self.removed[name]] if name in self.removed else [])]
+        return {**self.removed, name: max(given)} if given else self.removed
 
     def to_json(self) -> bytes:
         """The one way to write it."""
-        return numbers.dump({"format": FORMAT, "fleet": self.fleet, "devices": [_value(it) for it in self.devices]})
+        pending = [{"device": _value(it.device), "claim": it.claim, "expires": it.expires_seconds} for it in self.pending]
+        devices = [_value(it) for it in self.devices]
+        value = {"format": FORMAT, "fleet": self.fleet, "devices": devices, "pending": pending, "removed": dict(self.removed)}
+        return numbers.dump(value)
 
 
 def from_json(content: bytes) -> Roster:
     """The roster in a document. Raises FormatError for every content that is none, and nothing else."""
-    found = numbers.fields(numbers.load(content, "the roster", MOST_DOCUMENT_BYTES), "", ("format", "fleet", "devices"))
+    document = numbers.load(content, "the roster", MOST_DOCUMENT_BYTES)
+    found = numbers.fields(document, "", ("format", "fleet", "devices", "pending", "removed"))
     numbers.integer(found["format"], "format", FORMAT, FORMAT)
     listed = numbers.items(found["devices"], "devices", MOST_DEVICES)
     devices = tuple(_device(it, f"devices[{index}]") for index, it in enumerate(listed))
-    names = [device.name for device in devices]
-    if numbers.unique(names, "devices", "name") != sorted(names):
-        raise FormatError("devices", "they are not in the order of their names")
-    return Roster(numbers.name(found["fleet"], "fleet"), devices)
+    waiting = numbers.items(found["pending"], "pending", MOST_PENDING)
+    pending = tuple(_pending(it, f"pending[{index}]") for index, it in enumerate(waiting))
+    _in_order([device.name for device in devices], "devices")
+    _in_order([it.device.name for it in pending], "pending")
+    return Roster(numbers.name(found["fleet"], "fleet"), devices, pending, _removed(found["removed"]))
+
+
+def _in_order(names: list[str], where: str) -> None:
+    if numbers.unique(names, where, "name") != sorted(names):
+        raise FormatError(where, "they are not in the order of their names")
+
+
+def _removed(value: object) -> Mapping[str, int]:
+    if not isinstance(value, dict) or len(value) > MOST_DEVICES:
+        raise FormatError("removed", f"expected an object with {MOST_DEVICES} devices at most")
+    return {numbers.device_name(name, "removed"): numbers.integer(it, "removed", 0, report.MOST_GENERATION) for name, it in value.items()}
+
+
+def _pending(value: object, where: str) -> Pending:
+    found = numbers.fields(value, where, ("device", "claim", "expires"))
+    claim = numbers.digest(f"sha256:{found['claim']}", f"{where}.claim").removeprefix("sha256:")
+    return Pending(_device(found["device"], f"{where}.device"), claim, numbers.integer(found["expires"], f"{where}.expires"))
 
 
 def _value(device: Device) -> dict[str, object]:

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from tuf.api.exceptions import LengthOrHashMismatchError
 from tuf.api.metadata import TargetFile
 
-from isthmus_agent.manager.failures import DeviceFailure, TransportFailure
+from isthmus_agent.formats.report import Reason
+from isthmus_agent.manager.failures import DeviceFailure, TransportFailure, refused
 from isthmus_agent.manager.transport import Answer, Patience, Transport
 
 SYNC_BYTES = 4 << 20
@@ -44,7 +45,7 @@ def download(target: TargetFile, url: str, part: Path, transport: Transport, pat
                         os.fsync(file.fileno())
             missing = target.length - os.fstat(file.fileno()).st_size
         if missing:
-            raise TransportFailure(f"the answer ended early: {missing} bytes of {target.path} are missing")
+            raise TransportFailure(f"the answer ended early: {missing} bytes of {target.path} are missing", Reason.ODD_ANSWER)
         _verify(target, part)
     except OSError as error:
         raise DeviceFailure(f"cannot keep {target.path}: {error.strerror or error}") from error
@@ -57,7 +58,7 @@ def _append(answer: Answer, file: int, done: int, length: int) -> None:
     if passed_over is None:
         if answer.status == 416:
             os.ftruncate(file, 0)
-        raise TransportFailure(f"the store answers {answer.status}")
+        raise refused(answer.status)
     unsynced = 0
     for chunk in answer.chunks:
         skipped = min(passed_over, len(chunk))
@@ -79,4 +80,4 @@ def _verify(target: TargetFile, part: Path) -> None:
             target.verify_length_and_hashes(file)
     except LengthOrHashMismatchError as error:
         part.unlink()
-        raise TransportFailure(f"{target.path} arrived changed on the way: {error}") from error
+        raise TransportFailure(f"{target.path} arrived changed on the way: {error}", Reason.WRONG_BYTES) from error

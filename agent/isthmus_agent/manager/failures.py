@@ -3,11 +3,24 @@
 None of these is final for a release and none counts against one: all are tried again.
 """
 
+import errno
+
+from isthmus_agent.formats.report import Reason
+
+_DISK = {errno.ENOSPC: Reason.DISK_FULL, errno.EDQUOT: Reason.DISK_FULL, errno.EROFS: Reason.DISK_READ_ONLY}
+_STATUS = {404: Reason.MISSING_OBJECT, 416: Reason.WRONG_RANGE}
+
 
 class RepositoryFailure(Exception):  # noqa: N818 - a failure's class is what the core calls it
-    """The root of them. failure: the class of failure, as the core and reports call it."""
+    """The root of them. failure: the class of failure, as the core and reports call it. reason: what reports say."""
 
     failure = "transport"
+    reason = Reason.UNREACHABLE
+
+    def __init__(self, text: str, reason: Reason | None = None) -> None:
+        super().__init__(text)
+        if reason is not None:
+            self.reason = reason
 
 
 class TransportFailure(RepositoryFailure):
@@ -17,13 +30,19 @@ class TransportFailure(RepositoryFailure):
 class SlowFailure(TransportFailure):
     """Bytes come too slowly, or the deadline is over."""
 
+    reason = Reason.TOO_SLOW
+
 
 class UntrustedFailure(RepositoryFailure):
     """What was answered is well-formed, and not what this device trusts: a wrong signature, an older version, another fleet's."""
 
+    reason = Reason.UNTRUSTED_METADATA
+
 
 class ReplayFailure(UntrustedFailure):
     """It is older than what this device has accepted before."""
+
+    reason = Reason.REPLAYED
 
 
 class ExpiredFailure(UntrustedFailure):
@@ -34,3 +53,22 @@ class DeviceFailure(RepositoryFailure):
     """This device itself: disk full, read-only, damaged."""
 
     failure = "device"
+    reason = Reason.DISK_FAULT
+
+
+def refused(status: int) -> TransportFailure:
+    """An answer that is none of those that were hoped for."""
+    return TransportFailure(f"the store answers {status}", _STATUS.get(status, Reason.REFUSED_BY_STORE))
+
+
+def disk_reason(error: OSError) -> Reason:
+    """What is wrong with this device's disk."""
+    return _DISK.get(error.errno or 0, Reason.DISK_FAULT)
+
+
+def reason_of(failure: RepositoryFailure) -> Reason:
+    """What reports say of a failure."""
+    cause = failure.__cause__
+    if isinstance(failure, DeviceFailure) and isinstance(cause, OSError):
+        return disk_reason(cause)
+    return failure.reason

@@ -20,7 +20,8 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from isthmus_agent.disk import durable
 from isthmus_agent.formats.assignment import MOST_DOCUMENT_BYTES
-from isthmus_agent.manager.failures import DeviceFailure, ExpiredFailure, TransportFailure, UntrustedFailure
+from isthmus_agent.formats.report import Reason
+from isthmus_agent.manager.failures import DeviceFailure, ExpiredFailure, TransportFailure, UntrustedFailure, refused
 from isthmus_agent.manager.transport import Transport
 
 # Nothing larger is read from the network, whatever it claims to be.
@@ -53,7 +54,7 @@ class MetadataFetcher(FetcherInterface):
                 raise DownloadHTTPError(f"the store answers {answer.status}", answer.status)
             first = next(answer.chunks, b"")
             if not looks_signed(first):
-                raise TransportFailure("the store's answer is no metadata: a portal, or something else on the way")
+                raise TransportFailure("the store's answer is no metadata: a portal, or something else on the way", Reason.NOT_THE_STORE)
             yield first
             yield from answer.chunks
 
@@ -134,9 +135,9 @@ def told() -> Iterator[None]:
     try:
         yield
     except DownloadHTTPError as error:
-        raise TransportFailure(f"the store answers {error.status_code}") from error
+        raise refused(error.status_code) from error
     except (DownloadError, DeserializationError) as error:
-        raise TransportFailure(f"the metadata did not arrive whole: {error}") from error
+        raise TransportFailure(f"the metadata did not arrive whole: {error}", Reason.ODD_ANSWER) from error
     except ExpiredMetadataError as error:
         raise ExpiredFailure(str(error)) from error
     except (RepositoryError, ValueError, OverflowError) as error:

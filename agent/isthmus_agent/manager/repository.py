@@ -6,7 +6,7 @@ with, so that an update is the timestamp, a look for a new root, the snapshot, t
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from tuf.api.metadata import TargetFile
 
 from isthmus_agent.disk import durable
 from isthmus_agent.formats.assignment import Assignment, from_value
+from isthmus_agent.formats.report import Reason
 from isthmus_agent.formats.signed_fields import FIELD, epoch_in, numbers_of, signed_at_in
 from isthmus_agent.manager import downloads
-from isthmus_agent.manager.failures import DeviceFailure, ExpiredFailure, ReplayFailure, TransportFailure, UntrustedFailure
+from isthmus_agent.manager.failures import DeviceFailure, ExpiredFailure, ReplayFailure, TransportFailure, UntrustedFailure, refused
 from isthmus_agent.manager.metadata import CONFIG, MetadataFetcher, TrustedMetadata, looks_signed, told
 from isthmus_agent.manager.transport import Patience, Transport
 
@@ -93,14 +94,16 @@ class Repository:
         url = f"{self._address.metadata_url}timestamp.json"
         with self._transport.get(url, headers) as answer:
             if answer.status not in ({200, 304} if headers else {200}):
-                raise TransportFailure(f"the store answers {answer.status}")
+                raise refused(answer.status)
             timestamp, tag = (None if answer.status == 304 else _whole(answer.chunks)), answer.tag
         if seen and timestamp in {None, self._cached("timestamp")}:
             if seen.expires_seconds <= floor.time_seconds:
                 raise ExpiredFailure("timestamp.json is expired, and there is no newer one")
+            if tag and tag != seen.tag:
+                self._remember(replace(seen, tag=tag))
             return None
         if timestamp is None or not looks_signed(timestamp):
-            raise TransportFailure("the store's answer is no metadata: a portal, or something else on the way")
+            raise TransportFailure("the store's answer is no metadata: a portal, or something else on the way", Reason.NOT_THE_STORE)
         return self._refreshed(floor, {url: timestamp}, tag)
 
     def refresh(self, floor: Floor) -> Found:

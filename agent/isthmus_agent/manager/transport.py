@@ -73,10 +73,17 @@ class Transport:
         with self._asked("GET", url, headers or {}, patience) as answer:
             yield answer
 
-    def put(self, url: str, body: bytes = b"", *, patience: Patience = METADATA_PATIENCE) -> int:
+    def put(self, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None, *, patience: Patience = METADATA_PATIENCE) -> int:
         """The status that a PUT is answered with. Failures as for `get`."""
+        return self._status("PUT", url, body, headers or {}, patience)
+
+    def delete(self, url: str, *, patience: Patience = METADATA_PATIENCE) -> int:
+        """The status that a DELETE is answered with. Failures as for `get`."""
+        return self._status("DELETE", url, None, {}, patience)
+
+    def _status(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], patience: Patience) -> int:
         for last in (False, True):
-            with self._asked("PUT", url, {}, patience, body) as answer:
+            with self._asked(method, url, headers, patience, body) as answer:
                 if last or not (self._credentials and answer.status == 403 and self._clock.learn(answer.dates, _beginning(answer))):
                     return answer.status
         raise AssertionError("the last try returns")

@@ -24,6 +24,38 @@ COMMANDS: Table = {
     ),
     "compile": Command(f"{_ROOM}.compile.command", "Compile a model, run every variant on its evaluation data, and show which is best."),
     "plan": Command(f"{_ROOM}.plan.command", "Show the plan of what is deployed: servers, p95, load, cost; and what would be if."),
+    "fleet": Group(
+        "What a fleet's devices are told, by its signed repository.",
+        {
+            "status": Command(f"{_ROOM}.fleet.status", "Show what a fleet is told: content, waves, limits, and when signatures expire."),
+            "devices": Command(f"{_ROOM}.fleet.devices", "Show a fleet's devices, and let in those that have used their tokens."),
+            "enrol": Command(f"{_ROOM}.fleet.enrol", "Make a token by which a device joins, once; or gets new keys."),
+            "remove": Command(f"{_ROOM}.fleet.remove", "Take a device out of a fleet, or take back its token."),
+            "access": Command(
+                f"{_ROOM}.fleet.access", "Say to a store what each device may do: SeaweedFS's identities, or a policy of AWS."
+            ),
+            "promote": Command(f"{_ROOM}.fleet.promote", "Open the next wave of a fleet's rollout."),
+            "pause": Command(f"{_ROOM}.fleet.pause", "Have a fleet's devices begin nothing new."),
+            "resume": Command(f"{_ROOM}.fleet.resume", "Have a paused fleet go on."),
+            "abort": Command(f"{_ROOM}.fleet.abort", "Bring a fleet's devices back to the content before, under a new number."),
+            "refresh": Command(f"{_ROOM}.fleet.refresh", "Sign anew what would expire: for CI, some times a day."),
+            "recover": Command(f"{_ROOM}.fleet.recover", "Mend what is lost, torn or foreign in a repository; no device is visited."),
+        },
+    ),
+    "keys": Group(
+        "The keys that a fleet's repository is signed with.",
+        {
+            "init": Command(f"{_ROOM}.keys.init", "Make a key ring: the keys of every role, and the first root."),
+            "found": Command(f"{_ROOM}.keys.found", "Put the empty repository of a new key ring into a store."),
+            "add": Command(f"{_ROOM}.keys.add", "Add a fleet to a repository."),
+            "status": Command(
+                f"{_ROOM}.keys.status", "Show every role's keys: where they are, when what they signed expires, what is due."
+            ),
+            "rotate": Command(f"{_ROOM}.keys.rotate", "Give a role new keys; the old ones have no say any more."),
+            "revoke": Command(f"{_ROOM}.keys.revoke", "Take a stolen or lost key's say, in every role, and put another in its place."),
+            "resume": Command(f"{_ROOM}.keys.resume", "Finish a step that was broken off: the repository in line with the key ring."),
+        },
+    ),
     "cache": Group(
         "The compiled releases that this machine keeps.",
         {

@@ -12,6 +12,8 @@ from typing import Any
 from isthmus.errors import InputError, PlatformError, Problem
 
 _TIMEOUT_SECONDS = 60
+_SECRET_MARK, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+"""A key of an object in a state, and its value, by which Pulumi says that the object stands for a secret."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +31,26 @@ class StackState:
         return {name: it for name, it in dict(self.outputs.get("fleets", {})).items() if "devices" in it}
 
 
-def read_stack(name: str = "") -> StackState:
+def read_stack(name: str = "", *, show_secrets: bool = False) -> StackState:
     """The state of a stack of the project in the current folder; without a name, of the selected one.
+
+    show_secrets: they are readable in what comes back; asks for what `pulumi up` needs for it, such as the passphrase.
 
     Raises:
         InputError: no such stack, or nothing is deployed.
         PlatformError: there is no `pulumi`, or it failed.
     """
-    with reading(name) as read:
+    with reading(name, show_secrets=show_secrets) as read:
         return read()
 
 
 @contextmanager
-def reading(name: str = "") -> Iterator[Callable[[], StackState]]:
+def reading(name: str = "", *, show_secrets: bool = False) -> Iterator[Callable[[], StackState]]:
     """`read_stack` in two steps, for who has something else to do meanwhile: it is asked at once, and answers when it is called."""
     if shutil.which("pulumi") is None:
         raise PlatformError("no `pulumi` on PATH. Fix: `source ./activate` in the project's folder, or see `isthmus doctor`")
     command = ["pulumi", "stack", "export", *(["--stack", name] if name else []), "--non-interactive"]
+    command += ["--show-secrets"] if show_secrets else []
     # Nearly all that `pulumi` does here is its own start, a fifth of it Go's garbage collection: less often is enough for that.
     environment = {"GOGC": "400", **os.environ}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -69,10 +74,21 @@ def _answer(process: subprocess.Popen[str], name: str) -> StackState:
     outputs: Mapping[str, Any] = {}
     for resource in (json.loads(exported).get("deployment") or {}).get("resources") or []:
         kind = resource["type"].rsplit(":", 1)[-1]
-        found = resource.get("outputs") or {}
+        found = _opened(resource.get("outputs") or {})
         if resource["type"] == "pulumi:pulumi:Stack":
             outputs, name = found, resource["urn"].split(":")[2]
         resources.setdefault(kind, {})[resource["urn"].rsplit("::", 1)[-1]] = found
     if not outputs.get("services") and not outputs.get("fleets"):
         raise InputError([Problem("", f"{called} has nothing deployed", "a stack after `pulumi up`", "run `make up`")])
     return StackState(name, outputs, resources)
+
+
+def _opened(value: Any) -> Any:
+    """A value of a state, in which secrets that can be read stand as themselves."""
+    if isinstance(value, list):
+        return [_opened(it) for it in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get(_SECRET_MARK) == _SECRET and isinstance(value.get("plaintext"), str):
+        return _opened(json.loads(value["plaintext"]))
+    return {name: _opened(it) for name, it in value.items()}

@@ -19,25 +19,20 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from isthmus.digest import Digest, is_digest
-from isthmus.errors import InputError, IntegrityError, Problem
+from isthmus.errors import IntegrityError
 from isthmus.folders import SHARED_CACHE_VARIABLE
 from isthmus.release.hashing import file_sha256
+from isthmus.release.located import located
 from isthmus.release.manifest import MANIFEST_NAME, MAX_RECORD_BYTES, RECORD_NAME, Manifest, Record
 from isthmus.release.names import release_folder
-from isthmus.release.store import MissingObjectError, Store, StoreAddress, endpoint_problems
+from isthmus.release.store import MissingObjectError, Store
 
 MAX_POINTER_BYTES = 4 << 10
 MAX_MANIFEST_BYTES = 4 << 20
-# Where the credentials come from: the first that is set. The address never holds them, since addresses are shown.
-_ACCESS_KEYS = ("ISTHMUS_SHARED_CACHE_ACCESS_KEY", "AWS_ACCESS_KEY_ID")
-_SECRET_KEYS = ("ISTHMUS_SHARED_CACHE_SECRET_KEY", "AWS_SECRET_ACCESS_KEY")
-_REGIONS = ("ISTHMUS_SHARED_CACHE_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
 _KEY = re.compile(r"[0-9a-zA-Z_-]+")
 _HEX = re.compile(r"[0-9a-f]{64}")
-_EXPECTED = "a URL of an S3 store with the bucket in its path, such as https://s3.example.com/builds or …/builds/team-a"
 
 
 @dataclass(frozen=True)
@@ -96,21 +91,8 @@ class SharedCache:
 
         Raises InputError with all that is wrong.
         """
-        setting = environment[SHARED_CACHE_VARIABLE]
-        problems = endpoint_problems(setting, SHARED_CACHE_VARIABLE)
-        url = None if problems else urlsplit(setting)
-        bucket, _, prefix = url.path.strip("/").partition("/") if url else ("", "", "")
-        if url and (not bucket or url.query or url.fragment):
-            problems.append(Problem(SHARED_CACHE_VARIABLE, "it names no bucket, or more than that", _EXPECTED))
-        found = {}
-        for names in (_ACCESS_KEYS, _SECRET_KEYS, _REGIONS):
-            found[names] = next((environment[name] for name in names if environment.get(name)), "")
-            if not found[names] and names != _REGIONS:
-                problems.append(Problem(names[0], "missing", "a credential of the shared cache", f"set it, or {names[1]}"))
-        if problems or url is None:
-            raise InputError(problems)
-        address = StoreAddress(f"{url.scheme}://{url.netloc}", found[_REGIONS] or "us-east-1", found[_ACCESS_KEYS], found[_SECRET_KEYS])
-        return cls(Store(address, bucket), f"{prefix}/" if prefix else "")
+        store, prefix = located(environment[SHARED_CACHE_VARIABLE], SHARED_CACHE_VARIABLE, SHARED_CACHE_VARIABLE, environment, "builds")
+        return cls(store, prefix)
 
     def fetch(self, key: str, into: Path, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Downloads the release that a compile key led to into an empty folder. False where there is none.

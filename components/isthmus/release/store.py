@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -139,6 +140,22 @@ class StoredObject:
     age_seconds: float
 
 
+@dataclass(frozen=True)
+class ListedObject:
+    """age_seconds: since it was written, by the store's own clock; never negative."""
+
+    key: str
+    age_seconds: float
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of the objects of a listing, in the order of their keys. is_last: there are no more."""
+
+    objects: tuple[ListedObject, ...]
+    is_last: bool
+
+
 class Store:
     """One bucket of a store. Threads may share it.
 
@@ -263,7 +280,7 @@ class Store:
         if answer["ContentLength"] > max_bytes:
             answer["Body"].close()
             raise IntegrityError(f"{key!r} in bucket {self.bucket!r} is larger than {max_bytes} bytes")
-        return StoredObject(b"".join(chunks), _age_seconds(answer))
+        return StoredObject(b"".join(chunks), _seconds_between(answer["LastModified"], _store_time(answer)))
 
     def get(self, key: str, *, max_bytes: int) -> bytes:
         """The content of an object; errors as for `read`."""
@@ -365,16 +382,42 @@ class Store:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             return sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
 
+    def page(self, prefix: str, *, after: str = "") -> Page:
+        """The first of the objects that start with prefix, with their ages: 1,000 at most, by one request. after: a key to begin behind."""
+        begin: dict[str, Any] = {"StartAfter": after} if after else {}
+        with self._errors():
+            answer = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **begin)
+        now = _store_time(answer)
+        found = tuple(ListedObject(entry["Key"], _seconds_between(entry["LastModified"], now)) for entry in answer.get("Contents", []))
+        return Page(found, not answer["IsTruncated"])
+
+    def signed_url(self, method: str, key: str, *, valid_seconds: int, only_new: bool = False) -> str:
+        """An address by which somebody without credentials may make one kind of request for one object; at most for 7 days.
+
+        method: GET, PUT or DELETE. only_new: the PUT has to have the header `If-None-Match: *`, else the store refuses it.
+        """
+        operation = {"GET": "get_object", "PUT": "put_object", "DELETE": "delete_object"}[method]
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        with self._errors(key):
+            return str(
+                self._client.generate_presigned_url(
+                    operation, Params={"Bucket": self.bucket, "Key": key, **condition}, ExpiresIn=valid_seconds, HttpMethod=method
+                )
+            )
+
 
 def _deadline(size_bytes: int) -> float:
     """When a transfer of that size must have ended, by the monotonic clock."""
     return time.monotonic() + DOWNLOAD_GRACE_SECONDS + size_bytes / MINIMUM_BYTES_PER_SECOND
 
 
-def _age_seconds(answer: Any) -> float:
+def _store_time(answer: Any) -> datetime | None:
+    """By the store's own clock; None where the answer does not say."""
     from email.utils import parsedate_to_datetime
 
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-    if not date:
-        return 0.0
-    return max(0.0, float((parsedate_to_datetime(date) - answer["LastModified"]).total_seconds()))
+    return parsedate_to_datetime(date) if date else None
+
+
+def _seconds_between(then: datetime, now: datetime | None) -> float:
+    return max(0.0, (now - then).total_seconds()) if now else 0.0

@@ -56,18 +56,28 @@ def init(
         raise InputError(
             [Problem(str(folder / FILE_NAME), "exists already", "a folder without a key ring", "isthmus keys rotate changes it")]
         )
-    _check_fleets(fleets)
+    wanted = wanted_keys(fleets, root_keys, given)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     ring = Keyring(folder, {}, dict.fromkeys(fleets, 0))
-    for role in (*TOP_ROLES, *fleets, ROSTER):
-        count = root_keys if role == ROOT else 1
-        wanted = (given or {}).get(role) or [WantedKey(f"{FILE}:{role}-{number}.pem") for number in range(1, count + 1)]
-        keys = tuple(role_key(it, folder) for it in wanted)
+    for role, its_keys in wanted.items():
+        keys = tuple(role_key(it, folder) for it in its_keys)
         ring = ring.with_role(role, RoleKeys(min(threshold, len(keys)) if role == ROOT else 1, keys))
     root = signed(root_of(ring, 1, now or datetime.now(UTC)), ring.signers(ROOT))
     ring.keep_root(1, root)
     ring.save()
     return ring
+
+
+def wanted_keys(
+    fleets: Sequence[str], root_keys: int = 3, given: Mapping[str, Sequence[WantedKey]] | None = None
+) -> dict[str, Sequence[WantedKey]]:
+    """The keys of a new key ring by role: those that are given, else new files. Raises InputError where a name is none for a fleet."""
+    _check_fleets(fleets)
+    files = {role: root_keys if role == ROOT else 1 for role in (*TOP_ROLES, *fleets, ROSTER)}
+    if unknown := sorted(set(given or ()) - set(files)):
+        raise InputError([Problem("key", f"there is no role {', '.join(unknown)}", f"one of {', '.join(files)}")])
+    made = {role: [WantedKey(f"{FILE}:{role}-{number}.pem") for number in range(1, count + 1)] for role, count in files.items()}
+    return {role: (given or {}).get(role) or keys for role, keys in made.items()}
 
 
 def found(place: Place, keyring: Keyring, *, now: datetime | None = None) -> bool:

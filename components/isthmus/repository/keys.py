@@ -30,7 +30,7 @@ _OTHERS_MASK = 0o077
 
 
 class KeyNotAtHandError(IsthmusError):
-    """The private half of a key cannot be used here: its file or variable is missing, or its service does not answer."""
+    """The private half of a key cannot be used here: its file, variable or library is missing, or its service does not answer."""
 
 
 def scheme_of(uri: str) -> str:
@@ -44,19 +44,8 @@ def scheme_of(uri: str) -> str:
 
 def make_key(uri: str, folder: Path) -> SSlibKey:
     """The public half of a new ed25519 key, whose private half is a new file. Raises InputError for any other kind, and if it exists."""
-    if scheme_of(uri) != FILE:
-        raise InputError([Problem("key", f"{uri} cannot be made here", "a file: key", "make it where it stays, and give its public half")])
-    path = _path(uri, folder)
     signer = CryptoSigner.generate_ed25519()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise InputError([Problem("key", f"{path} exists already", "a new file", "keep it: it may be somebody's only key")]) from None
-    with os.fdopen(file, "wb") as stream:
-        stream.write(signer.private_bytes)
-        stream.flush()
-        os.fsync(file)
+    write_private(uri, folder, signer.private_bytes)
     return signer.public_key
 
 
@@ -80,7 +69,7 @@ def public_key(uri: str, folder: Path, public_pem: str = "") -> SSlibKey:
 def signer_of(uri: str, public: SSlibKey, folder: Path) -> Signer:
     """What signs with a key.
 
-    Raises KeyNotAtHandError where the private half is not here, InputError where what is here is wrong or a library is missing.
+    Raises KeyNotAtHandError where the private half or its library is not here, InputError where what is here is wrong.
     """
     scheme = scheme_of(uri)
     if scheme in {FILE, ENVIRONMENT}:
@@ -93,7 +82,7 @@ def signer_of(uri: str, public: SSlibKey, folder: Path) -> Signer:
     except UnsupportedLibraryError as error:
         extra = _EXTRAS.get(scheme)
         fix = f"pip install 'securesystemslib[{extra}]'" if extra else "see securesystemslib's documentation"
-        raise InputError([Problem("key", f"{scheme}: keys need a library that is not installed ({error})", fix=fix)]) from error
+        raise KeyNotAtHandError(f"the key {uri} cannot be used here: it needs a library that is not installed ({error}): {fix}") from error
     except Exception as error:  # each service has errors of its own
         raise KeyNotAtHandError(f"the key {uri} cannot be used here: {type(error).__name__}: {error}") from error
 
@@ -103,23 +92,46 @@ def _secret(what: str) -> str:
     return os.environ.get(PIN_VARIABLE) or getpass(f"{what}: ")
 
 
-def _local(uri: str, folder: Path) -> CryptoSigner:
+def private_text(uri: str, folder: Path) -> bytes:
+    """What a `file:` or `env:` URI has.
+
+    Raises KeyNotAtHandError where it is not here, InputError where others may read it, or it is of another kind.
+    """
     scheme, _, name = uri.partition(":")
     if scheme == ENVIRONMENT:
         if not (text := os.environ.get(name, "")):
             raise KeyNotAtHandError(f"the key {uri} is not here: the environment has no variable {name}")
-        pem = text.replace("\\n", "\n").encode()
-    else:
-        path = _path(uri, folder)
-        try:
-            if path.stat().st_mode & _OTHERS_MASK:
-                problem = Problem("key", f"others than its owner may read {path}", "a file of mode 600", f"chmod 600 {path}")
-                raise InputError([problem])
-            pem = path.read_bytes()
-        except OSError as error:
-            raise KeyNotAtHandError(f"the key {uri} is not here: {path}: {error.strerror}") from error
+        return text.replace("\\n", "\n").encode()
+    if scheme != FILE:
+        raise InputError([Problem("key", f"{uri!r} cannot be read here", f"{FILE}:PATH or {ENVIRONMENT}:NAME")])
+    path = _path(uri, folder)
     try:
-        return CryptoSigner(load_pem_private_key(pem, None))
+        if path.stat().st_mode & _OTHERS_MASK:
+            raise InputError([Problem("key", f"others than its owner may read {path}", "a file of mode 600", f"chmod 600 {path}")])
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyNotAtHandError(f"the key {uri} is not here: {path}: {error.strerror}") from error
+
+
+def write_private(uri: str, folder: Path, content: bytes) -> None:
+    """A new `file:` with a secret, its owner's alone. Raises InputError for any other kind, and if it exists."""
+    if scheme_of(uri) != FILE:
+        raise InputError([Problem("key", f"{uri} cannot be made here", "a file: key", "make it where it stays, and give its public half")])
+    path = _path(uri, folder)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise InputError([Problem("key", f"{path} exists already", "a new file", "keep it: it may be somebody's only key")]) from None
+    with os.fdopen(file, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(file)
+
+
+def _local(uri: str, folder: Path) -> CryptoSigner:
+    try:
+        return CryptoSigner(load_pem_private_key(private_text(uri, folder), None))
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # `from None`: what was given may be the secret itself, with a typing error.
         raise InputError([Problem("key", f"{uri} cannot be read", "a private key in PEM (PKCS#8), without a passphrase")]) from None

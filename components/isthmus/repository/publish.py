@@ -78,18 +78,45 @@ def publish(
     return Published(assignment, tuple(puts.written))
 
 
-def publish_roster(place: Place, keyring: Keyring, roster: bytes, *, now: datetime | None = None) -> None:
-    """The signed list of devices, as `roster/devices.json`. Errors as for `publish`."""
+def publish_roster(
+    place: Place, keyring: Keyring, roster: bytes | Callable[[bytes], bytes], *, name: str = "devices", now: datetime | None = None
+) -> bool:
+    """The signed list of devices, as `roster/NAME.json`; whether anything was written. Nothing that a device fetches changes.
+
+    roster: the list, or what makes it from the one in force (empty where there is none). Errors as for `publish`.
+    """
     now = now or datetime.now(UTC)
     signers = {role: keyring.signers(role) for role in (ROSTER, SNAPSHOT, TIMESTAMP)}
     current = read(place, keyring.anchor())
-    path = f"{ROSTER}/devices.json"
-    target = _target(path, roster)
+    before = read_roster(place, current, name)
+    content = roster(before) if callable(roster) else roster
+    if content == before:
+        return False
+    path = f"{ROSTER}/{name}.json"
+    target = _target(path, content)
+    targets = {**(current.delegated[ROSTER].signed.targets if ROSTER in current.delegated else {}), path: target}
     puts = Puts(place, current.tag)
-    puts.content(path, target, roster)
-    make = lambda version: delegated_of(ROSTER, version, now, {path: target}, None)  # noqa: E731
+    puts.content(path, target, content)
+    make = lambda version: delegated_of(ROSTER, version, now, targets, None)  # noqa: E731
     edition = {ROSTER: puts.role(ROSTER, current.version_of(ROSTER), make, signers[ROSTER])}
     puts.in_force(current, edition, signers[SNAPSHOT], signers[TIMESTAMP], now)
+    return True
+
+
+def read_roster(place: Place, current: Current, name: str) -> bytes:
+    """The list of devices in force; empty where there is none. Raises IntegrityError where it is missing, or is not what was signed."""
+    path = f"{ROSTER}/{name}.json"
+    target = current.delegated[ROSTER].signed.targets.get(path) if ROSTER in current.delegated else None
+    if target is None:
+        return b""
+    key = place.target_key(path, target.hashes["sha256"])
+    try:
+        content = place.objects.get(key, max_bytes=target.length)
+    except MissingObjectError as error:
+        raise IntegrityError(f"{error}: the roster is in force, and is not there; put it there again from a copy") from error
+    if hashlib.sha256(content).hexdigest() != target.hashes["sha256"]:
+        raise IntegrityError(f"{key} is not what was signed; put it there again from a copy")
+    return content
 
 
 def assignment_in(metadata: Metadata[Any]) -> Assignment | None:

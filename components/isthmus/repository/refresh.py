@@ -40,6 +40,11 @@ def _due(current: Current, now: datetime) -> Iterator[tuple[str, datetime]]:
     """Roles of whose time less than a third is left, and when they expire."""
     tops: dict[str, Metadata[Any]] = {role: getattr(current, role) for role in TOP_ROLES}
     for role, metadata in {**tops, **current.delegated}.items():
-        days = SIGNED_DAYS[role if role in TOP_ROLES else "delegated"].default
-        if metadata.signed.expires - now < timedelta(days=days) / 3:
+        if is_due(role, metadata.signed.expires, now):
             yield role, metadata.signed.expires
+
+
+def is_due(role: str, expires: datetime, now: datetime) -> bool:
+    """Whether a role should be signed anew."""
+    days = SIGNED_DAYS[role if role in TOP_ROLES else "delegated"].default
+    return expires - now < timedelta(days=days) / 3

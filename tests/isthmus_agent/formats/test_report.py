@@ -2,6 +2,7 @@
 
 import string
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ def test_what_is_read_is_what_was_written(it, prefix):
 
 
 def test_the_longest_report_fits_into_a_key():
-    figures = Figures(*[MOST_NUMBER] * 6, *[MOST_NUMBER - 1] * 3)
+    figures = Figures(*[MOST_NUMBER] * 6, *[MOST_NUMBER - 1] * 4)
     longest = Report("d" * 128, MOST_NUMBER, Outcome.ROLLED_BACK, "sha256:" + "f" * 64, max(Reason), "~" * 100, figures)
     key = longest.object_key("p" * report.MOST_PREFIX_BYTES, "f" * 64, KEY)
     assert len(key.encode()) < report.MOST_KEY_BYTES
@@ -87,6 +88,13 @@ def test_nothing_but_the_one_error_is_raised_for_any_fields_and_what_is_read_is_
 def test_a_device_cannot_say_more_than_is_allowed(changes):
     with pytest.raises(FormatError):
         replace(SOUND, **changes).object_key("", "cameras", KEY)
+
+
+def test_the_keys_of_a_device_are_no_others():
+    pattern = report.own_keys("edge/", "camera-1")
+    assert fnmatchcase(SOUND.object_key("edge/", "cameras", KEY), pattern)
+    for other in ("camera-11", "camera", "camera-1.x", "xcamera-1"):
+        assert not fnmatchcase(replace(SOUND, device=other).object_key("edge/", "cameras", KEY), pattern)
 
 
 def test_a_prefix_that_leaves_no_room_is_refused():

@@ -1,0 +1,175 @@
+"""What the manager and a server's process say to each other, and what both hold.
+
+The manager starts the process with a `Start` as its one argument. Two ends of a socket pair carry small JSON objects, with descriptors
+where one is handed over:
+
+    manager                          server
+                                     loaded                the interpreter is there; what follows is the content's doing
+                                     ready | unfit         the self-test's end, in the process that will serve
+    serve                                                  accept from the listening sockets
+    adopt + a connection                                   go on with a connection of another server
+                                     held + a connection   it was accepted, and nothing of it read
+                                     dropped               it is over
+    drain                                                  accept no more, finish what has begun, end
+                                     released              it rests between two requests: another may go on with it
+    measure                          measured
+
+A connection's descriptor is held on both sides, and a page of shared memory says what each is at (`Page`). So the connections outlive a
+server: those that rest are handed on, and the manager answers those whose request died with it.
+"""
+
+import json
+import mmap
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+LOADED, READY, UNFIT, HELD, DROPPED, RELEASED, MEASURED = "loaded", "ready", "unfit", "held", "dropped", "released", "measured"
+SERVE, ADOPT, DRAIN, MEASURE = "serve", "adopt", "drain", "measure"
+MOST_MESSAGE_BYTES: Final = 16 << 10
+MOST_TEXT_CHARACTERS: Final = 1000
+
+RESTS, READS, RUNS, WRITES = range(4)
+"""What a connection is at: between two requests; a request is on its way in; it is being answered; its answer is on its way out."""
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server may use.
+
+    memory_bytes: of its own data, not shared with other programs (RLIMIT_DATA); None: no limit. threads: of the interpreter, and so what
+    it can take of the processor. niceness: added to the manager's. most_batch: examples that the interpreter takes at once; more of them
+    run in chunks. request_seconds: for one answer; the process is ended when they are over. self_test_seconds: for loading and the
+    self-test. receive_seconds: for a request to come in whole, and for its answer to be taken. idle_seconds: between two requests.
+    drain_seconds: to finish what has begun.
+    """
+
+    memory_bytes: int | None = None
+    threads: int = 1
+    niceness: int = 0
+    most_batch: int = 32
+    most_body_bytes: int = 8 << 20
+    most_connections: int = 64
+    request_seconds: float = 10.0
+    self_test_seconds: float = 120.0
+    receive_seconds: float = 30.0
+    idle_seconds: float = 75.0
+    drain_seconds: float = 30.0
+
+    @property
+    def slots(self) -> int:
+        """Connections that a server can know at a time: its own, and as many that it was handed."""
+        return 2 * self.most_connections
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a server's process is started with. parent: the manager's process. control, page, listeners: descriptors.
+
+    content: the file with the bundle's plain form. about: what `/healthz` says of the device.
+    """
+
+    parent: int
+    control: int
+    page: int
+    listeners: Sequence[int]
+    content: str
+    digest: str
+    limits: Limits
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    def to_text(self) -> str:
+        """As an argument of a process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> "Start":
+        """The inverse of `to_text`."""
+        raw = json.loads(text)
+        return cls(**{**raw, "limits": Limits(**raw["limits"])})
+
+
+class Channel:
+    """One end of the pair. It never waits."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._end = end
+
+    def fileno(self) -> int:
+        """For a selector."""
+        return self._end.fileno()
+
+    def send(self, what: str, *descriptors: int, **more: Any) -> bool:
+        """Whether it was sent: the other end may be gone, or too slow."""
+        message = json.dumps({"what": what, **more}).encode()
+        try:
+            socket.send_fds(self._end, [message], descriptors)
+        except OSError:
+            return False
+        return True
+
+    def received(self) -> Iterator[tuple[Mapping[str, Any], list[int]]]:
+        """What has come. Raises EOFError, after that, where the other end is gone.
+
+        Raises ValueError, LookupError or TypeError for what is no message.
+        """
+        while True:
+            try:
+                content, descriptors, _, _ = socket.recv_fds(self._end, MOST_MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                return
+            except OSError:
+                content, descriptors = b"", []
+            if not content:
+                raise EOFError
+            try:
+                message = json.loads(content)
+                if (message["what"] in (HELD, ADOPT)) != bool(descriptors):
+                    raise ValueError("a descriptor too many, or none")
+            except (ValueError, LookupError, TypeError):
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                raise
+            yield message, descriptors
+
+    def close(self) -> None:
+        """Ends it."""
+        self._end.close()
+
+
+class Page:
+    """What each connection is at, in memory that outlives the server. Index: a connection's slot."""
+
+    def __init__(self, descriptor: int, slots: int) -> None:
+        self._memory = mmap.mmap(descriptor, slots)
+
+    @staticmethod
+    def make(slots: int) -> int:
+        """A descriptor of an empty one."""
+        descriptor = os.memfd_create("isthmus-connections", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, slots)
+        return descriptor
+
+    def __getitem__(self, slot: int) -> int:
+        return self._memory[slot]
+
+    def __setitem__(self, slot: int, state: int) -> None:
+        self._memory[slot] = state
+
+    def close(self) -> None:
+        """Ends this side's view."""
+        self._memory.close()
+
+
+def end_with(parent: int) -> None:
+    """Has the kernel end this process with the thread that started it. parent: that thread's process, which may be gone already."""
+    import ctypes  # takes memory that the manager has a better use for
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,131 @@
+"""The manager's process: everything that it consists of, put together."""
+
+import fcntl
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from isthmus_agent.core import step
+from isthmus_agent.core.state import Moment
+from isthmus_agent.disk import durable, opening
+from isthmus_agent.manager import serving, telling
+from isthmus_agent.manager.control import Control
+from isthmus_agent.manager.executor import Executor, Mailbox, Rooms
+from isthmus_agent.manager.fetching import Fetcher
+from isthmus_agent.manager.history import History
+from isthmus_agent.manager.looking import Looker
+from isthmus_agent.manager.notify import Watcher
+from isthmus_agent.manager.reporter import Reporter, Sender
+from isthmus_agent.manager.repository import Address, Repository
+from isthmus_agent.manager.settings import Listen, Settings
+from isthmus_agent.manager.signing_v4 import StoreClock
+from isthmus_agent.manager.transport import Transport
+from isthmus_agent.manager.way import Way
+
+_METADATA: Final = "metadata"
+_REPORTED: Final = "reported"
+_MARK_BYTES: Final = 6
+_MOST_HELD_BACK_SECONDS: Final = 120.0
+
+
+class CannotRunError(Exception):
+    """Why there is no manager, with what to do about it."""
+
+
+def run(
+    settings: Settings, *, mirror: Path | None = None, say: Callable[[str], None] = lambda text: None, clock: StoreClock | None = None
+) -> Executor:
+    """Lives until SIGTERM or SIGINT; with a mirror, until what is in it is confirmed, or of no use. Raises CannotRunError."""
+    folder = settings.state_directory
+    with _alone(folder):
+        watcher = Watcher(os.environ)
+        listener = _listening(settings.listen)
+        try:
+            executor = made(settings, listener, watcher, clock)
+            control = Control(folder, executor.asked)
+        except OSError as error:
+            listener.close()
+            fix = "free some of the disk, or make it writable"
+            raise CannotRunError(f"cannot use {folder}: {error.strerror or error}. Fix: {fix}") from None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: executor.stop())
+        if mirror is not None:
+            executor.update_from(mirror)
+            executor.ends_when_settled = True
+        say(f"device {settings.device.name} listens on {where(listener)}")
+        watcher.ready()
+        try:
+            executor.run()
+        finally:
+            control.close()
+    return executor
+
+
+def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: StoreClock | None = None) -> Executor:
+    """A device that has not begun to live yet."""
+    folder, store, device = settings.state_directory, settings.store, settings.device
+    disk, mailbox, clock = opening.opened(folder), Mailbox(), clock or StoreClock()
+    ways = [Way(store.credentials, clock, ca_file=store.ca_file) for _ in range(2)]
+    address = Address(store.url, device.fleet)
+    looker = Looker(Repository(address, folder / _METADATA, settings.root, ways[0]), ways[0], clock, device, mailbox.tell)
+    served = serving.Settings(settings.limits, settings.stop_first, about=settings.about)
+    held_back_seconds = min(_MOST_HELD_BACK_SECONDS, settings.pace.heartbeat_seconds)
+    sender = Sender(device.name, device.fleet, store.bucket_url, store.prefix, settings.report_key, held_back_seconds)
+    transport = Transport(store.credentials, ca_file=store.ca_file, clock=clock)
+    rooms = Rooms(
+        disk,
+        serving.Serving([listener], served, mailbox.tell, disk.slots.path),
+        looker,
+        Fetcher(disk, ways[1], address.targets_url, mailbox.tell),
+        Reporter(disk.queue, sender, transport, folder / _REPORTED),
+        History(folder / telling.HISTORY, lambda: looker.utc_seconds(disk.kept.time_floor) or clock.now()),
+        ways,
+        store.url,
+    )
+    seed, mark = os.urandom(16).hex(), int.from_bytes(os.urandom(_MARK_BYTES), "big")
+    now = Moment(time.monotonic())
+    begun = step.start(device, settings.pace, disk.kept, now, held=disk.held, seed=seed, is_lost=disk.is_lost)
+    return Executor(begun, rooms, mailbox, mark, watcher)
+
+
+def where(listener: socket.socket) -> str:
+    """The address to ask."""
+    name = listener.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    return f"http://[{name[0]}]:{name[1]}" if ":" in name[0] else f"http://{name[0]}:{name[1]}"
+
+
+def _listening(listen: Listen) -> socket.socket:
+    try:
+        if listen.socket is not None:
+            listen.socket.parent.mkdir(parents=True, exist_ok=True)
+            return serving.listen_unix(listen.socket)
+        return serving.listen_tcp(listen.address, listen.port)
+    except OSError as error:
+        at = str(listen.socket) if listen.socket else f"{listen.address}:{listen.port}"
+        raise CannotRunError(f"cannot listen on {at}: {error.strerror}. Fix: choose another one (listen), or end what uses it") from None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One manager in a folder at a time. The folder itself is locked: that also goes where the disk takes nothing."""
+    try:
+        if not folder.is_dir():
+            durable.make_folder(folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CannotRunError(f"cannot use {folder}: {error.strerror or error}. Fix: make it a folder of this user's own") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CannotRunError(f"another isthmus-agent uses {folder}. Fix: end it first, or ask it (isthmus-agent status)") from None
+        yield
+    finally:
+        os.close(descriptor)

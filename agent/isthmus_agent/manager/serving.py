@@ -1,0 +1,423 @@
+"""What is served on this device: one content at a time, by a process that may fall over without anybody's socket being closed.
+
+`Serving` owns the listening sockets. To swap, it starts a server for the new content, which tests itself while the old one serves; then
+the new one accepts and the old one finishes what it has. It says what becomes of it in the core's words: `Serving` or `ServeFailed` for
+each content that was asked for, `Crashed`, `Measured`. It never starts one unasked: what to do about a crash is the core's to say. It is
+done at once the first time, and later the more often the content fell over.
+
+What a crash costs: the request that was being answered (500, or 504 after its deadline), and those that were half here (503). Nothing is
+asked twice. Connections that rested are handed to the next server, and new ones wait in the kernel; if none comes, all are told so (503).
+"""
+
+import os
+import queue
+import selectors
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from isthmus_agent import channel
+from isthmus_agent.channel import Limits
+from isthmus_agent.core import events
+from isthmus_agent.core.events import Event, Measurement
+from isthmus_agent.formats.report import Reason, printable
+from isthmus_agent.manager import probe
+from isthmus_agent.manager.child import Child, environment
+from isthmus_agent.manager.waiting import Waiting
+
+BACKLOG: Final = 128
+_MOST_REMEMBERED: Final = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How contents are served.
+
+    stop_first: the old server ends before the new one starts, for devices that cannot hold both. wait_seconds: how long connections wait
+    for a server before it is said that there is none. probe_seconds: for the golden probes of one measurement. first_backoff_seconds:
+    before the second start in a row of a content that fell over; twice as long each time, up to most_backoff_seconds, until it ran for as
+    long.
+    about: what `/healthz` says of the device.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    stop_first: bool = False
+    wait_seconds: float = 10.0
+    probe_seconds: float = 30.0
+    first_backoff_seconds: float = 0.5
+    most_backoff_seconds: float = 60.0
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the content in service was asked, as far as it was measured. crashes: of all contents since the start."""
+
+    requests: int = 0
+    errors: int = 0
+    crashes: int = 0
+
+
+@dataclass
+class _Measuring:
+    """process: of the probes; None once they are over."""
+
+    child: Child
+    process: "subprocess.Popen[bytes] | None"
+    until: float
+    passed: bool = False
+
+
+def listen_tcp(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError."""
+    listener = socket.create_server((host, port), backlog=BACKLOG, family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setblocking(False)
+    return listener
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """A listening Unix socket, in place of what an earlier process left there. Raises OSError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            path.unlink()
+        listener.bind(str(path))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+class Serving:
+    """Serves contents. Its methods may be called from any thread.
+
+    listeners: it closes them. tell: called in its own thread, must not wait. path_of: the file of a content.
+    """
+
+    def __init__(
+        self, listeners: Sequence[socket.socket], settings: Settings, tell: Callable[[Event], None], path_of: Callable[[str], Path]
+    ) -> None:
+        self._listeners, self._settings, self._tell, self._path_of = listeners, settings, tell, path_of
+        self._selector = selectors.DefaultSelector()
+        self._wishes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wakes, self._waker = socket.socketpair()
+        self._wakes.setblocking(False)
+        self._waker.setblocking(False)
+        self._selector.register(self._wakes, selectors.EVENT_READ, self._hear)
+        self._waiting = Waiting(self._selector, listeners, settings.about)
+        self._orders: deque[str | None] = deque()
+        self._current: Child | None = None
+        self._starting: Child | None = None
+        self._draining: set[Child] = set()
+        self._measuring: _Measuring | None = None
+        self._falls: dict[str, tuple[int, float]] = {}  # by content: how often in a row, and when last
+        self._began: dict[str, float] = {}
+        self._alone_since = float("-inf")  # without a server
+        self._crashes = 0
+        self._counts = Counts()
+        self._is_over = False
+        # One thread for the whole life: a child ends with the thread that started it.
+        self._thread = threading.Thread(target=self._run, name="serving", daemon=True)
+
+    def start(self) -> None:
+        """Begins to listen."""
+        self._thread.start()
+
+    def serve(self, digest: str | None) -> None:
+        """The effect Serve."""
+        self._wish(lambda: self._orders.append(digest))
+
+    def measure(self, digest: str) -> None:
+        """The effect Measure."""
+        self._wish(lambda: self._measure(digest))
+
+    @property
+    def counts(self) -> Counts:
+        """What the reports say."""
+        return self._counts
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """The processes that there are."""
+        return frozenset(child.pid for child in self._children())
+
+    def close(self) -> None:
+        """Drains what serves, and closes the sockets. Returns when that is done."""
+
+        def end() -> None:
+            self._is_over = True
+            self._orders.clear()
+            if self._starting:
+                self._starting.end()
+            self._retire()
+
+        self._wish(end)
+        self._thread.join()
+
+    # The thread
+
+    def _wish(self, wish: Callable[[], None]) -> None:
+        self._wishes.put(wish)
+        with suppress(BlockingIOError):  # it is awake then
+            self._waker.send(b".")
+
+    def _hear(self) -> None:
+        with suppress(BlockingIOError):
+            self._wakes.recv(4096)
+        while not self._wishes.empty():
+            self._wishes.get()()
+
+    def _run(self) -> None:
+        try:
+            while not (self._is_over and not self._children()):
+                now = time.monotonic()
+                times = [self._go_on(now), self._see_to_waiting(now), self._end_overdue(now), self._waiting.tidy()]
+                until = min((it for it in times if it is not None), default=None)
+                for key, _ in self._selector.select(None if until is None else max(0.0, until - time.monotonic())):
+                    known = self._selector.get_map().get(key.fd)
+                    if known is not None and known.data is key.data:  # an earlier call may have ended it
+                        key.data()
+        finally:
+            for child in self._children():
+                child.end()
+            self._stop_measuring()
+            self._waiting.close()
+            for listener in self._listeners:
+                listener.close()
+            self._selector.close()
+
+    def _children(self) -> list[Child]:
+        return [it for it in (self._current, self._starting, *self._draining) if it is not None]
+
+    def _go_on(self, now: float) -> float | None:
+        """Carries out the next order, if the one before is done. When it is of use again."""
+        while self._orders and self._starting is None:
+            digest = self._orders[0]
+            if digest is not None and self._current is not None and self._current.digest == digest:
+                self._tell(events.Serving(digest))
+            elif digest is None:
+                self._retire()
+                self._alone_since = float("-inf")
+            else:
+                if (due := self._due(digest)) > now:
+                    return due
+                if self._settings.stop_first:
+                    self._retire()
+                if self._draining:  # there are never three at a time
+                    return None
+                self._begin(digest)
+            self._orders.popleft()
+        return None
+
+    def _due(self, digest: str) -> float:
+        """When a content may be started, as it fell over."""
+        times, last = self._falls.get(digest, (0, 0.0))
+        settings = self._settings
+        wait = min(settings.first_backoff_seconds * 2.0 ** min(times - 2, 30), settings.most_backoff_seconds) if times > 1 else 0.0
+        return last + wait
+
+    def _begin(self, digest: str) -> None:
+        try:
+            child = Child(digest, self._path_of(digest), self._listeners, self._settings.limits, self._settings.about)
+        except OSError as error:
+            self._tell(events.ServeFailed(digest, Reason.SERVER_FAULT, printable(f"no process could be started: {error}")))
+            return
+        self._starting = child
+        self._selector.register(child.channel.fileno(), selectors.EVENT_READ, lambda: self._read(child))
+
+    def _retire(self) -> None:
+        if self._current is not None:
+            self._current.drain()
+            self._draining.add(self._current)
+            self._current = None
+            self._alone_since = time.monotonic()
+            self._stop_measuring()
+
+    def _see_to_waiting(self, now: float) -> float | None:
+        """Whether those who ask wait or are told that there is nothing. When it is of use again."""
+        if self._current is not None or self._is_over:
+            self._waiting.answer(False)
+            return None
+        said_at = self._alone_since + self._settings.wait_seconds
+        self._waiting.answer(now >= said_at)
+        return None if now >= said_at else said_at
+
+    def _end_overdue(self, now: float) -> float | None:
+        children = self._children()
+        for child in children:
+            if child.deadline is not None and now >= child.deadline:
+                child.end()
+        if self._measuring and now >= self._measuring.until:
+            self._probed(b"false")
+        times = [it.deadline for it in children if it.deadline is not None]
+        return min([*times, *([self._measuring.until] if self._measuring else [])], default=None)
+
+    # What servers say
+
+    def _read(self, child: Child) -> None:
+        try:
+            for message, descriptors in child.channel.received():
+                self._heed(child, message, descriptors)
+        except EOFError:
+            self._ended(child)
+        except (ValueError, LookupError, TypeError, OSError):  # who knows what became of that process
+            child.failure = child.failure or (Reason.SERVER_FAULT, "the server says what cannot be read")
+            child.end()
+
+    def _heed(self, child: Child, message: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        what = message["what"]
+        if what == channel.LOADED:
+            child.is_loaded()
+        elif what == channel.READY and child is self._starting:
+            self._switch(child)
+        elif what == channel.UNFIT:
+            child.failure = child.failure or (Reason(message["reason"]), str(message["text"]))
+        elif what == channel.MEASURED:
+            self._measured(child, message)
+        elif what in (channel.HELD, channel.DROPPED, channel.RELEASED):
+            connection = child.take(message, descriptors)
+            if connection is not None:
+                self._waiting.park(connection)
+                self._hand_on()
+
+    def _switch(self, child: Child) -> None:
+        self._waiting.answer(False)
+        child.serve()
+        old, self._current, self._starting = self._current, child, None
+        self._began[child.digest] = time.monotonic()
+        self._hand_on()
+        if old is not None:
+            self._stop_measuring()
+            old.drain()
+            self._draining.add(old)
+        self._counts = Counts(crashes=self._crashes)
+        self._tell(events.Serving(child.digest))
+
+    def _hand_on(self) -> None:
+        current = self._current
+        if current is not None:
+            self._waiting.hand_on(lambda connection: current.channel.send(channel.ADOPT, connection.fileno()))
+
+    def _ended(self, child: Child) -> None:
+        self._selector.unregister(child.channel.fileno())
+        status = child.reap()
+        if child is self._starting:
+            self._starting = None
+            reason, text = child.why_not_ready(status)
+            if not self._is_over:
+                self._tell(events.ServeFailed(child.digest, reason, printable(text)))
+        else:
+            reason, text = child.why_ended(status)
+            was_current = child is self._current
+            if was_current:
+                self._current, self._alone_since = None, time.monotonic()
+            self._draining.discard(child)
+            self._bury(child, reason, text)
+            if was_current:
+                self._stop_measuring()
+                self._fell(child.digest)
+                self._tell(events.Crashed(child.digest, reason, printable(text)))
+        child.page.close()
+
+    def _bury(self, child: Child, reason: Reason, text: str) -> None:
+        """Sees to the connections of a server that ended: each request on them has one answer, or its connection ends."""
+        for slot, connection in child.connections.items():
+            connection.setblocking(False)
+            state = child.page[slot]
+            if state == channel.RESTS:
+                self._waiting.park(connection)
+            elif state == channel.READS:
+                self._waiting.refuse(connection, "503 Service Unavailable", "the server ended before this request was complete")
+            elif state == channel.RUNS:
+                status = "504 Gateway Timeout" if reason is Reason.HUNG else "500 Internal Server Error"
+                self._waiting.refuse(connection, status, f"{text}: this one" if reason is Reason.HUNG else text)
+            else:  # a part of its answer is out
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+                connection.close()
+        child.connections.clear()
+        self._hand_on()
+
+    def _fell(self, digest: str) -> None:
+        now, settings = time.monotonic(), self._settings
+        times = self._falls.get(digest, (0, 0.0))[0]
+        ran_seconds = now - self._began.pop(digest, now)
+        self._falls.pop(digest, None)
+        self._falls[digest] = (1 if ran_seconds >= settings.most_backoff_seconds else times + 1, now)
+        while len(self._falls) > _MOST_REMEMBERED:
+            del self._falls[next(iter(self._falls))]
+        self._crashes += 1
+        self._counts = Counts(self._counts.requests, self._counts.errors, self._crashes)
+
+    # Measurements
+
+    def _measure(self, digest: str) -> None:
+        """Asks the golden probes. What is not served, or is being measured, is answered by the event that says so."""
+        child = self._current
+        if child is None or child.digest != digest or self._measuring is not None:
+            return
+        seconds = self._settings.probe_seconds
+        question = probe.Question(os.getpid(), str(self._path_of(digest)), self._address(), seconds)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "isthmus_agent.manager.probe", question.to_text()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                env=environment(),
+            )
+        except OSError:
+            return
+        self._measuring = _Measuring(child, process, time.monotonic() + seconds)
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        self._selector.register(process.stdout, selectors.EVENT_READ, lambda: self._probed(None))
+
+    def _address(self) -> object:
+        address = self._listeners[0].getsockname()
+        if isinstance(address, str):
+            return address
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]  # noqa: S104 - it is compared with
+
+    def _probed(self, said: bytes | None) -> None:
+        """The probes are over. said: None: it is to be read."""
+        measuring = self._measuring
+        if measuring is None:
+            return
+        if measuring.process is None:  # the server does not answer: its own deadline sees to that
+            self._stop_measuring()
+            return
+        passed = (measuring.process.stdout.read() if said is None and measuring.process.stdout else said) == b"true"
+        self._end_probes(measuring)
+        measuring.passed, measuring.until = passed, time.monotonic() + self._settings.limits.request_seconds + 5.0
+        if not measuring.child.channel.send(channel.MEASURE):
+            self._stop_measuring()
+
+    def _measured(self, child: Child, message: Mapping[str, Any]) -> None:
+        measuring = self._measuring
+        if measuring is None or measuring.child is not child:
+            return
+        self._measuring = None
+        self._counts = Counts(message["requests"], message["errors"], self._crashes)
+        self._tell(events.Measured(child.digest, Measurement(measuring.passed, message["p95_microseconds"], message["rss_bytes"])))
+
+    def _end_probes(self, measuring: _Measuring) -> None:
+        process, measuring.process = measuring.process, None
+        if process is not None and process.stdout is not None:
+            self._selector.unregister(process.stdout)
+            process.stdout.close()
+            process.kill()
+            process.wait()
+
+    def _stop_measuring(self) -> None:
+        if self._measuring is not None:
+            self._end_probes(self._measuring)
+            self._measuring = None

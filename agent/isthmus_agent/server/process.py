@@ -1,0 +1,76 @@
+"""The life of a server's process: load, test, say so, serve."""
+
+import hashlib
+import signal
+import socket
+from pathlib import Path
+from typing import BinaryIO
+
+from isthmus_agent import channel
+from isthmus_agent.channel import Channel, Page, Start
+from isthmus_agent.formats import bundle
+from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.report import Reason
+from isthmus_agent.server import selftest
+from isthmus_agent.server.loop import Loop, trim
+from isthmus_agent.server.manifest import Manifest
+from isthmus_agent.server.model import Model
+from isthmus_agent.server.service import Service
+
+_PIECE_BYTES = 1 << 20
+
+
+class _UnfitError(Exception):
+    """Why nothing is served."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def run(start: Start, control: Channel) -> int:
+    """Serves until the manager has it end. The process's status: 0 where it was drained."""
+    control.send(channel.LOADED)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
+        service = Service(_tested(start), start.digest, start.about)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        trim()
+        listeners = [socket.socket(fileno=descriptor) for descriptor in start.listeners]
+        loop = Loop(control, Page(start.page, start.limits.slots), listeners, start.limits, answer=service.answer, figures=service.figures)
+        control.send(channel.READY)
+        loop.run()
+    except _UnfitError as unfit:
+        control.send(channel.UNFIT, reason=int(unfit.reason), text=str(unfit)[: channel.MOST_TEXT_CHARACTERS])
+        return 1
+    except EOFError:  # the manager is gone
+        return 1
+    return 0
+
+
+def _tested(start: Start) -> Model:
+    """The model, loaded and tested. Raises _UnfitError."""
+    try:
+        with Path(start.content).open("rb") as content:
+            _check_digest(content, start.digest)
+            manifest = Manifest.from_bytes(bundle.read(content, bundle.MANIFEST))
+            model = Model(bundle.read(content, bundle.MODEL), manifest, threads=start.limits.threads, most_batch=start.limits.most_batch)
+            selftest.check(model, bundle.read(content, bundle.GOLDEN))
+    except OSError as error:
+        raise _UnfitError(Reason.DAMAGED_SLOT, f"the content cannot be read ({type(error).__name__})") from error
+    except FormatError as error:
+        raise _UnfitError(Reason.BUNDLE_INVALID, str(error)) from error
+    except selftest.SelfTestError as error:
+        raise _UnfitError(Reason.SELF_TEST_FAILED, str(error)) from error
+    except MemoryError:
+        raise _UnfitError(Reason.OUT_OF_MEMORY, "there is not enough memory to load the content") from None
+    return model
+
+
+def _check_digest(content: BinaryIO, digest: str) -> None:
+    """What a disk made of a content since it was verified is found here. Raises _UnfitError."""
+    found = hashlib.sha256()
+    while piece := content.read(_PIECE_BYTES):
+        found.update(piece)
+    if f"sha256:{found.hexdigest()}" != digest:
+        raise _UnfitError(Reason.DAMAGED_SLOT, "the content is not what it was")

@@ -1,0 +1,1 @@
+"""`isthmus fleet`: what a fleet's devices are told."""

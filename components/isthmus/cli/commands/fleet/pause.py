@@ -1,0 +1,21 @@
+"""`isthmus fleet pause`: what may be asked."""
+
+from dataclasses import dataclass
+
+from isthmus.cli.shared.options import Fleet, Repository, SignWith
+
+
+@dataclass(frozen=True)
+class Options(Repository):
+    """What a user gives."""
+
+    fleet: Fleet = ""
+    key: SignWith = None
+
+
+def run(options: Options) -> None:
+    """Has devices begin nothing new, and says what changed. Raises IsthmusError."""
+    from isthmus.cli.commands.fleet.changing import after_pause, run_change
+    from isthmus.repository.changes import paused
+
+    run_change(options, options.fleet, options.key or (), paused, after_pause)

@@ -1,0 +1,21 @@
+"""`isthmus fleet promote`: what may be asked."""
+
+from dataclasses import dataclass
+
+from isthmus.cli.shared.options import Fleet, Repository, SignWith
+
+
+@dataclass(frozen=True)
+class Options(Repository):
+    """What a user gives."""
+
+    fleet: Fleet = ""
+    key: SignWith = None
+
+
+def run(options: Options) -> None:
+    """Opens the next wave, and says what changed. Raises IsthmusError."""
+    from isthmus.cli.commands.fleet.changing import after_promote, run_change
+    from isthmus.repository.changes import opened
+
+    run_change(options, options.fleet, options.key or (), opened, after_promote)

@@ -1,0 +1,127 @@
+"""`isthmus fleet status`: what a fleet is told, as a value, as JSON and on a terminal."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from isthmus import digest
+from isthmus.cli.shared.repositories import Located, days_left, expiries, founded
+from isthmus.repository.keyring import Keyring
+from isthmus.repository.objects import TOP_ROLES
+from isthmus.repository.publish import assignment_in
+from isthmus.words import in_bytes
+from isthmus_agent.formats.assignment import MILLION, WHOLE_SHARE, Assignment, Variant, Wave
+
+
+@dataclass(frozen=True)
+class Told:
+    """assignment: None: nothing yet. expires: of the roles that a device of the fleet reads."""
+
+    fleet: str
+    where: str
+    assignment: Assignment | None
+    expires: Mapping[str, datetime]
+
+    def expired(self, now: datetime) -> list[str]:
+        """Roles for which devices follow nothing newer until they are signed anew."""
+        return [role for role, expires in self.expires.items() if expires <= now]
+
+
+def read_told(found: Located, keyring: Keyring, fleet: str) -> Told:
+    """What a fleet is told, checked as a device checks it. Raises IsthmusError."""
+    current = founded(found.place, keyring)
+    metadata = current.delegated.get(fleet)
+    its = {role: expires for role, expires in expiries(current).items() if role in {*TOP_ROLES, fleet}}
+    return Told(fleet, found.where, assignment_in(metadata) if metadata else None, its)
+
+
+def data(told: Told) -> dict[str, Any]:
+    """For JSON. `assignment` is what is signed, as it stands there."""
+    its = told.assignment
+    waves = [{"name": wave.name, "is_open": index < its.open_waves} for index, wave in enumerate(its.waves)] if its else []
+    return {
+        "fleet": told.fleet,
+        "store": told.where,
+        "assignment": its.to_value() if its else None,
+        "waves": waves,
+        "expires": {role: expires.isoformat() for role, expires in told.expires.items()},
+    }
+
+
+def rendered(told: Told, now: datetime) -> RenderableType:
+    """A title, facts, and a row for each wave; fits a terminal of 80 columns."""
+    its = told.assignment
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for label, text in [("store", told.where), *(_facts(its) if its else [("told", "nothing yet: no release was published")])]:
+        facts.add_row(label, Text(text))
+    soonest = min(told.expires, key=lambda role: told.expires[role])
+    is_well = not told.expired(now)
+    first = f"{soonest} {'expires ' if is_well else 'has '}{days_left(told.expires[soonest], now)}"
+    fix = "" if is_well else ": no device follows anything newer; isthmus fleet refresh"
+    facts.add_row("signed", Text(first + fix, style="" if is_well else "red"))
+    title = f"fleet · {told.fleet}" + (f" · number {its.number}" if its else "")
+    rows = [facts, *([_waves(its)] if its else [])]
+    return Group(Text(title, style="bold"), *(Padding(row, (0, 0, 0, 2)) for row in rows))
+
+
+def _facts(its: Assignment) -> Iterator[tuple[str, str]]:
+    for index, variant in enumerate(its.variants):
+        yield "content" if not index else "", _variant(variant)
+    if its.before:
+        contents = ", ".join(dict.fromkeys(digest.shown(it.digest) for it in its.before.variants))
+        yield "before", f"{contents} (number {its.before.number}), which devices outside of the open waves keep"
+    if its.deltas:
+        smallest, largest = (in_bytes(pick(it.bytes for it in its.deltas)) for pick in (min, max))
+        yield "deltas", f"{len(its.deltas)}, {smallest} to {largest}" if len(its.deltas) > 1 else f"1, {smallest}"
+    yield "probation", ", ".join(_probation(its))
+    if its.window:
+        window = its.to_value()["window"]
+        yield "window", f"{window['from']} to {window['to']} UTC, spread over {its.window.jitter_seconds} s"
+    yield "paused", "yes: devices begin nothing new; isthmus fleet resume" if its.paused else "no"
+
+
+def _variant(variant: Variant) -> str:
+    whom = "" if variant.device_class == "*" else f"{variant.device_class}: "
+    return f"{whom}{digest.shown(variant.digest)}, {in_bytes(variant.bytes)}"
+
+
+def _probation(its: Assignment) -> Iterator[str]:
+    probation = its.probation
+    yield f"{probation.seconds} s"
+    yield f"{probation.max_crashes} crash{'' if probation.max_crashes == 1 else 'es'} at most"
+    if probation.max_p95_microseconds is not None:
+        yield f"p95 {probation.max_p95_microseconds / 1000:g} ms"
+    if probation.max_rss_bytes is not None:
+        yield f"memory {in_bytes(probation.max_rss_bytes)}"
+    if probation.max_distribution_distance_millionths is not None:
+        yield f"predictions moved by {probation.max_distribution_distance_millionths / MILLION:g}"
+
+
+def _waves(its: Assignment) -> Table:
+    found = Table("wave", "state", "devices", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for index, wave in enumerate(its.waves):
+        is_open = index < its.open_waves
+        found.add_row(Text(wave.name), Text("open" if is_open else "closed", style="green" if is_open else "dim"), Text(_whom(wave)))
+    return found
+
+
+def _whom(wave: Wave) -> str:
+    labels = ", ".join(f"{key}={value}" for key, value in sorted(wave.labels.items()))
+    with_labels = f" with {labels}" if labels else ""
+    parts = []
+    if wave.share == WHOLE_SHARE:
+        parts.append(f"all{with_labels}")
+    elif wave.share:
+        parts.append(f"{100 * wave.share / WHOLE_SHARE:.3g} % by draw{with_labels}")
+    if wave.devices:
+        shown = ", ".join(wave.devices[:3])
+        parts.append(shown + (f" and {len(wave.devices) - 3} more" if len(wave.devices) > 3 else ""))
+    return "; ".join(parts) or "none"

@@ -1,0 +1,1 @@
+"""`isthmus keys`: the keys that a fleet's repository is signed with."""

@@ -1,0 +1,59 @@
+"""Fixtures of tests with whole devices."""
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from tests.fleet_store import MemoryStore, served
+from tests.isthmus_agent.living import ROWS, Fleet, Living, plain
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> ModuleType:
+    """The writer of small TFLite files."""
+    path = Path(__file__).parents[1] / "agent" / "tiny_model.py"
+    spec = importlib.util.spec_from_file_location("tiny_model", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def content(tiny_model: ModuleType) -> Callable[..., bytes]:
+    """Contents by their version. is_fit: whether the model answers its golden vectors."""
+
+    def make(version: int, *, is_fit: bool = True) -> bytes:
+        weights = tiny_model.WEIGHTS * np.float32(1 + version / 10)
+        golden = tiny_model.answer(ROWS, weights if is_fit else weights * 2)
+        return plain(tiny_model.tflite(weights), golden.tolist(), version)
+
+    return make
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """One that was told nothing yet."""
+    with served(MemoryStore()) as http:
+        yield Fleet.founded(http, tmp_path / "keys")
+
+
+@pytest.fixture
+def device(fleet: Fleet, tmp_path: Path) -> Iterator[Living]:
+    """One that does not run yet."""
+    found = Living(fleet, tmp_path / "device")
+    yield found
+    found.kill()
+
+
+@pytest.fixture
+def confirmed(fleet: Fleet, device: Living, content: Callable[..., bytes]) -> Living:
+    """One that serves version 1."""
+    number = fleet.tell(content(1))
+    device.start()
+    fleet.await_outcome(number, "confirmed")
+    return device

@@ -1,0 +1,178 @@
+"""Contents for servers: bundles of small TFLite files, and servers to ask."""
+
+import hashlib
+import http.client
+import importlib.util
+import json
+import queue
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from toolchain.testing import patience
+
+from isthmus_agent.channel import Limits
+from isthmus_agent.core.events import Event
+from isthmus_agent.formats import bundle
+from isthmus_agent.manager.serving import Serving, Settings, listen_tcp
+
+HERE = Path(__file__).parent
+SECONDS = 60
+MODEL = "digits"
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tiny = _load(HERE.parent / "agent" / "tiny_model.py")
+ROWS = [[1.0, 0.0, 0.0, 0.5], [0.0, 1.0, 0.0, 0.5], [0.2, 0.3, 0.4, 0.5]]
+
+Spec = tuple[str, str, Sequence[int] | None]
+"""Name, dtype, shape."""
+
+
+def manifest_of(inputs: Sequence[Spec], outputs: Sequence[Spec], version: int = 1, tolerance: float = 1e-3) -> bytes:
+    """The part of a release's manifest that devices read."""
+    document = {
+        "model": MODEL,
+        "version": version,
+        "signature": tiny.SIGNATURE,
+        "inputs": [dict(zip(("name", "dtype", "shape"), spec, strict=True)) for spec in inputs],
+        "outputs": [dict(zip(("name", "dtype", "shape"), spec, strict=True)) for spec in outputs],
+        "golden_tolerance": tolerance,
+    }
+    return json.dumps(document, sort_keys=True).encode()
+
+
+def content_of(model: bytes, manifest: bytes, golden: object) -> bytes:
+    """A bundle's plain form."""
+    parts = {bundle.MODEL: model, bundle.MANIFEST: manifest, bundle.GOLDEN: json.dumps(golden).encode(), bundle.GATES: b"{}"}
+    return bundle.join(parts)
+
+
+def tiny_content(version: int = 1, weights: Any = tiny.WEIGHTS, golden_weights: Any = None, model: bytes | None = None) -> bytes:
+    """Of the tiny model, whose answers are known by heart. golden_weights: those that gave the golden answer."""
+    answer = tiny.answer(ROWS, weights if golden_weights is None else golden_weights)
+    golden = {"inputs": {tiny.INPUT: ROWS}, "outputs": {tiny.OUTPUT: answer.tolist()}}
+    manifest = manifest_of([(tiny.INPUT, "float32", (-1, tiny.FEATURES))], [(tiny.OUTPUT, "float32", (-1, tiny.CLASSES))], version=version)
+    return content_of(tiny.tflite(weights) if model is None else model, manifest, golden)
+
+
+def loop_content() -> bytes:
+    """It never ends on LOOPS."""
+    golden = {"inputs": {"x": [[1.0, 2.0, 3.0, 1.0]]}, "outputs": {"probabilities": [[0.5, 0.5]]}}
+    manifest = manifest_of([("x", "float32", (-1, 4))], [("probabilities", "float32", (-1, 2))], version=3)
+    return content_of((HERE / "server" / "loop.tflite").read_bytes(), manifest, golden)
+
+
+LOOPS = [[1e30, 0.0, 0.0, 0.0]]
+
+
+def fmod_content() -> bytes:
+    """It ends the process on DIVIDES."""
+    golden = {"inputs": {"x": [[7, 4]]}, "outputs": {"y": [[3]]}}
+    manifest = manifest_of([("x", "int32", (1, 2))], [("y", "int32", (1, 1))], version=2)
+    return content_of((HERE / "server" / "fmod.tflite").read_bytes(), manifest, golden)
+
+
+DIVIDES = [[-2147483648, -1]]
+
+
+def answered(rows: Sequence[Sequence[float]]) -> Any:
+    """What the tiny model answers."""
+    return tiny.answer(rows)
+
+
+@dataclass
+class Served:
+    """What is served by real processes, and what was told of it."""
+
+    serving: Serving
+    events: "queue.SimpleQueue[Event]"
+    folder: Path
+    port: int
+
+    def keep(self, content: bytes) -> str:
+        """Puts a content where it is looked for. Its digest."""
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        (self.folder / digest[7:]).write_bytes(content)
+        return digest
+
+    def serve(self, content: bytes) -> Event:
+        """What is told of the order to serve it."""
+        self.serving.serve(self.keep(content))
+        return self.told()
+
+    def told(self) -> Event:
+        """The next event."""
+        deadline = patience.Deadline(SECONDS)
+        while True:
+            try:
+                return self.events.get(timeout=1)
+            except queue.Empty:
+                assert not deadline.over(), "nothing was told"
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection, as a client has it."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience.scaled(SECONDS))
+
+    def predict(self, rows: object, connection: http.client.HTTPConnection | None = None) -> tuple[int, Any]:
+        """Status and document of an answer."""
+        return ask(connection or self.connect(), "POST", f"/v1/models/{MODEL}:predict", {"instances": rows})
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Status and document of an answer."""
+        return ask(self.connect(), "GET", path)
+
+    @property
+    def pid(self) -> int:
+        """Of the one server."""
+        (found,) = self.serving.pids
+        return found
+
+
+def ask(connection: http.client.HTTPConnection, method: str, path: str, document: object = None) -> tuple[int, Any]:
+    """Status and document of an answer."""
+    body = None if document is None else json.dumps(document)
+    connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+    reply = connection.getresponse()
+    return reply.status, json.loads(reply.read())
+
+
+def start(folder: Path, listener: socket.socket | None = None, **settings: Any) -> Served:
+    """Nothing is served yet. settings: of Settings, and those of Limits."""
+    limits = {name: settings.pop(name) for name in list(settings) if name in Limits.__dataclass_fields__}
+    folder.mkdir(exist_ok=True)
+    listener = listener or listen_tcp("127.0.0.1", 0)
+    told: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    chosen = Settings(limits=Limits(**limits), about={"device": "camera-1", "fleet": "cameras"}, **settings)
+    served = Served(Serving([listener], chosen, told.put, lambda digest: folder / digest[7:]), told, folder, 0)
+    address = listener.getsockname()
+    served.port = 0 if isinstance(address, str) else address[1]
+    served.serving.start()
+    return served
+
+
+def eventually(found: Callable[[], Any]) -> Any:
+    """The first true answer; fails when there is none in time."""
+    deadline = patience.Deadline(SECONDS)
+    while not (answer := found()):
+        assert not deadline.over(), "it did not come about"
+        time.sleep(0.02)
+    return answer
+
+
+def close_to(found: Any, wanted: Any) -> bool:
+    """Whether two answers are the same but for rounding."""
+    return bool(np.allclose(np.asarray(found), np.asarray(wanted), atol=1e-4))
