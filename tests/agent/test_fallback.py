@@ -16,6 +16,8 @@ from toolchain.testing import patience
 
 from isthmus.agent.fallback import confidence
 
+pytestmark = pytest.mark.slow
+
 SURE, UNSURE = [[3.0, 0.0, 0.0, 0.0]], [[0.1, 0.1, 0.0, 0.0]]
 CLOUD_ANSWER = {"predictions": [[0.0, 0.0, 1.0]]}
 TIMEOUT_MS = 1500

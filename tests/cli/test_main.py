@@ -5,6 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def isthmus(*args: str, cwd=None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "isthmus.cli.main", *args]

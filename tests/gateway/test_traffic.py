@@ -11,6 +11,8 @@ import requests
 
 from isthmus import gateway as g
 
+pytestmark = pytest.mark.slow
+
 PREDICT = "/v1/models/digits:predict"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 

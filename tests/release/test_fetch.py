@@ -24,6 +24,8 @@ from isthmus.release.fetch import FetchFile, FetchPlan
 from isthmus.release.manifest import GOLDEN_NAME, SERVING, FileEntry, Manifest, Record, Release, TensorSpec, Timing, Variant
 from isthmus.release.store import Store
 
+pytestmark = pytest.mark.slow
+
 PREFIX = "services/a b/"
 CONTENT = {
     "serving/3/saved_model.pb": b"a graph" * 1000,

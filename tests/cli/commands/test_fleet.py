@@ -25,6 +25,8 @@ from isthmus.repository.keys import make_key
 from isthmus.repository.objects import Place, RacedError
 from isthmus.repository.publish import publish
 
+pytestmark = pytest.mark.slow
+
 ONE, TWO = b"the first bundle", b"the second bundle"
 OFFLINE = ("root-1", "root-2", "root-3", "targets-1")
 

@@ -14,6 +14,8 @@ from isthmus_agent.core.step import wakes_at
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Wave, Window
 from isthmus_agent.formats.report import Outcome, Reason
 
+pytestmark = pytest.mark.slow
+
 TRANSPORT = sorted(reason for reason, failure in FAILURES.items() if failure is Failure.TRANSPORT)
 DEVICE = sorted(reason for reason, failure in FAILURES.items() if failure is Failure.DEVICE and reason is not Reason.HELD_BY_OPERATOR)
 kills = st.none() | st.none() | st.integers(0, 4)

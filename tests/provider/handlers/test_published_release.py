@@ -10,6 +10,8 @@ import pytest
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
 
+pytestmark = pytest.mark.slow
+
 SECRETS = frozenset({("store", "access_key"), ("store", "secret_key")})
 
 

@@ -17,6 +17,8 @@ from isthmus.release import fleet, owners, signing
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
 
+pytestmark = pytest.mark.slow
+
 SECRETS = frozenset({("store", "access_key"), ("store", "secret_key")})
 
 
