@@ -256,6 +256,7 @@ def test_where_no_server_comes_it_is_said(begin):
     served.serve(tiny_content())
     kept = served.connect()
     assert served.predict(ROWS, kept)[0] == 200
+    assert served.predict(ROWS)[0] == 200  # when it answers this one, it has noted that the kept one rests
     os.kill(served.pid, signal.SIGKILL)
     assert isinstance(served.told(), Crashed)
     assert served.predict(ROWS)[0] == 503
