@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from isthmus.errors import InputError, PlatformError, Problem
+from isthmus.plugin.signatures import SECRET_SIGNATURE, SIGNATURE_KEY
 
 _TIMEOUT_SECONDS = 60
-_SECRET_MARK, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
-"""A key of an object in a state, and its value, by which Pulumi says that the object stands for a secret."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,6 @@ def _opened(value: Any) -> Any:
         return [_opened(it) for it in value]
     if not isinstance(value, dict):
         return value
-    if value.get(_SECRET_MARK) == _SECRET and isinstance(value.get("plaintext"), str):
+    if value.get(SIGNATURE_KEY) == SECRET_SIGNATURE and isinstance(value.get("plaintext"), str):
         return _opened(json.loads(value["plaintext"]))
     return {name: _opened(it) for name, it in value.items()}

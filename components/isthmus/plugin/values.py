@@ -10,13 +10,11 @@ from typing import Any, Final, final
 
 from google.protobuf import struct_pb2
 
+from isthmus.plugin.signatures import OUTPUT_SIGNATURE, RESOURCE_SIGNATURE, SECRET_SIGNATURE, SIGNATURE_KEY
+
 Path = tuple[str | int, ...]
 Properties = dict[str, Any]
 
-_SIGNATURE_KEY: Final = "4dabf18193072939515e22adb298388d"
-_SECRET_SIGNATURE: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a marker of the protocol
-_OUTPUT_SIGNATURE: Final = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
-_RESOURCE_SIGNATURE: Final = "5cf8f73096256a8f31e491e813e4eb8e"
 _UNKNOWN_STRING: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 # The engine has one marker for each type; a value that is not known yet may come with any of them.
 _UNKNOWNS: Final = frozenset(
@@ -69,15 +67,15 @@ def _decode(value: struct_pb2.Value, path: Path, secrets: set[Path]) -> Any:
 
 def _decode_struct(struct: struct_pb2.Struct, path: Path, secrets: set[Path]) -> Any:
     fields = struct.fields
-    signature = fields[_SIGNATURE_KEY].string_value if _SIGNATURE_KEY in fields else ""
-    if signature == _SECRET_SIGNATURE:
+    signature = fields[SIGNATURE_KEY].string_value if SIGNATURE_KEY in fields else ""
+    if signature == SECRET_SIGNATURE:
         secrets.add(path)
         return _decode(fields["value"], path, secrets)
-    if signature == _OUTPUT_SIGNATURE:
+    if signature == OUTPUT_SIGNATURE:
         if fields["secret"].bool_value:
             secrets.add(path)
         return _decode(fields["value"], path, secrets) if "value" in fields else UNKNOWN
-    if signature == _RESOURCE_SIGNATURE:
+    if signature == RESOURCE_SIGNATURE:
         return fields["urn"].string_value
     return {key: _decode(item, (*path, key), secrets) for key, item in fields.items()}
 
@@ -91,7 +89,7 @@ def _encode(value: Any, path: Path, secrets: Set[Path]) -> struct_pb2.Value:
     encoded = _encode_plain(value, path, secrets)
     if path not in secrets:
         return encoded
-    marked = {_SIGNATURE_KEY: struct_pb2.Value(string_value=_SECRET_SIGNATURE), "value": encoded}
+    marked = {SIGNATURE_KEY: struct_pb2.Value(string_value=SECRET_SIGNATURE), "value": encoded}
     return struct_pb2.Value(struct_value=struct_pb2.Struct(fields=marked))
 
 
