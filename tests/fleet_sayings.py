@@ -7,6 +7,7 @@ from isthmus.repository.publish import Change
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Variant, Wave
 
 FLEET = "cameras"
+ONE, TWO, THREE = b"the first bundle", b"the second bundle", b"the third bundle"
 
 
 def path_of(content: bytes) -> str:

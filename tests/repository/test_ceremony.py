@@ -1,12 +1,11 @@
 """The key ceremony: devices that were enrolled with the first root follow every step, wherever it was broken off."""
 
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fleet_sayings import FLEET, path_of, telling
-from tests.fleet_store import MemoryStore, Served, served
+from tests.fleet_sayings import FLEET, ONE, TWO, path_of, telling
+from tests.fleet_store import MemoryStore, Served
 from tests.repository.devices import Device
 
 from isthmus.errors import InputError, IntegrityError
@@ -16,20 +15,6 @@ from isthmus.repository.keyring import Keyring, NotEnoughKeysError
 from isthmus.repository.objects import ROSTER, TOP_ROLES, Place
 from isthmus.repository.publish import publish
 from isthmus.repository.reading import read
-
-ONE, TWO = b"the first bundle", b"the second bundle"
-
-
-@pytest.fixture
-def http(store: MemoryStore) -> Iterator[Served]:
-    with served(store) as state:
-        yield state
-
-
-@pytest.fixture
-def told(place: Place, keyring: Keyring) -> Keyring:
-    publish(place, keyring, FLEET, telling(ONE), {path_of(ONE): ONE})
-    return keyring
 
 
 def test_private_keys_are_their_owners_alone_and_nothing_else_holds_them(keyring: Keyring):

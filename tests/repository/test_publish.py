@@ -1,13 +1,12 @@
 """Publishing: in an order that can be broken off anywhere, and against others who publish at the same time."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
 import pytest
-from tests.fleet_sayings import FLEET, overstated, path_of, telling
-from tests.fleet_store import MemoryStore, Served, served
+from tests.fleet_sayings import FLEET, ONE, THREE, TWO, overstated, path_of, telling
+from tests.fleet_store import MemoryStore, Served
 from tests.repository.devices import Device
 from toolchain.testing import patience
 
@@ -19,14 +18,6 @@ from isthmus.repository.objects import Place, RacedError
 from isthmus.repository.publish import publish, publish_roster
 from isthmus_agent.formats.assignment import Assignment
 from isthmus_agent.manager.failures import RepositoryFailure
-
-ONE, TWO, THREE = b"the first bundle", b"the second bundle", b"the third bundle"
-
-
-@pytest.fixture
-def http(store: MemoryStore) -> Iterator[Served]:
-    with served(store) as state:
-        yield state
 
 
 def tell(place: Place, keyring: Keyring, content: bytes) -> int:

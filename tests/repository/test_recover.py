@@ -1,12 +1,12 @@
 """Whatever became of the store: one command, and every device that was enrolled before goes on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.fleet_sayings import FLEET, path_of, telling
-from tests.fleet_store import MemoryStore, Served, served
+from tests.fleet_sayings import FLEET, ONE, THREE, TWO, path_of, telling
+from tests.fleet_store import MemoryStore, Served
 from tests.repository.devices import Device
 from tuf.api.metadata import MetaFile
 
@@ -19,14 +19,7 @@ from isthmus.repository.recover import recover
 from isthmus.repository.roles import signed, timestamp_of
 from isthmus_agent.manager.failures import RepositoryFailure
 
-ONE, TWO, THREE = b"the first bundle", b"the second bundle", b"the third bundle"
 EPOCH = 2**32
-
-
-@pytest.fixture
-def http(store: MemoryStore) -> Iterator[Served]:
-    with served(store) as state:
-        yield state
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Signing anew in time, by whoever has the keys."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,31 +7,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import CryptoSigner
-from tests.fleet_sayings import FLEET, path_of, telling
-from tests.fleet_store import MemoryStore, Served, served
+from tests.fleet_sayings import FLEET
+from tests.fleet_store import MemoryStore, Served
 from tests.repository.devices import Device
 
 from isthmus.repository.ceremony import WantedKey, rotate
 from isthmus.repository.keyring import Keyring, NotEnoughKeysError
 from isthmus.repository.objects import Place
-from isthmus.repository.publish import publish
 from isthmus.repository.refresh import refresh
 from isthmus_agent.manager.failures import ExpiredFailure
 from isthmus_agent.manager.repository import Floor
-
-ONE = b"the first bundle"
-
-
-@pytest.fixture
-def http(store: MemoryStore) -> Iterator[Served]:
-    with served(store) as state:
-        yield state
-
-
-@pytest.fixture
-def told(place: Place, keyring: Keyring) -> Keyring:
-    publish(place, keyring, FLEET, telling(ONE), {path_of(ONE): ONE})
-    return keyring
 
 
 def later(days: float) -> datetime:

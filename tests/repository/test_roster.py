@@ -1,13 +1,12 @@
 """The roster in its repository: changed by many at once, read only as it was signed, and no device is disturbed by it."""
 
 import stat
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.fleet_sayings import FLEET, path_of, telling
-from tests.fleet_store import MemoryStore, Served, served
+from tests.fleet_store import MemoryStore, Served
 from tests.repository.devices import Device as Client
 
 from isthmus.errors import InputError, IntegrityError
@@ -20,12 +19,6 @@ from isthmus.repository.reading import read
 from isthmus_agent.formats.roster import Device, Roster
 
 BUNDLE = b"a bundle"
-
-
-@pytest.fixture
-def http(store: MemoryStore) -> Iterator[Served]:
-    with served(store) as state:
-        yield state
 
 
 def joining(*names: str) -> roster.Change:
