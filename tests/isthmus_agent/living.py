@@ -3,11 +3,10 @@
 import hashlib
 import http.client
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from isthmus.repository import ceremony
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import publish
-from isthmus_agent.formats import bundle, report
+from isthmus_agent.formats import bundle, enrolment, report
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Probation, Variant, Wave
+from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.report import Report
 
 FLEET, DEVICE, PREFIX = "cameras", "camera-1", "edge/"
@@ -85,6 +85,20 @@ class Fleet:
 
         return publish(self.place, self.keyring, FLEET, change, files).assignment.number
 
+    def invite(self, device: str = DEVICE, generation: int = 1) -> str:
+        """A token for a device, as `isthmus fleet enrol` makes it; this store needs no signatures."""
+        root = self.keyring.root_at(1)
+        assert root is not None
+        key = report.device_key(SECRET, FLEET, device, generation)
+        joins = Enrolment(
+            FLEET, device, "small", {"site": "a"}, generation, self.http.url + PREFIX, "us-east-1", "key", "s" * 20, key, root
+        )
+        secret = hashlib.sha256(f"{device}/{generation}".encode()).digest()
+        places = [f"{PREFIX}enrol/{device}-{generation}.{it}" for it in ("sealed", "claim")]
+        self.store.put(places[0], enrolment.sealed(secret, joins.to_json(), b"n" * enrolment.NONCE_BYTES))
+        sealed, claim = (self.http.url + it for it in places)
+        return Token(FLEET, device, 2**32, hashlib.sha256(root).hexdigest(), secret, sealed, sealed, claim, claim).text()
+
     def reports(self, number: int, device: str = DEVICE) -> list[Report]:
         """What a device says about an assignment, verified."""
         key = report.device_key(SECRET, FLEET, device, 1)
@@ -102,11 +116,12 @@ class Fleet:
 
 @dataclass
 class Living:
-    """A device's program. changes: of its configuration."""
+    """A device's program. changes: of its configuration. is_enrolled: it says nothing of who the device is."""
 
     fleet: Fleet
     folder: Path
     changes: dict[str, Any] = field(default_factory=dict)
+    is_enrolled: bool = False
     process: "subprocess.Popen[bytes] | None" = None
     url: str = ""
 
@@ -120,14 +135,17 @@ class Living:
         endpoint, _, rest = self.fleet.http.url.removeprefix("http://").partition("/")
         root = self.fleet.keyring.root_at(1)
         assert root is not None
-        value = {
+        identity = {
             "device": DEVICE,
             "fleet": FLEET,
-            "model": "digits",
-            "state_directory": str(self.state),
             "store": {"endpoint": f"http://{endpoint}", "bucket": rest.rstrip("/"), "prefix": PREFIX},
             "root": json.loads(root),
             "report_key": report.device_key(SECRET, FLEET, DEVICE, 1).hex(),
+        }
+        value = {
+            **({} if self.is_enrolled else identity),
+            "model": "digits",
+            "state_directory": str(self.state),
             "listen": {"address": "127.0.0.1", "port": 0},
             "limits": {"request_seconds": 2.0, "self_test_seconds": 60.0},
             "poll_seconds": 0.3,
@@ -142,7 +160,7 @@ class Living:
         return file
 
     def arguments(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "isthmus_agent.cli.main", *arguments, "--config", str(self.configured())]
+        return [sys.executable, "-m", "isthmus_agent", *arguments, "--config", str(self.configured())]
 
     def start(self, program: Sequence[str] = ()) -> "Living":
         """Starts it. program: instead of the plain one."""
@@ -197,10 +215,9 @@ class Living:
     def await_served(self, content: bytes, seconds: float = 60.0) -> None:
         patience.wait_until(lambda: self.served() == digest_of(content), seconds)
 
-    def ask(self, *arguments: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-        """One of the other commands."""
-        environ = {**os.environ, **(environment or {})}
-        return subprocess.run(self.arguments(*arguments), capture_output=True, text=True, timeout=120, check=False, env=environ)
+    def ask(self, *arguments: str, told: str = "") -> "subprocess.CompletedProcess[str]":
+        """One of the other commands. told: on its standard input."""
+        return subprocess.run(self.arguments(*arguments), input=told, capture_output=True, text=True, timeout=120, check=False)
 
     def told(self) -> dict[str, Any]:
         """What `status --json` says."""

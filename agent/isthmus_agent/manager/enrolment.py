@@ -48,6 +48,7 @@ def enrol(text: str, folder: Path, transport: Transport | None = None) -> Enrolm
     except FormatError as error:
         raise RefusedTokenFailure(str(error)) from None  # its cause may hold a part of the secret
     name = enrolment.claim_of(token.secret)
+    mend(folder)
     present = _present(folder)
     if present and present.claim == name:
         _discard(token, transport or Transport())
@@ -72,9 +73,21 @@ def enrol(text: str, folder: Path, transport: Transport | None = None) -> Enrolm
 
 
 def enrolled(folder: Path) -> Enrolment | None:
-    """What this device is; None where it is enrolled in no fleet, or both copies are damaged: then it needs another token."""
+    """What this device is; None where it is enrolled in no fleet, or both copies are damaged: then it needs another token.
+
+    Nothing is written: anybody may ask who may read the folder.
+    """
     found = _present(folder)
     return found.enrolment if found else None
+
+
+def mend(folder: Path) -> None:
+    """Writes the copy again that is missing or damaged, from the other one."""
+    whole = _present(folder)
+    for file in (FILE, COPY):
+        if whole and _kept(folder / file) != whole:
+            with suppress(DeviceFailure):
+                _keep(folder / file, whole)
 
 
 @dataclass(frozen=True)
@@ -87,14 +100,8 @@ class _Kept:
 
 
 def _present(folder: Path) -> _Kept | None:
-    """From either copy; the other is mended where it is missing or damaged."""
-    found = {file: _kept(folder / file) for file in (FILE, COPY)}
-    whole = found[FILE] or found[COPY]
-    for file, kept in found.items():
-        if whole and kept != whole:
-            with suppress(DeviceFailure):
-                _keep(folder / file, whole)
-    return whole
+    """From either copy."""
+    return _kept(folder / FILE) or _kept(folder / COPY)
 
 
 def _opened(token: Token, transport: Transport) -> Enrolment:

@@ -13,7 +13,7 @@ from typing import Final
 from isthmus_agent.core import step
 from isthmus_agent.core.state import Moment
 from isthmus_agent.disk import durable, opening
-from isthmus_agent.manager import serving, telling
+from isthmus_agent.manager import enrolment, serving, telling
 from isthmus_agent.manager.control import Control
 from isthmus_agent.manager.executor import Executor, Mailbox, Rooms
 from isthmus_agent.manager.fetching import Fetcher
@@ -43,8 +43,9 @@ def run(
     """Lives until SIGTERM or SIGINT; with a mirror, until what is in it is confirmed, or of no use. Raises CannotRunError."""
     folder = settings.state_directory
     with _alone(folder):
+        enrolment.mend(folder)
         watcher = Watcher(os.environ)
-        listener = _listening(settings.listen)
+        listener = _listening(settings.local.listen)
         try:
             executor = made(settings, listener, watcher, clock)
             control = Control(folder, executor.asked)
@@ -68,15 +69,15 @@ def run(
 
 def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: StoreClock | None = None) -> Executor:
     """A device that has not begun to live yet."""
-    folder, store, device = settings.state_directory, settings.store, settings.device
+    folder, identity, device, local = settings.state_directory, settings.identity, settings.device, settings.local
     disk, mailbox, clock = opening.opened(folder), Mailbox(), clock or StoreClock()
-    ways = [Way(store.credentials, clock, ca_file=store.ca_file) for _ in range(2)]
-    address = Address(store.url, device.fleet)
-    looker = Looker(Repository(address, folder / _METADATA, settings.root, ways[0]), ways[0], clock, device, mailbox.tell)
-    served = serving.Settings(settings.limits, settings.stop_first, about=settings.about)
-    held_back_seconds = min(_MOST_HELD_BACK_SECONDS, settings.pace.heartbeat_seconds)
-    sender = Sender(device.name, device.fleet, store.bucket_url, store.prefix, settings.report_key, held_back_seconds)
-    transport = Transport(store.credentials, ca_file=store.ca_file, clock=clock)
+    ways = [Way(identity.credentials, clock, ca_file=local.ca_file) for _ in range(2)]
+    address = Address(identity.url, device.fleet)
+    looker = Looker(Repository(address, folder / _METADATA, identity.root, ways[0]), ways[0], clock, device, mailbox.tell)
+    served = serving.Settings(local.limits, local.stop_first, about=settings.about)
+    held_back_seconds = min(_MOST_HELD_BACK_SECONDS, local.pace.heartbeat_seconds)
+    sender = Sender(device.name, device.fleet, identity.url, identity.report_key, held_back_seconds)
+    transport = Transport(identity.credentials, ca_file=local.ca_file, clock=clock)
     rooms = Rooms(
         disk,
         serving.Serving([listener], served, mailbox.tell, disk.slots.path),
@@ -85,11 +86,11 @@ def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: S
         Reporter(disk.queue, sender, transport, folder / _REPORTED),
         History(folder / telling.HISTORY, lambda: looker.utc_seconds(disk.kept.time_floor) or clock.now()),
         ways,
-        store.url,
+        identity.url,
     )
     seed, mark = os.urandom(16).hex(), int.from_bytes(os.urandom(_MARK_BYTES), "big")
     now = Moment(time.monotonic())
-    begun = step.start(device, settings.pace, disk.kept, now, held=disk.held, seed=seed, is_lost=disk.is_lost)
+    begun = step.start(device, local.pace, disk.kept, now, held=disk.held, seed=seed, is_lost=disk.is_lost)
     return Executor(begun, rooms, mailbox, mark, watcher)
 
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from isthmus_agent.core.effects import Say
 from isthmus_agent.disk import durable
 from isthmus_agent.disk.queue import Queue
+from isthmus_agent.formats import report
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import MOST_KEY_BYTES, Figures, Outcome, Report, printable
 from isthmus_agent.manager.failures import RepositoryFailure, refused
@@ -30,13 +31,12 @@ _MOST_KEYS: Final = 8
 
 @dataclass(frozen=True)
 class Sender:
-    """Who reports, and where to. bucket_url: ends with `/`. key: the device's own. patience_seconds: how long it is kept back that an
-    update is under way; most are over by then, and need no report of it."""
+    """Who reports, and where to. url: of the repository; ends with `/`. key: the device's own. patience_seconds: how long it is kept back
+    that an update is under way; most are over by then, and need no report of it."""
 
     device: str
     fleet: str
-    bucket_url: str
-    prefix: str
+    url: str
     key: bytes
     patience_seconds: float = 120.0
 
@@ -119,8 +119,7 @@ class Reporter:
     def _send(self, say: Say) -> None:
         key = self._key(say)
         # What was said of other assignments stays: it is about them.
-        folder = f"{say.number}/"
-        old = [it for it in self._keys if it != key and it.removeprefix(f"{self._sender.prefix}health/").startswith(folder)]
+        old = [it for it in self._keys if it != key and it.startswith(report.folder("", say.number))]
         self._remember([*(it for it in self._keys if it != key), key])
         status = self._transport.put(self._url(key))
         if status not in (200, 201, 204):
@@ -140,11 +139,11 @@ class Reporter:
             self._sequence += 1
             text = say.text if last is None or not is_said else last[0].text
             self._last = last = replace(say, text=text), replace(figures, sequence=self._sequence)
-        report = Report(self._sender.device, say.number, say.outcome, say.digest, say.reason, last[0].text, last[1])
-        return report.object_key(self._sender.prefix, self._sender.fleet, self._sender.key)
+        found = Report(self._sender.device, say.number, say.outcome, say.digest, say.reason, last[0].text, last[1])
+        return found.object_key("", self._sender.fleet, self._sender.key)
 
     def _url(self, key: str) -> str:
-        return self._sender.bucket_url + quote(key, safe="/~")
+        return self._sender.url + quote(key, safe="/~")
 
     def _remember(self, keys: Sequence[str]) -> None:
         self._keys = list(keys)[-_MOST_KEYS:]

@@ -163,6 +163,7 @@ def test_either_copy_is_enough_and_mends_the_other(operator: Operator, tmp_path:
     elif isinstance(damage, bytes):
         path.write_bytes(damage)
     assert joining.enrolled(tmp_path / "device") == found
+    joining.mend(tmp_path / "device")
     for other in (joining.FILE, joining.COPY):
         assert (tmp_path / "device" / other).is_file()
 

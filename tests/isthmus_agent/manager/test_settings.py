@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from isthmus_agent.manager import settings
-from isthmus_agent.manager.settings import SettingsError
+from isthmus_agent.manager.checking import SettingsError
 
 KEY = "ab" * 32
 
@@ -32,8 +32,13 @@ def problems(raw: dict[str, Any], environment: dict[str, str] | None = None) -> 
 
 def test_what_is_needed_is_little_and_the_rest_has_defaults():
     found = settings.from_value(value(), {})
-    assert (found.device.name, found.device.device_class, found.store.url) == ("camera-1", "*", "https://store:9000/models/edge/")
-    assert (found.listen.port, found.stop_first, found.pace.poll_seconds, found.store.credentials) == (8501, False, 60.0, None)
+    assert (found.device.name, found.device.device_class, found.identity.url) == ("camera-1", "*", "https://store:9000/models/edge/")
+    assert (found.local.listen.port, found.local.stop_first, found.local.pace.poll_seconds, found.identity.credentials) == (
+        8501,
+        False,
+        60.0,
+        None,
+    )
 
 
 def test_everything_can_be_said():
@@ -42,18 +47,22 @@ def test_everything_can_be_said():
     paces = {"poll_seconds": 0.5, "heartbeat_seconds": 5, "measure_seconds": 1, "retry_seconds": 2}
     limits = {"memory_bytes": 1 << 27, "threads": 2, "request_seconds": 0.5}
     found = settings.from_value(value(store=store, limits=limits, swap="stop_first", **more, **paces), {})
-    assert found.store.credentials is not None
-    assert (found.store.credentials.access_key, found.store.credentials.region, found.store.credentials.token) == ("a", "eu-1", "t")
-    assert (found.listen.socket, found.stop_first) == (Path("/run/agent/predict.sock"), True)
-    assert (found.limits.memory_bytes, found.limits.threads, found.limits.request_seconds) == (1 << 27, 2, 0.5)
-    assert (found.pace.poll_seconds, found.pace.first_backoff_seconds) == (0.5, 2.0)
+    assert found.identity.credentials is not None
+    assert (found.identity.credentials.access_key, found.identity.credentials.region, found.identity.credentials.token) == (
+        "a",
+        "eu-1",
+        "t",
+    )
+    assert (found.local.listen.socket, found.local.stop_first) == (Path("/run/agent/predict.sock"), True)
+    assert (found.local.limits.memory_bytes, found.local.limits.threads, found.local.limits.request_seconds) == (1 << 27, 2, 0.5)
+    assert (found.local.pace.poll_seconds, found.local.pace.first_backoff_seconds) == (0.5, 2.0)
     assert found.about == {"device": "camera-1", "fleet": "cameras", "model": "digits"}
 
 
 def test_credentials_may_come_from_the_environment():
     found = settings.from_value(value(), {settings.ACCESS_KEY: "a", settings.SECRET_KEY: "s"})
-    assert found.store.credentials is not None
-    assert (found.store.credentials.access_key, found.store.credentials.secret_key) == ("a", "s")
+    assert found.identity.credentials is not None
+    assert (found.identity.credentials.access_key, found.identity.credentials.secret_key) == ("a", "s")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +97,7 @@ def test_what_is_wrong_is_named_with_its_place_and_what_was_expected(changes: di
 def test_all_problems_are_told_at_once():
     raw = value(device="", poll_seconds=0)
     del raw["fleet"]
-    assert [it.split(":")[0] for it in problems(raw)] == ["fleet", "device", "poll_seconds"]
+    assert [it.split(":")[0] for it in problems(raw)] == ["poll_seconds", "fleet", "device"]
 
 
 def test_no_problem_repeats_a_secret():
@@ -120,3 +129,15 @@ def test_a_file_that_others_may_read_or_that_is_no_json_is_refused(tmp_path: Pat
             settings.load(file, {})
     with pytest.raises(SettingsError, match="cannot read"):
         settings.load(tmp_path / "nothing", {})
+
+
+def test_a_file_without_secrets_may_be_read_by_all_and_may_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"state_directory": str(tmp_path), "ca_file": str(file), "poll_seconds": 7}))
+    file.chmod(0o644)
+    found = settings.load_local(file)
+    assert (found.state_directory, found.ca_file, found.pace.poll_seconds, found.model) == (tmp_path, str(file), 7.0, None)
+    monkeypatch.setattr(settings, "CONFIG", tmp_path / "nothing")
+    assert settings.load_local() == settings.Local()
+    with pytest.raises(SettingsError, match="cannot read"):
+        settings.load_local(tmp_path / "nothing")
