@@ -65,8 +65,8 @@ def _load(directory: Path, images: NDArray[np.float32]) -> None:
     import tensorflow as tf
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it calls the session's loader deprecated
-    from isthmus.protocol import DEFAULT_SIGNATURE
     from isthmus.server.bundle import Parallelism, load_bundle
+    from isthmus_agent.protocol import DEFAULT_SIGNATURE
 
     bundle = load_bundle(directory, parallelism=Parallelism(), warmup=False)
     signature = bundle.signatures[DEFAULT_SIGNATURE]

@@ -184,7 +184,7 @@ LEFT_OUT = {
     "isthmus.compile.build.timing": "times are no part of the digest",
     "isthmus.compile.times": "where times are kept",
     "isthmus.server": "asked for times alone",
-    "isthmus.protocol": "spoken by that server",
+    "isthmus_agent.protocol": "spoken by that server",
     "isthmus.compile.memory": "refuses a compile, and changes none",
     "isthmus.limits": "the deadline of a training, which is in the request",
     "isthmus.words": "how a reason reads, in the record alone",
@@ -199,10 +199,10 @@ LEFT_OUT = {
 
 
 def _imported_by_the_jobs() -> set[str]:
-    """Names of this package's modules, by reading them: nothing is imported."""
+    """Names of our packages' modules, by reading them: nothing is imported."""
     import grimp
 
-    graph = grimp.build_graph("isthmus", cache_dir=None)
+    graph = grimp.build_graph("isthmus", "isthmus_agent", cache_dir=None)
     jobs = ("isthmus.compile.build.jobs", "isthmus.compile.build.session", "isthmus.compile.numerics")
     return set(jobs).union(*(graph.find_upstream_modules(module) for module in jobs))
 

@@ -14,7 +14,7 @@ class Model:
     """Stands for a loaded model: negates its two inputs."""
 
     def __init__(self):
-        from isthmus.protocol import Signature, TensorInfo
+        from isthmus_agent.protocol import Signature, TensorInfo
 
         info = {"x": TensorInfo("float32", None, "x:0"), "k": TensorInfo("float64", None, "k:0")}
         self.signatures = {"serving_default": Signature(inputs=info, outputs={"x": info["x"], "k": info["k"]}, method_name="")}
@@ -156,7 +156,7 @@ def replied(method, data: bytes):
 @pytest.mark.parametrize("as_content", [False, True])
 @given(first=st.lists(st.integers(0, 3), min_size=3, max_size=3), values=st.lists(st.integers(0, 255), min_size=1, max_size=4))
 def test_numbers_that_are_sent_in_more_or_fewer_bytes_are_not_taken_for_others(kind, as_content, first, values):
-    from isthmus.protocol import Signature, TensorInfo
+    from isthmus_agent.protocol import Signature, TensorInfo
 
     def method():
         found = make_method()

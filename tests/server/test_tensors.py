@@ -19,7 +19,7 @@ def arrays():
 
 
 def info_of(array):
-    from isthmus.protocol import TensorInfo
+    from isthmus_agent.protocol import TensorInfo
 
     name = "string" if array.dtype == object else array.dtype.name
     return TensorInfo(COMPLEX.get(name, name), None)
@@ -56,8 +56,8 @@ def test_what_tensorflow_writes_is_read(array):
 def test_missing_values_are_the_last_one_and_extra_ones_are_left_out(held, expected):
     from tensorflow.core.framework import tensor_pb2
 
-    from isthmus.protocol import TensorInfo
     from isthmus.server.tensors import to_array
+    from isthmus_agent.protocol import TensorInfo
 
     message = tensor_pb2.TensorProto(dtype=1, float_val=held)
     message.tensor_shape.dim.add(size=3)
@@ -79,9 +79,9 @@ def test_many_values_are_packed_as_few_are():
 def test_strings_may_be_in_one_piece():
     from tensorflow.core.framework import tensor_pb2
 
-    from isthmus.protocol import TensorInfo
     from isthmus.server.errors import ServingError
     from isthmus.server.tensors import to_array
+    from isthmus_agent.protocol import TensorInfo
 
     message = tensor_pb2.TensorProto(dtype=7, tensor_content=b"\x02\x00\x81\x01" + b"ab" + b"c" * 129)
     message.tensor_shape.dim.add(size=3)

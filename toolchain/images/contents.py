@@ -19,8 +19,11 @@ FETCH = "local/isthmus-fetch:test"
 USER = 65532  # the number that distroless images give to `nonroot`
 FILES = Path(__file__).parent / "files"
 BASE_LIBRARIES = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1")
-# What the server imports of the project's own package; nothing else of it is in the image.
-SERVER_MODULES = ("__init__.py", "digest.py", "errors.py", "names.py", "protocol", "server", "release/__init__.py", "release/manifest.py")
+# What the server imports of the project's own packages, by the folder that a package is in; nothing else of them is in the image.
+SERVER_MODULES = {
+    "components/isthmus": ("__init__.py", "errors.py", "names.py", "server"),
+    "agent/isthmus_agent": ("__init__.py", "protocol"),
+}
 SERVER_COMMANDS = ("tf_serving_entrypoint.sh", "tensorflow_model_server")
 ACCOUNTS = {
     "etc/passwd": f"root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/:/sbin/nologin\n",
@@ -93,8 +96,8 @@ def _python(workshop: Workshop) -> Tree:
 
 
 def _server(workshop: Workshop) -> Tree:
-    at = f"{python.SITE.format(workshop.guest.python)}/isthmus"
-    tree = {f"{at}/{file.relative_to(_package(workshop.layout)).as_posix()}": copy(file) for file in _server_files(workshop.layout)}
+    at = python.SITE.format(workshop.guest.python)
+    tree = {f"{at}/{path}": copy(file) for path, file in server_files(workshop.layout).items()}
     tree |= python.bytecode(workshop.guest, tree, workshop.scratch)
     for name in SERVER_COMMANDS:
         tree[f"usr/bin/{name}"] = Entry(0o755, FILES / name)
@@ -107,13 +110,16 @@ def _folder(scratch: Path, name: str) -> Path:
     return scratch / name
 
 
-def _package(layout: Layout) -> Path:
-    return layout.project / "components" / "isthmus"
-
-
-def _server_files(layout: Layout) -> list[Path]:
-    parts = [_package(layout) / name for name in SERVER_MODULES]
-    return sorted(file for part in parts for file in ([part] if part.is_file() else part.rglob("*.py")))
+def server_files(layout: Layout) -> dict[str, Path]:
+    """The server's modules by their paths below a folder of packages, in order."""
+    packages = {layout.project / folder: names for folder, names in SERVER_MODULES.items()}
+    parts = [(package, package / name) for package, names in packages.items() for name in names]
+    files = {
+        file.relative_to(package.parent).as_posix(): file
+        for package, part in parts
+        for file in ([part] if part.is_file() else part.rglob("*.py"))
+    }
+    return dict(sorted(files.items()))
 
 
 def _wheel_file(layout: Layout, path: str) -> Path:
@@ -134,7 +140,7 @@ LAYERS: dict[str, LayerRecipe] = {
     "server": LayerRecipe(
         _server,
         lambda layout: [
-            *(part for file in _server_files(layout) for part in (file.relative_to(_package(layout)).as_posix(), file)),
+            *(part for entry in server_files(layout).items() for part in entry),
             *(FILES / name for name in SERVER_COMMANDS),
         ],
     ),

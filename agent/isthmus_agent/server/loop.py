@@ -11,8 +11,8 @@ from typing import Any
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Limits, Page
+from isthmus_agent.protocol import Reply, RestError
 from isthmus_agent.server.http import HttpError, Reader, Request, written
-from isthmus_agent.server.protocol import Reply, RestError
 
 _RECEIVE_BYTES = 128 << 10
 _LARGE_BYTES = 1 << 20

@@ -3,32 +3,23 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from isthmus_agent.formats.numbers import FormatError
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """dtype: numpy's name, or "string". shape: -1 where any size is accepted; None where the rank is unknown."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...] | None
+from isthmus_agent.protocol import Signature, TensorInfo
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A release, as far as it is served. digest: the release's, which names the manifest's content."""
+    """A release, as far as it is served. digest: the release's, which names the manifest's content. signature: what the call is named."""
 
     digest: str
     model: str
     version: int
     signature: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    tensors: Signature
     golden_tolerance: float
 
     @classmethod
@@ -41,8 +32,7 @@ class Manifest:
                 raw["model"],
                 raw["version"],
                 raw["signature"],
-                tuple(_spec(it) for it in raw["inputs"]),
-                tuple(_spec(it) for it in raw["outputs"]),
+                Signature(_tensors(raw["inputs"]), _tensors(raw["outputs"])),
                 float(raw["golden_tolerance"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -53,6 +43,10 @@ class Manifest:
         return found
 
 
-def _spec(raw: Mapping[str, Any]) -> TensorSpec:
-    shape = raw["shape"]
-    return TensorSpec(str(raw["name"]), str(raw["dtype"]), None if shape is None else tuple(int(size) for size in shape))
+def _tensors(specs: Iterable[Mapping[str, Any]]) -> dict[str, TensorInfo]:
+    """By name. Raises KeyError, TypeError, ValueError."""
+    return {str(spec["name"]): TensorInfo(str(spec["dtype"]), _shape(spec["shape"]), str(spec["name"])) for spec in specs}
+
+
+def _shape(sizes: Iterable[Any] | None) -> tuple[int, ...] | None:
+    return None if sizes is None else tuple(int(size) for size in sizes)

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.protocol import RestError
 from isthmus_agent.server.manifest import Manifest
-from isthmus_agent.server.protocol import RestError, Signature
 
 Array = npt.NDArray[Any]
 
@@ -26,7 +26,7 @@ class Model:
 
     def __init__(self, content: bytes, manifest: Manifest, *, threads: int, most_batch: int) -> None:
         self.manifest = manifest
-        self.signature = Signature.from_specs(manifest.inputs, manifest.outputs)
+        self.signature = manifest.tensors
         try:
             # The content, not the path: a mapped file that is damaged later would take the process down.
             interpreter = Interpreter(model_content=content, num_threads=threads)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.protocol import DEFAULT_SIGNATURE, RestError, Signature, parse_predict
 from isthmus_agent.server.model import InterpreterError, Model
-from isthmus_agent.server.protocol import DEFAULT_SIGNATURE, RestError, Signature, parse_predict
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]

@@ -6,10 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from isthmus_agent.server.histogram import Histogram
-from isthmus_agent.server.http import Request
-from isthmus_agent.server.model import InterpreterError, Model
-from isthmus_agent.server.protocol import (
+from isthmus_agent.protocol import (
     Reply,
     RestError,
     Route,
@@ -21,6 +18,9 @@ from isthmus_agent.server.protocol import (
     render_status,
     signature_json,
 )
+from isthmus_agent.server.histogram import Histogram
+from isthmus_agent.server.http import Request
+from isthmus_agent.server.model import InterpreterError, Model
 
 HEALTH_PATH = "/healthz"
 ANSWERED_HERE = "X-Isthmus-Answered-By: device\r\n"

@@ -1,7 +1,7 @@
 """A release's edge variant in the LiteRT interpreter."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import IntegrityError, IsthmusError
-from isthmus.protocol import RestError, Signature
-from isthmus.release.manifest import EDGE, Manifest
+from isthmus.release.manifest import EDGE, Manifest, TensorSpec
+from isthmus_agent.protocol import RestError, Signature, TensorInfo
 
 Array = npt.NDArray[Any]
 
@@ -29,7 +29,7 @@ class Model:
         from ai_edge_litert.interpreter import Interpreter
 
         self.manifest = manifest
-        self.signature = Signature.from_specs(manifest.inputs, manifest.outputs)
+        self.signature = Signature(_tensors(manifest.inputs), _tensors(manifest.outputs))
         # The content, not the path: a mapped file that is damaged later would take the process down.
         (file,) = manifest.variant(EDGE).files
         content = (directory / file.path).read_bytes()
@@ -88,6 +88,10 @@ def max_difference(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> f
             difference = np.where((left == right) | (np.isnan(left) & np.isnan(right)), 0.0, np.abs(left - right))
         largest = max(largest, float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0)))
     return largest
+
+
+def _tensors(specs: Iterable[TensorSpec]) -> dict[str, TensorInfo]:
+    return {spec.name: TensorInfo(spec.dtype, spec.shape, spec.name) for spec in specs}
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -16,7 +16,7 @@ from isthmus.agent.fallback import Cloud, confidence
 from isthmus.agent.model import InterpreterError, Model
 from isthmus.agent.state import State
 from isthmus.names import DEVICE_HEALTH_PATH
-from isthmus.protocol import (
+from isthmus_agent.protocol import (
     Reply,
     RestError,
     Route,

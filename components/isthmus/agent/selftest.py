@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from isthmus.agent.model import InterpreterError, Model, max_difference
 from isthmus.errors import IntegrityError, IsthmusError
-from isthmus.protocol import DEFAULT_SIGNATURE, RestError, Signature, parse_predict
 from isthmus.release.manifest import Manifest
+from isthmus_agent.protocol import DEFAULT_SIGNATURE, RestError, Signature, parse_predict
 
 Arrays = dict[str, npt.NDArray[Any]]
 

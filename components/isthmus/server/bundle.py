@@ -22,11 +22,11 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from isthmus.protocol import Signature, TensorInfo
-from isthmus.protocol.dtypes import dtype_name
 from isthmus.server.errors import ModelLoadError, ServingError
 from isthmus.server.steady import steady
 from isthmus.server.tensors import Array
+from isthmus_agent.protocol import Signature, TensorInfo
+from isthmus_agent.protocol.dtypes import dtype_name
 
 _SERVE_TAG = "serve"
 _WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"

@@ -1,7 +1,7 @@
 """Why a call or a model failed, with gRPC's code, which gives the HTTP status."""
 
 from isthmus.errors import IsthmusError
-from isthmus.protocol import RestError
+from isthmus_agent.protocol import RestError
 
 _HTTP_STATUS = {
     "CANCELLED": 499,

@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 from tensorflow.core.example import example_pb2
 
-from isthmus.protocol import DEFAULT_SIGNATURE
-from isthmus.protocol.dtypes import STRING, enum_name
-from isthmus.protocol.examples import BYTES, FLOAT, INT64, Example, ExamplesRequest
 from isthmus.server.bundle import Bundle
 from isthmus.server.errors import ServingError, invalid
+from isthmus.server.rest_examples import BYTES, FLOAT, INT64, Example, ExamplesRequest
 from isthmus.server.tensors import Array
+from isthmus_agent.protocol import DEFAULT_SIGNATURE
+from isthmus_agent.protocol.dtypes import STRING, enum_name
 
 Classes = list[tuple[bytes, float]]
 Run = Callable[[str, dict[str, Array], Sequence[str]], dict[str, Array]]

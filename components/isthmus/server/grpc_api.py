@@ -20,7 +20,6 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from isthmus.protocol import DEFAULT_SIGNATURE
 from isthmus.server.bundle import Bundle
 from isthmus.server.config import models_from_proto
 from isthmus.server.errors import ServingError, StartError, invalid
@@ -29,6 +28,7 @@ from isthmus.server.grpc_calls import Calls
 from isthmus.server.grpc_predict import Predict, asked_version, fill_spec, model_name, sent
 from isthmus.server.limits import MAX_BODY_BYTES, MAX_GRPC_CALLS, STALLED_SECONDS, Budget
 from isthmus.server.prediction import CLASSIFY, PREDICT, REGRESS, Predictor
+from isthmus_agent.protocol import DEFAULT_SIGNATURE
 
 _SIGNATURE_DEF = "signature_def"
 _RELOAD_TIMEOUT_SECONDS = 600.0

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import grpc
 import grpc.aio
 
-from isthmus.protocol import RestError
 from isthmus.server.errors import ServingError
 from isthmus.server.limits import MAX_BODY_BYTES_ON_LOOP, MAX_DECOMPRESSED_BYTES, MAX_GRPC_RECEIVING, STALLED_SECONDS, Budget
 from isthmus.server.prediction import Predictor
+from isthmus_agent.protocol import RestError
 
 _MAX_TEXT = 1024
 _GZIP, _ANY_WINDOW = b"\x1f\x8b", 47

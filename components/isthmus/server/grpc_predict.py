@@ -7,13 +7,13 @@ from typing import Any
 
 from tensorflow_serving.apis import predict_pb2
 
-from isthmus.protocol import DEFAULT_SIGNATURE, Signature
 from isthmus.server.bundle import Bundle
 from isthmus.server.errors import ServingError, invalid
 from isthmus.server.limits import MAX_BODY_BYTES_ON_LOOP, MAX_ELEMENTS_ON_LOOP
 from isthmus.server.moulds import CHANGES, Mould, changed, same
 from isthmus.server.prediction import Predictor, elements
 from isthmus.server.tensors import Arrays, fill, to_array
+from isthmus_agent.protocol import DEFAULT_SIGNATURE, Signature
 
 _MAX_KNOWN = 256
 _LEARN_EVERY = 64

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
-from isthmus.protocol import PredictRequest, RestError, Signature, parse_predict, render_predict
-from isthmus.protocol.examples import ExamplesRequest, parse_examples
 from isthmus.server.limits import LARGE_JOB_BYTES, MAX_HELPER_BYTES
+from isthmus.server.rest_examples import ExamplesRequest, parse_examples
+from isthmus_agent.protocol import PredictRequest, RestError, Signature, parse_predict, render_predict
 
 _LENGTH_BYTES = 8
 _JOBS = {"predict": parse_predict, "examples": parse_examples, "render": render_predict}
@@ -36,15 +36,15 @@ class Helper:
         self._closed = False
 
     async def parse_predict(self, body: bytes | bytearray, signatures: Mapping[str, Signature] | RestError) -> PredictRequest:
-        """As `isthmus.protocol.parse_predict`."""
+        """As `isthmus_agent.protocol.parse_predict`."""
         return await self._run(len(body), "predict", pickle.PickleBuffer(body), signatures)  # type: ignore[no-any-return]
 
     async def parse_examples(self, body: bytes | bytearray) -> ExamplesRequest:
-        """As `isthmus.protocol.examples.parse_examples`."""
+        """As `isthmus.server.rest_examples.parse_examples`."""
         return await self._run(len(body), "examples", pickle.PickleBuffer(body))  # type: ignore[no-any-return]
 
     async def render_predict(self, outputs: Mapping[str, Any], row: bool) -> bytes:
-        """As `isthmus.protocol.render_predict`."""
+        """As `isthmus_agent.protocol.render_predict`."""
         size = sum(array.nbytes for array in outputs.values())
         return await self._run(size, "render", dict(outputs), row)  # type: ignore[no-any-return]
 

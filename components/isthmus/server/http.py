@@ -17,9 +17,9 @@ from functools import lru_cache
 
 import httptools
 
-from isthmus.protocol import Reply, RestError
-from isthmus.protocol.errors import PageError, phrase
 from isthmus.server.limits import LINGER_SECONDS, MAX_BODY_BYTES, MAX_HEAD_BYTES, STALLED_SECONDS, Budget, CountedLine
+from isthmus_agent.protocol import Reply, RestError
+from isthmus_agent.protocol.errors import PageError, phrase
 
 _MAX_PIPELINED = 8
 _MAX_AT_ONCE = 16  # a client that sends many requests at once must not keep the others waiting

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from isthmus.protocol import VersionStatus
 from isthmus.server.bundle import Bundle
 from isthmus.server.config import ModelConfig
 from isthmus.server.errors import ModelLoadError, ServingError, StartError, invalid
+from isthmus_agent.protocol import VersionStatus
 
 _RETRY_MISSING_PATH_SECONDS = 1.0
 _STOP_SECONDS = 1.0

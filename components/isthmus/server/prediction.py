@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from isthmus.protocol import PredictRequest, RestError, Route, Signature, parse_predict, render_predict
-from isthmus.protocol.examples import parse_examples, render_classifications, render_regressions
 from isthmus.server.batching import Batcher, BatchingParameters
 from isthmus.server.bundle import Bundle
 from isthmus.server.errors import ServingError
@@ -26,7 +24,9 @@ from isthmus.server.limits import (
 )
 from isthmus.server.manager import ModelManager
 from isthmus.server.metrics import Metrics
+from isthmus.server.rest_examples import parse_examples, render_classifications, render_regressions
 from isthmus.server.tensors import Array, Arrays
+from isthmus_agent.protocol import PredictRequest, RestError, Route, Signature, parse_predict, render_predict
 
 _T = TypeVar("_T")
 

@@ -7,14 +7,14 @@ import time
 import zlib
 from collections.abc import Awaitable
 
-from isthmus.protocol import Reply, RestError, Route, parse_path, render_metadata, render_status
-from isthmus.protocol.errors import DEFAULT_TYPE, PageError, UnknownPathError, UnsupportedMethodError, invalid
-from isthmus.protocol.paths import is_api_path, path_of
 from isthmus.server.errors import ServingError
 from isthmus.server.http import Request
 from isthmus.server.limits import MAX_DECOMPRESSED_BYTES, Budget
 from isthmus.server.metrics import CONTENT_TYPE
 from isthmus.server.prediction import Predictor
+from isthmus_agent.protocol import Reply, RestError, Route, parse_path, render_metadata, render_status
+from isthmus_agent.protocol.errors import DEFAULT_TYPE, PageError, UnknownPathError, UnsupportedMethodError, invalid
+from isthmus_agent.protocol.paths import is_api_path, path_of
 
 _METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _ORIGIN = re.compile(rb"https?://")

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from tensorflow.core.framework import types_pb2
 
-from isthmus.protocol import TensorInfo
-from isthmus.protocol.dtypes import STRING, dtype_name, enum_name, tf_name
 from isthmus.server.errors import ServingError, invalid
 from isthmus.server.limits import MAX_DIMENSIONS, MAX_REPEATED_ELEMENTS
+from isthmus_agent.protocol import TensorInfo
+from isthmus_agent.protocol.dtypes import STRING, dtype_name, enum_name, tf_name
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from toolchain.images import ENVOY, FETCH, SERVING, build
-from toolchain.images.contents import IMAGES, SERVER_MODULES
+from toolchain.images.contents import IMAGES, server_files
 from toolchain.images.guest import Guest
 from toolchain.images.python import locked
 from toolchain.prepare.layout import Layout
@@ -65,11 +65,11 @@ def test_every_module_of_the_serving_image_is_compiled(unpacked: Callable):
     assert not missing
 
 
-def test_the_serving_image_has_the_server_and_nothing_else_of_the_package(unpacked: Callable):
-    (package,) = (unpacked(SERVING).root / "usr/local/lib").glob("python3.*/dist-packages/isthmus")
-    parts = {file.relative_to(package).parts[0] for file in package.rglob("*.py")}
-    assert parts == {name.partition("/")[0] for name in SERVER_MODULES}
-    assert not list(package.parent.glob("pulumi")) + list(package.parent.glob("keras"))
+def test_the_serving_image_has_the_server_and_nothing_else_of_our_packages(unpacked: Callable, real_layout: Layout):
+    (packages,) = (unpacked(SERVING).root / "usr/local/lib").glob("python3.*/dist-packages")
+    found = {file.relative_to(packages).as_posix() for package in packages.glob("isthmus*") for file in package.rglob("*.py")}
+    assert found == set(server_files(real_layout))
+    assert not list(packages.glob("pulumi")) + list(packages.glob("keras"))
 
 
 @pytest.mark.parametrize("name", [ENVOY, FETCH, pytest.param(SERVING, marks=pytest.mark.slow)])
@@ -110,15 +110,19 @@ def test_a_package_that_the_lock_lacks_is_named():
         locked(LOCK, {"six==2.0"})
 
 
-def test_the_serving_image_has_every_module_of_ours_that_its_server_imports():
-    package = Path(__file__).resolve().parents[3] / "components" / "isthmus"
-    held = {file for name in SERVER_MODULES for file in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))}
-    for file in held - {package / "__init__.py"}:  # which finds the components when a program asks for them
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            names = [f"{node.module}.{it.name}" for it in node.names] if isinstance(node, ast.ImportFrom) and node.module else []
-            names += [it.name for it in node.names] if isinstance(node, ast.Import) else []
-            for name in (name for name in names if name.startswith("isthmus.")):
-                parts = name.split(".")[1:]
-                modules = [package.joinpath(*parts[:count]).with_suffix(".py") for count in range(len(parts), 0, -1)]
-                module = next((it for it in modules if it.exists()), None)
-                assert module is None or module in held, f"{file.name} imports {name}"
+def test_the_serving_image_has_the_modules_of_ours_that_its_server_imports_and_no_others(real_layout: Layout):
+    files = server_files(real_layout)
+    held = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): file for path, file in files.items()}
+    # The package's own module finds the components when a program asks for them.
+    imported = {name: file for module, file in held.items() if module != "isthmus" for name in _imported(file)}
+    ours = {name: file for name, file in imported.items() if name.partition(".")[0] in ("isthmus", "isthmus_agent")}
+    assert {name: file for name, file in ours.items() if not {name, name.rpartition(".")[0]} & held.keys()} == {}
+    used = {prefix for name in ours for prefix in (name, name.rpartition(".")[0], name.partition(".")[0])}
+    assert {module for module in held if module not in used and not module.startswith("isthmus.server")} == set()
+
+
+def _imported(file: Path) -> list[str]:
+    """What a module imports, with the names in modules."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    names = [f"{node.module}.{it.name}" for node in nodes if isinstance(node, ast.ImportFrom) and node.module for it in node.names]
+    return names + [it.name for node in nodes if isinstance(node, ast.Import) for it in node.names]

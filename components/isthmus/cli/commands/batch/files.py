@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError, PlatformError, Problem, ResourceFullError
-from isthmus.protocol.dtypes import dtype_name, element_type
 from isthmus.sizing.formulas.splitting import Rows, joined
+from isthmus_agent.protocol.dtypes import dtype_name, element_type
 
 Array = NDArray[Any]
 _NPY, _NPZ = ".npy", ".npz"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus_agent.server.protocol.dtypes import STRING, json_type, tf_name
-from isthmus_agent.server.protocol.errors import invalid
-from isthmus_agent.server.protocol.floats import float_texts
+from isthmus_agent.protocol.dtypes import STRING, json_type, tf_name
+from isthmus_agent.protocol.errors import invalid
+from isthmus_agent.protocol.floats import float_texts
 
 Array = npt.NDArray[Any]
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.protocol import jsontext
-from isthmus.protocol.description import Signature, TensorInfo
-from isthmus.protocol.errors import RestError, invalid
-from isthmus.protocol.values import Walked, as_array, is_base64_object, read_numbers, walk
+from isthmus_agent.protocol import jsontext
+from isthmus_agent.protocol.description import Signature, TensorInfo
+from isthmus_agent.protocol.errors import RestError, invalid
+from isthmus_agent.protocol.values import Walked, as_array, is_base64_object, read_numbers, walk
 
 DEFAULT_SIGNATURE = "serving_default"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.protocol import RestError, Route, parse_path
+from isthmus_agent.protocol import RestError, Route, parse_path
 
 
 @pytest.mark.parametrize(

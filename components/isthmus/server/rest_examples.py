@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.protocol import jsontext
-from isthmus.protocol.errors import RestError, invalid
-from isthmus.protocol.floats import float_texts
-from isthmus.protocol.request import asked_signature
-from isthmus.protocol.response import string_text
-from isthmus.protocol.values import decode_base64, encode, is_base64_object
+from isthmus_agent.protocol import jsontext
+from isthmus_agent.protocol.errors import RestError, invalid
+from isthmus_agent.protocol.floats import float_texts
+from isthmus_agent.protocol.request import asked_signature
+from isthmus_agent.protocol.response import string_text
+from isthmus_agent.protocol.values import decode_base64, encode, is_base64_object
 
 FLOAT, INT64, BYTES = "float", "int64", "bytes"
 

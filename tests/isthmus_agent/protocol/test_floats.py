@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.protocol.floats import float64_text, float_texts
+from isthmus_agent.protocol.floats import float64_text, float_texts
 
 _LIBC = ctypes.CDLL(None)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
 
-from isthmus.protocol.errors import MalformedPathError, RestError, UnknownPathError, UnsupportedMethodError, invalid
+from isthmus_agent.protocol.errors import MalformedPathError, RestError, UnknownPathError, UnsupportedMethodError, invalid
 
 _WHICH = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _PATTERNS = {

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from isthmus.protocol.errors import RestError, invalid
-from isthmus.protocol.floats import float64_text
+from isthmus_agent.protocol.errors import RestError, invalid
+from isthmus_agent.protocol.floats import float64_text
 
 _SHOWN_BYTES = 256  # no token is begun beyond this
 _SHOWN_CHARACTERS = 4096

@@ -1,7 +1,6 @@
 import json
 
-from isthmus.protocol import Signature, TensorInfo, VersionStatus, render_metadata, render_status, signature_json
-from isthmus.release.manifest import TensorSpec
+from isthmus_agent.protocol import Signature, TensorInfo, VersionStatus, render_metadata, render_status, signature_json
 
 
 def test_status_shows_numbers_as_strings():
@@ -14,10 +13,8 @@ def test_status_shows_numbers_as_strings():
     }
 
 
-def test_metadata_describes_a_release_as_it_describes_a_graph():
-    specs = [TensorSpec("x", "float32", (-1, 8, 8, 1))]
-    signature = Signature.from_specs(specs, [TensorSpec("y", "string", None)])
-    assert signature.inputs == {"x": TensorInfo("float32", (-1, 8, 8, 1), "x")}
+def test_metadata_are_in_protobufs_json_form():
+    signature = Signature({"x": TensorInfo("float32", (-1, 8, 8, 1), "x")}, {"y": TensorInfo("string", None, "y")})
     reply = json.loads(render_metadata("digits", 3, {"serving_default": signature_json(signature)}))
     assert reply["model_spec"] == {"name": "digits", "version": "3", "signature_name": ""}
     shown = reply["metadata"]["signature_def"]["signature_def"]["serving_default"]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.protocol import RestError
-from isthmus.protocol.examples import Feature, parse_examples, render_classifications, render_regressions
+from isthmus.server.rest_examples import Feature, parse_examples, render_classifications, render_regressions
+from isthmus_agent.protocol import RestError
 
 
 def read(text: str):

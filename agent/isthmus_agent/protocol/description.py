@@ -1,12 +1,11 @@
 """What a model is and how its versions are: the status and metadata calls."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from isthmus_agent.server.manifest import TensorSpec
-from isthmus_agent.server.protocol.dtypes import enum_name
+from isthmus_agent.protocol.dtypes import enum_name
 
 PREDICT_METHOD = "tensorflow/serving/predict"
 OK = "OK"
@@ -37,14 +36,6 @@ class Signature:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_names", frozenset(self.inputs))
-
-    @classmethod
-    def from_specs(cls, inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> "Signature":
-        """The signature that a release's manifest describes."""
-        return cls(
-            inputs={spec.name: TensorInfo(spec.dtype, spec.shape, spec.name) for spec in inputs},
-            outputs={spec.name: TensorInfo(spec.dtype, spec.shape, spec.name) for spec in outputs},
-        )
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from isthmus.protocol import RestError, Signature, TensorInfo, parse_predict, render_predict
-from isthmus.protocol import request as request_module
-from isthmus.protocol.dtypes import element_type
-from isthmus.protocol.errors import unimplemented
+from isthmus_agent.protocol import RestError, Signature, TensorInfo, parse_predict, render_predict
+from isthmus_agent.protocol import request as request_module
+from isthmus_agent.protocol.dtypes import element_type
+from isthmus_agent.protocol.errors import unimplemented
 
 NUMBERS = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"]
 DTYPES = [*NUMBERS, "bool", "string"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.protocol import jsontext
-from isthmus.protocol.dtypes import ElementType, element_type, json_type, tf_name
-from isthmus.protocol.errors import RestError, invalid, unimplemented
+from isthmus_agent.protocol import jsontext
+from isthmus_agent.protocol.dtypes import ElementType, element_type, json_type, tf_name
+from isthmus_agent.protocol.errors import RestError, invalid, unimplemented
 
 Array = npt.NDArray[Any]
 
