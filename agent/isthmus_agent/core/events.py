@@ -16,12 +16,14 @@ class Tick:
 
 @dataclass(frozen=True)
 class Checked:
-    """The store's newest assignment, signed and unexpired. utc_floor: a time that it proves to be past. is_fresh: it is known by something
+    """The store's newest assignment, signed and unexpired. utc_floor: a time that it proves to be past, by the word of time_keys' owners:
+    where these are others than before, what was proven before is worth nothing. is_fresh: it is known by something
     other than this disk (the store's own clock, say) that it was signed lately; asked for only after this disk was lost."""
 
     assignment: Assignment
     utc_floor: int = 0
     is_fresh: bool = False
+    time_keys: str = ""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class Kept:
     """What survives the process. It changes by the effect Persist alone.
 
     number: the highest assignment that was ever accepted; it never goes back. identity: that assignment's.
-    time_floor: seconds since 1970; no time before it is believed. boots: starts of the program.
+    time_floor: seconds since 1970; no time before it is believed, as long as the metadata has time_keys. boots: starts of the program.
     current: the digest that is confirmed and served; current_number: the assignment that gave it. previous and
     previous_number: the same of what was served before it.
     trial: the digest on probation, under trial_number; trial_boots: starts since then. crashes: of what is served, since it is.
@@ -87,6 +87,7 @@ class Kept:
     probation: Probation = field(default_factory=Probation)
     crashes: int = 0
     verdict: Verdict | None = None
+    time_keys: str = ""
 
 
 class Phase(str, Enum):

@@ -121,8 +121,9 @@ def _checked(turn: Turn, event: events.Checked) -> None:
         return
     turn.set(assignment=found, is_lost=False)
     step_seconds = state.settings.time_floor_step_seconds
-    floor = event.utc_floor if event.utc_floor >= kept.time_floor + step_seconds else kept.time_floor
-    accepted = replace(kept, number=found.number, identity=found.identity, time_floor=floor)
+    is_anew = event.time_keys != kept.time_keys
+    floor = event.utc_floor if is_anew or event.utc_floor >= kept.time_floor + step_seconds else kept.time_floor
+    accepted = replace(kept, number=found.number, identity=found.identity, time_floor=floor, time_keys=event.time_keys)
     turn.set(kept=accepted)
     plan(turn, found)
     if accepted != kept and not any(isinstance(effect, Persist) for effect in turn.effects):

@@ -18,6 +18,7 @@ from isthmus_agent.formats.report import Outcome, Reason
 NAMES: Final = ("mark-a", "mark-b")
 _FIELDS: Final = tuple(Kept.__dataclass_fields__)
 _COUNTS: Final = ("number", "time_floor", "boots", "current_number", "previous_number", "trial_number", "trial_boots", "crashes")
+_TEXTS: Final = ("identity", "time_keys")
 _DIGESTS: Final = ("current", "previous", "trial")
 
 
@@ -41,7 +42,7 @@ class Marks:
         self._sequence, newest = max(valid, key=lambda it: it[0])
         highest = max((kept for _, kept in valid), key=lambda it: it.number)
         identity = newest.identity if newest.number == highest.number else highest.identity
-        time_floor = max(kept.time_floor for _, kept in valid)
+        time_floor = max(kept.time_floor for _, kept in valid if kept.time_keys == newest.time_keys)
         return replace(newest, number=highest.number, identity=identity, time_floor=time_floor)
 
     def write(self, kept: Kept) -> None:
@@ -64,10 +65,14 @@ def from_value(value: object) -> Kept:
     found = numbers.fields(value, "kept", _FIELDS)
     counts: dict[str, Any] = {name: integer(found[name], name) for name in _COUNTS}
     digests: dict[str, Any] = {name: None if found[name] is None else numbers.digest(found[name], name) for name in _DIGESTS}
-    identity = found["identity"]
-    if not isinstance(identity, str) or len(identity) > 64:
-        raise FormatError("identity", "expected a short text")
-    return Kept(**counts, **digests, identity=identity, probation=_probation(found["probation"]), verdict=_verdict(found["verdict"]))
+    texts: dict[str, Any] = {name: _text(found[name], name) for name in _TEXTS}
+    return Kept(**counts, **digests, **texts, probation=_probation(found["probation"]), verdict=_verdict(found["verdict"]))
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or len(value) > 64:
+        raise FormatError(where, "expected a short text")
+    return value
 
 
 def _probation(value: object) -> Probation:

@@ -191,7 +191,7 @@ class Executor:
     def _do_one(self, effect: Effect) -> None:
         rooms, state = self._rooms, self.state
         if isinstance(effect, Check):
-            known = Known(state.kept.number, state.kept.time_floor, state.is_lost)
+            known = Known(state.kept.number, state.kept.time_floor, state.kept.time_keys, state.is_lost)
             self._looks.do(lambda: rooms.looker.look(effect, known))
         elif isinstance(effect, Fetch):
             number = state.target.number if state.target else state.kept.number

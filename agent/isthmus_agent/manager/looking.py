@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuf.api.metadata import TargetFile
 
@@ -27,6 +27,7 @@ class Known:
 
     number: int
     time_floor: int
+    time_keys: str
     is_lost: bool
 
 
@@ -74,17 +75,18 @@ class Looker:
         # After the disk was lost an assignment has to be one that would be accepted today, by the store's time.
         is_judged_by_store = known.is_lost and utc is not None
         now = max(time_floor, int(utc)) if is_judged_by_store and utc is not None else time_floor
-        floor = Floor(now, known.number, self._floor.root)
+        floor = Floor(now, known.number, self._floor.root, known.time_keys or self._floor.time_keys)
         found = self._repository.poll(floor) if check.is_conditional else self._repository.refresh(floor)
         if found is None:
             return events.Unchanged()
         # A time that only the store's clock said is not kept: it would hold for ever.
-        learned = time_floor if is_judged_by_store else found.floor.time_seconds
-        self._floor, self._floor_at = Floor(learned, found.floor.number, found.floor.root), self._monotonic()
+        is_kept = is_judged_by_store and floor.time_keys in ("", found.floor.time_keys)
+        learned = time_floor if is_kept else found.floor.time_seconds
+        self._floor, self._floor_at = replace(found.floor, time_seconds=learned), self._monotonic()
         if found.assignment is None:
             return events.CheckFailed(Reason.MISSING_OBJECT, "nothing was published for this fleet yet")
         self.targets = self._targets(found, found.assignment)
-        return events.Checked(found.assignment, learned, is_judged_by_store)
+        return events.Checked(found.assignment, learned, is_judged_by_store, found.floor.time_keys)
 
     def _targets(self, found: Found, assignment: Assignment) -> Mapping[str, TargetFile]:
         wanted = assignment.wanted(self._device.name, self._device.labels, self._device.device_class)

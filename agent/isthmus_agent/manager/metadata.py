@@ -7,9 +7,11 @@ otherwise (torn, of a wrong kind, restored without its links) is removed or fetc
 Expiry is judged at the time that the caller trusts, never by this machine's clock.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import cast
 
@@ -68,10 +70,12 @@ class TrustedMetadata(Updater):
     """python-tuf's updater with a durable cache and a time of the caller's.
 
     root: the root metadata that the device was enrolled with. It stays the anchor: what the cache calls root is believed only
-    where a chain of signatures leads to it from there.
+    where a chain of signatures leads to it from there. now, time_keys: what time it is at least, and by whose keys that was learned (as
+    the property says it; empty: by nobody's). is_time_forgotten: root has changed those keys, so that nothing of that time is believed.
     """
 
-    def __init__(self, folder: Path, url: str, root: bytes, fetcher: FetcherInterface, now: datetime) -> None:
+    def __init__(self, folder: Path, url: str, root: bytes, fetcher: FetcherInterface, now: datetime, *, time_keys: str = "") -> None:
+        self._time_keys, self.is_time_forgotten = time_keys, False
         with told():
             mend(folder)
             super().__init__(str(folder), url, fetcher=fetcher, config=CONFIG, bootstrap=root)
@@ -109,6 +113,20 @@ class TrustedMetadata(Updater):
     def root(self) -> Root:
         """The last of the chain."""
         return self._trusted_set.root
+
+    @property
+    def time_keys(self) -> str:
+        """A name of the timestamp's keys, by the root that is in force."""
+        role = self.root.roles[Timestamp.type]
+        keys = [role.threshold, *(self.root.keys[it].to_dict() for it in sorted(role.keyids))]
+        return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+
+    def _load_timestamp(self) -> None:
+        if self._time_keys not in ("", self.time_keys):
+            # Who stole the old ones may have said any time up to root's own end, at which all that the new ones sign is expired.
+            self.is_time_forgotten = True
+            self._trusted_set.reference_time = datetime.fromtimestamp(0, timezone.utc)
+        super()._load_timestamp()
 
     def _persist_file(self, filename: str, data: bytes) -> None:
         path = Path(filename)

@@ -47,11 +47,13 @@ class Floor:
     """What this device knows from before, kept apart from the metadata: nothing below it is accepted, whatever became of the cache.
 
     time_seconds: since 1970; it is not earlier now. number: of the assignment. root: version of the root metadata.
+    time_keys: by whose keys the time was learned. It holds for as long as root names them.
     """
 
     time_seconds: int
     number: int = 0
     root: int = 0
+    time_keys: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Repository:
         fetcher = MetadataFetcher(self._transport)
         fetcher.primed.update(primed)
         now = datetime.fromtimestamp(floor.time_seconds, timezone.utc)
-        trusted = TrustedMetadata(self._folder, self._address.metadata_url, self._root, fetcher, now)
+        trusted = TrustedMetadata(self._folder, self._address.metadata_url, self._root, fetcher, now, time_keys=floor.time_keys)
         trusted.refresh()
         role = trusted.role(self._address.fleet)
         with told():
@@ -146,7 +148,8 @@ class Repository:
         # Never above what the offline keys vouch for: who steals the timestamp's key must not move devices into a far future, in
         # which all metadata is expired.
         latest = min(signed_at_seconds, int(trusted.root.expires.timestamp()) - DAY_SECONDS)
-        raised = Floor(max(floor.time_seconds, latest), number, trusted.root.version)
+        before = 0 if trusted.is_time_forgotten else floor.time_seconds
+        raised = Floor(max(before, latest), number, trusted.root.version, trusted.time_keys)
         self._remember(_Seen(tag, self._cache_hash(), int(trusted.timestamp.expires.timestamp())))
         return Found(assignment, raised)
 

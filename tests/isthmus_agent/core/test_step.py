@@ -514,3 +514,12 @@ def test_a_time_that_is_proven_becomes_the_floor_and_is_not_written_at_each_look
     for floor, kept in ((5000, 5000), (6000, 5000), (4000, 5000), (8600, 8600)):
         world.give(events.Checked(offered, utc_floor=floor))
         assert world.disk.time_floor == kept
+
+
+def test_a_time_that_others_have_said_is_forgotten_with_their_keys():
+    world = device_with(A)
+    offered = world.offered
+    assert offered
+    for keys, floor in (("old", 9_000_000), ("new", 5000), ("new", 4000)):
+        world.give(events.Checked(offered, utc_floor=floor, time_keys=keys))
+    assert (world.disk.time_floor, world.disk.time_keys) == (5000, "new")

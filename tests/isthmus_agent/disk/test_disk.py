@@ -197,6 +197,15 @@ def test_the_highest_number_and_time_of_any_valid_mark_hold(root):
     assert (kept.number, kept.time_floor) == (9, 5000)
 
 
+def test_a_time_that_was_forgotten_does_not_come_back_with_an_older_mark(root):
+    disk = opened(root)
+    disk.keep(replace(KEPT, time_floor=9_000_000, time_keys="old"))
+    older = (root / "mark-a").read_bytes()
+    disk.keep(replace(KEPT, time_floor=5000, time_keys="new"))
+    (root / "mark-a").write_bytes(older)
+    assert (opened(root).kept.time_floor, opened(root).kept.time_keys) == (5000, "new")
+
+
 maybe_digests, maybe_counts = st.none() | digests, st.none() | counts
 contents = (maybe_digests, counts, maybe_digests, counts, maybe_digests, counts, counts)
 kepts = st.builds(

@@ -126,6 +126,23 @@ def test_a_stolen_timestamp_key_does_not_move_devices_beyond_the_roots_time(plac
     assert device.floor.time_seconds < current.root.signed.expires.timestamp()
 
 
+def test_devices_that_a_stolen_timestamp_key_has_moved_come_back_once_root_has_taken_it_away(
+    place: Place, keyring: Keyring, device: Device
+):
+    current = read(place, keyring.anchor())
+    far = datetime.now(UTC) + timedelta(days=300)
+    key = keyring.roles["timestamp"].keys[0].public.keyid
+    data = signed(
+        timestamp_of(current.timestamp.signed.version + 1, far, current.timestamp.signed.snapshot_meta), keyring.signers("timestamp")
+    )
+    place.objects.put(place.timestamp_key, data)
+    assert number_of(device) == 1
+    assert device.floor.time_seconds == int(far.timestamp())
+    ceremony.revoke(place, keyring, key)
+    assert number_of(device) == 1
+    assert time.time() - 3600 < device.floor.time_seconds <= time.time()
+
+
 @pytest.mark.parametrize("name", ["2.cameras.json", "3.snapshot.json"])
 def test_mix_and_match(http: Served, place: Place, keyring: Keyring, device: Device, name: str):
     tell(place, keyring)
