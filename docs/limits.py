@@ -1,7 +1,7 @@
 """`python docs/limits.py`: writes the tables of docs/limits.md, every number that one may set, from the checked arguments themselves."""
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from isthmus.limits import Limit
 from isthmus.platforms.rules import with_platforms
 
 PAGE = Path(__file__).with_name("limits.md")
+_PLACES: dict[Any, str] = {tuple: "[]", Mapping: ".NAME"}
 HEAD = ("argument", "what it is", "default", "bounds")
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Arguments of a component", with_platforms(HybridSettings)),
@@ -29,17 +30,17 @@ def limits_of(model: type[BaseModel], within: str = "") -> Iterator[tuple[str, L
             if isinstance(found, Limited):
                 yield within + name, found.limit, default
             elif isinstance(found, tuple):
-                inner, is_list = found
-                yield from limits_of(inner, f"{within}{name}{'[]' if is_list else ''}.")
+                inner, place = found
+                yield from limits_of(inner, f"{within}{name}{place}.")
 
 
-def _inside(annotation: Any, *, is_list: bool = False) -> Iterator[Any]:
-    """The limits in an annotation, and the mappings, each with whether it is a list of them."""
+def _inside(annotation: Any, place: str = "") -> Iterator[Any]:
+    """The limits in an annotation, and the mappings, each with its place in a list or under a name."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation, is_list
+        yield annotation, place
     yield from (found for found in getattr(annotation, "__metadata__", ()) if isinstance(found, Limited))
     for part in typing.get_args(annotation):
-        yield from _inside(part, is_list=is_list or typing.get_origin(annotation) is tuple)
+        yield from _inside(part, place or _PLACES.get(typing.get_origin(annotation), ""))
 
 
 def table(model: type[BaseModel]) -> str:

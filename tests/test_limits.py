@@ -8,7 +8,6 @@ import pytest
 from isthmus import limits
 from isthmus.arguments.canary import CanaryGateSettings
 from isthmus.arguments.checking import Checked, problems_of
-from isthmus.arguments.rolling import RollingSettings
 from isthmus.arguments.serving import ServingSettings
 from isthmus.limits import CANARY_GATE, FLEET_GATE, GATEWAY, Limit
 from isthmus.platforms.docker.settings import DockerSettings, HostSettings
@@ -20,7 +19,6 @@ SAID: list[tuple[str, Limit, type[Checked], dict, str]] = [
     *((name, limit, CanaryGateSettings, {}, "CanaryGate.gate") for name, limit in CANARY_GATE.items()),
     ("canary_percent", limits.CANARY_PERCENT, ServingSettings, {"requests_per_second": 1, "p95_ms": 1}, "CanaryGate"),
     ("mirror_percent", limits.MIRROR_PERCENT, ServingSettings, {"requests_per_second": 1, "p95_ms": 1}, "CanaryGate"),
-    ("deadline_seconds", limits.ROLLOUT_DEADLINE_SECONDS, RollingSettings, {"fleet": "f"}, "Rollout"),
     ("deadline_seconds", limits.HOST_DEADLINE_SECONDS, DockerSettings, {}, "DockerServer"),
     ("deadline_seconds", limits.HOST_DEADLINE_SECONDS, DockerSettings, {}, "DockerModelFolder"),
     ("deadline_seconds", limits.HOST_DEADLINE_SECONDS, DockerSettings, {}, "DockerGate"),

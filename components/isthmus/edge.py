@@ -16,6 +16,7 @@ from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.source import SourceArgs
 from isthmus.compiling import Sought, Sources
 from isthmus.errors import InputError, Problem, SourceError
+from isthmus.limits import ROLLOUT_DEADLINE_SECONDS
 from isthmus.names import program
 from isthmus.planning import fleet_plan_of, shown
 from isthmus.platforms.local import desired as local
@@ -123,7 +124,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             devices=[device.name for device in fleet.devices],
             digest=bundle.digest,
             private_key=key.private_key,
-            deadline_seconds=settings.deadline_seconds,
+            deadline_seconds=round(min(settings.gate.deadline_seconds, ROLLOUT_DEADLINE_SECONDS.most)),
             opts=child(depends_on=[bundle, *agents.values()]),
         )
         self.devices = Output.all(**{device: loopback_url(agent.endpoints) for device, agent in agents.items()})

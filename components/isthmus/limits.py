@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from isthmus_agent.formats import assignment as signed
+from isthmus_agent.formats.numbers import MOST_NUMBER
+from isthmus_agent.formats.roster import MOST_DEVICES
+
 DAY_SECONDS: Final = 86_400
 # More servers than this for one model is a mistake in the demand, not a plan.
 MOST_REPLICAS: Final = 10_000
@@ -93,7 +97,7 @@ GATEWAY: Final[Mapping[str, Limit]] = {
 }
 
 # Fleets.
-FLEET_DEVICES: Final = Limit("of a fleet", None, 1, 1000, whole=True)
+FLEET_DEVICES: Final = Limit("of a fleet, which a stack runs on this machine", None, 0, 1000, whole=True)
 RELEASES_PER_MONTH: Final = Limit("that a fleet gets, for the cost of shipping", 1.0)
 MIN_CONFIDENCE: Final = replace(SHARE, what="of an answer, below which a device asks the cloud role")
 FALLBACK_TIMEOUT_MS: Final = Limit("that a device waits for the cloud role", 500, 1, 60_000, whole=True)
@@ -108,6 +112,31 @@ FLEET_GATE: Final[Mapping[str, Limit]] = {
     "deadline_seconds": Limit("after which a silent device is a failure", 3600, 1, 30 * DAY_SECONDS, affects=False),
     "confidence_percent": Limit("with which a wave that passes shows `max_failure_percent`; left out: not asked", None, 50, 99.99),
 }
+
+# Who has the release once a wave is open, what it has to show on a device, and when a device may change. What is signed has these bounds.
+FLEET_WAVE: Final[Mapping[str, Limit]] = {
+    "percent": Limit("of the devices that the wave's selector fits", None, 0, 100, beyond=True),
+    "count": Limit("of them", None, 1, MOST_DEVICES, whole=True),
+}
+MOST_WAVES: Final = signed.MOST_WAVES
+PROBATION: Final[Mapping[str, Limit]] = {
+    "seconds": Limit("that a device looks at the release", signed.Probation.seconds, 0, signed.MOST_PROBATION_SECONDS, whole=True),
+    "max_crashes": Limit("that are forgiven in that time", signed.Probation.max_crashes, 0, signed.MOST_CRASHES, whole=True),
+    "max_p95_ms": Limit("of what clients ask; left out: not asked", None, 0.001, signed.MOST_LATENCY_MICROSECONDS / 1000),
+    "max_memory_megabytes": Limit("that the server may fill; left out: not asked", None, 1, MOST_NUMBER // 10**6),
+    "max_distribution_distance": replace(SHARE, what="between the predictions of both releases; left out: not asked"),
+}
+JITTER_SECONDS: Final = Limit(
+    "over which devices spread their changes", signed.Window.jitter_seconds, 0, signed.MOST_JITTER_SECONDS, whole=True
+)
+
+# What a class of devices has.
+DEVICE_CLASS: Final[Mapping[str, Limit]] = {
+    "memory_megabytes": Limit("that the model's server may fill; left out: any model fits", None, 1, MOST_NUMBER // 10**6),
+    "storage_megabytes": Limit("for two bundles and a download; left out: any model fits", None, 1, MOST_NUMBER // 10**6),
+    "speed_factor": Limit("one run there takes so many times as long as measured; left out: not known", None, 0, 1_000_000, beyond=True),
+}
+MOST_CLASSES: Final = signed.MOST_VARIANTS
 
 # How many days a signature of each role of a fleet's repository is good for. Devices accept nothing that is older, so that nobody can
 # hold an update back for longer than the timestamp's; `isthmus fleet refresh` signs anew in time.

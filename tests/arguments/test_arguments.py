@@ -108,7 +108,6 @@ def test_a_fleet_file_gives_its_devices(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: cams\ndevices: []", "expected at least one"),
         ("name: cams\ndevices: [{name: a}, {name: a}]", "two devices are named 'a'"),
         ("name: 'a b'\ndevices: [{name: a}]", "found 'a b'"),
         ("name: [", "is not YAML (line 1)"),

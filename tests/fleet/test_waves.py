@@ -153,8 +153,8 @@ def test_labels_groups_and_devices_that_nobody_has_are_refused_with_what_is_near
         "waves[0].labels.site: no device has 'c' for 'site'; expected one of a, b",
         "waves[1].labels.sight: no device has the label 'sight'; expected one of the labels group, site",
         "waves[2].group: no device has 'labs' for 'group'; expected one of field, lab. Fix: did you mean 'lab'?",
-        "waves[3].devices[0]: the fleet has no device 'camera-99'; expected an enrolled device. Fix: did you mean 'camera-9'?",
         "waves[3].devices[2]: names 'camera-1' again; expected each device once. Fix: remove it",
+        "waves[3].devices[0]: the fleet has no device 'camera-99'; expected an enrolled device. Fix: did you mean 'camera-9'?",
     ]
 
 
@@ -164,7 +164,7 @@ def test_labels_groups_and_devices_that_nobody_has_are_refused_with_what_is_near
         (Wave(), "waves[0]: says no devices"),
         (Wave(percent=1, count=1), "waves[0]: has both `percent` and `count`"),
         (Wave(devices=["camera-1"], count=1), "waves[0]: has `devices` beside another choice"),
-        (Wave(count=0), "waves[0].count: found 0; expected 1 to 40"),
+        (Wave(count=0), "waves[0].count: found 0; expected 1 to 1,000,000"),
         (Wave(count=41), "waves[0].count: found 41; expected 1 to 40"),
         (Wave(group="lab", labels={"group": "field"}), "waves[0]: `group` is 'lab' and the label `group` 'field'"),
         (Wave(labels={"site": "b", "group": "none"}), "waves[0].labels.group: no device has 'none'"),

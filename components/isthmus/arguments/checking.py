@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
@@ -16,12 +16,12 @@ from isthmus.limits import ANY_PORT, PORT, SHARE, Limit
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 
 
-def one_of(values: tuple[str, ...], what: str) -> BeforeValidator:
-    """One of these words; the message suggests the nearest one."""
+def one_of(values: tuple[str, ...], what: str, expected: str = "") -> BeforeValidator:
+    """One of these words; the message suggests the nearest one. expected: what the message says instead of all of them."""
 
     def check(value: object) -> object:
         if value not in values:
-            raise ValueError(f"unknown {what} {value!r}; expected {' or '.join(values)}{_suggestion(str(value), values)}")
+            raise ValueError(f"unknown {what} {value!r}; expected {expected or ' or '.join(values)}{_suggestion(str(value), values)}")
         return value
 
     return BeforeValidator(check)
@@ -75,8 +75,9 @@ Share = Annotated[float, Limited(SHARE)]
 
 
 class Checked(BaseModel):
-    """A mapping of arguments, with every limit and default."""
+    """A mapping of arguments, with every limit and default. gone: arguments that there were once, each with what to do instead."""
 
+    gone: ClassVar[Mapping[str, str]] = {}
     # protected_namespaces: `model_name` is TensorFlow Serving's word, and pydantic would keep `model_` for itself.
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
 
@@ -153,25 +154,34 @@ def _problem(item: Any, model: type[BaseModel], path: str) -> Problem:
     if kind == "missing":
         return Problem(where, "is missing", "a value", "add it")
     if kind == "extra_forbidden":
-        close = difflib.get_close_matches(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]), n=1)
-        return Problem(where, "no such argument", fix=f"did you mean {close[0]!r}?" if close else "remove it")
+        name, taker = str(item["loc"][-1]), _model_at(model, item["loc"][:-1])
+        close = difflib.get_close_matches(name, _names(taker), n=1)
+        instead = getattr(taker, "gone", {}).get(name) or (f"did you mean {close[0]!r}?" if close else "remove it")
+        return Problem(where, "no such argument", fix=instead)
     if kind == "value_error":
         what, _, rest = message.removeprefix("Value error, ").partition("; expected ")
         expected, _, fix = rest.partition(". Fix: ")
         return Problem(where, what, expected, fix)
+    if kind == "too_long":
+        return Problem(where, f"has {item['ctx']['actual_length']}", f"{item['ctx']['max_length']} at most")
     shown = f"found {value!r}" if isinstance(value, (int, float, str, bool)) else f"found {type(value).__name__}"
     return Problem(where, shown, _EXPECTED.get(kind) or message.removeprefix("Input should be "))
 
 
-def _fields_at(model: type[BaseModel], where: Sequence[object]) -> tuple[str, ...]:
-    """The arguments that the mapping at that place takes."""
-    found: Any = model
+def _model_at(model: type[BaseModel], where: Sequence[object]) -> type[BaseModel] | None:
+    """Of the mapping at that place."""
+    found: type[BaseModel] | None = model
     for part in where:
-        if isinstance(part, str):
-            found = next(iter(_models_in(found.model_fields[part].annotation)), None) if part in found.model_fields else None
-        if found is None:
-            return ()
-    return tuple(found.model_fields)
+        if isinstance(part, str) and found is not None:
+            field = next((it for name, it in found.model_fields.items() if part in (name, it.alias)), None)
+            # What is no argument is the key of a mapping, whose values are of the model that was found.
+            found = next(iter(_models_in(field.annotation)), None) if field else found
+    return found
+
+
+def _names(model: type[BaseModel] | None) -> tuple[str, ...]:
+    """The arguments that it takes."""
+    return tuple(field.alias or name for name, field in model.model_fields.items()) if model else ()
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -13,7 +13,7 @@ from isthmus.arguments.rolling import RollingSettings
 from isthmus.arguments.serving import ServingSettings
 from isthmus.arguments.source import SourceSettings
 from isthmus.compile.recipes import SERVING_ONLY
-from isthmus.errors import Problem
+from isthmus.errors import Problem, property_path
 
 
 class CloudSettings(SourceSettings, ServingSettings):
@@ -43,12 +43,20 @@ class EdgeSettings(SourceSettings, RollingSettings):
     fallback_url: Any = None
 
     def problems(self, path: str) -> Sequence[Problem]:
-        found = list(super().problems(path))
+        found = [*SourceSettings.problems(self, path), *RollingSettings.problems(self, path)]
         if self.recipe == SERVING_ONLY:
             what, fix = f"{SERVING_ONLY} makes nothing that devices can run", "name another recipe, or use CloudModelService"
             found.append(Problem(f"{path}.recipe", what, "a recipe with an edge variant, such as int8", fix))
         if self.min_confidence is not None and self.fallback_url is None:
             found.append(Problem(f"{path}.min_confidence", "there is nobody to ask", "fallback_url beside it", "add fallback_url"))
+        if self.device_access is not None and self.store is None:
+            what, fix = "the stack's own store gives each device its own access", "remove it, or name a `store`"
+            found.append(Problem(f"{path}.device_access", what, "`store` beside it", fix))
+        for index, variant in enumerate(self.variants):
+            if variant.recipe == SERVING_ONLY:
+                what, fix = f"{SERVING_ONLY} makes nothing that devices can run", "name another recipe"
+                where = property_path(["variants", index, "recipe"], path)
+                found.append(Problem(where, what, "a recipe with an edge variant, such as int8", fix))
         return found
 
 

@@ -1,34 +1,87 @@
-"""A fleet file: the devices of one fleet."""
+"""A fleet file: a fleet's name, its classes of devices, and the devices that a stack runs on its own machine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from isthmus.arguments.checking import AnyPort, Checked, Name, check
-from isthmus.errors import InputError, Problem
-from isthmus.limits import ANY_PORT, FLEET_DEVICES
+from isthmus.arguments.checking import AnyPort, Checked, Limited, Name, check, one_of
+from isthmus.arguments.formats import ANY_CLASS, ARCHITECTURES, DeviceClass, Labels
+from isthmus.errors import InputError, Problem, property_path
+from isthmus.limits import ANY_PORT, DEVICE_CLASS, FLEET_DEVICES, MOST_CLASSES
+from isthmus.tflite.operators import BUILTIN
+from isthmus_agent.formats.roster import Device
+
+
+def _named_set(value: object) -> object:
+    return _SETS.get(value, value) if isinstance(value, str) else value
+
+
+_SETS: Final = {"builtin": BUILTIN}
+Operator = Annotated[str, one_of(BUILTIN, "operator", "TensorFlow Lite's own name of one, such as CONV_2D")]
+Operators = Annotated[tuple[Operator, ...], BeforeValidator(_named_set)]
+"""A list of operators, or `builtin`: all of TensorFlow Lite's own."""
+
+
+class ClassSettings(Checked):
+    """What the devices of a class have. What is left out is not known, and nothing is checked by it."""
+
+    memory_megabytes: Annotated[float, Limited(DEVICE_CLASS["memory_megabytes"])] | None = None
+    storage_megabytes: Annotated[float, Limited(DEVICE_CLASS["storage_megabytes"])] | None = None
+    architecture: Annotated[str, one_of(ARCHITECTURES, "architecture")] | None = None
+    operators: Operators | None = None
+    speed_factor: Annotated[float, Limited(DEVICE_CLASS["speed_factor"])] | None = None
 
 
 class DeviceSettings(Checked):
-    """One device of a fleet. port: of its REST server on loopback; 0: any free one."""
+    """One device that the stack runs on its machine. port: of its REST server on loopback; 0: any free one."""
 
     name: Name
     port: AnyPort = ANY_PORT.default
+    device_class: DeviceClass = Field(ANY_CLASS, alias="class")
+    labels: Labels = Field(default_factory=dict)
+
+    def pure(self) -> Device:
+        """The device as it will stand in the roster."""
+        return Device(self.name, self.device_class, self.labels)
 
 
 class FleetSettings(Checked):
+    """devices: those that the stack runs on its machine. None: a fleet of devices elsewhere, which come by enrolment."""
+
     name: Name
-    devices: Annotated[tuple[DeviceSettings, ...], Field(min_length=int(FLEET_DEVICES.least), max_length=int(FLEET_DEVICES.most))]
+    classes: Annotated[Mapping[DeviceClass, ClassSettings], Field(max_length=MOST_CLASSES)] = Field(default_factory=dict)
+    devices: Annotated[tuple[DeviceSettings, ...], Field(max_length=int(FLEET_DEVICES.most))] = ()
 
     def problems(self, path: str) -> Sequence[Problem]:
         names = [device.name for device in self.devices]
         return [
-            Problem(f"{path}.devices", f"two devices are named {name!r}", "different names")
-            for name in sorted({name for name in names if names.count(name) > 1})
+            *(
+                Problem(f"{path}.devices", f"two devices are named {name!r}", "different names")
+                for name in sorted({name for name in names if names.count(name) > 1})
+            ),
+            *(
+                problem
+                for index, device in enumerate(self.devices)
+                for problem in self._of_class(device, property_path(["devices", index], path))
+            ),
         ]
+
+    def _of_class(self, device: DeviceSettings, where: str) -> Iterator[Problem]:
+        if device.device_class not in (ANY_CLASS, *self.classes):
+            known = " or ".join(map(repr, self.classes)) or "nothing, for a fleet without `classes`"
+            yield Problem(
+                f"{where}.class", f"the fleet has no class {device.device_class!r}", known, "add it to `classes`, or name another"
+            )
+
+    def roster(self) -> Sequence[Device]:
+        """The devices that the stack runs, as they will stand in the roster."""
+        return [device.pure() for device in self.devices]
+
+
+_EXPECTED: Final = "a YAML file with `name`, and with `devices` where the stack runs them"
 
 
 def load_fleet(text: str, base_directory: Path, path: str) -> FleetSettings:
@@ -41,11 +94,9 @@ def load_fleet(text: str, base_directory: Path, path: str) -> FleetSettings:
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(
-            [Problem(path, f"cannot read fleet file {text!r}: {error.strerror}", "a YAML file with `name` and `devices`")]
-        ) from error
+        raise InputError([Problem(path, f"cannot read fleet file {text!r}: {error.strerror}", _EXPECTED)]) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
-        raise InputError([Problem(path, f"fleet file {text!r} is not YAML{line}", "a YAML file with `name` and `devices`")]) from error
+        raise InputError([Problem(path, f"fleet file {text!r} is not YAML{line}", _EXPECTED)]) from error
     return check(FleetSettings, raw, path)

@@ -20,7 +20,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from isthmus.errors import InputError, Problem, property_path
 from isthmus.fleet.sequential import EARLY, FALSE_ABORT, Boundary, at_most, boundaries
@@ -28,6 +28,8 @@ from isthmus.limits import FLEET_GATE
 from isthmus_agent.formats.report import Outcome
 
 GateOutcome = Literal["pass", "abort", "inconclusive", "wait"]
+WhenUnclear = Literal["pause", "pass"]
+WHEN_UNCLEAR: Final[tuple[WhenUnclear, ...]] = get_args(WhenUnclear)
 
 _RATES = 24
 _AROUND = (0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
@@ -63,7 +65,7 @@ class Gate:
     soak_seconds: float = FLEET_GATE["soak_seconds"].default
     deadline_seconds: float = FLEET_GATE["deadline_seconds"].default
     confidence_percent: float | None = None
-    when_unclear: Literal["pause", "pass"] = "pause"
+    when_unclear: WhenUnclear = "pause"
 
     @property
     def allowed(self) -> float:

@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Final
 
 from isthmus.errors import InputError, Problem, property_path
+from isthmus.limits import FLEET_WAVE
 from isthmus_agent.formats.assignment import WHOLE_SHARE, draw
 from isthmus_agent.formats.assignment import Wave as SignedWave
 from isthmus_agent.formats.roster import Device
@@ -51,11 +52,19 @@ class PlannedWave:
     devices: tuple[str, ...]
 
 
+def check_waves(waves: Sequence[Wave], path: str = "waves") -> list[Problem]:
+    """What is wrong with the list whatever devices the fleet has."""
+    return [*_of_list(waves, path), *(it for index, wave in enumerate(waves) for it in _of_wave(wave, property_path([index], path)))]
+
+
 def plan_waves(waves: Sequence[Wave], roster: Sequence[Device], salt: str, path: str = "waves") -> tuple[PlannedWave, ...]:
     """The devices of each wave. Raises InputError with everything that is wrong with the list."""
-    problems = [*_of_list(waves, roster, path)]
+    problems = [*_of_list(waves, path)]
+    if not roster:
+        problems.append(Problem(path, "the fleet has no devices", "at least one enrolled device", "enrol one first"))
     for index, wave in enumerate(waves):
-        problems += _of_wave(wave, roster, property_path([index], path))
+        where = property_path([index], path)
+        problems += [*_of_wave(wave, where), *_of_wave_and_roster(wave, roster, where)]
     if problems:
         raise InputError(problems)
     planned, reached = _resolved(waves, roster, salt)
@@ -124,18 +133,16 @@ def _default_name(index: int, waves: int) -> str:
     return "canary" if index == 0 and waves > 1 else f"wave-{index + 1}"
 
 
-def _of_list(waves: Sequence[Wave], roster: Sequence[Device], path: str) -> Iterator[Problem]:
+def _of_list(waves: Sequence[Wave], path: str) -> Iterator[Problem]:
     if not waves:
         yield Problem(path, "no wave", "at least one", "write `[{percent: 100}]` for a rollout to all at once")
-    if not roster:
-        yield Problem(path, "the fleet has no devices", "at least one enrolled device", "enrol one first")
     names = [wave.name or _default_name(index, len(waves)) for index, wave in enumerate(waves)]
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             yield Problem(path, f"two waves are named {name!r}", "different names")
 
 
-def _of_wave(wave: Wave, roster: Sequence[Device], where: str) -> Iterator[Problem]:
+def _of_wave(wave: Wave, where: str) -> Iterator[Problem]:
     """What is wrong with one wave, whatever the others are."""
     if wave.percent is None and wave.count is None and not wave.selector and not wave.devices:
         yield Problem(where, "says no devices", "`percent`, `count`, `group`, `labels` or `devices`", "add one of them")
@@ -145,15 +152,23 @@ def _of_wave(wave: Wave, roster: Sequence[Device], where: str) -> Iterator[Probl
         yield Problem(where, "has `devices` beside another choice of devices", "`devices` alone", "make two waves of it")
     if wave.group is not None and wave.labels.get(GROUP_LABEL, wave.group) != wave.group:
         yield Problem(where, f"`group` is {wave.group!r} and the label `group` {wave.labels[GROUP_LABEL]!r}", "one of them", "remove one")
+    for name, limit in FLEET_WAVE.items():
+        value = getattr(wave, name)
+        if value is not None and not limit.allows(value):
+            yield Problem(f"{where}.{name}", f"found {value:g}", limit.range)
+    seen: set[str] = set()
+    for index, name in enumerate(wave.devices):
+        if name in seen:
+            yield Problem(property_path(["devices", index], where), f"names {name!r} again", "each device once", "remove it")
+        seen.add(name)
+
+
+def _of_wave_and_roster(wave: Wave, roster: Sequence[Device], where: str) -> Iterator[Problem]:
     yield from _unknown_labels(wave, roster, where)
     yield from _unknown_devices(wave.devices, [device.name for device in roster], f"{where}.devices")
-    if wave.percent is not None and not 0 < wave.percent <= 100:
-        yield Problem(f"{where}.percent", f"found {wave.percent:g}", "more than 0, 100 at most")
     fitting = len(_fitting(wave.selector, roster))
-    if wave.count is not None and fitting and not 1 <= wave.count <= fitting:
+    if wave.count is not None and 0 < fitting < wave.count:
         yield Problem(f"{where}.count", f"found {wave.count}", f"1 to {fitting}, which is how many devices fit")
-    elif wave.count is not None and wave.count < 1:
-        yield Problem(f"{where}.count", f"found {wave.count}", "1 or more")
 
 
 def _unknown_labels(wave: Wave, roster: Sequence[Device], where: str) -> Iterator[Problem]:
@@ -183,8 +198,6 @@ def _unknown_devices(devices: Sequence[str], roster: Sequence[str], where: str) 
             yield Problem(
                 property_path([index], where), f"the fleet has no device {name!r}", "an enrolled device", _suggestion(name, roster)
             )
-        elif name in devices[:index]:
-            yield Problem(property_path([index], where), f"names {name!r} again", "each device once", "remove it")
 
 
 def _not_growing(waves: Sequence[Wave], roster: Sequence[Device], path: str) -> Iterator[Problem]:

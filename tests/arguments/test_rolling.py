@@ -1,0 +1,179 @@
+"""What a user writes about a rollout: checked, all at once, and as the pure rooms and the signed format take it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.arguments import components
+from isthmus.arguments.checking import check, problems_of
+from isthmus.arguments.rolling import RollingSettings
+from isthmus.arguments.secrets import in_plain
+from isthmus.fleet.gates import Gate
+from isthmus.fleet.waves import Wave
+from isthmus.platforms.rules import with_platforms
+from isthmus_agent.formats.assignment import Assignment, Probation, Variant, Window, from_value
+from isthmus_agent.formats.assignment import Wave as SignedWave
+
+EdgeSettings = with_platforms(components.EdgeSettings)
+WAVES = [{"devices": ["camera-7"]}, {"name": "lab", "group": "lab", "gate": {"soak_seconds": 5}}, {"percent": 100}]
+
+
+def rolling(**said: Any) -> RollingSettings:
+    return check(RollingSettings, {"fleet": "f.yaml", **said}, "fleets.x")
+
+
+def messages(**said: Any) -> list[str]:
+    return [str(problem) for problem in problems_of(EdgeSettings, {"model": "m", "fleet": "f.yaml", **said}, "fleets.x")[1]]
+
+
+def test_without_waves_one_device_has_the_release_first_and_then_all() -> None:
+    waves = [Wave("canary", count=1), Wave("rest", percent=100)]
+    assert (rolling().wave_list(3), rolling().wave_list(0)) == (waves, waves)
+    assert rolling().gates(3) == [Gate(), Gate()]
+
+
+def test_without_waves_a_fleet_of_one_device_has_one_wave() -> None:
+    assert [(wave.percent, wave.count) for wave in rolling().wave_list(1)] == [(100, None)]
+    assert rolling().gates(1) == [Gate()]
+
+
+def test_waves_are_as_they_are_written() -> None:
+    assert rolling(waves=WAVES).wave_list(9) == [
+        Wave(devices=("camera-7",)),
+        Wave("lab", group="lab"),
+        Wave(percent=100),
+    ]
+
+
+def test_a_waves_own_gate_changes_what_it_says_and_nothing_else() -> None:
+    first, second, third = rolling(waves=WAVES, gate={"soak_seconds": 60, "max_failure_percent": 1}).gates(9)
+    assert first == third == Gate(soak_seconds=60, max_failure_percent=1)
+    assert second == Gate(soak_seconds=5, max_failure_percent=1)
+
+
+def test_a_waves_own_gate_may_say_a_default_again() -> None:
+    waves = [{"percent": 100, "gate": {"max_failure_percent": Gate.max_failure_percent}}]
+    assert rolling(waves=waves, gate={"max_failure_percent": 9}).gates(9) == [Gate()]
+
+
+def test_what_nobody_says_of_probation_is_what_the_signed_format_takes_for_granted() -> None:
+    assert rolling().probation_of() == Probation()
+    assert rolling().window_of() is None
+
+
+PROBATIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "seconds": st.integers(0, 604_800),
+        "max_crashes": st.integers(0, 1000),
+        "max_p95_ms": st.floats(0.001, 3_600_000),
+        "max_memory_megabytes": st.floats(1, 2**53 // 10**6),
+        "max_distribution_distance": st.floats(0, 1),
+    },
+)
+TIMES = st.tuples(st.integers(0, 23), st.integers(0, 59)).map(lambda it: f"{it[0]:02d}:{it[1]:02d}")
+
+
+@given(probation=PROBATIONS, times=st.tuples(TIMES, TIMES).filter(lambda it: it[0] != it[1]), jitter=st.integers(0, 60))
+def test_whatever_is_accepted_is_accepted_by_devices_too(probation: dict[str, Any], times: tuple[str, str], jitter: int) -> None:
+    settings = rolling(probation=probation, window={"from": times[0], "to": times[1], "jitter_seconds": jitter})
+    variant = Variant("*", f"sha256:{0:064}", "f/x.bundle", 1)
+    signed = Assignment(
+        "f", 1, "0" * 16, (variant,), (SignedWave("all", 2**32),), 0, (), None, settings.probation_of(), settings.window_of()
+    )
+    assert from_value(signed.to_value()) == signed
+
+
+def test_units_are_those_of_the_signed_format() -> None:
+    said = {"seconds": 30, "max_p95_ms": 20.5, "max_memory_megabytes": 1.5, "max_distribution_distance": 0.1}
+    assert rolling(probation=said).probation_of() == Probation(30, 0, 20_500, 1_500_000, 100_000)
+    assert rolling(window={"from": "22:30", "to": "04:00"}).window_of() == Window(1350, 240)
+
+
+@pytest.mark.parametrize(
+    ("said", "where", "message"),
+    [
+        ({"deadline_seconds": 60}, "deadline_seconds", "no such argument. Fix: say it of the waves' gate: `gate: {deadline_seconds: …}`"),
+        ({"gate": {"max_failure_percent": 60}}, "gate.max_failure_percent", "found 60; expected 0 to 50"),
+        (
+            {"gate": {"when_unclear": "passs"}},
+            "gate.when_unclear",
+            "unknown choice 'passs'; expected pause or pass. Fix: did you mean 'pass'?",
+        ),
+        ({"gate": {"soak_second": 1}}, "gate.soak_second", "no such argument. Fix: did you mean 'soak_seconds'?"),
+        ({"waves": []}, "waves", "no wave; expected at least one. Fix: write `[{percent: 100}]`"),
+        ({"waves": [{}]}, "waves[0]", "says no devices; expected `percent`, `count`, `group`, `labels` or `devices`. Fix: add one of them"),
+        ({"waves": [{"percent": 0}]}, "waves[0].percent", "found 0; expected more than 0, 100 at most"),
+        ({"waves": [{"count": 0}]}, "waves[0].count", "found 0; expected 1 to 1,000,000"),
+        ({"waves": [{"percent": 1, "count": 1}]}, "waves[0]", "has both `percent` and `count`; expected one of them. Fix: remove one"),
+        (
+            {"waves": [{"percent": 1, "name": "x"}, {"percent": 2, "name": "x"}]},
+            "waves",
+            "two waves are named 'x'; expected different names",
+        ),
+        ({"waves": [{"percent": 1}] * 65}, "waves", "has 65; expected 64 at most"),
+        ({"waves": [{"percent": 1, "name": "a b"}]}, "waves[0].name", "found 'a b'; expected a name: 1 to 64 of A-Z"),
+        ({"waves": [{"labels": {"site": 3}}]}, "waves[0].labels", "site: found 3; expected a label's value"),
+        ({"waves": [{"percent": 1, "gate": {"min_reports": 0}}]}, "waves[0].gate.min_reports", "found 0; expected 1 or more"),
+        ({"probation": {"seconds": -1}}, "probation.seconds", "found -1; expected 0 to 604,800"),
+        ({"probation": {"max_distribution_distance": 2}}, "probation.max_distribution_distance", "found 2; expected 0 to 1"),
+        ({"window": {"from": "01:00"}}, "window.to", "is missing"),
+        ({"window": {"from": "1:00", "to": "05:00"}}, "window.from", "found '1:00'; expected a time of day in UTC, such as \"01:30\""),
+        (
+            {"window": {"from": 750, "to": "05:00"}},
+            "window.from",
+            'found 750; expected a time of day in UTC, such as "01:30". Fix: write it in quotes',
+        ),
+        ({"window": {"from": "05:00", "to": "05:00"}}, "window.to", "it opens and closes at the same minute"),
+        (
+            {"window": {"from": "05:00", "to": "06:00", "jitter_seconds": 3601}},
+            "window.jitter_seconds",
+            "is 3601 s, and the window is open for 3600 s",
+        ),
+        ({"window": {"form": "05:00", "to": "06:00", "from": "05:00"}}, "window.form", "no such argument. Fix: did you mean 'from'?"),
+        ({"keys": ""}, "keys", "found ''"),
+        ({"variants": [{"class": "small", "recipe": "int9"}]}, "variants[0].recipe", "unknown recipe 'int9'"),
+        (
+            {"variants": [{"class": "small", "recipe": "serving-only"}]},
+            "variants[0].recipe",
+            "serving-only makes nothing that devices can run",
+        ),
+        ({"variants": [{"class": "a b", "recipe": "int8"}]}, "variants[0].class", "found 'a b'; expected a name"),
+        ({"variants": [{"class": "*", "recipe": "int8"}, {"class": "a", "recipe": "int4"}]}, "variants[1]", 'is after the one for "*"'),
+        ({"variants": [{"class": "a", "recipe": "int8"}] * 2}, "variants", "two variants for the class 'a'"),
+        (
+            {"device_access": {"access_key": "k", "secret_key": "s"}},
+            "device_access",
+            "the stack's own store gives each device its own access",
+        ),
+        (
+            {"device_access": {"access_key": "k"}, "store": {"endpoint": "u", "access_key": "k", "secret_key": "s"}},
+            "device_access.secret_key",
+            "is missing",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place_and_a_way_out(said: dict[str, Any], where: str, message: str) -> None:
+    found = messages(**said)
+    assert len(found) == 1, found
+    assert found[0].startswith(f"fleets.x.{where}: {message}")
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    found = messages(
+        waves=[{"percent": 200}, {"count": 0}], gate={"soak_seconds": -1}, probation={"second": 1}, window={"from": "x", "to": "y"}
+    )
+    assert [message.split(": ")[0].removeprefix("fleets.x.") for message in found] == [
+        "waves[0].percent", "waves[1].count", "gate.soak_seconds", "probation.second", "window.from", "window.to",
+    ]  # fmt: skip
+
+
+def test_the_access_of_devices_is_a_secret() -> None:
+    found = [path for path, _ in in_plain(EdgeSettings, {"device_access": {"access_key": "k", "secret_key": "s"}})]
+    assert found == [("device_access", "access_key"), ("device_access", "secret_key")]
+    wrong = messages(
+        device_access={"access_key": "hunter2", "secret": "hunter2"}, store={"endpoint": "u", "access_key": "k", "secret_key": "s"}
+    )
+    assert "hunter2" not in " ".join(wrong)
