@@ -1,7 +1,7 @@
 """The table of numbers says what the arguments say."""
 
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +20,8 @@ def numbers_of(model: type[BaseModel], within: str = "") -> Iterator[str]:
         parts = list(parts_of(field.annotation))
         if {int, float} & set(parts) and not {str, bool} & set(parts):
             yield within + name
-        listed = "[]" if any(typing.get_origin(part) is tuple for part in parts) else ""
+        origins = {typing.get_origin(part) for part in parts}
+        listed = "[]" if tuple in origins else ".NAME" if Mapping in origins else ""
         for part in parts:
             if isinstance(part, type) and issubclass(part, BaseModel):
                 yield from numbers_of(part, f"{within}{name}{listed}.")
