@@ -45,8 +45,6 @@ GRPC_PORT: Final = 8500
 MODELS_FOLDER: Final = "/models"
 MODEL_NAME_VARIABLE: Final = "MODEL_NAME"
 MONITORING_FILE: Final = "monitoring.config"
-DEVICE_HEALTH_PATH: Final = "/healthz"
-"""Of a device's server: whether it serves, and which release."""
 MONITORING_CONFIG: Final = "prometheus_config { enable: true }\n"
 METRICS_PATH: Final = "/monitoring/prometheus/metrics"
 # Of a gateway's Pod. ADMIN_PORT: on its loopback alone. STATUS_PORT: readiness, metrics and the loaded routes, and nothing that

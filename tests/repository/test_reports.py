@@ -14,6 +14,7 @@ from isthmus.fleet.gates import Gate, tally
 from isthmus.release.store import ListedObject, Page, RefusedCredentialsError, Store
 from isthmus.repository import reports
 from isthmus.repository.reports import Asked, Look, look
+from isthmus_agent.core import state as core
 from isthmus_agent.formats import report
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Roster
@@ -21,7 +22,7 @@ from isthmus_agent.formats.roster import Device, Roster
 SECRET = b"s" * 32
 DIGEST = "ab" * 8
 ROSTER = Roster(FLEET, tuple(Device(f"camera-{number}", "small", {}, number) for number in range(4)))
-ASKED = Asked(FLEET, 17, ROSTER, SECRET, [f"sha256:{DIGEST}{'0' * 48}"])
+ASKED = Asked(FLEET, 17, ROSTER, SECRET, [f"sha256:{DIGEST}{'0' * 48}"], heartbeat_seconds=60.0)
 SOUND = Report("camera-1", 17, Outcome.CONFIRMED, DIGEST, figures=Figures(boots=3, boot_mark=7, sequence=5, outcome_seconds=100))
 CAMERA_2 = replace(SOUND, device="camera-2")
 
@@ -103,6 +104,10 @@ def test_a_report_about_another_number_is_not_read():
 def test_a_device_that_does_not_know_its_content_yet_may_say_so():
     found = looked((said(replace(SOUND, digest="", outcome=Outcome.BLOCKED, reason=Reason.DISK_FULL)), 1.0))
     assert found.reports["camera-1"].reason == "disk full"
+
+
+def test_a_device_is_waited_for_as_long_as_it_may_be_silent_without_a_configuration():
+    assert Asked(FLEET, 17, ROSTER, SECRET).overdue_seconds == reports.MISSED_HEARTBEATS * core.Settings().heartbeat_seconds
 
 
 @pytest.mark.parametrize(("age_seconds", "is_overdue"), [(0.0, False), (180.0, False), (181.0, True), (1e12, True)])

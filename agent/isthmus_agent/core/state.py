@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from isthmus_agent.formats.assignment import Assignment, Probation, Wanted
-from isthmus_agent.formats.report import Outcome, Reason
+from isthmus_agent.formats.report import HEARTBEAT_SECONDS, Outcome, Reason
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Settings:
     """
 
     poll_seconds: float = 60.0
-    heartbeat_seconds: float = 900.0
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
     measure_seconds: float = 10.0
     first_backoff_seconds: float = 5.0
     most_backoff_seconds: float = 900.0

@@ -32,6 +32,8 @@ MOST_TEXT_CHARACTERS: Final = 100
 KEY_BYTES: Final = 32
 LEAST_SECRET_BYTES: Final = 16
 MOST_GENERATION: Final = 2**31
+HEARTBEAT_SECONDS: Final = 900.0
+"""In which a device says again what it said, unless its configuration has another number; whoever reads reports waits by the same."""
 _DIGEST_BYTES: Final = 8
 _MAC_BYTES: Final = 16
 _MOST_VARINT_BYTES: Final = 8

@@ -202,11 +202,12 @@ def _unreadable(file: Path, error: OSError) -> Problem:
 
 def _local(top: Section) -> Local:
     top.names((), (*_LOCAL, *_IDENTITY))
+    usual = core.Settings()
     pace = core.Settings(
-        poll_seconds=top.get("poll_seconds", between(0.05, DAY_SECONDS), 60.0),
-        heartbeat_seconds=top.get("heartbeat_seconds", between(1, DAY_SECONDS), 900.0),
-        first_backoff_seconds=top.get("retry_seconds", between(0.05, 3600), 5.0),
-        measure_seconds=top.get("measure_seconds", between(0.05, 3600), 10.0),
+        poll_seconds=top.get("poll_seconds", between(0.05, DAY_SECONDS), usual.poll_seconds),
+        heartbeat_seconds=top.get("heartbeat_seconds", between(1, DAY_SECONDS), usual.heartbeat_seconds),
+        first_backoff_seconds=top.get("retry_seconds", between(0.05, 3600), usual.first_backoff_seconds),
+        measure_seconds=top.get("measure_seconds", between(0.05, 3600), usual.measure_seconds),
     )
     return Local(
         top.get("state_directory", absolute, STATE_DIRECTORY),

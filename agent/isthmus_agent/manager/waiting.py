@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from isthmus_agent.formats.answers import HEALTH_PATH
+
 _MOST: Final = 128
 _REST_SECONDS: Final = 60.0
 _LINGER_SECONDS: Final = 10.0
 _RECEIVE_BYTES: Final = 64 << 10
-_HEALTH: Final = b"GET /healthz "
+_HEALTH: Final = f"GET {HEALTH_PATH} ".encode()
 _STATUS: Final = b"GET /v1/models/"
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
+from isthmus_agent.formats.answers import ANSWERED_BY, DEVICE, HEALTH_PATH
 from isthmus_agent.protocol import (
     Reply,
     RestError,
@@ -22,8 +23,7 @@ from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.model import InterpreterError, Model
 
-HEALTH_PATH = "/healthz"
-ANSWERED_HERE = "X-Isthmus-Answered-By: device\r\n"
+ANSWERED_HERE = f"{ANSWERED_BY}: {DEVICE}\r\n"
 _METHODS = {"classify": "classification", "regress": "regression"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

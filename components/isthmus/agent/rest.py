@@ -15,7 +15,7 @@ from isthmus.agent.config import AgentConfig
 from isthmus.agent.fallback import Cloud, confidence
 from isthmus.agent.model import InterpreterError, Model
 from isthmus.agent.state import State
-from isthmus.names import DEVICE_HEALTH_PATH
+from isthmus_agent.formats.answers import ANSWERED_BY, HEALTH_PATH
 from isthmus_agent.protocol import (
     Reply,
     RestError,
@@ -29,7 +29,6 @@ from isthmus_agent.protocol import (
     signature_json,
 )
 
-ANSWERED_BY = "X-Isthmus-Answered-By"
 DEVICE, CLOUD = "device", "cloud"
 MAX_BODY_BYTES = 64 << 20
 _LOGGED_CHARACTERS = 200
@@ -72,7 +71,7 @@ class RestServer:
         """The aiohttp application; its cleanup ends the server's threads and connections."""
         logging.getLogger("aiohttp.server").addFilter(_IN_ONE_LINE)
         app = web.Application(client_max_size=MAX_BODY_BYTES)
-        app.router.add_get(DEVICE_HEALTH_PATH, self._health)
+        app.router.add_get(HEALTH_PATH, self._health)
         app.router.add_route("*", "/{path:.*}", self._handle)
         app.on_cleanup.append(self._close)
         return app

@@ -23,8 +23,6 @@ from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Roster
 
-HEARTBEAT_SECONDS: Final = 60.0
-"""In which a device says something again."""
 MISSED_HEARTBEATS: Final = 3
 MOST_KEYS_PER_DEVICE: Final = 8
 """About one release. A sound device has one, and two for the moment between writing the new one and deleting the old one."""
@@ -101,7 +99,7 @@ class Asked:
     roster: Roster
     secret: bytes = field(repr=False)
     digests: Collection[str] = ()
-    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    heartbeat_seconds: float = report.HEARTBEAT_SECONDS
 
     @property
     def overdue_seconds(self) -> float:

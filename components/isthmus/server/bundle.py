@@ -25,7 +25,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from isthmus.server.errors import ModelLoadError, ServingError
 from isthmus.server.steady import steady
 from isthmus.server.tensors import Array
-from isthmus_agent.protocol import Signature, TensorInfo
+from isthmus_agent.protocol import DEFAULT_SIGNATURE, Signature, TensorInfo
 from isthmus_agent.protocol.dtypes import dtype_name
 
 _SERVE_TAG = "serve"
@@ -185,7 +185,7 @@ def _warm_up(bundle: Bundle, path: Path) -> None:
             if not entry.HasField("predict_log"):
                 continue
             request = entry.predict_log.request
-            name = request.model_spec.signature_name or "serving_default"
+            name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             bundle.run(name, {key: tf.make_ndarray(tensor) for key, tensor in request.inputs.items()})
             count += 1
             if count >= _MAX_WARMUP_REQUESTS:

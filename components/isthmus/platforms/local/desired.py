@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isthmus import gateway, names
+from isthmus_agent.formats.answers import HEALTH_PATH
 
 # A replica imports TensorFlow before it serves; on a busy 2-core machine that takes most of a minute.
 SERVER_READY_SECONDS = 180
@@ -212,7 +213,7 @@ def agent(program: str, port: int) -> Processes:
         program=program,
         command=["${python}", "-m", "isthmus.agent", "--config", "${directory}/agent.json"],
         ports={"rest": port},
-        ready={"port": "rest", "path": names.DEVICE_HEALTH_PATH, "timeout_seconds": READY_SECONDS},
+        ready={"port": "rest", "path": HEALTH_PATH, "timeout_seconds": READY_SECONDS},
     )
 
 

@@ -16,6 +16,7 @@ from isthmus.observing import sockets
 from isthmus.observing.parts import Block, Outputs, Part, Source
 from isthmus.observing.reach import STATUS_SECONDS, Client, Direct, NoWayError, Server, Way, gateway_state, server_state
 from isthmus.observing.stack_state import StackState
+from isthmus_agent.formats.answers import HEALTH_PATH
 
 _POLL_SECONDS = 0.3
 _BLOCK_BYTES = 1 << 16
@@ -87,7 +88,7 @@ def _device(device: str, url: str, model: str) -> Part:
     version, state = _asked(url, model)
     digest = ""
     try:
-        digest = str(requests.get(f"{url}{names.DEVICE_HEALTH_PATH}", timeout=STATUS_SECONDS).json().get("digest") or "")
+        digest = str(requests.get(f"{url}{HEALTH_PATH}", timeout=STATUS_SECONDS).json().get("digest") or "")
     except (requests.RequestException, ValueError, AttributeError) as error:
         state = f"no answer ({type(error).__name__})" if state == "AVAILABLE" else state
     return Part("device", device, sockets.shown(url), state, digest, version)

@@ -21,6 +21,7 @@ from isthmus.observing.parts import Outputs
 from isthmus.observing.reach import Client, Direct, Server
 from isthmus.observing.stack_state import StackState, read_stack
 from isthmus.platforms.registry import observer_of
+from isthmus_agent.protocol import DEFAULT_SIGNATURE
 
 console = Console()
 
@@ -120,7 +121,7 @@ def _described(server: Server, model: str) -> Mapping[str, Any] | str:
         reply = server.way.call(f"v1/models/{model}/metadata")
         if reply.status != 200:
             return refusal(reply)
-        found: Mapping[str, Any] = reply.json()["metadata"]["signature_def"]["signature_def"]["serving_default"]
+        found: Mapping[str, Any] = reply.json()["metadata"]["signature_def"]["signature_def"][DEFAULT_SIGNATURE]
         return {"inputs": found["inputs"], "outputs": found["outputs"]}
     except PlatformError as error:
         return str(error)

@@ -17,8 +17,9 @@ from isthmus.gateway import TRACK_HEADER
 from isthmus.observing.reach import Client, Direct, Reply, Way
 from isthmus.observing.stack_state import StackState, read_stack
 from isthmus.platforms.registry import observer_of
+from isthmus_agent.formats.answers import ANSWERED_BY
+from isthmus_agent.protocol import DEFAULT_SIGNATURE
 
-ANSWERED_BY = "x-isthmus-answered-by"
 _HINTS: Mapping[int, str] = {
     401: "put a client's API key of the stack's gateway.api_keys into the environment variable ISTHMUS_API_KEY",
     403: "this key may not ask here: see the stack's gateway.api_keys",
@@ -90,7 +91,7 @@ def ask(target: Target, file: Path) -> Answer:
         described = target.way.call(f"{target.model}/metadata")
         if described.status != 200:
             return Answer(target, error=refusal(described))
-        signature = described.json()["metadata"]["signature_def"]["signature_def"]["serving_default"]
+        signature = described.json()["metadata"]["signature_def"]["signature_def"][DEFAULT_SIGNATURE]
         body = load_request(file, signature)
         started = time.perf_counter()
         reply = target.way.call(f"{target.model}:predict", body)
@@ -106,7 +107,7 @@ def ask(target: Target, file: Path) -> Answer:
     except (ValueError, KeyError, TypeError) as error:
         return Answer(target, error=f"what answers is no model server ({type(error).__name__})")
     headers = reply.headers
-    return Answer(target, predictions, elapsed, headers.get(ANSWERED_BY) or target.way.note, headers.get(TRACK_HEADER, ""))
+    return Answer(target, predictions, elapsed, headers.get(ANSWERED_BY.lower()) or target.way.note, headers.get(TRACK_HEADER, ""))
 
 
 def refusal(reply: Reply) -> str:
