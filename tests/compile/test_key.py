@@ -184,7 +184,7 @@ LEFT_OUT = {
     "isthmus.compile.build.timing": "times are no part of the digest",
     "isthmus.compile.times": "where times are kept",
     "isthmus.server": "asked for times alone",
-    "isthmus_agent.protocol": "spoken by that server",
+    "isthmus_agent": "the bounds of what fleets are told, beside other limits",
     "isthmus.compile.memory": "refuses a compile, and changes none",
     "isthmus.limits": "the deadline of a training, which is in the request",
     "isthmus.words": "how a reason reads, in the record alone",

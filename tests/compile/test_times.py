@@ -112,7 +112,7 @@ def test_the_embedded_server_is_part_of_what_measures() -> None:
     from isthmus.compile.key import own_files
 
     files = own_files(times.MEASURING_CODE, ())
-    assert {"server/app.py", "server/rest.py", "protocol/request.py", "compile/build/timing.py"} <= set(files)
+    assert {"server/app.py", "server/rest.py", "isthmus_agent/protocol/request.py", "compile/build/timing.py"} <= set(files)
 
 
 @pytest.mark.parametrize(

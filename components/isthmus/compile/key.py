@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+import isthmus_agent
 from isthmus.compile.recipes import FASTEST, candidates, parse
 from isthmus.compile.request import CompileRequest
 from isthmus.compile.sources.source import FUNCTION, KERAS, SAVED_MODEL, TFLITE, Source, keras_content
@@ -51,6 +52,7 @@ OWN_CODE = (
 )
 TIMING_CODE = ("compile/build/timing.py",)
 _PACKAGE = Path(__file__).parents[1]
+_AGENT = Path(isthmus_agent.__file__).parent
 
 
 @functools.cache
@@ -70,17 +72,22 @@ def _version(distribution: str) -> str | None:
 
 
 def own_files(patterns: Iterable[str] = OWN_CODE, but: Iterable[str] = TIMING_CODE) -> list[str]:
-    """The names of this package's modules that patterns cover, but some, relative to the package, sorted."""
-    found = {path.relative_to(_PACKAGE).as_posix() for pattern in patterns for path in _PACKAGE.glob(pattern)}
+    """The names of our modules that patterns cover, but some, sorted: relative to the package, those of the agent's with its name first."""
+    found = {path.relative_to(root).as_posix() for pattern in patterns if (root := _root(pattern)) for path in root.glob(pattern)}
     return sorted(found - set(but))
+
+
+def _root(name: str) -> Path:
+    """Where a pattern, or a name of `own_files`, begins."""
+    return _AGENT.parent if name.startswith(f"{_AGENT.name}/") else _PACKAGE
 
 
 @functools.cache
 def code_hash(patterns: tuple[str, ...] = OWN_CODE, but: tuple[str, ...] = TIMING_CODE) -> str:
-    """A hash over modules of this package, by name and content, in hex."""
+    """A hash over modules of ours, by name and content, in hex."""
     digest = hashlib.sha256()
     for name in own_files(patterns, but):
-        digest.update(name.encode() + b"\0" + (_PACKAGE / name).read_bytes() + b"\0")
+        digest.update(name.encode() + b"\0" + (_root(name) / name).read_bytes() + b"\0")
     return digest.hexdigest()
 
 

@@ -21,7 +21,7 @@ from isthmus.release.hashing import file_sha256
 from isthmus.release.manifest import SERVING, Manifest, Release, Timing
 
 # A time is that of a request through the embedded server, or of a run of the interpreter, as `timing` measures them.
-MEASURING_CODE = (*TIMING_CODE, "protocol/**/*.py", "server/**/*.py")
+MEASURING_CODE = (*TIMING_CODE, "isthmus_agent/protocol/**/*.py", "server/**/*.py")
 
 
 @functools.cache
