@@ -7,6 +7,7 @@ from isthmus.repository.publish import Change
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Variant, Wave
 
 FLEET = "cameras"
+OPENED_SECONDS = 1_800_000_000
 ONE, TWO, THREE = b"the first bundle", b"the second bundle", b"the third bundle"
 
 
@@ -22,7 +23,7 @@ def telling(content: bytes) -> Change:
         variant = Variant("*", f"sha256:{hashlib.sha256(content).hexdigest()}", path_of(content), len(content))
         before = Before(told.number, told.variants) if told else None
         waves = (Wave("canary", WHOLE_SHARE // 4), Wave("rest", WHOLE_SHARE))
-        return Assignment(FLEET, number, "00" * 8, (variant,), waves, 1, before=before)
+        return Assignment(FLEET, number, "00" * 8, (variant,), waves, 1, before=before, opened_seconds=(OPENED_SECONDS,))
 
     return change
 

@@ -2,10 +2,12 @@
 
 from hypothesis import strategies as st
 
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Probation, Variant, Wave, Window
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Kept, Probation, Variant, Wave
+from isthmus_agent.formats.gate import WHEN_UNCLEAR, Gate
 from isthmus_agent.formats.numbers import MOST_NUMBER
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Pending, Roster
+from isthmus_agent.formats.window import Window
 
 
 def _texts(most: int, more: str = "") -> st.SearchStrategy[str]:
@@ -34,13 +36,40 @@ def bundles(fleet: str) -> st.SearchStrategy[tuple[Variant, ...]]:
     return st.lists(one, min_size=1, max_size=3, unique_by=lambda it: it.device_class).map(tuple)
 
 
+times = st.integers(0, 2**36)
+gates = st.builds(
+    Gate,
+    st.integers(0, 1_000_000),
+    st.integers(0, 604_800),
+    st.integers(1, 2_592_000),
+    st.none() | st.integers(1, 1_000_000),
+    st.none() | st.integers(0, 1_000_000),
+    st.sampled_from(WHEN_UNCLEAR),
+)
+
+
+def waves(gate: st.SearchStrategy[Gate | None]) -> st.SearchStrategy[tuple[Wave, ...]]:
+    """Waves of one assignment."""
+    wave = st.builds(Wave, names, st.integers(0, WHOLE_SHARE), labels, st.lists(device_names, max_size=3, unique=True).map(tuple), gate)
+    return st.lists(wave, min_size=1, max_size=4, unique_by=lambda it: it.name).map(tuple)
+
+
+def kept(fleet: str, number: int) -> st.SearchStrategy[tuple[Kept, ...]]:
+    """Rollouts before an assignment that did not come to their end."""
+    if number == 1:
+        return st.just(())
+    one = st.builds(Kept, st.integers(1, number - 1), salts, bundles(fleet), waves(st.none()))
+    ordered = st.lists(one, max_size=2, unique_by=lambda it: it.number)
+    return ordered.map(lambda found: tuple(sorted(found, key=lambda it: -it.number)))
+
+
 @st.composite
 def assignments(draw: st.DrawFn) -> Assignment:
     """Sound assignments."""
     fleet, number = draw(names), draw(st.integers(1, MOST_NUMBER))
     delta = st.builds(Delta, digests, digests, digests.map(lambda it: f"{fleet}/{it[7:]}.delta"), st.integers(1, 1 << 32))
-    wave = st.builds(Wave, names, st.integers(0, WHOLE_SHARE), labels, st.lists(device_names, max_size=3, unique=True).map(tuple))
-    waves = tuple(draw(st.lists(wave, min_size=1, max_size=4, unique_by=lambda it: it.name)))
+    drawn = draw(waves(st.none() | gates))
+    open_waves = draw(st.integers(0, len(drawn)))
     before = st.builds(Before, st.integers(1, number - 1), bundles(fleet)) if number > 1 else st.none()
     minutes = draw(st.lists(st.integers(0, 1439), min_size=2, max_size=2, unique=True))
     limit = st.none() | st.integers(1, 1_000_000)
@@ -49,13 +78,16 @@ def assignments(draw: st.DrawFn) -> Assignment:
         number,
         draw(salts),
         draw(bundles(fleet)),
-        waves,
-        draw(st.integers(0, len(waves))),
+        drawn,
+        open_waves,
         tuple(draw(st.lists(delta, max_size=2, unique_by=lambda it: (it.from_, it.to)))),
         draw(st.none() | before),
         draw(st.builds(Probation, st.integers(0, 604_800), st.integers(0, 1000), limit, limit, limit)),
         draw(st.none() | st.builds(Window, st.just(minutes[0]), st.just(minutes[1]), st.integers(0, 86_400))),
         draw(st.booleans()),
+        draw(kept(fleet, number)),
+        tuple(draw(st.lists(times, min_size=open_waves, max_size=open_waves))),
+        draw(st.none() | times) if open_waves == len(drawn) else None,
     )
 
 

@@ -80,7 +80,7 @@ class Fleet:
         def change(told: Assignment | None, number: int) -> Assignment:
             before = Before(told.number, told.variants) if told else None
             waves, variants = (Wave("all", WHOLE_SHARE),), (Variant("*", digest, path, len(full)),)
-            common: dict[str, Any] = {"before": before, "probation": probation, "deltas": tuple(known), **more}
+            common: dict[str, Any] = {"before": before, "probation": probation, "deltas": tuple(known), "opened_seconds": (0,), **more}
             return Assignment(FLEET, number, "00" * 8, variants, waves, 1, **common)
 
         return publish(self.place, self.keyring, FLEET, change, files).assignment.number

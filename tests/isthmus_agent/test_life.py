@@ -14,8 +14,9 @@ from tests.fleet_store import Reply
 from tests.isthmus_agent.living import ROWS, Fleet, Living, digest_of
 from toolchain.testing import patience
 
-from isthmus_agent.formats.assignment import Probation, Window
+from isthmus_agent.formats.assignment import Probation
 from isthmus_agent.formats.report import Reason
+from isthmus_agent.formats.window import Window
 
 Content = Callable[..., bytes]
 pytestmark = pytest.mark.slow

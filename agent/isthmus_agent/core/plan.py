@@ -3,8 +3,9 @@
 from isthmus_agent.core.effects import Cancel, Fetch, Sweep
 from isthmus_agent.core.state import Phase, Verdict
 from isthmus_agent.core.turn import Turn
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, Window, draw
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, draw
 from isthmus_agent.formats.report import Outcome, Reason
+from isthmus_agent.formats.window import Window
 
 
 def plan(turn: Turn, assignment: Assignment) -> None:

@@ -1,7 +1,10 @@
 """The assignment: which devices of a fleet are to have which content. It is the field `isthmus` of the fleet role's signed metadata.
 
 Everything that a device acts upon stands here and is signed; nothing is ever taken from an object that is not. A device finds out by
-itself what it is to have (`Assignment.wanted`): it belongs to the first wave that has it, and outside of the open waves it keeps `before`.
+itself what it is to have (`Assignment.wanted`): it belongs to the first wave that has it, and outside of the open waves it keeps what it
+has: that of an earlier rollout that reached it and did not come to its end (`kept`), else `before`.
+
+Gates of the waves, and when each wave was opened, are for whoever opens the next one: a device acts on neither.
 
 Membership is a draw, the same for everybody who knows the assignment: the first 4 bytes of SHA-256 over salt, a zero byte and the device's
 name. A wave has the devices whose draw is below its share, so that a larger share has all that a smaller one has.
@@ -14,25 +17,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from isthmus_agent.formats import numbers
-from isthmus_agent.formats.numbers import FormatError, integer
+from isthmus_agent.formats import gate, numbers, window
+from isthmus_agent.formats.gate import Gate
+from isthmus_agent.formats.numbers import MILLION, FormatError, integer
+from isthmus_agent.formats.signed_fields import MOST_SECONDS
+from isthmus_agent.formats.window import Window
 
 FORMAT: Final = 1
 WHOLE_SHARE: Final = 2**32
 """The share that every device falls under."""
 ANY_CLASS: Final = "*"
-MILLION: Final = 1_000_000
 MOST_DOCUMENT_BYTES: Final = 4 << 20
 MOST_VARIANTS: Final = 64
 MOST_DELTAS: Final = 1024
 MOST_WAVES: Final = 64
+MOST_KEPT: Final = 8
 MOST_NAMED_DEVICES: Final = 10_000
 MOST_BUNDLE_BYTES: Final = 4 << 30
 MOST_PROBATION_SECONDS: Final = 7 * 86_400
 MOST_LATENCY_MICROSECONDS: Final = 3600 * MILLION
 MOST_CRASHES: Final = 1000
-MOST_JITTER_SECONDS: Final = 86_400
-MINUTES_A_DAY: Final = 1440
 BUNDLE_ENDING: Final = ".bundle"
 DELTA_ENDING: Final = ".delta"
 
@@ -68,12 +72,13 @@ class Delta:
 
 @dataclass(frozen=True)
 class Wave:
-    """Devices whose draw is below `share` and that have all the labels, and those that are named."""
+    """Devices whose draw is below `share` and that have all the labels, and those that are named. gate: None: nobody waits for them."""
 
     name: str
     share: int
     labels: Mapping[str, str] = field(default_factory=dict)
     devices: Sequence[str] = ()
+    gate: Gate | None = None
 
     def has(self, device: str, labels: Mapping[str, str], salt: str) -> bool:
         """Whether this wave has the device, whatever an earlier one has."""
@@ -84,10 +89,23 @@ class Wave:
 
 @dataclass(frozen=True)
 class Before:
-    """What devices outside of the open waves keep: an earlier assignment's number and variants."""
+    """What devices outside of the open waves keep: the number and variants of the last release that came to its end."""
 
     number: int
     variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An earlier rollout that was replaced before it came to its end: whom it had reached keeps its content until a wave reaches it again.
+
+    waves: those that were open, without their gates.
+    """
+
+    number: int
+    salt: str
+    variants: tuple[Variant, ...]
+    waves: tuple[Wave, ...]
 
 
 @dataclass(frozen=True)
@@ -106,28 +124,6 @@ class Probation:
 
 
 @dataclass(frozen=True)
-class Window:
-    """When a device may change what it serves: from minute to minute of the day in UTC; over midnight where `from_minute` is the larger.
-
-    jitter_seconds: devices spread their changes over so much of it.
-    """
-
-    from_minute: int
-    to_minute: int
-    jitter_seconds: int = 0
-
-    @property
-    def length_seconds(self) -> int:
-        """How long it is open a day."""
-        return (self.to_minute - self.from_minute) % MINUTES_A_DAY * 60
-
-    def opens_in_seconds(self, utc_seconds: float) -> float:
-        """How long it is until it opens; 0 while it is open. utc_seconds: since 1970."""
-        into = (utc_seconds - self.from_minute * 60) % (MINUTES_A_DAY * 60)
-        return 0.0 if into < self.length_seconds else MINUTES_A_DAY * 60 - into
-
-
-@dataclass(frozen=True)
 class Wanted:
     """What one device is to have. number: of the assignment that its reports are about. variant: None: there is none for its class."""
 
@@ -137,7 +133,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What the fleet role says. open_waves: so many of the waves, from the first, are open. before: None: there was nothing."""
+    """What the fleet role says. open_waves: so many of the waves, from the first, are open. before: None: there was nothing.
+
+    kept: rollouts since `before` that did not come to their end, the last one first. opened_seconds: since 1970, when each open wave was
+    opened, or went on after a pause. passed_seconds: when the last wave had passed: the release is the fleet's; None: it has not.
+    """
 
     fleet: str
     number: int
@@ -150,17 +150,29 @@ class Assignment:
     probation: Probation = Probation()
     window: Window | None = None
     paused: bool = False
+    kept: tuple[Kept, ...] = ()
+    opened_seconds: tuple[int, ...] = ()
+    passed_seconds: int | None = None
 
     def wave_of(self, device: str, labels: Mapping[str, str]) -> int | None:
         """The index of the first wave that has the device. None: none has."""
-        return next((index for index, wave in enumerate(self.waves) if wave.has(device, labels, self.salt)), None)
+        return _first(self.waves, self.salt, device, labels)
 
     def wanted(self, device: str, labels: Mapping[str, str], device_class: str) -> Wanted | None:
         """What this device is to have. None: nothing, as its wave is not open and there was nothing before."""
         wave = self.wave_of(device, labels)
         if wave is not None and wave < self.open_waves:
             return Wanted(self.number, _fitting(self.variants, device_class))
+        for it in self.kept:
+            if _first(it.waves, it.salt, device, labels) is not None:
+                return Wanted(it.number, _fitting(it.variants, device_class))
         return Wanted(self.before.number, _fitting(self.before.variants, device_class)) if self.before else None
+
+    @property
+    def contents(self) -> tuple[Variant, ...]:
+        """All that some device may be told: of the release, of what was before it, and of what is kept."""
+        before = self.before.variants if self.before else ()
+        return (*self.variants, *before, *(variant for it in self.kept for variant in it.variants))
 
     def deltas_to(self, digest: str) -> tuple[Delta, ...]:
         """The deltas that end in a content."""
@@ -170,11 +182,12 @@ class Assignment:
     def identity(self) -> str:
         """What stays the same as long as the number does: 32 hexadecimal digits over contents, salt, waves and what was before.
 
-        Opening waves, pausing, further deltas, limits and windows don't change it. Two assignments of one number that differ in it are
-        not by one honest publisher.
+        Opening waves, pausing, further deltas, gates, limits and windows don't change it. Two assignments of one number that differ in it
+        are not by one honest publisher.
         """
         whole = self.to_value()
-        kept = {name: whole[name] for name in ("fleet", "number", "salt", "variants", "waves", "before")}
+        kept = {name: whole[name] for name in ("fleet", "number", "salt", "variants", "before", "kept")}
+        kept["waves"] = [_members_value(it) for it in self.waves]
         return hashlib.sha256(numbers.dump(kept)).hexdigest()[:32]
 
     def to_value(self) -> dict[str, Any]:
@@ -188,13 +201,17 @@ class Assignment:
             "deltas": [{"from": it.from_, "to": it.to, "path": it.path, "bytes": it.bytes} for it in self.deltas],
             "waves": [_wave_value(it) for it in self.waves],
             "open": self.open_waves,
+            "opened": list(self.opened_seconds),
+            "passed": self.passed_seconds,
             "before": _before_value(self.before) if self.before else None,
+            "kept": [_kept_value(it) for it in self.kept],
             "probation": {name: value for name in _PROBATION if (value := getattr(self.probation, name)) is not None},
-            "window": _window_value(self.window) if self.window else None,
+            "window": self.window.to_value() if self.window else None,
             "paused": self.paused,
         }
 
 
+_MEMBERS = ("name", "share", "labels", "devices")
 _VARIANT = ("class", "digest", "bundle", "bytes")
 _PROBATION: dict[str, tuple[int, int]] = {
     "seconds": (0, MOST_PROBATION_SECONDS),
@@ -203,7 +220,8 @@ _PROBATION: dict[str, tuple[int, int]] = {
     "max_rss_bytes": (1, numbers.MOST_NUMBER),
     "max_distribution_distance_millionths": (0, MILLION),
 }
-_NEEDED = ("format", "fleet", "number", "salt", "variants", "deltas", "waves", "open", "before", "probation", "window", "paused")
+_ROLLOUT = ("fleet", "number", "salt", "variants", "deltas", "waves", "open", "opened", "passed", "before", "kept")
+_NEEDED = ("format", *_ROLLOUT, "probation", "window", "paused")
 
 
 def from_json(content: bytes) -> Assignment:
@@ -218,20 +236,23 @@ def from_value(value: object) -> Assignment:
     fleet = numbers.name(found["fleet"], "fleet")
     number = integer(found["number"], "number", 1)
     variants = _variants(found["variants"], "variants", fleet)
-    waves = tuple(_wave(it, f"waves[{index}]") for index, it in enumerate(numbers.items(found["waves"], "waves", MOST_WAVES, 1)))
-    numbers.unique([wave.name for wave in waves], "waves", "name")
+    waves = _waves(found["waves"], "waves", 1)
+    open_waves = integer(found["open"], "open", 0, len(waves))
     return Assignment(
         fleet=fleet,
         number=number,
         salt=numbers.salt(found["salt"], "salt"),
         variants=variants,
         waves=waves,
-        open_waves=integer(found["open"], "open", 0, len(waves)),
+        open_waves=open_waves,
         deltas=_deltas(found["deltas"], fleet),
         before=_before(found["before"], fleet, number),
         probation=_probation(found["probation"]),
-        window=_window(found["window"]),
+        window=None if found["window"] is None else window.from_value(found["window"], "window"),
         paused=numbers.truth(found["paused"], "paused"),
+        kept=_kept(found["kept"], fleet, number),
+        opened_seconds=_opened(found["opened"], open_waves),
+        passed_seconds=_passed(found["passed"], open_waves == len(waves)),
     )
 
 
@@ -257,6 +278,10 @@ def _variant_value(variant: Variant) -> dict[str, Any]:
 
 
 def _wave_value(wave: Wave) -> dict[str, Any]:
+    return _members_value(wave) | {"gate": wave.gate.to_value() if wave.gate else None}
+
+
+def _members_value(wave: Wave) -> dict[str, Any]:
     return {"name": wave.name, "share": wave.share, "labels": dict(sorted(wave.labels.items())), "devices": list(wave.devices)}
 
 
@@ -264,8 +289,9 @@ def _before_value(before: Before) -> dict[str, Any]:
     return {"number": before.number, "variants": [_variant_value(it) for it in before.variants]}
 
 
-def _window_value(window: Window) -> dict[str, Any]:
-    return {"from": _clock(window.from_minute), "to": _clock(window.to_minute), "jitter_seconds": window.jitter_seconds}
+def _kept_value(kept: Kept) -> dict[str, Any]:
+    variants, waves = [_variant_value(it) for it in kept.variants], [_members_value(it) for it in kept.waves]
+    return {"number": kept.number, "salt": kept.salt, "variants": variants, "waves": waves}
 
 
 def _deltas(value: object, fleet: str) -> tuple[Delta, ...]:
@@ -280,13 +306,22 @@ def _deltas(value: object, fleet: str) -> tuple[Delta, ...]:
     return tuple(found)
 
 
-def _wave(value: object, where: str) -> Wave:
-    found = numbers.fields(value, where, ("name", "share", "labels", "devices"))
+def _waves(value: object, where: str, least: int, *, have_gates: bool = True) -> tuple[Wave, ...]:
+    listed = numbers.items(value, where, MOST_WAVES, least)
+    waves = tuple(_wave(it, f"{where}[{index}]", have_gates=have_gates) for index, it in enumerate(listed))
+    numbers.unique([wave.name for wave in waves], where, "name")
+    return waves
+
+
+def _wave(value: object, where: str, *, have_gates: bool) -> Wave:
+    found = numbers.fields(value, where, (*_MEMBERS, *(("gate",) if have_gates else ())))
+    its = found.get("gate")
     listed = numbers.items(found["devices"], f"{where}.devices", MOST_NAMED_DEVICES)
     devices = tuple(numbers.device_name(it, f"{where}.devices[{index}]") for index, it in enumerate(listed))
     numbers.unique(devices, f"{where}.devices", "device")
     share = integer(found["share"], f"{where}.share", 0, WHOLE_SHARE)
-    return Wave(numbers.name(found["name"], f"{where}.name"), share, numbers.labels(found["labels"], f"{where}.labels"), devices)
+    name, labels = numbers.name(found["name"], f"{where}.name"), numbers.labels(found["labels"], f"{where}.labels")
+    return Wave(name, share, labels, devices, None if its is None else gate.from_value(its, f"{where}.gate"))
 
 
 def _before(value: object, fleet: str, number: int) -> Before | None:
@@ -296,31 +331,38 @@ def _before(value: object, fleet: str, number: int) -> Before | None:
     return Before(integer(found["number"], "before.number", 1, number - 1), _variants(found["variants"], "before.variants", fleet))
 
 
+def _kept(value: object, fleet: str, number: int) -> tuple[Kept, ...]:
+    found: list[Kept] = []
+    for index, it in enumerate(numbers.items(value, "kept", MOST_KEPT)):
+        where = f"kept[{index}]"
+        entry = numbers.fields(it, where, ("number", "salt", "variants", "waves"))
+        its_number = integer(entry["number"], f"{where}.number", 1, (found[-1].number if found else number) - 1)
+        variants = _variants(entry["variants"], f"{where}.variants", fleet)
+        waves = _waves(entry["waves"], f"{where}.waves", 1, have_gates=False)
+        found.append(Kept(its_number, numbers.salt(entry["salt"], f"{where}.salt"), variants, waves))
+    return tuple(found)
+
+
+def _opened(value: object, open_waves: int) -> tuple[int, ...]:
+    listed = numbers.items(value, "opened", open_waves, open_waves)
+    return tuple(integer(it, f"opened[{index}]", 0, MOST_SECONDS) for index, it in enumerate(listed))
+
+
+def _passed(value: object, all_open: bool) -> int | None:
+    if value is None:
+        return None
+    if not all_open:
+        raise FormatError("passed", "not all waves are open")
+    return integer(value, "passed", 0, MOST_SECONDS)
+
+
 def _probation(value: object) -> Probation:
     found = numbers.fields(value, "probation", ("seconds", "max_crashes"), _PROBATION)
     return Probation(**{name: integer(it, f"probation.{name}", *_PROBATION[name]) for name, it in found.items()})
 
 
-def _window(value: object) -> Window | None:
-    if value is None:
-        return None
-    found = numbers.fields(value, "window", ("from", "to", "jitter_seconds"))
-    start, end = (_minute(found[name], f"window.{name}") for name in ("from", "to"))
-    if start == end:
-        raise FormatError("window", "it opens and closes at the same minute")
-    return Window(start, end, integer(found["jitter_seconds"], "window.jitter_seconds", 0, MOST_JITTER_SECONDS))
-
-
-def _minute(value: object, where: str) -> int:
-    if isinstance(value, str) and len(value) == 5 and value.isascii() and value[2] == ":" and (value[:2] + value[3:]).isdigit():
-        hour, minute = int(value[:2]), int(value[3:])
-        if hour < 24 and minute < 60:
-            return hour * 60 + minute
-    raise FormatError(where, f"found {numbers.shown(value)}, expected a time of day in UTC, such as 01:30")
-
-
-def _clock(minute: int) -> str:
-    return f"{minute // 60:02d}:{minute % 60:02d}"
+def _first(waves: Sequence[Wave], salt: str, device: str, labels: Mapping[str, str]) -> int | None:
+    return next((index for index, wave in enumerate(waves) if wave.has(device, labels, salt)), None)
 
 
 def _fitting(variants: Sequence[Variant], device_class: str) -> Variant | None:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 MOST_NUMBER: Final = 2**53
 """The largest whole number that every reader of JSON reads exactly."""
+MILLION: Final = 1_000_000
 MOST_DEVICE_CHARACTERS: Final = 128
 MOST_NAME_CHARACTERS: Final = 64
 MOST_LABEL_CHARACTERS: Final = 128

@@ -328,13 +328,18 @@ def plan_gates(waves: Sequence[tuple[str, int, Gate]], path: str = "waves", *, k
     problems = [problem for (_, _, gate), where in zip(waves, places, strict=True) for problem in _out_of_bounds(gate, where)]
     if problems:
         raise InputError(problems)
-    early = EARLY if knows_begun else 0
-    found = boundaries([devices for _, devices, _ in waves], [gate.allowed for _, _, gate in waves], early=early)
-    planned = tuple(WaveGate(name, gate, boundary) for (name, _, gate), boundary in zip(waves, found, strict=True))
+    planned = wave_gates(waves, knows_begun=knows_begun)
     problems = [problem for wave, where in zip(planned, places, strict=True) for problem in _never(wave, where, FALSE_ABORT / len(planned))]
     if problems:
         raise InputError(problems)
     return planned
+
+
+def wave_gates(waves: Sequence[tuple[str, int, Gate]], *, knows_begun: bool = True) -> tuple[WaveGate, ...]:
+    """As `plan_gates`, of a rollout that was planned before: its devices may have become so few that a gate can never pass, or abort."""
+    early = EARLY if knows_begun else 0
+    found = boundaries([devices for _, devices, _ in waves], [gate.allowed for _, _, gate in waves], early=early)
+    return tuple(WaveGate(name, gate, boundary) for (name, _, gate), boundary in zip(waves, found, strict=True))
 
 
 def _out_of_bounds(gate: Gate, where: str) -> Iterator[Problem]:

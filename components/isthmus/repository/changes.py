@@ -1,17 +1,35 @@
-"""Changes of what a fleet is told, for `publish`: from the assignment in force, and the number that follows, to the next one."""
+"""Changes of what a fleet is told, for `publish`: from the assignment in force, and the number that follows, to the next one.
+
+now: when it is; left out: now. What is changed at that time is noted in it.
+"""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from isthmus.errors import InputError, Problem
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Wave
 
 
-def opened(told: Assignment | None, number: int) -> Assignment:
+def opened(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
     """One wave more is open. The number stays: devices of open waves see nothing new. number: that is not used."""
     found = _needed(told)
     if found.open_waves == len(found.waves):
         raise InputError([Problem(f"fleet {found.fleet}", f"all {len(found.waves)} waves are open", "a wave that is not")])
-    return replace(found, open_waves=found.open_waves + 1)
+    return replace(found, open_waves=found.open_waves + 1, opened_seconds=(*found.opened_seconds, seconds_at(now)))
+
+
+def passed(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
+    """The last wave has passed: what comes after this release keeps it for whom it does not reach. Only where all waves are open."""
+    found = _needed(told)
+    return replace(found, passed_seconds=seconds_at(now)) if found.passed_seconds is None else found
+
+
+def promoted(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
+    """What follows if the open waves have passed: one more is open, or the release is the fleet's."""
+    found = _needed(told)
+    if found.open_waves == len(found.waves) and found.passed_seconds is None:
+        return passed(found, number, now)
+    return opened(found, number, now)
 
 
 def paused(told: Assignment | None, number: int) -> Assignment:
@@ -19,22 +37,42 @@ def paused(told: Assignment | None, number: int) -> Assignment:
     return replace(_needed(told), paused=True)
 
 
-def resumed(told: Assignment | None, number: int) -> Assignment:
-    """Devices go on."""
-    return replace(_needed(told), paused=False)
+def resumed(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
+    """Devices go on. The last open wave has its whole deadline again: nobody could begin meanwhile."""
+    found = _needed(told)
+    if not found.paused:
+        return found
+    again = (seconds_at(now),) if found.open_waves else ()
+    return replace(found, paused=False, opened_seconds=(*found.opened_seconds[: found.open_waves - 1], *again))
 
 
-def aborted(told: Assignment | None, number: int) -> Assignment:
-    """What was before, for all devices and under a new number: a device follows no number that goes back."""
+def aborted(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
+    """The last release that came to its end, for all devices and under a new number: a device follows no number that goes back."""
     found = _needed(told)
     if found.before is None:
         raise InputError(
             [Problem(f"fleet {found.fleet}", "there was nothing before this release", "a release to go back to", "publish one")]
         )
+    at = seconds_at(now)
     everybody = (Wave("all", WHOLE_SHARE),)
     return replace(
-        found, number=number, variants=found.before.variants, deltas=(), waves=everybody, open_waves=1, before=None, paused=False
+        found,
+        number=number,
+        variants=found.before.variants,
+        deltas=(),
+        waves=everybody,
+        open_waves=1,
+        opened_seconds=(at,),
+        passed_seconds=at,
+        before=None,
+        kept=(),
+        paused=False,
     )
+
+
+def seconds_at(now: datetime | None) -> int:
+    """As it is noted: since 1970."""
+    return int((now or datetime.now(UTC)).timestamp())
 
 
 def _needed(told: Assignment | None) -> Assignment:

@@ -138,9 +138,8 @@ def next_number(keyring: Keyring, fleet: str, told: Assignment | None) -> int:
 
 
 def named_files(assignment: Assignment) -> set[str]:
-    """The target paths that an assignment names: bundles, deltas, and the bundles of what was before."""
-    variants = (*assignment.variants, *(assignment.before.variants if assignment.before else ()))
-    return {variant.bundle for variant in variants} | {delta.path for delta in assignment.deltas}
+    """The target paths that an assignment names: bundles, deltas, and the bundles of what devices keep that no open wave has."""
+    return {variant.bundle for variant in assignment.contents} | {delta.path for delta in assignment.deltas}
 
 
 def _checked(assignment: Assignment, fleet: str, number: int, told: Assignment | None) -> Assignment:

@@ -11,8 +11,9 @@ from isthmus_agent.core.causes import FAILURES, Failure
 from isthmus_agent.core.effects import Check, Fetch, Persist, Serve, Sweep
 from isthmus_agent.core.state import Settings
 from isthmus_agent.core.step import wakes_at
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Wave, Window
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Wave
 from isthmus_agent.formats.report import Outcome, Reason
+from isthmus_agent.formats.window import Window
 
 pytestmark = pytest.mark.slow
 

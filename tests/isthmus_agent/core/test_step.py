@@ -11,8 +11,9 @@ from isthmus_agent.core.effects import Cancel, Check, Fetch, Persist, Say, Serve
 from isthmus_agent.core.events import Measurement
 from isthmus_agent.core.state import Device, Kept, Moment, Phase, Settings, Verdict
 from isthmus_agent.core.step import start, step, wakes_at
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Delta, Probation, Wave, Window
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Delta, Probation, Wave
 from isthmus_agent.formats.report import Outcome, Reason
+from isthmus_agent.formats.window import Window
 
 A, B, C = digest_of(1), digest_of(2), digest_of(3)
 

@@ -12,8 +12,10 @@ from securesystemslib.formats import encode_canonical
 from tests.isthmus_agent.drawing import JSON, assignments, device_names, labels, salts
 
 from isthmus_agent.formats import assignment, numbers
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Variant, Wanted, Wave, Window
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Kept, Variant, Wanted, Wave
+from isthmus_agent.formats.gate import Gate
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.window import Window
 
 
 def _variant(letter: str, device_class: str = "*") -> Variant:
@@ -26,11 +28,17 @@ SOUND = Assignment(
     number=17,
     salt="00" * 8,
     variants=(_variant("c", "small"), B),
-    waves=(Wave("canary", 0, devices=("camera-1",)), Wave("site", WHOLE_SHARE, {"site": "a"}), Wave("all", WHOLE_SHARE)),
+    waves=(
+        Wave("canary", 0, devices=("camera-1",), gate=Gate(20_000, 300, 3600)),
+        Wave("site", WHOLE_SHARE, {"site": "a"}),
+        Wave("all", WHOLE_SHARE),
+    ),
     open_waves=1,
     deltas=(Delta(A.digest, B.digest, "cameras/a-b.delta", 10),),
     before=Before(16, (A,)),
     window=Window(60, 300, 600),
+    kept=(Kept(15, "11" * 8, (_variant("d"),), (Wave("canary", 0, devices=("camera-3",)),)),),
+    opened_seconds=(1_800_000_000,),
 )
 
 
@@ -76,6 +84,19 @@ def test_nothing_but_the_one_error_is_raised_for_any_bytes(content):
         (("format",), 2, "format: found 2"),
         (("open",), 4, "open: found 4, expected a whole number from 0 to 3"),
         (("open",), True, "open: found True"),
+        (("opened",), [], r"opened: found a list of 0, expected a list of 1 to 1"),
+        (("opened", 0), 1.5, r"opened\[0\]: found a fraction"),
+        (("opened", 0), 2**60, r"opened\[0\]: found 1152921504606846976"),
+        (("passed",), 1_800_000_000, "passed: not all waves are open"),
+        (("waves", 0, "gate"), {}, r"waves\[0\]\.gate\.deadline_seconds: it is missing"),
+        (("waves", 0, "gate", "max_failure_millionths"), 10**400, r"waves\[0\]\.gate\.max_failure_millionths: found a number of 1329 bits"),
+        (("waves", 0, "gate", "soak_seconds"), 10**7, r"waves\[0\]\.gate\.soak_seconds"),
+        (("waves", 0, "gate", "when_unclear"), "perhaps", "when_unclear: found 'perhaps', expected pause or pass"),
+        (("waves", 0, "gate", "when_unclear"), ["pause"], "when_unclear: found a list"),
+        (("waves", 0, "gate", "extra"), 1, r"waves\[0\]\.gate: unknown field 'extra'"),
+        (("kept", 0, "number"), 17, r"kept\[0\]\.number: found 17, expected a whole number from 1 to 16"),
+        (("kept", 0, "waves", 0, "gate"), None, r"kept\[0\]\.waves\[0\]: unknown field 'gate'"),
+        (("kept", 0, "variants", 0, "bundle"), "roster/x.bundle", "expected cameras/NAME"),
         (("salt",), "xyz", "salt: found 'xyz'"),
         (("paused",), 0, "paused: found 0, expected true or false"),
         (("extra",), 1, "unknown field 'extra'"),
@@ -111,6 +132,8 @@ def test_a_device_has_the_first_open_wave_that_has_it_and_keeps_what_was_before_
     assert replace(SOUND, open_waves=2).wanted("camera-2", {"site": "a"}, "large") == Wanted(17, B)
     assert replace(SOUND, open_waves=2).wanted("camera-2", {"site": "b"}, "large") == Wanted(16, A)
     assert replace(SOUND, before=None).wanted("camera-2", {}, "large") is None
+    assert SOUND.wanted("camera-3", {}, "large") == Wanted(15, SOUND.kept[0].variants[0])
+    assert replace(SOUND, open_waves=3).wanted("camera-3", {}, "large") == Wanted(17, B)
     assert replace(SOUND, variants=SOUND.variants[:1]).wanted("camera-1", {}, "large") == Wanted(17, None)
 
 
@@ -155,6 +178,13 @@ def test_a_window_opens_each_day(utc, wait):
     assert Window(60, 300).opens_in_seconds(utc) == wait
 
 
+@given(st.integers(0, 1439), st.integers(0, 1439), st.integers(0, 10_000), st.integers(0, 5000))
+def test_how_long_a_window_was_open_is_the_sum_over_its_minutes(start, end, since_minute, minutes):
+    window = Window(start, end)
+    opened = sum(window.opens_in_seconds((since_minute + it) * 60) == 0 for it in range(minutes))
+    assert window.open_between(since_minute * 60, (since_minute + minutes) * 60) == 60 * opened
+
+
 def test_a_window_may_go_over_midnight():
     night = Window(23 * 60, 60)
     assert night.length_seconds == 7200
@@ -163,9 +193,11 @@ def test_a_window_may_go_over_midnight():
 
 def test_the_identity_is_of_content_and_members_and_not_of_how_far_the_rollout_is():
     same = [replace(SOUND, open_waves=2), replace(SOUND, paused=True), replace(SOUND, deltas=()), replace(SOUND, window=None)]
+    same += [replace(SOUND, opened_seconds=(1,)), replace(SOUND, waves=tuple(replace(it, gate=None) for it in SOUND.waves))]
     assert {it.identity for it in same} == {SOUND.identity}
     other = [replace(SOUND, salt="11" * 8), replace(SOUND, variants=(A,)), replace(SOUND, before=None), replace(SOUND, number=18)]
-    assert len({it.identity for it in [SOUND, *other]}) == 5
+    other.append(replace(SOUND, kept=()))
+    assert len({it.identity for it in [SOUND, *other]}) == 6
 
 
 @given(assignments())

@@ -16,7 +16,8 @@ from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import TOP_ROLES
 from isthmus.repository.publish import assignment_in
 from isthmus.words import in_bytes
-from isthmus_agent.formats.assignment import MILLION, WHOLE_SHARE, Assignment, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, Wave
+from isthmus_agent.formats.numbers import MILLION
 
 
 @dataclass(frozen=True)
