@@ -12,6 +12,7 @@ from typing import Any, Final
 from isthmus_agent.formats import assignment as signed
 from isthmus_agent.formats.numbers import MOST_NUMBER
 from isthmus_agent.formats.roster import MOST_DEVICES
+from isthmus_agent.formats.window import MOST_JITTER_SECONDS, Window
 
 DAY_SECONDS: Final = 86_400
 # More servers than this for one model is a mistake in the demand, not a plan.
@@ -126,9 +127,7 @@ PROBATION: Final[Mapping[str, Limit]] = {
     "max_memory_megabytes": Limit("that the server may fill; left out: not asked", None, 1, MOST_NUMBER // 10**6),
     "max_distribution_distance": replace(SHARE, what="between the predictions of both releases; left out: not asked"),
 }
-JITTER_SECONDS: Final = Limit(
-    "over which devices spread their changes", signed.Window.jitter_seconds, 0, signed.MOST_JITTER_SECONDS, whole=True
-)
+JITTER_SECONDS: Final = Limit("over which devices spread their changes", Window.jitter_seconds, 0, MOST_JITTER_SECONDS, whole=True)
 
 # What a class of devices has.
 DEVICE_CLASS: Final[Mapping[str, Limit]] = {

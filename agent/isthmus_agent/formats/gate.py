@@ -5,7 +5,7 @@ that whoever goes on with a rollout goes on by the rules that it was begun with,
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from isthmus_agent.formats import numbers
 from isthmus_agent.formats.numbers import MILLION, FormatError, integer
@@ -13,13 +13,14 @@ from isthmus_agent.formats.numbers import MILLION, FormatError, integer
 MOST_REPORTS: Final = 1_000_000
 MOST_SOAK_SECONDS: Final = 7 * 86_400
 MOST_DEADLINE_SECONDS: Final = 30 * 86_400
-WHEN_UNCLEAR: Final = ("pause", "pass")
+WhenUnclear = Literal["pause", "pass"]
+WHEN_UNCLEAR: Final[tuple[WhenUnclear, ...]] = get_args(WhenUnclear)
 
 
 @dataclass(frozen=True)
 class Gate:
     """max_failure_millionths: of the wave's devices that may fail. min_reports: None: half of the wave. confidence_millionths: None: not
-    asked. when_unclear: one of WHEN_UNCLEAR.
+    asked. when_unclear: what more failures than are allowed do, where they are no proof.
     """
 
     max_failure_millionths: int
@@ -27,7 +28,7 @@ class Gate:
     deadline_seconds: int
     min_reports: int | None = None
     confidence_millionths: int | None = None
-    when_unclear: str = WHEN_UNCLEAR[0]
+    when_unclear: WhenUnclear = "pause"
 
     def to_value(self) -> dict[str, Any]:
         """Of JSON's types alone, as it is signed."""
@@ -48,7 +49,8 @@ def from_value(value: object, where: str) -> Gate:
     found = numbers.fields(value, where, (*_NEEDED, "when_unclear"), _OPTIONAL)
     bounds = _NEEDED | _OPTIONAL
     counted = {name: integer(it, f"{where}.{name}", *bounds[name]) for name, it in found.items() if name in bounds}
-    unclear = found["when_unclear"]
-    if not isinstance(unclear, str) or unclear not in WHEN_UNCLEAR:
-        raise FormatError(f"{where}.when_unclear", f"found {numbers.shown(unclear)}, expected {' or '.join(WHEN_UNCLEAR)}")
+    unclear = next((it for it in WHEN_UNCLEAR if it == found["when_unclear"]), None)
+    if unclear is None:
+        expected = " or ".join(WHEN_UNCLEAR)
+        raise FormatError(f"{where}.when_unclear", f"found {numbers.shown(found['when_unclear'])}, expected {expected}")
     return Gate(when_unclear=unclear, **counted)

@@ -23,7 +23,8 @@ from isthmus.errors import Problem
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave, check_waves
 from isthmus.limits import FALLBACK_TIMEOUT_MS, MIN_CONFIDENCE, MOST_CLASSES, MOST_WAVES, RELEASES_PER_MONTH
-from isthmus_agent.formats.assignment import Probation, Window
+from isthmus_agent.formats.assignment import Probation
+from isthmus_agent.formats.window import Window
 
 
 class DeviceAccessArgs(TypedDict, total=False):

@@ -9,11 +9,14 @@ from pydantic import BeforeValidator, Field
 from isthmus.arguments.checking import Checked, Limited, one_of
 from isthmus.arguments.formats import DeviceName, Labels, SignedName
 from isthmus.errors import Problem
-from isthmus.fleet.gates import WHEN_UNCLEAR, Gate, WhenUnclear
+from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.limits import FLEET_GATE as GATE
 from isthmus.limits import FLEET_WAVE, JITTER_SECONDS, PROBATION
-from isthmus_agent.formats.assignment import MILLION, MOST_NAMED_DEVICES, Probation, Window
+from isthmus_agent.formats.assignment import MOST_NAMED_DEVICES, Probation
+from isthmus_agent.formats.gate import WHEN_UNCLEAR, WhenUnclear
+from isthmus_agent.formats.numbers import MILLION
+from isthmus_agent.formats.window import Window
 
 MINUTES_AN_HOUR: Final = 60
 BYTES_PER_MEGABYTE: Final = 10**6

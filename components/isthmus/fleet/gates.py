@@ -20,16 +20,15 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Final, Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 from isthmus.errors import InputError, Problem, property_path
 from isthmus.fleet.sequential import EARLY, FALSE_ABORT, Boundary, at_most, boundaries
 from isthmus.limits import FLEET_GATE
+from isthmus_agent.formats.gate import WhenUnclear
 from isthmus_agent.formats.report import Outcome
 
 GateOutcome = Literal["pass", "abort", "inconclusive", "wait"]
-WhenUnclear = Literal["pause", "pass"]
-WHEN_UNCLEAR: Final[tuple[WhenUnclear, ...]] = get_args(WhenUnclear)
 
 _RATES = 24
 _AROUND = (0.8, 0.9, 1.0, 1.1, 1.25, 1.5)

@@ -1,7 +1,6 @@
 """Gates as they are signed, in whole numbers, from those that a user writes, and back: the one place where it is done. Pure."""
 
 import math
-from typing import Literal, cast
 
 from isthmus.fleet.gates import Gate
 from isthmus_agent.formats.gate import Gate as SignedGate
@@ -32,7 +31,7 @@ def gate_of(signed: SignedGate) -> Gate:
         soak_seconds=signed.soak_seconds,
         deadline_seconds=signed.deadline_seconds,
         confidence_percent=None if confidence is None else confidence / _PER_PERCENT,
-        when_unclear=cast("Literal['pause', 'pass']", signed.when_unclear),
+        when_unclear=signed.when_unclear,
     )
 
 
