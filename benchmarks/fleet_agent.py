@@ -23,7 +23,8 @@ ROUNDS, REQUESTS = 20, 100
 MANAGER = """
 import sys
 from pathlib import Path
-from isthmus_agent.manager.serving import Serving, Settings, listen_tcp
+from isthmus_agent.manager.listening import listen_tcp
+from isthmus_agent.manager.serving import Serving, Settings
 file, listener = Path(sys.argv[1]), listen_tcp("127.0.0.1", 0)
 serving = Serving([listener], Settings(), lambda event: print(listener.getsockname()[1], *serving.pids, event, flush=True), lambda _: file)
 serving.start()

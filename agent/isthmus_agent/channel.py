@@ -31,8 +31,9 @@ SERVE, ADOPT, DRAIN, MEASURE = "serve", "adopt", "drain", "measure"
 MOST_MESSAGE_BYTES: Final = 16 << 10
 MOST_TEXT_CHARACTERS: Final = 1000
 
-RESTS, READS, RUNS, WRITES = range(4)
-"""What a connection is at: between two requests; a request is on its way in; it is being answered; its answer is on its way out."""
+RESTS, READS, RUNS, WRITES, ASKS = range(5)
+"""What a connection is at: between two requests; a request is on its way in; it is being answered; its answer is on its way out; the cloud
+is asked for one."""
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -67,10 +68,26 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Fallback:
+    """Who is asked where the device's own answer is not good enough, or where it has none. Without one, what a device is asked stays on it.
+
+    url: the cloud role's; the API's paths are below it; it does not end with `/`. min_confidence: an answer below it is asked there;
+    0: only failures are. timeout_seconds: after which the device's own answer stands. ca_file: certificates to trust instead of the
+    system's.
+    """
+
+    url: str
+    min_confidence: float
+    timeout_seconds: float = 0.5
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True)
 class Start:
     """What a server's process is started with. parent: the manager's process. control, page, listeners: descriptors.
 
-    content: the file with the bundle's plain form. about: what `/healthz` says of the device.
+    content: the file with the bundle's plain form; empty where there is none, and the cloud answers alone. about: what `/healthz` says of
+    the device.
     """
 
     parent: int
@@ -81,6 +98,7 @@ class Start:
     digest: str
     limits: Limits
     about: Mapping[str, str] = field(default_factory=dict)
+    fallback: Fallback | None = None
 
     def to_text(self) -> str:
         """As an argument of a process."""
@@ -90,7 +108,8 @@ class Start:
     def from_text(cls, text: str) -> "Start":
         """The inverse of `to_text`."""
         raw = json.loads(text)
-        return cls(**{**raw, "limits": Limits(**raw["limits"])})
+        fallback = raw["fallback"] and Fallback(**raw["fallback"])
+        return cls(**{**raw, "limits": Limits(**raw["limits"]), "fallback": fallback})
 
 
 class Channel:

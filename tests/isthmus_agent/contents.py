@@ -19,7 +19,8 @@ from toolchain.testing import patience
 from isthmus_agent.channel import Limits
 from isthmus_agent.core.events import Event
 from isthmus_agent.formats import bundle
-from isthmus_agent.manager.serving import Serving, Settings, listen_tcp
+from isthmus_agent.manager.listening import listen_tcp
+from isthmus_agent.manager.serving import Serving, Settings
 
 HERE = Path(__file__).parent
 SECONDS = 60

@@ -91,7 +91,7 @@ def assignments(draw: st.DrawFn) -> Assignment:
     )
 
 
-figures = st.builds(Figures, counts, counts, counts, counts, counts, counts, maybe, maybe, maybe, maybe)
+figures = st.builds(Figures, counts, counts, counts, counts, counts, counts, *[maybe] * 6)
 reports = st.builds(
     Report,
     device_names,

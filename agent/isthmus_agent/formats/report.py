@@ -109,7 +109,8 @@ class Figures:
     """What is measured. None: not known. boot_mark: drawn at each start, so that two machines with one identity are found out.
 
     sequence: one more with every report of this boot. outcome_seconds: since it has this outcome, when this was written, by a clock that
-    only goes on: what a gate's soak is measured by, together with the report's age.
+    only goes on: what a gate's soak is measured by, together with the report's age. answered_by_cloud: of the requests.
+    cloud_unavailable: how often the cloud was needed and had no answer.
     """
 
     boots: int = 0
@@ -122,6 +123,8 @@ class Figures:
     rss_bytes: int | None = None
     distribution_distance_millionths: int | None = None
     outcome_seconds: int | None = None
+    answered_by_cloud: int | None = None
+    cloud_unavailable: int | None = None
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,14 @@ def _mac(key: bytes, fleet: str, said: str) -> bytes:
 
 # The order in which they are written, which is that of `Figures`. What may be unknown is written one higher, and as 0 where it is.
 _VALUES: Final = ("boots", "boot_mark", "sequence", "requests", "errors", "crashes")
-_OPTIONAL: Final = ("p95_microseconds", "rss_bytes", "distribution_distance_millionths", "outcome_seconds")
+_OPTIONAL: Final = (
+    "p95_microseconds",
+    "rss_bytes",
+    "distribution_distance_millionths",
+    "outcome_seconds",
+    "answered_by_cloud",
+    "cloud_unavailable",
+)
 
 
 def _packed(report: Report) -> bytes:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from isthmus_agent.formats.numbers import FormatError, shown
 
+_URL: Final = re.compile(r"[!-~]{1,2048}")
 DAY_SECONDS: Final = 86_400
 _MOST_SOCKET_PATH_BYTES: Final = 107
 
@@ -114,14 +115,23 @@ def secret(value: Any, where: str) -> str:
 
 
 def endpoint(value: Any, where: str) -> str:
+    return _url(value, where, "http://HOST[:PORT] or https://HOST[:PORT], without a path, a user or a query", with_path=False)
+
+
+def base_url(value: Any, where: str) -> str:
+    return _url(value, where, "http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH], without a user or a query", with_path=True)
+
+
+def _url(value: Any, where: str, expected: str, *, with_path: bool) -> str:
     try:
-        parts = urlsplit(value if isinstance(value, str) else "")
+        parts = urlsplit(value if isinstance(value, str) and _URL.fullmatch(value) else "")
         is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         parts, is_sound = urlsplit(""), False
-    if not is_sound or parts.username or parts.password or parts.query or parts.fragment or parts.path not in ("", "/"):
+    has_more = parts.username or parts.password or parts.query or parts.fragment or (parts.path not in ("", "/") and not with_path)
+    if not is_sound or has_more:
         # What was found may have a password in it.
-        raise FormatError(where, "expected http://HOST[:PORT] or https://HOST[:PORT], without a path, a user or a query")
+        raise FormatError(where, f"expected {expected}")
     return str(value).rstrip("/")
 
 

@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from isthmus_agent import channel
-from isthmus_agent.channel import Channel, Limits, Page, Start
+from isthmus_agent.channel import Channel, Fallback, Limits, Page, Start
 from isthmus_agent.formats.report import Reason
 
-_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "VIRTUAL_ENV")
+_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """What the process needs of the environment. Credentials are not among it."""
 _START_SECONDS = 120.0
 """For the interpreter to be there; the self-test has its own time."""
 _END_SECONDS = 5.0
+
+
+RELAY = ""
+"""In place of a content's digest."""
 
 
 class Stage(Enum):
@@ -36,9 +40,21 @@ def environment() -> dict[str, str]:
 
 
 class Child:
-    """A server for a content. It ends with the thread that makes it. Raises OSError where there is no process to be had."""
+    """A server for a content; for none, where the cloud answers alone (digest: empty). It ends with the thread that makes it.
 
-    def __init__(self, digest: str, content: Path, listeners: Sequence[socket.socket], limits: Limits, about: Mapping[str, str]) -> None:
+    Raises OSError where there is no process to be had.
+    """
+
+    def __init__(
+        self,
+        digest: str,
+        content: Path | None,
+        listeners: Sequence[socket.socket],
+        *,
+        limits: Limits,
+        about: Mapping[str, str],
+        fallback: Fallback | None,
+    ) -> None:
         self.digest, self.stage, self.limits = digest, Stage.STARTS, limits
         self.failure: tuple[Reason, str] | None = None
         self.connections: dict[int, socket.socket] = {}
@@ -47,7 +63,7 @@ class Child:
         page = Page.make(limits.slots)
         try:
             given = [theirs.fileno(), page, *(it.fileno() for it in listeners)]
-            start = Start(os.getpid(), given[0], page, given[2:], str(content), digest, limits, about)
+            start = Start(os.getpid(), given[0], page, given[2:], str(content or ""), digest, limits, about, fallback)
             self.page = Page(page, limits.slots)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "isthmus_agent.server", start.to_text()],
@@ -69,6 +85,11 @@ class Child:
     def pid(self) -> int:
         """Of the process."""
         return self._process.pid
+
+    @property
+    def is_relay(self) -> bool:
+        """Whether it has no content."""
+        return self.digest == RELAY
 
     def is_loaded(self) -> None:
         """The interpreter is there, and from now on it is the content that is tried."""

@@ -40,6 +40,10 @@ class _Counts(Protocol):
     def errors(self) -> int: ...
     @property
     def crashes(self) -> int: ...
+    @property
+    def answered_by_cloud(self) -> int: ...
+    @property
+    def cloud_unavailable(self) -> int: ...
 
 
 class Server(Protocol):
@@ -172,6 +176,8 @@ class Executor:
             found.p95_microseconds,
             found.rss_bytes,
             found.distribution_distance_millionths,
+            answered_by_cloud=counts.answered_by_cloud,
+            cloud_unavailable=counts.cloud_unavailable,
         )
 
     # Effects

@@ -17,8 +17,11 @@ from urllib.parse import quote
 
 from isthmus_agent import channel
 from isthmus_agent.formats import bundle
+from isthmus_agent.formats.answers import ANSWER_BY, DEVICE
 from isthmus_agent.formats.numbers import FormatError
 
+_HEADERS: Final = {"Content-Type": "application/json", ANSWER_BY: DEVICE}
+"""It is the device's own answer that is probed, and golden vectors leave it no more than anything else."""
 MOST_PROBES: Final = 3
 """Examples that are asked for: each alone, as the tolerance was measured."""
 
@@ -77,7 +80,7 @@ def passed(question: Question) -> bool:
 def _ask(question: Question, path: str, body: bytes) -> Any:
     connection = _Connection(question.address, question.timeout_seconds)
     try:
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        connection.request("POST", path, body, _HEADERS)
         reply = connection.getresponse()
         content = reply.read(bundle.MOST_BYTES[bundle.GOLDEN])
         if reply.status != 200:

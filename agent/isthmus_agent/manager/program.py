@@ -13,7 +13,7 @@ from typing import Final
 from isthmus_agent.core import step
 from isthmus_agent.core.state import Moment
 from isthmus_agent.disk import durable, opening
-from isthmus_agent.manager import enrolment, serving, telling
+from isthmus_agent.manager import enrolment, listening, serving, telling
 from isthmus_agent.manager.control import Control
 from isthmus_agent.manager.executor import Executor, Mailbox, Rooms
 from isthmus_agent.manager.fetching import Fetcher
@@ -74,7 +74,7 @@ def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: S
     ways = [Way(identity.credentials, clock, ca_file=local.ca_file) for _ in range(2)]
     address = Address(identity.url, device.fleet)
     looker = Looker(Repository(address, folder / _METADATA, identity.root, ways[0]), ways[0], clock, device, mailbox.tell)
-    served = serving.Settings(local.limits, local.stop_first, about=settings.about)
+    served = serving.Settings(local.limits, local.stop_first, about=settings.about, fallback=local.fallback)
     held_back_seconds = min(_MOST_HELD_BACK_SECONDS, local.pace.heartbeat_seconds)
     sender = Sender(device.name, device.fleet, identity.url, identity.report_key, held_back_seconds)
     transport = Transport(identity.credentials, ca_file=local.ca_file, clock=clock)
@@ -106,8 +106,8 @@ def _listening(listen: Listen) -> socket.socket:
     try:
         if listen.socket is not None:
             listen.socket.parent.mkdir(parents=True, exist_ok=True)
-            return serving.listen_unix(listen.socket)
-        return serving.listen_tcp(listen.address, listen.port)
+            return listening.listen_unix(listen.socket)
+        return listening.listen_tcp(listen.address, listen.port)
     except OSError as error:
         at = str(listen.socket) if listen.socket else f"{listen.address}:{listen.port}"
         raise CannotRunError(f"cannot listen on {at}: {error.strerror}. Fix: choose another one (listen), or end what uses it") from None

@@ -7,34 +7,33 @@ done at once the first time, and later the more often the content fell over.
 
 What a crash costs: the request that was being answered (500, or 504 after its deadline), and those that were half here (503). Nothing is
 asked twice. Connections that rested are handed to the next server, and new ones wait in the kernel; if none comes, all are told so (503).
+With a fallback there is always a server: one without a content, as long as there is none, by which the cloud answers alone.
 """
 
-import os
 import queue
 import selectors
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from isthmus_agent import channel
-from isthmus_agent.channel import Limits
+from isthmus_agent.channel import Fallback, Limits
 from isthmus_agent.core import events
-from isthmus_agent.core.events import Event, Measurement
+from isthmus_agent.core.events import Event
 from isthmus_agent.formats.report import Reason, printable
-from isthmus_agent.manager import probe
-from isthmus_agent.manager.child import Child, environment
+from isthmus_agent.manager.child import RELAY, Child
+from isthmus_agent.manager.measuring import Measuring
 from isthmus_agent.manager.waiting import Waiting
 
-BACKLOG: Final = 128
 _MOST_REMEMBERED: Final = 8
+_RELAY_AFTER_SECONDS: Final = 0.25
+"""How long there is no server until the cloud answers alone: what comes next is mostly on its way."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Settings:
     for a server before it is said that there is none. probe_seconds: for the golden probes of one measurement. first_backoff_seconds:
     before the second start in a row of a content that fell over; twice as long each time, up to most_backoff_seconds, until it ran for as
     long.
-    about: what `/healthz` says of the device.
+    about: what `/healthz` says of the device. fallback: who is asked besides; None: nobody.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -55,47 +54,19 @@ class Settings:
     first_backoff_seconds: float = 0.5
     most_backoff_seconds: float = 60.0
     about: Mapping[str, str] = field(default_factory=dict)
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What the content in service was asked, as far as it was measured. crashes: of all contents since the start."""
+    """What the content in service was asked, as far as it was measured. crashes: of all contents since the start. cloud_unavailable: how
+    often the cloud was needed and had no answer."""
 
     requests: int = 0
     errors: int = 0
     crashes: int = 0
-
-
-@dataclass
-class _Measuring:
-    """process: of the probes; None once they are over."""
-
-    child: Child
-    process: "subprocess.Popen[bytes] | None"
-    until: float
-    passed: bool = False
-
-
-def listen_tcp(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError."""
-    listener = socket.create_server((host, port), backlog=BACKLOG, family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setblocking(False)
-    return listener
-
-
-def listen_unix(path: Path) -> socket.socket:
-    """A listening Unix socket, in place of what an earlier process left there. Raises OSError."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.is_socket():
-            path.unlink()
-        listener.bind(str(path))
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
+    answered_by_cloud: int = 0
+    cloud_unavailable: int = 0
 
 
 class Serving:
@@ -119,10 +90,11 @@ class Serving:
         self._current: Child | None = None
         self._starting: Child | None = None
         self._draining: set[Child] = set()
-        self._measuring: _Measuring | None = None
+        self._measuring = Measuring(self._selector, listeners[0], settings.probe_seconds, settings.limits.request_seconds)
         self._falls: dict[str, tuple[int, float]] = {}  # by content: how often in a row, and when last
         self._began: dict[str, float] = {}
         self._alone_since = float("-inf")  # without a server
+        self._relay_at = float("inf")
         self._crashes = 0
         self._counts = Counts()
         self._is_over = False
@@ -131,6 +103,7 @@ class Serving:
 
     def start(self) -> None:
         """Begins to listen."""
+        self._is_alone()
         self._thread.start()
 
     def serve(self, digest: str | None) -> None:
@@ -181,7 +154,7 @@ class Serving:
         try:
             while not (self._is_over and not self._children()):
                 now = time.monotonic()
-                times = [self._go_on(now), self._see_to_waiting(now), self._end_overdue(now), self._waiting.tidy()]
+                times = [self._go_on(now), self._see_to_relay(now), self._see_to_waiting(now), self._end_overdue(now), self._waiting.tidy()]
                 until = min((it for it in times if it is not None), default=None)
                 for key, _ in self._selector.select(None if until is None else max(0.0, until - time.monotonic())):
                     known = self._selector.get_map().get(key.fd)
@@ -190,7 +163,7 @@ class Serving:
         finally:
             for child in self._children():
                 child.end()
-            self._stop_measuring()
+            self._measuring.stop()
             self._waiting.close()
             for listener in self._listeners:
                 listener.close()
@@ -201,22 +174,42 @@ class Serving:
 
     def _go_on(self, now: float) -> float | None:
         """Carries out the next order, if the one before is done. When it is of use again."""
-        while self._orders and self._starting is None:
-            digest = self._orders[0]
-            if digest is not None and self._current is not None and self._current.digest == digest:
+        while self._orders and (self._starting is None or self._starting.is_relay):
+            digest, current = self._orders[0], self._current
+            if digest is not None and current is not None and current.digest == digest:
                 self._tell(events.Serving(digest))
             elif digest is None:
-                self._retire()
-                self._alone_since = float("-inf")
+                if current is not None and not current.is_relay:
+                    self._retire()
+                    self._is_alone()
             else:
                 if (due := self._due(digest)) > now:
                     return due
                 if self._settings.stop_first:
                     self._retire()
+                if self._starting is not None:  # a content goes first
+                    self._starting.end()
+                    return None
                 if self._draining:  # there are never three at a time
                     return None
                 self._begin(digest)
             self._orders.popleft()
+        return None
+
+    def _is_alone(self, for_long: bool = True) -> None:
+        """There is no server now. for_long: none is on its way, so that nobody waits for one, unless the cloud can answer."""
+        now = time.monotonic()
+        self._alone_since = float("-inf") if for_long and self._settings.fallback is None else now
+        self._relay_at = now + _RELAY_AFTER_SECONDS
+
+    def _see_to_relay(self, now: float) -> float | None:
+        """Has the cloud answer alone, where there is no server. When it is of use again."""
+        if self._settings.fallback is None or self._is_over or self._children():
+            return None
+        due = max(self._relay_at, self._due(RELAY))
+        if due > now:
+            return due
+        self._begin(RELAY)
         return None
 
     def _due(self, digest: str) -> float:
@@ -227,9 +220,14 @@ class Serving:
         return last + wait
 
     def _begin(self, digest: str) -> None:
+        settings = self._settings
+        content = None if digest == RELAY else self._path_of(digest)
         try:
-            child = Child(digest, self._path_of(digest), self._listeners, self._settings.limits, self._settings.about)
+            child = Child(digest, content, self._listeners, limits=settings.limits, about=settings.about, fallback=settings.fallback)
         except OSError as error:
+            if digest == RELAY:
+                self._fell(RELAY)
+                return
             self._tell(events.ServeFailed(digest, Reason.SERVER_FAULT, printable(f"no process could be started: {error}")))
             return
         self._starting = child
@@ -240,8 +238,8 @@ class Serving:
             self._current.drain()
             self._draining.add(self._current)
             self._current = None
-            self._alone_since = time.monotonic()
-            self._stop_measuring()
+            self._is_alone(for_long=False)
+            self._measuring.stop()
 
     def _see_to_waiting(self, now: float) -> float | None:
         """Whether those who ask wait or are told that there is nothing. When it is of use again."""
@@ -257,10 +255,8 @@ class Serving:
         for child in children:
             if child.deadline is not None and now >= child.deadline:
                 child.end()
-        if self._measuring and now >= self._measuring.until:
-            self._probed(b"false")
-        times = [it.deadline for it in children if it.deadline is not None]
-        return min([*times, *([self._measuring.until] if self._measuring else [])], default=None)
+        self._measuring.end_overdue(now)
+        return min((it for it in (self._measuring.until, *(child.deadline for child in children)) if it is not None), default=None)
 
     # What servers say
 
@@ -297,11 +293,12 @@ class Serving:
         self._began[child.digest] = time.monotonic()
         self._hand_on()
         if old is not None:
-            self._stop_measuring()
+            self._measuring.stop()
             old.drain()
             self._draining.add(old)
-        self._counts = Counts(crashes=self._crashes)
-        self._tell(events.Serving(child.digest))
+        if not child.is_relay:
+            self._counts = Counts(crashes=self._crashes)
+            self._tell(events.Serving(child.digest))
 
     def _hand_on(self) -> None:
         current = self._current
@@ -314,19 +311,25 @@ class Serving:
         if child is self._starting:
             self._starting = None
             reason, text = child.why_not_ready(status)
-            if not self._is_over:
+            if child.is_relay:
+                self._fell(RELAY)
+            elif not self._is_over:
                 self._tell(events.ServeFailed(child.digest, reason, printable(text)))
         else:
             reason, text = child.why_ended(status)
             was_current = child is self._current
             if was_current:
-                self._current, self._alone_since = None, time.monotonic()
+                self._current = None
+                self._is_alone(for_long=False)
             self._draining.discard(child)
             self._bury(child, reason, text)
             if was_current:
-                self._stop_measuring()
+                self._measuring.stop()
                 self._fell(child.digest)
-                self._tell(events.Crashed(child.digest, reason, printable(text)))
+                if not child.is_relay:
+                    self._crashes += 1
+                    self._counts = replace(self._counts, crashes=self._crashes)
+                    self._tell(events.Crashed(child.digest, reason, printable(text)))
         child.page.close()
 
     def _bury(self, child: Child, reason: Reason, text: str) -> None:
@@ -336,7 +339,7 @@ class Serving:
             state = child.page[slot]
             if state == channel.RESTS:
                 self._waiting.park(connection)
-            elif state == channel.READS:
+            elif state in (channel.READS, channel.ASKS):
                 self._waiting.refuse(connection, "503 Service Unavailable", "the server ended before this request was complete")
             elif state == channel.RUNS:
                 status = "504 Gateway Timeout" if reason is Reason.HUNG else "500 Internal Server Error"
@@ -356,68 +359,17 @@ class Serving:
         self._falls[digest] = (1 if ran_seconds >= settings.most_backoff_seconds else times + 1, now)
         while len(self._falls) > _MOST_REMEMBERED:
             del self._falls[next(iter(self._falls))]
-        self._crashes += 1
-        self._counts = Counts(self._counts.requests, self._counts.errors, self._crashes)
 
     # Measurements
 
     def _measure(self, digest: str) -> None:
-        """Asks the golden probes. What is not served, or is being measured, is answered by the event that says so."""
-        child = self._current
-        if child is None or child.digest != digest or self._measuring is not None:
-            return
-        seconds = self._settings.probe_seconds
-        question = probe.Question(os.getpid(), str(self._path_of(digest)), self._address(), seconds)
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "isthmus_agent.manager.probe", question.to_text()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                env=environment(),
-            )
-        except OSError:
-            return
-        self._measuring = _Measuring(child, process, time.monotonic() + seconds)
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
-        self._selector.register(process.stdout, selectors.EVENT_READ, lambda: self._probed(None))
-
-    def _address(self) -> object:
-        address = self._listeners[0].getsockname()
-        if isinstance(address, str):
-            return address
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]  # noqa: S104 - it is compared with
-
-    def _probed(self, said: bytes | None) -> None:
-        """The probes are over. said: None: it is to be read."""
-        measuring = self._measuring
-        if measuring is None:
-            return
-        if measuring.process is None:  # the server does not answer: its own deadline sees to that
-            self._stop_measuring()
-            return
-        passed = (measuring.process.stdout.read() if said is None and measuring.process.stdout else said) == b"true"
-        self._end_probes(measuring)
-        measuring.passed, measuring.until = passed, time.monotonic() + self._settings.limits.request_seconds + 5.0
-        if not measuring.child.channel.send(channel.MEASURE):
-            self._stop_measuring()
+        """What is not served is answered by the event that says so."""
+        if self._current is not None and self._current.digest == digest:
+            self._measuring.begin(self._current, self._path_of(digest))
 
     def _measured(self, child: Child, message: Mapping[str, Any]) -> None:
-        measuring = self._measuring
-        if measuring is None or measuring.child is not child:
-            return
-        self._measuring = None
-        self._counts = Counts(message["requests"], message["errors"], self._crashes)
-        self._tell(events.Measured(child.digest, Measurement(measuring.passed, message["p95_microseconds"], message["rss_bytes"])))
-
-    def _end_probes(self, measuring: _Measuring) -> None:
-        process, measuring.process = measuring.process, None
-        if process is not None and process.stdout is not None:
-            self._selector.unregister(process.stdout)
-            process.stdout.close()
-            process.kill()
-            process.wait()
-
-    def _stop_measuring(self) -> None:
-        if self._measuring is not None:
-            self._end_probes(self._measuring)
-            self._measuring = None
+        found = self._measuring.heard(child, message)
+        if found is not None:
+            names = ("requests", "errors", "answered_by_cloud", "cloud_unavailable")
+            self._counts = Counts(crashes=self._crashes, **{name: int(message[name]) for name in names})
+            self._tell(events.Measured(child.digest, found))

@@ -8,11 +8,13 @@ says the rest, and may be left out:
       "listen": {"address": "127.0.0.1", "port": 8501},        or {"socket": "/run/isthmus-agent/predict.sock"}
       "limits": {"memory_bytes": 134217728, "threads": 1, …},  as `channel.Limits`
       "swap": "side_by_side",                                  or "stop_first"
+      "fallback": {"url": "https://cloud", "min_confidence": 0.8, "timeout_ms": 500, "ca_file": "/etc/ssl/cloud.pem"},
       "poll_seconds": 60, "heartbeat_seconds": 900, "measure_seconds": 10, "retry_seconds": 5
     }
 
 model: for those who ask while nothing is served; what is served has the name that its bundle says. retry_seconds: before the second try of
-what failed; twice as long each time.
+what failed; twice as long each time. fallback: who is asked where the device's own answer is less sure than min_confidence, or where it has
+none; left out, and what the device is asked stays on it. See `channel.Fallback`.
 
 A device that is in no fleet may be told all of it there, tests are:
 
@@ -37,7 +39,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from isthmus_agent.channel import Limits
+from isthmus_agent.channel import Fallback, Limits
 from isthmus_agent.core import state as core
 from isthmus_agent.formats import numbers, report
 from isthmus_agent.formats.enrolment import Enrolment
@@ -48,6 +50,7 @@ from isthmus_agent.manager.checking import (
     Section,
     SettingsError,
     absolute,
+    base_url,
     between,
     endpoint,
     matching,
@@ -67,8 +70,9 @@ ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "A
 _NEEDED: Final = ("device", "fleet", "store", "root", "report_key")
 _IDENTITY: Final = (*_NEEDED, "class", "labels")
 _PACE: Final = ("poll_seconds", "heartbeat_seconds", "measure_seconds", "retry_seconds")
-_LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swap", *_PACE)
+_LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swap", "fallback", *_PACE)
 _SECRETS: Final = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": TOKEN}
+_MOST_FALLBACK_MS: Final = 60_000
 _SWAPS: Final = ("side_by_side", "stop_first")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _PREFIX: Final = re.compile(r"(|[A-Za-z0-9._~/-]{1,399}/)")
@@ -109,6 +113,7 @@ class Local:
     limits: Limits = field(default_factory=Limits)
     stop_first: bool = False
     pace: core.Settings = field(default_factory=core.Settings)
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +222,7 @@ def _local(top: Section) -> Local:
         _limits(top.section("limits")),
         top.get("swap", one_of(_SWAPS), _SWAPS[0]) == "stop_first",
         pace,
+        _fallback(top.section("fallback")) if "fallback" in top.value else None,
     )
 
 
@@ -285,6 +291,17 @@ def _listen(section: Section) -> Listen:
         section.get("address", text(255), "127.0.0.1"),
         section.get("port", lambda value, where: numbers.integer(value, where, 0, 65535), 8501),
         section.get("socket", socket_path, None),
+    )
+
+
+def _fallback(section: Section) -> Fallback:
+    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file"))
+    default_ms = int(1000 * Fallback.timeout_seconds)
+    return Fallback(
+        section.get("url", base_url, ""),
+        section.get("min_confidence", between(0, 1), 0.0),
+        section.get("timeout_ms", lambda value, where: numbers.integer(value, where, 1, _MOST_FALLBACK_MS), default_ms) / 1000,
+        section.get("ca_file", lambda value, where: str(readable(value, where)), None),
     )
 
 

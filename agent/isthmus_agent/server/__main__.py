@@ -24,7 +24,11 @@ def main(start: Start) -> int:
         resource.setrlimit(resource.RLIMIT_DATA, (start.limits.memory_bytes, start.limits.memory_bytes))
     control = Channel(socket.socket(fileno=start.control))
     try:
-        # Not above: a device without the interpreter has to be able to say so.
+        # Not above: a device without the interpreter has to be able to say so. And what has no content does without it.
+        if not start.content:
+            from isthmus_agent.server import relay
+
+            return relay.run(start, control)
         from isthmus_agent.server import process
     except ImportError as error:
         control.send(channel.UNFIT, reason=int(Reason.NO_INTERPRETER), text=f"the interpreter cannot be loaded: {str(error)[:200]}")

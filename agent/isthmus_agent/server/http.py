@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from isthmus_agent.formats.answers import ANSWER_BY, DEVICE
+
 MOST_HEAD_BYTES: Final = 16 << 10
 MOST_HEADERS: Final = 64
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~]{1,8192}) HTTP/1\.([01])")
@@ -15,6 +17,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _MOST_CHUNK_LINE_BYTES = 1024
 _LAST = -1
+_ANSWER_BY = ANSWER_BY.lower().encode()
 _GZIP = ("gzip", "x-gzip", "deflate")
 
 
@@ -28,12 +31,14 @@ class HttpError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One request, whole. body: decompressed. stays: whether the client wants to go on with the connection."""
+    """One request, whole. body: decompressed. stays: whether the client wants to go on with the connection. is_for_here: whether nobody
+    else may be asked (`X-Isthmus-Answer-By: device`)."""
 
     method: str
     target: str
     body: bytes
     stays: bool
+    is_for_here: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ class Reader:
         if body is None:
             return None
         self._head, self._body, self._left, self.expects_continue = None, bytearray(), None, False
-        return Request(head.method, head.target, self._decompressed(head, body), head.stays)
+        is_for_here = head.headers.get(_ANSWER_BY, b"").lower() == DEVICE.encode()
+        return Request(head.method, head.target, self._decompressed(head, body), head.stays, is_for_here)
 
     def _cut(self, size: int) -> bytes | None:
         if len(self._buffer) < size:

@@ -5,13 +5,15 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Limits, Page
-from isthmus_agent.protocol import Reply, RestError
+from isthmus_agent.protocol import RestError
+from isthmus_agent.server.answers import Answer, Answering, Asker, Later
 from isthmus_agent.server.http import HttpError, Reader, Request, written
 
 _RECEIVE_BYTES = 128 << 10
@@ -20,7 +22,6 @@ _LEAST_REST_SECONDS = 0.5
 """How long a connection rests at least before it may be closed for another that waits."""
 _TIDY_SECONDS = 1.0
 
-Answer = Callable[[Request], tuple[Reply, str]]
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
 
 
@@ -30,20 +31,30 @@ def trim() -> None:
         _malloc_trim(0)
 
 
-class _Connection:
-    """ends: whether it is closed when what is to be sent was sent. is_deaf: what still comes is thrown away."""
+@dataclass(frozen=True)
+class _Asked:
+    """A request that somebody else has a part in. finish: see `Later`."""
 
-    __slots__ = ("ends", "is_deaf", "out", "reader", "since", "slot", "sock")
+    request: Request
+    finish: Callable[[bytes | None], Answer]
+
+
+class _Connection:
+    """ends: whether it is closed when what is to be sent was sent. is_deaf: what still comes is thrown away. asked: what somebody else is
+    asked for it; nothing of it is read meanwhile."""
+
+    __slots__ = ("asked", "ends", "is_deaf", "out", "reader", "since", "slot", "sock")
 
     def __init__(self, sock: socket.socket, slot: int, most_body_bytes: int) -> None:
         self.sock, self.slot, self.reader = sock, slot, Reader(most_body_bytes)
         self.out = memoryview(b"")
         self.ends = self.is_deaf = False
+        self.asked: _Asked | None = None
         self.since = time.monotonic()
 
 
 class Loop:
-    """Serves until it is told to drain, or the manager is gone."""
+    """Serves until it is told to drain, or the manager is gone. asker: who else is asked by some answers."""
 
     def __init__(
         self,
@@ -52,13 +63,17 @@ class Loop:
         listeners: Sequence[socket.socket],
         limits: Limits,
         *,
-        answer: Answer,
+        answer: Answering,
         figures: Callable[[], Mapping[str, Any]],
+        asker: Asker | None = None,
     ) -> None:
         self._control, self._page, self._listeners, self._limits = control, page, listeners, limits
-        self._answer, self._figures = answer, figures
+        self._answer, self._figures, self._asker = answer, figures, asker
         self._selector = selectors.DefaultSelector()
         self._selector.register(control.fileno(), selectors.EVENT_READ, lambda _: self._hear())
+        if asker is not None:
+            self._selector.register(asker.fileno(), selectors.EVENT_READ, lambda _: None)  # it is seen to in every turn
+        self._asking: dict[Hashable, _Connection] = {}
         self._connections: dict[int, _Connection] = {}
         self._free = list(range(limits.slots - 1, -1, -1))
         self._unsaid: list[int] = []  # slots whose end the manager does not know
@@ -69,8 +84,9 @@ class Loop:
     def run(self) -> None:
         """Returns when everything is drained. Raises EOFError where the manager is gone."""
         while self._ends_at is None or self._connections:
-            for key, mask in self._selector.select(_TIDY_SECONDS if self._connections or self._unsaid else None):
+            for key, mask in self._selector.select(self._wait_seconds()):
                 key.data(mask)
+            self._hear_asker()
             now = time.monotonic()
             if self._ends_at is not None and now >= self._ends_at:
                 break
@@ -78,6 +94,14 @@ class Loop:
                 self._tidied_at = now
                 self._tidy(now)
             self._listen()
+
+    def _wait_seconds(self) -> float | None:
+        tidies = _TIDY_SECONDS if self._connections or self._unsaid else None
+        late_at = self._asker.next_at() if self._asker else None
+        if late_at is None:
+            return tidies
+        left_seconds = max(0.0, late_at - time.monotonic())
+        return left_seconds if tidies is None else min(tidies, left_seconds)
 
     # The manager's wishes
 
@@ -102,7 +126,7 @@ class Loop:
                 self._release(connection)
 
     def _rests(self, connection: _Connection) -> bool:
-        return connection.reader.is_between and not connection.out and not connection.is_deaf
+        return connection.reader.is_between and not connection.out and not connection.is_deaf and connection.asked is None
 
     def _release(self, connection: _Connection) -> None:
         """Leaves a connection to the manager, which holds it too."""
@@ -182,6 +206,8 @@ class Loop:
             if self._rests(connection):
                 if age > limits.idle_seconds:
                     self._close(connection)
+            elif connection.asked is not None:  # that has a time of its own
+                continue
             elif age > limits.receive_seconds:
                 if connection.out or connection.is_deaf:
                     self._close(connection)
@@ -191,7 +217,7 @@ class Loop:
     # Requests
 
     def _serve(self, connection: _Connection, mask: int) -> None:
-        if self._connections.get(connection.slot) is not connection:  # ended by what came before in this turn
+        if self._connections.get(connection.slot) is not connection or connection.asked:  # by what came before in this turn
             return
         if mask & selectors.EVENT_WRITE:
             self._send(connection)
@@ -224,7 +250,7 @@ class Loop:
 
     def _advance(self, connection: _Connection) -> None:
         """Answers what is there of whole requests."""
-        reader, limits = connection.reader, self._limits
+        reader = connection.reader
         while not connection.out and not connection.is_deaf and connection.slot in self._connections:
             self._page[connection.slot] = channel.RESTS if reader.is_between else channel.READS
             try:
@@ -239,17 +265,51 @@ class Loop:
                 self._wait_for_more(connection)
                 return
             self._page[connection.slot] = channel.RUNS
-            signal.setitimer(signal.ITIMER_REAL, limits.request_seconds)
-            reply, headers = self._answer(request)
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            stays = request.stays and not reply.last
-            answer = written(reply.status, reply.body, reply.content_type, stays=stays, with_body=request.method != "HEAD", more=headers)
-            size = len(request.body) + len(answer)
-            del request, reply
+            with self._alarmed():
+                answer = self._answer(request)
+            if isinstance(answer, Later):
+                self._ask(connection, request, answer)
+                return
+            size = self._say(connection, request, answer)
+            del request, answer
             if size > _LARGE_BYTES:
                 trim()  # else the memory of one large request is kept for ever
-            connection.ends = not stays
-            self._begin_to_send(connection, answer)
+
+    @contextmanager
+    def _alarmed(self) -> Iterator[None]:
+        signal.setitimer(signal.ITIMER_REAL, self._limits.request_seconds)
+        yield
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _say(self, connection: _Connection, request: Request, answer: Answer) -> int:
+        """Answers a request. How many bytes the two are."""
+        reply = answer.reply
+        connection.ends = not request.stays or reply.last
+        more, with_body = answer.headers, request.method != "HEAD"
+        content = written(reply.status, reply.body, reply.content_type, stays=not connection.ends, with_body=with_body, more=more)
+        self._begin_to_send(connection, content)
+        return len(request.body) + len(content)
+
+    def _ask(self, connection: _Connection, request: Request, later: Later) -> None:
+        self._page[connection.slot] = channel.ASKS
+        connection.asked = _Asked(request, later.finish)
+        self._asking[later.question] = connection
+        self._selector.unregister(connection.sock)
+
+    def _hear_asker(self) -> None:
+        if self._asker is not None and sum(self._said_later(*it) for it in self._asker.answered()) > _LARGE_BYTES:
+            trim()
+
+    def _said_later(self, question: Hashable, found: bytes | None) -> int:
+        """Answers the request that a question was about. How many bytes the two are."""
+        connection = self._asking.pop(question, None)
+        if connection is None or connection.asked is None:  # nobody waits for it
+            return 0
+        asked, connection.asked = connection.asked, None
+        self._selector.register(connection.sock, selectors.EVENT_READ, lambda mask: self._serve(connection, mask))
+        size = self._say(connection, asked.request, asked.finish(found))
+        self._advance(connection)
+        return size
 
     def _wait_for_more(self, connection: _Connection) -> None:
         reader, limits = connection.reader, self._limits

@@ -1,18 +1,16 @@
-"""The life of a server's process: load, test, say so, serve."""
+"""The life of a server's process that has a content: load, test, say so, serve."""
 
 import hashlib
 import signal
-import socket
 from pathlib import Path
 from typing import BinaryIO
 
 from isthmus_agent import channel
-from isthmus_agent.channel import Channel, Page, Start
+from isthmus_agent.channel import Channel, Start
 from isthmus_agent.formats import bundle
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import Reason
-from isthmus_agent.server import selftest
-from isthmus_agent.server.loop import Loop, trim
+from isthmus_agent.server import living, selftest
 from isthmus_agent.server.manifest import Manifest
 from isthmus_agent.server.model import Model
 from isthmus_agent.server.service import Service
@@ -33,13 +31,9 @@ def run(start: Start, control: Channel) -> int:
     control.send(channel.LOADED)
     try:
         signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
-        service = Service(_tested(start), start.digest, start.about)
+        model = _tested(start)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        trim()
-        listeners = [socket.socket(fileno=descriptor) for descriptor in start.listeners]
-        loop = Loop(control, Page(start.page, start.limits.slots), listeners, start.limits, answer=service.answer, figures=service.figures)
-        control.send(channel.READY)
-        loop.run()
+        living.live(start, control, lambda fallback: Service(model, start.digest, start.about, fallback))
     except _UnfitError as unfit:
         control.send(channel.UNFIT, reason=int(unfit.reason), text=str(unfit)[: channel.MOST_TEXT_CHARACTERS])
         return 1

@@ -2,40 +2,42 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 
-from isthmus_agent.formats.answers import ANSWERED_BY, DEVICE, HEALTH_PATH
 from isthmus_agent.protocol import (
+    PredictRequest,
     Reply,
     RestError,
     Route,
     VersionStatus,
-    parse_path,
     parse_predict,
     render_metadata,
     render_predict,
     render_status,
     signature_json,
 )
+from isthmus_agent.server.answers import BY_DEVICE, Answer, Later, answered
+from isthmus_agent.server.fallback import Arrays, Fallback, check_by
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.model import InterpreterError, Model
 
-ANSWERED_HERE = f"{ANSWERED_BY}: {DEVICE}\r\n"
 _METHODS = {"classify": "classification", "regress": "regression"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Service:
-    """One model's answers, counted. about: what `/healthz` says besides. content: the digest of the bundle."""
+    """One model's answers, counted. about: what `/healthz` says besides. content: the digest of the bundle.
 
-    def __init__(self, model: Model, content: str, about: Mapping[str, str]) -> None:
-        self._model, self._content, self._about = model, content, about
+    What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
+    """
+
+    def __init__(self, model: Model, content: str, about: Mapping[str, str], fallback: Fallback | None = None) -> None:
+        self._model, self._content, self._about, self._fallback = model, content, about, fallback
         self._requests = self._errors = 0
         self._times = Histogram()
-        self._calls: dict[str, Callable[[Route, bytes], Reply]] = {
+        self._calls: dict[str, Callable[[Route, Request], Reply | Answer | Later]] = {
             "status": self._status,
             "metadata": self._metadata,
             "predict": self._predict,
@@ -52,23 +54,13 @@ class Service:
             "errors": self._errors,
             "p95_microseconds": self._times.quantile(95),
             "rss_bytes": rss_bytes,
+            "answered_by_cloud": self._fallback.answered_by_cloud if self._fallback else 0,
+            "cloud_unavailable": self._fallback.unavailable if self._fallback else 0,
         }
 
-    def answer(self, request: Request) -> tuple[Reply, str]:
-        """The answer, and headers of its own. Never raises."""
-        try:
-            if request.target == HEALTH_PATH and request.method in ("GET", "HEAD"):
-                return self._health(), ""
-            route = parse_path(request.method, request.target)
-            reply = self._calls[route.call](route, request.body)
-            return reply, ANSWERED_HERE if route.call == "predict" else ""
-        except RestError as error:
-            return error.reply, ""
-        except MemoryError:
-            return RestError(503, "there is not enough memory for this request").reply, ""
-        except Exception as error:
-            sys.stderr.write(f"a request failed: {type(error).__name__} {str(error)[:200]!r}\n")
-            return RestError(500, "internal error; the agent's log has it").reply, ""
+    def answer(self, request: Request) -> Answer | Later:
+        """The answer. Never raises."""
+        return answered(request, self._health, lambda route: self._calls[route.call](route, request))
 
     def _health(self) -> Reply:
         manifest = self._model.manifest
@@ -91,7 +83,7 @@ class Service:
             which = f"Latest({route.model})" if route.version is None else f"Specific({route.model}, {route.version})"
             raise RestError(404, f"Servable not found for request: {which}")
 
-    def _status(self, route: Route, _: bytes) -> Reply:
+    def _status(self, route: Route, _: Request) -> Reply:
         try:
             self._check(route)
         except RestError as error:
@@ -100,31 +92,44 @@ class Service:
             raise RestError(404, f"Could not find any versions of model {route.model}") from None
         return Reply(200, render_status([VersionStatus(self._model.manifest.version, "AVAILABLE")]))
 
-    def _metadata(self, route: Route, _: bytes) -> Reply:
+    def _metadata(self, route: Route, _: Request) -> Reply:
         self._check(route)
         manifest = self._model.manifest
         signatures = {manifest.signature: signature_json(self._model.signature)}
         return Reply(200, render_metadata(route.model, manifest.version, signatures))
 
-    def _other(self, route: Route, _: bytes) -> Reply:
+    def _other(self, route: Route, _: Request) -> Reply:
         self._check(route)
         method = _METHODS[route.call]
         raise RestError(
             400, f"Expected {method} signature method_name to be tensorflow/serving/{route.call}. Was: tensorflow/serving/predict"
         )
 
-    def _predict(self, route: Route, body: bytes) -> Reply:
+    def _predict(self, route: Route, request: Request) -> Answer | Later:
         self._check(route)
-        began = time.monotonic_ns()
+        began_ns = time.monotonic_ns()
         self._requests += 1
         is_answered = False
         try:
-            request = parse_predict(body, {self._model.manifest.signature: self._model.signature})
-            content = render_predict(self._model.predict(request.inputs), request.row)
+            asked = parse_predict(request.body, {self._model.manifest.signature: self._model.signature})
+            outputs = self._model.predict(asked.inputs)
+            own = Answer(Reply(200, render_predict(outputs, asked.row)), BY_DEVICE)
             is_answered = True
         except InterpreterError as error:
-            raise RestError(500, str(error)) from error
+            return self._instead(Answer(RestError(500, str(error)).reply), asked, request, began_ns)
         finally:
             self._errors += not is_answered
-        self._times.add((time.monotonic_ns() - began) // 1000)
-        return Reply(200, content)
+        self._times.add((time.monotonic_ns() - began_ns) // 1000)
+        return self._instead(own, asked, request, began_ns, outputs)
+
+    def _instead(
+        self, own: Answer, asked: PredictRequest, request: Request, began_ns: int, outputs: Arrays | None = None
+    ) -> Answer | Later:
+        """What is answered instead of a device's own answer, if anything is. outputs: None where it has none."""
+        fallback = self._fallback
+        if fallback is None or request.is_for_here or (outputs is not None and fallback.is_sure(outputs)):
+            return own
+        examples = len(next(iter(asked.inputs.values()))) if self._model.takes_any_batch else None
+        check = check_by(self._model.signature, row=asked.row, examples=examples)
+        model = self._model.manifest.model
+        return fallback.asked(model, request.body, check, own, began_ns / 1e9, is_needed=outputs is None)

@@ -27,7 +27,7 @@ def test_what_is_read_is_what_was_written(it, prefix):
 
 
 def test_the_longest_report_fits_into_a_key():
-    figures = Figures(*[MOST_NUMBER] * 6, *[MOST_NUMBER - 1] * 4)
+    figures = Figures(*[MOST_NUMBER] * 6, *[MOST_NUMBER - 1] * 6)
     longest = Report("d" * 128, MOST_NUMBER, Outcome.ROLLED_BACK, "sha256:" + "f" * 64, max(Reason), "~" * 100, figures)
     key = longest.object_key("p" * report.MOST_PREFIX_BYTES, "f" * 64, KEY)
     assert len(key.encode()) < report.MOST_KEY_BYTES

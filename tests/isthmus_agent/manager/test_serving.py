@@ -32,8 +32,8 @@ from toolchain.testing import patience
 from isthmus_agent.core.events import Crashed, Measured, ServeFailed, Serving
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.manager import serving as serving_room
+from isthmus_agent.manager.listening import listen_tcp, listen_unix
 from isthmus_agent.manager.probe import Question, difference, passed
-from isthmus_agent.manager.serving import listen_tcp, listen_unix
 
 pytestmark = pytest.mark.slow
 
@@ -390,7 +390,8 @@ def _refuses(port: int) -> bool:
 MANAGER = """
 import sys
 from pathlib import Path
-from isthmus_agent.manager.serving import Serving, Settings, listen_tcp
+from isthmus_agent.manager.listening import listen_tcp
+from isthmus_agent.manager.serving import Serving, Settings
 file = Path(sys.argv[1])
 serving = Serving([listen_tcp("127.0.0.1", 0)], Settings(), lambda event: print(*serving.pids, event, flush=True), lambda digest: file)
 serving.start()

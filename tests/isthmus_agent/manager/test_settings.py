@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from isthmus_agent.channel import Fallback
 from isthmus_agent.manager import settings
 from isthmus_agent.manager.checking import SettingsError
 
@@ -46,7 +47,9 @@ def test_everything_can_be_said():
     more = {"class": "small", "labels": {"site": "a"}, "model": "digits", "listen": {"socket": "/run/agent/predict.sock"}}
     paces = {"poll_seconds": 0.5, "heartbeat_seconds": 5, "measure_seconds": 1, "retry_seconds": 2}
     limits = {"memory_bytes": 1 << 27, "threads": 2, "request_seconds": 0.5}
-    found = settings.from_value(value(store=store, limits=limits, swap="stop_first", **more, **paces), {})
+    cloud = {"url": "https://cloud:8443/base/", "min_confidence": 0.6, "timeout_ms": 200}
+    found = settings.from_value(value(store=store, limits=limits, swap="stop_first", fallback=cloud, **more, **paces), {})
+    assert found.local.fallback == Fallback("https://cloud:8443/base", 0.6, 0.2)
     assert found.identity.credentials is not None
     assert (found.identity.credentials.access_key, found.identity.credentials.region, found.identity.credentials.token) == (
         "a",
@@ -85,6 +88,12 @@ def test_credentials_may_come_from_the_environment():
         ({"swap": "fast"}, "swap: found 'fast', expected one of side_by_side, stop_first"),
         ({"poll_seconds": float("nan")}, "poll_seconds: found nan, expected a number from 0.05 to 86400"),
         ({"poll_seconds": True}, "poll_seconds: found True, expected a number"),
+        ({"fallback": {"url": "http://cloud"}}, "fallback.min_confidence: it is missing"),
+        ({"fallback": {"url": "somewhere", "min_confidence": 1}}, "fallback.url: expected http://HOST[:PORT][/PATH]"),
+        ({"fallback": {"url": "http://me:hunter2@cloud", "min_confidence": 1}}, "fallback.url: expected http://HOST[:PORT][/PATH]"),
+        ({"fallback": {"url": "http://cloud", "min_confidence": 2}}, "fallback.min_confidence: found 2, expected a number from 0 to 1"),
+        ({"fallback": {"url": "http://c", "min_confidence": 0, "timeout_ms": 0}}, "fallback.timeout_ms: found 0, expected a whole number"),
+        ({"fallback": {"url": "http://c", "min_confidence": 0, "retries": 1}}, "fallback.retries: unknown, expected one of"),
         ({"colour": 1}, "colour: unknown, expected one of"),
     ],
 )

@@ -1,0 +1,66 @@
+"""Answers to requests: those at once, and those that somebody else has a part in."""
+
+import sys
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from isthmus_agent.formats.answers import ANSWERED_BY, CLOUD, DEVICE, HEALTH_PATH
+from isthmus_agent.protocol import Reply, RestError, Route, parse_path
+from isthmus_agent.server.http import Request
+
+BY_DEVICE, BY_CLOUD = f"{ANSWERED_BY}: {DEVICE}\r\n", f"{ANSWERED_BY}: {CLOUD}\r\n"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """headers: of its own, each with its end of line."""
+
+    reply: Reply
+    headers: str = ""
+
+
+@dataclass(frozen=True)
+class Later:
+    """finish: makes the answer of what the question brings; of None where it brings nothing in time."""
+
+    question: Hashable
+    finish: Callable[[bytes | None], Answer]
+
+
+Answering = Callable[[Request], Answer | Later]
+Check = Callable[[bytes], bytes]
+"""What to answer with, by what somebody else says. Raises ValueError where that is of no use. It is called in another thread."""
+
+
+class Asker(Protocol):
+    """Who else is asked, without this thread waiting."""
+
+    def ask(self, model: str, body: bytes, check: Check, began: float, *, is_needed: bool) -> Hashable | None:
+        """What is asked; None where nobody is to wait for it. began: when the request came, by the monotonic clock. is_needed: there is no
+        other answer, so that one which may not come is worth waiting for."""
+
+    def fileno(self) -> int:
+        """Readable when something has come."""
+
+    def next_at(self) -> float | None:
+        """When to look even if nothing has come, by the monotonic clock."""
+
+    def answered(self) -> Iterator[tuple[Hashable, bytes | None]]:
+        """What has come, and what is late."""
+
+
+def answered(request: Request, health: Callable[[], Reply], call: Callable[[Route], Reply | Answer | Later]) -> Answer | Later:
+    """The answer to a request, whatever becomes of it. call: the API's. Never raises."""
+    try:
+        if request.target == HEALTH_PATH and request.method in ("GET", "HEAD"):
+            return Answer(health())
+        found = call(parse_path(request.method, request.target))
+        return Answer(found) if isinstance(found, Reply) else found
+    except RestError as error:
+        return Answer(error.reply)
+    except MemoryError:
+        return Answer(RestError(503, "there is not enough memory for this request").reply)
+    except Exception as error:
+        sys.stderr.write(f"a request failed: {type(error).__name__}\n")  # its text may show what was asked
+        return Answer(RestError(500, "internal error; the agent's log has it").reply)

@@ -1,0 +1,204 @@
+"""The cloud role, as a device asks it: by a few threads, for as long as somebody waits.
+
+A thread may be held up in what knows no deadline (names, a handshake, a trickle of headers). So the time is kept where the answers are
+taken: what is late ends, and its connection with it. An answer is bounded in size, and no redirect is followed; whether it is one at all is
+for who asks to say (`check`).
+"""
+
+import http.client
+import queue
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from isthmus_agent.channel import Fallback
+from isthmus_agent.server.answers import Check
+from isthmus_agent.server.breaker import Breaker, May
+
+_MOST_AT_ONCE: Final = 8
+_STACK_BYTES: Final = 1 << 20
+_PIECE_BYTES: Final = 64 << 10
+_ABOUT_THE_REQUEST: Final = (400, 413, 422)
+"""Statuses that say something of what was asked, and nothing of who was asked."""
+
+
+class _UnusableError(Exception):
+    """An answer that is none."""
+
+
+class Question:
+    """One request to the cloud. is_try: nobody may wait for it."""
+
+    __slots__ = ("body", "check", "failure", "found", "is_about_request", "is_over", "is_try", "model", "sock", "until")
+
+    def __init__(self, model: str, body: bytes, check: Check, until: float, *, is_try: bool) -> None:
+        self.model, self.body, self.check, self.until, self.is_try = model, body, check, until, is_try
+        self.found: bytes | None = None
+        self.failure = ""
+        self.is_about_request = self.is_over = False
+        self.sock: socket.socket | None = None
+
+
+class Cloud:
+    """Asks, and says what came of it (`fileno`, `answered`). Its methods are for one thread.
+
+    most_answer_bytes: of one answer. request_seconds: for all that becomes of one request.
+    """
+
+    def __init__(self, fallback: Fallback, *, most_answer_bytes: int, request_seconds: float, breaker: Breaker | None = None) -> None:
+        self._fallback, self._most_answer_bytes, self._request_seconds = fallback, most_answer_bytes, request_seconds
+        self._breaker = breaker or Breaker()
+        self._url = urlsplit(fallback.url)
+        self._tls = ssl.create_default_context(cafile=fallback.ca_file) if self._url.scheme == "https" else None
+        self._questions: queue.SimpleQueue[Question] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Question] = queue.SimpleQueue()
+        self._asked: set[Question] = set()
+        self._threads = 0
+        self._wakes, self._waker = socket.socketpair()
+        self._wakes.setblocking(False)
+        self._waker.setblocking(False)
+
+    def fileno(self) -> int:
+        """Readable when something has come."""
+        return self._wakes.fileno()
+
+    def next_at(self) -> float | None:
+        """When the next question is late."""
+        return min((it.until for it in self._asked), default=None)
+
+    def ask(self, model: str, body: bytes, check: Check, began: float, *, is_needed: bool) -> Question | None:
+        """See `answers.Asker`."""
+        now = time.monotonic()
+        may = self._breaker.may(now)
+        if may is May.NOTHING:
+            return None
+        until = min(now + self._fallback.timeout_seconds, began + self._request_seconds)
+        question = Question(model, body, check, until, is_try=may is May.TRY)
+        self._asked.add(question)
+        self._questions.put(question)
+        if self._threads < min(_MOST_AT_ONCE, len(self._asked)):
+            self._threads += 1
+            threading.stack_size(_STACK_BYTES)
+            threading.Thread(target=self._run, name="cloud", daemon=True).start()
+        return question if may is May.ASK or is_needed else None
+
+    def answered(self) -> Iterator[tuple[Question, bytes | None]]:
+        """What has come, and what is late."""
+        with suppress(BlockingIOError):
+            self._wakes.recv(4096)
+        while not self._done.empty():
+            question = self._done.get()
+            if question in self._asked:
+                self._asked.remove(question)
+                self._judge(question)
+                yield question, question.found
+        now = time.monotonic()
+        for question in [it for it in self._asked if it.until <= now]:
+            self._asked.remove(question)
+            self._give_up(question)
+            self._judge(question)
+            yield question, None
+
+    def _judge(self, question: Question) -> None:
+        was_open = self._breaker.is_open
+        if question.found is not None or question.is_about_request:
+            self._breaker.well()
+        else:
+            self._breaker.failed(time.monotonic(), was_try=question.is_try)
+        if self._breaker.is_open != was_open:
+            said = "answers again" if was_open else f"is not asked for a while: {question.failure}"
+            sys.stderr.write(f"the cloud role {said}\n")
+
+    def _give_up(self, question: Question) -> None:
+        question.is_over, question.found = True, None
+        question.failure = f"no answer within {self._fallback.timeout_seconds:g} s"
+        sock = question.sock
+        if sock is not None:
+            with suppress(OSError):
+                # Not the class's own, which would take what the thread reads by away from it.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    # The threads
+
+    def _run(self) -> None:
+        kept: http.client.HTTPConnection | None = None
+        while True:
+            question = self._questions.get()
+            if not question.is_over:
+                kept = self._answer(question, kept)
+                self._done.put(question)
+                with suppress(OSError):  # it is awake then
+                    self._waker.send(b".")
+            del question  # it may be large
+
+    def _answer(self, question: Question, kept: http.client.HTTPConnection | None) -> http.client.HTTPConnection | None:
+        """Answers a question. The connection, where it can be used again."""
+        connection = kept
+        try:
+            connection, reply = self._sent(question, kept)
+            found = question.check(self._read(question, reply))
+            if not question.is_over:
+                question.found = found
+        except Exception as error:  # whatever it is, the thread has to go on
+            question.failure = str(error)[:100] if isinstance(error, _UnusableError | ValueError) else type(error).__name__
+        if connection is not None and (question.found is None or connection.sock is None):
+            connection.close()
+            connection = None
+        question.sock = None
+        return connection
+
+    def _sent(
+        self, question: Question, kept: http.client.HTTPConnection | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """The beginning of a reply. The cloud may have ended a connection that was kept: then it is asked over a new one."""
+        if kept is not None:
+            try:
+                return kept, self._reply(question, kept)
+            except ConnectionError:
+                kept.close()
+        connection = self._connection()
+        try:
+            return connection, self._reply(question, connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._url.hostname or "", self._url.port
+        if self._tls is None:
+            return http.client.HTTPConnection(host, port)
+        return http.client.HTTPSConnection(host, port, context=self._tls)
+
+    def _reply(self, question: Question, connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        left_seconds = question.until - time.monotonic()
+        if question.is_over or left_seconds <= 0:
+            raise TimeoutError
+        if connection.sock is None:
+            connection.timeout = left_seconds
+            connection.connect()
+        connection.sock.settimeout(left_seconds)
+        question.sock = connection.sock
+        if question.is_over:  # between the two
+            raise TimeoutError
+        path = f"{self._url.path}/v1/models/{quote(question.model, safe='')}:predict"
+        connection.request("POST", path, question.body, {"Content-Type": "application/json"})
+        return connection.getresponse()
+
+    def _read(self, question: Question, reply: http.client.HTTPResponse) -> bytes:
+        if reply.status != http.client.OK:
+            question.is_about_request = reply.status in _ABOUT_THE_REQUEST
+            raise _UnusableError(f"status {reply.status}")
+        found = bytearray()
+        while not question.is_over and (piece := reply.read(_PIECE_BYTES)):
+            found += piece
+            if len(found) > self._most_answer_bytes:
+                raise _UnusableError(f"an answer of more than {self._most_answer_bytes} bytes")
+        if reply.length:
+            raise _UnusableError("half an answer")
+        return bytes(found)

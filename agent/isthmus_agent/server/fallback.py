@@ -1,0 +1,93 @@
+"""When the cloud is asked, and what of its answer is given on: its arrays, read and written anew, never its bytes."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from isthmus_agent.protocol import DEFAULT_SIGNATURE, Reply, RestError, Signature, parse_predict, render_predict
+from isthmus_agent.server.answers import BY_CLOUD, Answer, Asker, Check, Later
+from isthmus_agent.server.confidence import confidence
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+ROWS, COLUMNS = ("predictions", "instances"), ("outputs", "inputs")
+"""How an answer is named, and the request that has its form."""
+
+
+class UnlikeError(ValueError):
+    """What the cloud answers is no answer to that."""
+
+
+class Fallback:
+    """Asks the cloud in place of the device, and counts."""
+
+    def __init__(self, cloud: Asker, min_confidence: float) -> None:
+        self._cloud, self._min_confidence = cloud, min_confidence
+        self.answered_by_cloud = self.unavailable = 0
+
+    def is_sure(self, outputs: Arrays) -> bool:
+        """Whether the device's own answer is good enough."""
+        sure = confidence(outputs)
+        return sure is None or sure >= self._min_confidence
+
+    def asked(self, model: str, body: bytes, check: Check, own: Answer, began: float, *, is_needed: bool) -> Answer | Later:
+        """The cloud's answer, later; own: where it has none. is_needed: own is none either. began: when the request came."""
+        question = self._cloud.ask(model, body, check, began, is_needed=is_needed)
+        if question is None:
+            self.unavailable += 1
+            return own
+
+        def finish(found: bytes | None) -> Answer:
+            if found is None:
+                self.unavailable += 1
+                return own
+            self.answered_by_cloud += 1
+            return Answer(Reply(200, found), BY_CLOUD)
+
+        return Later(question, finish)
+
+
+def check_by(signature: Signature, *, row: bool, examples: int | None) -> Check:
+    """What a model of that signature would answer. examples: how many there must be, where the signature promises any number of them."""
+    name, form = ROWS if row else COLUMNS
+    outputs = {DEFAULT_SIGNATURE: Signature(signature.outputs, {})}
+
+    def check(content: bytes) -> bytes:
+        document = json.dumps({form: _answer_in(content, name)}).encode()
+        try:
+            found = parse_predict(document, outputs).inputs
+            for output, info in signature.outputs.items():
+                shape = found[output].shape
+                wanted = info.shape if info.shape is None or examples is None else (examples, *info.shape[1:])
+                if wanted is not None and (
+                    len(wanted) != len(shape) or any(it not in (-1, size) for it, size in zip(wanted, shape, strict=True))
+                ):
+                    raise UnlikeError(f"output {output!r} of another shape")
+            return render_predict(found, row)
+        except RestError:
+            raise UnlikeError("outputs that are none of this model's") from None
+
+    return check
+
+
+def check_alone(*, row: bool) -> Check:
+    """What may be an answer, where no model is there to tell."""
+    name, _ = ROWS if row else COLUMNS
+
+    def check(content: bytes) -> bytes:
+        return json.dumps({name: _answer_in(content, name)}, indent=4).encode()
+
+    return check
+
+
+def _answer_in(content: bytes, name: str) -> Any:
+    """Raises UnlikeError."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        raise UnlikeError("no JSON") from None
+    found = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(found, list | dict | int | float | str) or found == [] or "error" in document:
+        raise UnlikeError(f"no {name}")
+    return found

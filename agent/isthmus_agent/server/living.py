@@ -1,0 +1,43 @@
+"""How a server's process lives once it is ready."""
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from isthmus_agent import channel
+from isthmus_agent.channel import Channel, Page, Start
+from isthmus_agent.server.answers import Answer, Asker, Later
+from isthmus_agent.server.fallback import Fallback
+from isthmus_agent.server.http import Request
+from isthmus_agent.server.loop import Loop, trim
+
+
+class Answers(Protocol):
+    """What answers requests."""
+
+    def answer(self, request: Request) -> Answer | Later:
+        """Never raises."""
+
+    def figures(self) -> Mapping[str, Any]:
+        """What was counted."""
+
+
+def live(start: Start, control: Channel, make: Callable[[Fallback | None], Answers]) -> None:
+    """Serves until it is drained. Raises EOFError where the manager is gone."""
+    cloud = _cloud(start)
+    answers = make(Fallback(cloud, start.fallback.min_confidence) if cloud and start.fallback else None)
+    trim()
+    listeners = [socket.socket(fileno=descriptor) for descriptor in start.listeners]
+    page = Page(start.page, start.limits.slots)
+    loop = Loop(control, page, listeners, start.limits, answer=answers.answer, figures=answers.figures, asker=cloud)
+    control.send(channel.READY)
+    loop.run()
+
+
+def _cloud(start: Start) -> Asker | None:
+    if start.fallback is None:
+        return None
+    from isthmus_agent.server.cloud import Cloud  # with TLS it takes memory, which a device that asks nobody has a better use for
+
+    limits = start.limits
+    return Cloud(start.fallback, most_answer_bytes=limits.most_body_bytes, request_seconds=limits.request_seconds)

@@ -1,0 +1,218 @@
+"""A device with a cloud role behind it: real servers under a real manager."""
+
+import http.client
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.isthmus_agent.clouds import PREDICTIONS, SLOW, WRONG, CloudRole, hangs, right, says
+from tests.isthmus_agent.contents import (
+    ROWS,
+    Served,
+    answered,
+    close_to,
+    eventually,
+    fmod_content,
+    start,
+    tiny,
+    tiny_content,
+)
+from toolchain.testing import patience
+
+from isthmus_agent.channel import Fallback
+from isthmus_agent.core.events import Crashed, Serving
+
+pytestmark = pytest.mark.slow
+
+SURE, UNSURE = [[3.0, 0.0, 0.0, 0.0]], [[0.1, 0.1, 0.0, 0.0]]
+PREDICT = "/v1/models/digits:predict"
+Begin = Callable[..., tuple[Served, CloudRole]]
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    ends: list[Callable[[], None]] = []
+
+    def make(answer: Any = right, timeout_seconds: float = 20.0, **settings: Any) -> tuple[Served, CloudRole]:
+        role = CloudRole(answer)
+        served = start(tmp_path / "slots", fallback=Fallback(role.url, 0.8, timeout_seconds), **settings)
+        ends.extend((served.serving.close, role.stop))
+        return served, role
+
+    yield make
+    for end in ends:
+        end()
+
+
+def ask(served: Served, rows: Any, connection: http.client.HTTPConnection | None = None, **headers: str) -> tuple[int, str | None, Any]:
+    """Status, who answered, and document."""
+    connection = connection or served.connect()
+    connection.request("POST", PREDICT, json.dumps({"instances": rows}), {it.replace("_", "-"): value for it, value in headers.items()})
+    reply = connection.getresponse()
+    return reply.status, reply.getheader("X-Isthmus-Answered-By"), json.loads(reply.read())
+
+
+def is_own(served: Served, rows: Any = UNSURE) -> bool:
+    status, by, document = ask(served, rows)
+    return (status, by) == (200, "device") and close_to(document["predictions"], answered(rows))
+
+
+def test_the_cloud_is_asked_below_the_threshold_only_and_both_are_counted(begin):
+    served, role = begin()
+    digest = served.serve(tiny_content()).digest
+    assert is_own(served, SURE)
+    assert role.asked == []
+    assert ask(served, UNSURE) == (200, "cloud", {"predictions": PREDICTIONS})
+    assert role.bodies == [{"instances": UNSURE}]
+    role.answer = says({"predictions": PREDICTIONS * 2})
+    assert ask(served, SURE + UNSURE)[:2] == (200, "cloud")
+    role.answer = says({"outputs": PREDICTIONS})
+    connection = served.connect()
+    connection.request("POST", PREDICT, json.dumps({"inputs": {"x": UNSURE}}))
+    assert json.loads(connection.getresponse().read()) == {"outputs": PREDICTIONS}
+    role.answer = says({}, 500)
+    assert is_own(served)
+    served.serving.measure(digest)
+    found = served.told().measurement
+    assert found.golden_probes_passed
+    counts = served.serving.counts
+    assert (counts.requests, counts.errors, counts.answered_by_cloud, counts.cloud_unavailable) == (5 + len(ROWS), 0, 3, 1)
+
+
+def test_golden_probes_and_what_a_client_says_is_for_the_device_never_leave_it(begin):
+    served, role = begin()
+    digest = served.serve(tiny_content(weights=tiny.WEIGHTS * 0.1)).digest  # it is never sure
+    served.serving.measure(digest)
+    assert served.told().measurement.golden_probes_passed
+    assert ask(served, UNSURE, X_Isthmus_Answer_By="device")[1] == "device"
+    assert role.asked == []
+    assert ask(served, ROWS[:1])[1] == "cloud"
+
+
+def test_the_device_s_own_answer_stands_where_the_cloud_has_none(begin):
+    served, role = begin(timeout_seconds=0.5)
+    served.serve(tiny_content())
+    pid = served.pid
+    for name, answer in (WRONG | SLOW).items():
+        role.answer, asked = answer, len(role.asked)
+        assert is_own(served), name
+        assert len(role.asked) == asked + 1, name
+        role.answer = right
+        assert ask(served, UNSURE)[1] == "cloud", name
+    assert served.pid == pid
+
+
+def test_a_cloud_that_is_away_costs_nobody_its_timeout_after_the_first_and_nobody_else_at_all(begin):
+    served, role = begin(hangs, timeout_seconds=0.5)
+    served.serve(tiny_content())
+    took: list[float] = []
+
+    def unsure() -> None:
+        for _ in range(20):
+            began = time.monotonic()
+            assert is_own(served)
+            took.append(time.monotonic() - began)
+
+    asking = threading.Thread(target=unsure)
+    asking.start()
+    eventually(lambda: role.asked)
+    others = 0
+    while asking.is_alive():
+        began = time.monotonic()
+        assert is_own(served, SURE)
+        others = max(others, time.monotonic() - began)
+    asking.join()
+    assert len(took) == 20
+    assert len([it for it in took if it >= 0.5]) == 3
+    assert others < patience.scaled(0.4)
+    assert len(role.asked) == 3
+
+
+def test_before_there_is_a_model_the_cloud_answers_and_a_release_takes_over_without_a_request_lost(begin):
+    served, role = begin()
+    connection = served.connect()
+    assert ask(served, UNSURE, connection) == (200, "cloud", {"predictions": PREDICTIONS})
+    assert served.get("/healthz")[1]["state"] == "empty"
+    assert served.get("/v1/models/digits")[0] == 404
+    role.answer = says(b"<html>Welcome to Hotel WiFi</html>")
+    assert ask(served, UNSURE) == (503, None, {"error": "no release is served on this device at the moment"})
+    assert ask(served, UNSURE, X_Isthmus_Answer_By="device")[0] == 503
+    asked = len(role.asked)
+    for body in ("{", "[]", '{"rows": []}', ""):
+        other = served.connect()
+        other.request("POST", PREDICT, body)
+        assert other.getresponse().status == 400
+    assert len(role.asked) == asked
+    assert isinstance(served.serve(tiny_content()), Serving)
+    eventually(lambda: len(served.serving.pids) == 1)
+    status, by, document = ask(served, SURE, connection)
+    assert (status, by) == (200, "device")
+    assert close_to(document["predictions"], answered(SURE))
+    role.answer = right
+    served.serving.serve(None)
+    assert eventually(lambda: (found := ask(served, SURE))[1] == "cloud" and found[0] == 200)
+
+
+@pytest.mark.parametrize("stop_first", [False, True])
+def test_while_a_model_waits_to_be_started_again_the_cloud_answers(begin, stop_first):
+    served, _ = begin(first_backoff_seconds=patience.scaled(3), stop_first=stop_first)
+    digest = served.serve(tiny_content()).digest
+    for _ in range(2):
+        os.kill(served.pid, signal.SIGKILL)
+        assert isinstance(served.told(), Crashed)
+        served.serving.serve(digest)
+        eventually(lambda: ask(served, SURE)[0] == 200)
+        if _ == 0:
+            assert isinstance(served.told(), Serving)
+            eventually(lambda: len(served.serving.pids) == 1)
+    assert ask(served, SURE)[:2] == (200, "cloud")
+    assert isinstance(served.told(), Serving)
+    assert is_own(served, SURE)
+
+
+def test_a_crash_while_the_cloud_is_asked_costs_that_request_alone(begin):
+    served, role = begin(hangs)
+    served.serve(tiny_content())
+    answers: list[Any] = []
+    asking = threading.Thread(target=lambda: answers.append(ask(served, UNSURE)))
+    asking.start()
+    eventually(lambda: role.asked)
+    os.kill(served.pid, signal.SIGKILL)
+    event = served.told()
+    assert (type(event), event.text) == (Crashed, "the server was ended by SIGKILL between requests")
+    asking.join()
+    assert answers == [(503, None, {"error": "the server ended before this request was complete"})]
+
+
+def test_what_is_asked_meanwhile_on_one_connection_is_answered_in_order(begin):
+    served, role = begin()
+    served.serve(tiny_content())
+    connection = served.connect()
+    connection.connect()
+    requests = b""
+    for rows in (UNSURE, SURE, UNSURE):
+        body = json.dumps({"instances": rows}).encode()
+        requests += b"POST %s HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (PREDICT.encode(), len(body)) + body
+    connection.sock.sendall(requests)
+    found = b""
+    while found.count(b"predictions") < 3:
+        found += connection.sock.recv(65536)
+    assert [line for line in found.decode().split("\r\n") if "Answered" in line] == [
+        f"X-Isthmus-Answered-By: {by}" for by in ("cloud", "device", "cloud")
+    ]
+    assert len(role.asked) == 2
+
+
+def test_a_request_that_is_wrong_is_not_passed_on(begin):
+    served, role = begin()
+    served.serve(tiny_content())
+    assert ask(served, [[1.0]])[0] == 400
+    served.serve(fmod_content())
+    assert ask(served, [[7, 4]])[0] == 200
+    assert role.asked == []

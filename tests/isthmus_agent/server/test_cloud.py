@@ -1,0 +1,204 @@
+"""The cloud role is asked for as long as somebody waits, and only what is an answer comes back."""
+
+import datetime
+import ipaddress
+import json
+import select
+import ssl
+import time
+from collections.abc import Callable, Hashable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from tests.isthmus_agent.clouds import PREDICTIONS, SLOW, WRONG, CloudRole, hangs, right, says
+from toolchain.testing import patience
+
+from isthmus_agent.channel import Fallback
+from isthmus_agent.protocol import Signature, TensorInfo
+from isthmus_agent.server.breaker import MOST_FAILURES, Breaker
+from isthmus_agent.server.cloud import Cloud
+from isthmus_agent.server.fallback import check_by
+
+SIGNATURE = Signature({"x": TensorInfo("float32", (-1, 4))}, {"y": TensorInfo("float32", (-1, 3))})
+BODY = b'{"instances": [[1, 2, 3, 4]]}'
+CHECK = check_by(SIGNATURE, row=True, examples=1)
+MOST_BYTES = 1 << 20
+
+
+class Asking:
+    """A loop's part."""
+
+    def __init__(
+        self,
+        role: CloudRole,
+        timeout_seconds: float,
+        breaker: Breaker | None = None,
+        request_seconds: float = 60.0,
+        ca_file: str | None = None,
+    ) -> None:
+        fallback = Fallback(f"{role.url}/base", 0.8, timeout_seconds, ca_file)
+        self.cloud = Cloud(fallback, most_answer_bytes=MOST_BYTES, request_seconds=request_seconds, breaker=breaker)
+
+    def ask(self, began: float | None = None, is_needed: bool = False) -> Hashable | None:
+        began = time.monotonic() if began is None else began
+        return self.cloud.ask("digits", BODY, CHECK, began, is_needed=is_needed)
+
+    def wait(self, question: Hashable | None = None) -> bytes | None:
+        """What one question brought; of the next that is over, where it is None."""
+        deadline = patience.Deadline(30)
+        while not deadline.over():
+            until = self.cloud.next_at()
+            assert until is not None
+            select.select([self.cloud], [], [], max(0.0, until - time.monotonic()))
+            for which, found in self.cloud.answered():
+                if which is question or question is None:
+                    return found
+        raise AssertionError("nothing came of it")
+
+    def answer(self) -> bytes | None:
+        question = self.ask()
+        assert question is not None
+        return self.wait(question)
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[..., tuple[CloudRole, Asking]]]:
+    roles: list[CloudRole] = []
+
+    def make(answer: Callable[..., None] = right, timeout_seconds: float = 20.0, **more: object) -> tuple[CloudRole, Asking]:
+        roles.append(CloudRole(answer))
+        return roles[-1], Asking(roles[-1], timeout_seconds, **more)  # type: ignore[arg-type]
+
+    yield make
+    for role in roles:
+        role.stop()
+
+
+def test_the_cloud_is_asked_what_the_device_was_over_a_connection_that_is_kept(begin):
+    role, asking = begin()
+    for _ in range(3):
+        assert json.loads(asking.answer()) == {"predictions": PREDICTIONS}
+    assert role.bodies == [{"instances": [[1, 2, 3, 4]]}] * 3
+    assert {(it.method, it.target) for it in role.asked} == {("POST", "/base/v1/models/digits:predict")}
+    assert role.connections == 1
+
+
+def test_a_connection_that_the_cloud_has_ended_meanwhile_costs_no_answer(begin):
+    role, asking = begin()
+
+    def answers_once(connection, request):
+        right(connection, request)
+        connection.close()
+
+    role.answer = answers_once
+    assert [asking.answer() is not None for _ in range(3)] == [True] * 3
+    assert role.connections == 3
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
+def test_what_is_no_answer_is_none(begin, wrong):
+    role, asking = begin(wrong)
+    assert asking.answer() is None
+    assert {it.target for it in role.asked} == {"/base/v1/models/digits:predict"}
+    role.answer = right
+    assert asking.answer() is not None
+
+
+@pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW.keys())
+def test_what_takes_too_long_or_never_ends_is_given_up(begin, slow):
+    _, asking = begin(slow, timeout_seconds=0.3)
+    began = time.monotonic()
+    assert asking.answer() is None
+    assert time.monotonic() - began < patience.scaled(5)
+
+
+def test_the_time_of_a_request_is_all_that_there_is_for_the_cloud(begin):
+    _, asking = begin(hangs, timeout_seconds=60.0, request_seconds=0.5)
+    began = time.monotonic()
+    assert asking.wait(asking.ask(began - 0.3)) is None
+    assert 0.15 <= time.monotonic() - began < patience.scaled(5)
+
+
+def test_an_answer_that_is_too_large_is_not_kept(begin):
+    _, asking = begin(says(b'{"predictions": [' + b" " * MOST_BYTES + b"[0, 0, 1]]}"))
+    assert asking.answer() is None
+
+
+def test_nobody_waits_for_a_cloud_that_is_away_until_it_answers_again(begin, monkeypatch):
+    now = [0.0]
+    breaker = Breaker(lambda: 0.5)
+    may, failed = breaker.may, breaker.failed
+    monkeypatch.setattr(breaker, "may", lambda _: may(now[0]))
+    monkeypatch.setattr(breaker, "failed", lambda _, was_try: failed(now[0], was_try=was_try))
+    role, asking = begin(hangs, timeout_seconds=0.1, breaker=breaker)
+    for _ in range(MOST_FAILURES):
+        assert asking.answer() is None
+    assert [asking.ask() for _ in range(20)] == [None] * 20
+    asked = len(role.asked)
+    now[0] += 10.0
+    assert asking.ask() is None  # a try, for which nobody waits
+    assert asking.wait() is None
+    assert len(role.asked) == asked + 1
+    assert asking.ask() is None
+    now[0] += 100.0
+    role.answer = right
+    assert asking.ask() is None
+    assert asking.wait() is not None
+    assert asking.answer() is not None
+
+
+def test_who_has_nothing_else_waits_for_the_try(begin):
+    breaker = Breaker()
+    for _ in range(MOST_FAILURES):
+        breaker.failed(-100.0, was_try=False)
+    _, asking = begin(breaker=breaker)
+    question = asking.ask(is_needed=True)
+    assert question is not None
+    assert asking.wait(question) is not None
+
+
+def test_a_request_that_the_cloud_does_not_like_says_nothing_against_the_cloud(begin):
+    _, asking = begin(says({"error": "no"}, 400))
+    assert [asking.answer() for _ in range(2 * MOST_FAILURES)] == [None] * 2 * MOST_FAILURES
+
+
+def test_what_is_said_about_the_cloud_shows_nothing_of_what_it_was_asked_or_said(begin, capfd):
+    _, asking = begin(says(b"4.25 is secret"))
+    for _ in range(MOST_FAILURES):
+        asking.answer()
+    assert capfd.readouterr().err == "the cloud role is not asked for a while: no JSON\n"
+
+
+def certified(folder: Path) -> tuple[ssl.SSLContext, str]:
+    """A server's side of TLS on loopback, and the file that makes it trusted."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cloud")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(1))
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = builder.add_extension(names, critical=False).sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    file, both = folder / "ca.pem", folder / "both.pem"
+    file.write_bytes(certificate)
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    both.write_bytes(certificate + key.private_bytes(*plain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    return context, str(file)
+
+
+def test_a_cloud_over_tls_is_asked_if_it_is_who_it_says(begin, tmp_path):
+    context, file = certified(tmp_path)
+    role = CloudRole(right, context)
+    try:
+        trusting, careful = Asking(role, 20.0, ca_file=file), Asking(role, 20.0)
+        assert [trusting.answer() is not None for _ in range(2)] == [True, True]
+        assert role.connections == 1
+        assert careful.answer() is None
+        assert len(role.asked) == 2
+        role.answer = hangs
+        hurried = Asking(role, 0.3, ca_file=file)
+        assert hurried.answer() is None
+    finally:
+        role.stop()
