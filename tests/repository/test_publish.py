@@ -1,6 +1,7 @@
 """Publishing: in an order that can be broken off anywhere, and against others who publish at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 
@@ -16,6 +17,7 @@ from isthmus.repository.keyring import Keyring
 from isthmus.repository.keys import KeyNotAtHandError
 from isthmus.repository.objects import Place, RacedError
 from isthmus.repository.publish import publish, publish_roster
+from isthmus.repository.roles import meta_of, signed, snapshot_of
 from isthmus_agent.formats.assignment import Assignment
 from isthmus_agent.manager.failures import RepositoryFailure
 
@@ -204,6 +206,12 @@ def test_a_write_whose_answer_was_lost_is_no_race(keyring: Keyring, store: Memor
     deaf = Deaf()
     deaf.objects = store.objects
     assert tell(Place(deaf, "edge/"), keyring, ONE) == 1
+
+
+def test_metadata_larger_than_devices_read_is_refused(keyring: Keyring):
+    meta = {f"fleet-{number}": meta_of(1, b"{}") for number in range(2000)}
+    with pytest.raises(InputError, match=r"snapshot would have \d+ bytes, and devices read 131072 at most"):
+        signed(snapshot_of(1, datetime.now(UTC), meta), keyring.signers("snapshot"))
 
 
 def test_nothing_is_written_without_the_keys(place: Place, keyring: Keyring, store: MemoryStore):

@@ -21,17 +21,17 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from isthmus_agent.disk import durable
-from isthmus_agent.formats.assignment import MOST_DOCUMENT_BYTES
 from isthmus_agent.formats.report import Reason
+from isthmus_agent.formats.sizes import most_bytes
 from isthmus_agent.manager.failures import DeviceFailure, ExpiredFailure, TransportFailure, UntrustedFailure, refused
 from isthmus_agent.manager.transport import Transport
 
 # Nothing larger is read from the network, whatever it claims to be.
 CONFIG = UpdaterConfig(
-    root_max_length=128 << 10,
-    timestamp_max_length=16 << 10,
-    snapshot_max_length=128 << 10,
-    targets_max_length=MOST_DOCUMENT_BYTES + (256 << 10),
+    root_max_length=most_bytes("root"),
+    timestamp_max_length=most_bytes("timestamp"),
+    snapshot_max_length=most_bytes("snapshot"),
+    targets_max_length=most_bytes("targets"),
 )
 _HISTORY = "root_history"
 _LINK = "root.json"
@@ -127,6 +127,10 @@ class TrustedMetadata(Updater):
             self.is_time_forgotten = True
             self._trusted_set.reference_time = datetime.fromtimestamp(0, timezone.utc)
         super()._load_timestamp()
+
+    def _download_metadata(self, rolename: str, length: int, version: int | None = None) -> bytes:
+        """length: of the snapshot and of targets it is what the role above says, whose key may be stolen."""
+        return super()._download_metadata(rolename, min(length, most_bytes(rolename)), version)
 
     def _persist_file(self, filename: str, data: bytes) -> None:
         path = Path(filename)

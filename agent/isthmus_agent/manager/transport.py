@@ -157,6 +157,8 @@ def _chunks(response: Any, watch: "_Watch", patience: Patience) -> Iterator[byte
     begun, received = time.monotonic(), 0
     with _told(watch, "the store"):
         while chunk := response.read1(CHUNK_BYTES):
+            if watch.over:  # where an answer says no length, its connection is no longer there to be cut
+                raise SlowFailure("the store does not end in time")
             yield chunk
             received += len(chunk)
             if (passed := time.monotonic() - begun) > patience.window_seconds:

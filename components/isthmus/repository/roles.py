@@ -12,10 +12,12 @@ from typing import Any
 from securesystemslib.signer import Key, Signer
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from isthmus.errors import InputError, Problem
 from isthmus.limits import SIGNED_DAYS
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import SNAPSHOT, TOP_ROLES
 from isthmus_agent.formats.signed_fields import FIELD, epochs_field, signed_field
+from isthmus_agent.formats.sizes import most_bytes
 
 
 def expiry(role: str, now: datetime, days: Mapping[str, int] | None = None) -> datetime:
@@ -70,8 +72,12 @@ def meta_of(version: int, data: bytes) -> MetaFile:
 
 
 def signed(metadata: Metadata[Any], signers: Iterable[Signer]) -> bytes:
-    """The metadata with the signatures of all the signers, as it is written."""
+    """The metadata with the signatures of all the signers, as it is written. Raises InputError for more than a device reads."""
     metadata.signatures.clear()
     for signer in signers:
         metadata.sign(signer, append=True)
-    return metadata.to_bytes()
+    data, kind = metadata.to_bytes(), metadata.signed.type
+    if len(data) > most_bytes(kind):
+        what = f"its {kind} would have {len(data)} bytes, and devices read {most_bytes(kind)} at most"
+        raise InputError([Problem("repository", what, "fewer fleets or files in one repository")])
+    return data

@@ -4,8 +4,10 @@ Endless data, slow retrieval and portals in the midst of a bundle: see test_down
 """
 
 import time
+from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from tests.fleet_sayings import FLEET, path_of, telling
 from tests.fleet_store import Reply, Served
 from tests.isthmus_agent.manager.conftest import BUNDLE
 from tests.repository.devices import PREFIX, Device
-from tuf.api.metadata import Metadata, TargetFile
+from tuf.api.metadata import Metadata, MetaFile, TargetFile
 
 from isthmus.repository import ceremony
 from isthmus.repository.keyring import Keyring
@@ -191,6 +193,27 @@ def test_endless_data(http: Served, device: Device, name: str):
         device.poll()
     http.fault = lambda path, headers: None
     assert number_of(device) == 1
+
+
+@pytest.mark.parametrize("name", ["9.snapshot.json", "1.cameras.json"])
+def test_endless_data_of_a_length_that_stolen_online_keys_sign(http: Served, place: Place, keyring: Keyring, device: Device, name: str):
+    current, now = read(place, keyring.anchor()), datetime.now(UTC)
+    meta = {role.removesuffix(".json"): it for role, it in current.snapshot.signed.meta.items()}
+    data = signed(snapshot_of(9, now, {**meta, FLEET: MetaFile(1, 2**40)}), keyring.signers("snapshot"))
+    place.objects.put(place.metadata_key("snapshot", 9), data)
+    length = 2**40 if "snapshot" in name else len(data)
+    place.objects.put(place.timestamp_key, signed(timestamp_of(9, now, MetaFile(9, length)), keyring.signers("timestamp")))
+    http.fault = lambda path, headers: Reply(200, b"{", endless=True) if path.endswith(name) else None
+    with pytest.raises(TransportFailure, match="exceeding the maximum allowed length"):
+        device.poll()
+
+
+def test_data_of_no_length_end_at_the_deadline(http: Served):
+    http.fault = lambda path, headers: Reply(200, b"{", endless=True)
+    begun = time.monotonic()
+    with Transport().get(http.url, patience=HASTY) as answer, pytest.raises(SlowFailure):
+        deque(takewhile(lambda _: time.monotonic() - begun < 30, answer.chunks), maxlen=0)
+    assert time.monotonic() - begun >= HASTY.deadline_seconds
 
 
 def test_slow_retrieval(http: Served, keyring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
