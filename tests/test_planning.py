@@ -7,9 +7,11 @@ from isthmus.arguments import components
 from isthmus.arguments.checking import check
 from isthmus.errors import GateError, InputError
 from isthmus.limits import SCV
-from isthmus.planning import fleet_plan_of, plan_of, shown
+from isthmus.planning import fleet_plan_of, plan_of, planned_rollout, shown
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, SERVING, Candidate, FileEntry, Manifest, Record, Release, Timing, Variant
+from isthmus.sizing.rollout import Download
+from isthmus_agent.formats.roster import Device
 
 CloudSettings = with_platforms(components.CloudSettings)
 EdgeSettings = with_platforms(components.EdgeSettings)
@@ -215,3 +217,77 @@ def test_shipping_costs_what_leaves_this_machine(release):
     assert bought.cost.total == pytest.approx(400_000 * 1000 * 5 / 1e9 * 0.5)
     output = shown(bought, release, EDGE)
     assert (output["size_bytes"], output["bundle_bytes"], output["accuracy"]) == (1_000_000, 400_000, 0.98)
+
+
+def fleet(devices, device_class="*", **labels):
+    return [Device(f"camera-{number}", device_class, labels) for number in range(devices)]
+
+
+def rolling(**said):
+    return check(EdgeSettings, {"model": "m", "fleet": "f", **said}, "fleets.a")
+
+
+def test_a_rollout_has_the_devices_of_the_roster_in_its_waves(release):
+    planned = planned_rollout(rolling(), fleet(3), "fleets.a")
+    assert [(it.signed.name, len(it.devices)) for it in planned.waves] == [("canary", 1), ("rest", 2)]
+    assert [(it.wave, it.devices) for it in planned.gates] == [("canary", 1), ("rest", 2)]
+
+
+@pytest.mark.parametrize(
+    ("said", "devices", "problem"),
+    [
+        ({}, 0, "fleets.a.fleet: the fleet has no devices"),
+        ({"waves": [{"count": 5}, {"percent": 100}]}, 3, "fleets.a.waves[0].count: found 5; expected 1 to 3"),
+        ({"waves": [{"group": "lab"}, {"percent": 100}]}, 3, "fleets.a.waves[0].group: no device has the label 'group'"),
+        ({"waves": [{"percent": 10}]}, 9, "fleets.a.waves[0]: after the last wave 8 devices of 9 would not have the release"),
+        (
+            {"gate": {"max_failure_percent": 50}, "waves": [{"percent": 100}]},
+            3,
+            "fleets.a.gate.max_failure_percent: the gate can never abort",
+        ),
+        ({"waves": [{"percent": 100, "gate": {"min_reports": 9}}]}, 3, "fleets.a.waves[0].gate.min_reports: the wave can never pass"),
+        (
+            {"waves": [{"percent": 100}], "gate": {"confidence_percent": 95}},
+            20,
+            "fleets.a.gate.confidence_percent: the wave can never pass",
+        ),
+    ],
+)
+def test_a_rollout_that_cannot_be_is_refused_at_its_place(said, devices, problem):
+    with pytest.raises(InputError) as caught:
+        planned_rollout(rolling(**said), fleet(devices), "fleets.a")
+    assert str(caught.value.problems[0]).startswith(problem)
+
+
+def test_a_preview_shows_bytes_time_cost_and_the_devices_that_may_be_hurt(release):
+    said = {"store": STORE, "prices": PRICES, "device_megabits_per_second": 8, "gate": {"deadline_seconds": 86_400}}
+    args = rolling(**said, window={"from": "01:00", "to": "05:00", "jitter_seconds": 1200})
+    roster = [*fleet(900), Device("small-1", "small", {}), *(Device(f"small-{number}", "small", {}) for number in range(2, 101))]
+    planned = planned_rollout(args, roster, "fleets.a")
+    downloads = {"small": Download(1_000_000, 100_000)}
+    plan = fleet_plan_of(args, 1000, release, "fleets.a", rollout=planned, downloads=downloads)
+    canary, rest = plan.waves
+    assert (canary.devices, rest.devices) == (1, 999)
+    assert canary.full_bytes + rest.full_bytes == 900 * 400_000 + 100 * 1_000_000
+    assert rest.delta_bytes is not None
+    assert canary.full_bytes + rest.delta_bytes in (900 * 400_000 + 100 * 100_000, 899 * 400_000 + 1_000_000 + 100 * 100_000)
+    assert rest.seconds == 1 + 60 + 300  # the slowest download, at a megabyte a second
+    assert rest.window_seconds == 20 * 3600 + 1200
+    assert rest.cost == pytest.approx(0.5 * rest.delta_bytes / 1e9)
+    assert canary.most_hurt == 1
+    assert 100 <= rest.most_hurt < 200  # a tenth of it begins while the first ones are on probation, and some fail before it is stopped
+    assert plan.output()["waves"] == [canary.output(), rest.output()]
+    said_lines = plan.explain().splitlines()
+    assert [line.split()[0] for line in said_lines[-5:]] == ["wave", "canary", "rest", "canary:", "rest:"]
+
+
+def test_without_a_window_that_spreads_it_all_devices_of_a_wave_may_be_hurt(release):
+    args = rolling()
+    plan = fleet_plan_of(args, 1000, release, "fleets.a", rollout=planned_rollout(args, fleet(1000), "fleets.a"))
+    assert [wave.most_hurt for wave in plan.waves] == [1, 999]
+
+
+def test_what_the_stacks_own_store_ships_is_free(release):
+    args = rolling()
+    plan = fleet_plan_of(args, 3, release, "fleets.a", rollout=planned_rollout(args, fleet(3), "fleets.a"))
+    assert [wave.cost for wave in plan.waves] == [0, 0]

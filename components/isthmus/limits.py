@@ -128,6 +128,7 @@ PROBATION: Final[Mapping[str, Limit]] = {
     "max_distribution_distance": replace(SHARE, what="between the predictions of both releases; left out: not asked"),
 }
 JITTER_SECONDS: Final = Limit("over which devices spread their changes", Window.jitter_seconds, 0, MOST_JITTER_SECONDS, whole=True)
+DEVICE_MEGABITS_PER_SECOND: Final = Limit("of a device's connection, for the times that a preview shows", 10.0, beyond=True)
 
 # What a class of devices has.
 DEVICE_CLASS: Final[Mapping[str, Limit]] = {

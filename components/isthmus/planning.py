@@ -1,19 +1,41 @@
 """From a service's or a fleet's arguments and its release to the plan, and to what a stack shows of it."""
 
-from dataclasses import replace
-from typing import Any
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from isthmus.arguments.components import CloudSettings, EdgeSettings
+from isthmus.errors import InputError, Problem
+from isthmus.fleet.gates import WaveGate, plan_gates
+from isthmus.fleet.waves import PlannedWave, plan_waves
 from isthmus.limits import SCV
 from isthmus.platforms.registry import PLATFORMS
 from isthmus.platforms.rules import kind_of_server, named_servers
 from isthmus.release.manifest import EDGE, SERVING, Release
 from isthmus.sizing.fleet import FleetPlan, plan_fleet
 from isthmus.sizing.headroom import Headroom
+from isthmus.sizing.rollout import Download, Pace, WavePlan, plan_wave
 from isthmus.sizing.service import ServiceInputs, ServicePlan, plan_service
+from isthmus_agent.formats.assignment import ANY_CLASS
+from isthmus_agent.formats.roster import Device
 
 # The variance of fewer times than these says nothing; then, as without a measurement, times are taken as exponential.
 LEAST_TIMES = 30
+LOOK_SECONDS: Final = 60
+"""How long after a device's word the gate has looked at it: as often as devices say that they live."""
+# Of membership where that of the rollout is not known yet: how many devices a wave has does not depend on it, where waves add up.
+_ANY_SALT: Final = "0" * 16
+
+
+@dataclass(frozen=True)
+class PlannedRollout:
+    """The waves of a rollout and their gates. classes: of each wave, how many devices are of each class."""
+
+    waves: tuple[PlannedWave, ...]
+    gates: tuple[WaveGate, ...]
+    classes: tuple[Mapping[str, int], ...]
 
 
 def plan_of(args: CloudSettings, release: Release, path: str) -> ServicePlan:
@@ -54,20 +76,81 @@ def _measured(args: CloudSettings, release: Release) -> tuple[float, float, str]
     return release.record.service_rate_per_second, measured if args.profile.scv is None else args.profile.scv, release.record.machine_class
 
 
-def fleet_plan_of(args: EdgeSettings, devices: int, release: Release, path: str) -> FleetPlan:
-    """What the fleet costs. What a store of the stack's own ships never leaves this machine, and is free."""
+def planned_rollout(args: EdgeSettings, roster: Sequence[Device], path: str, salt: str = _ANY_SALT) -> PlannedRollout:
+    """The waves and gates of a rollout to these devices.
+
+    What can be said without the roster was said when the arguments were checked. Raises InputError with everything else that is wrong:
+    waves that bring the release to nobody or not to all, gates that can never pass or never abort, and waves that are too small.
+
+    Args:
+        salt: of the rollout's membership, where it is known.
+    """
+    devices = len(roster)
+    if not devices:
+        what, fix = "the fleet has no devices", "enrol one first (`isthmus fleet enrol`), or name some in the fleet file"
+        raise InputError([Problem(f"{path}.fleet", what, "at least one device", fix)])
+    try:
+        waves = plan_waves(args.wave_list(devices), roster, salt, f"{path}.waves")
+        gates = args.gates(devices)
+        sizes = [(wave.signed.name, len(wave.devices), gate) for wave, gate in zip(waves, gates, strict=True)]
+        planned = plan_gates(sizes, f"{path}.waves")
+    except InputError as error:
+        raise InputError(args.placed(error.problems, path)) from None
+    of = {device.name: device.device_class for device in roster}
+    return PlannedRollout(waves, planned, tuple(Counter(of[name] for name in wave.devices) for wave in waves))
+
+
+def fleet_plan_of(
+    args: EdgeSettings,
+    devices: int,
+    release: Release,
+    path: str,
+    *,
+    rollout: PlannedRollout | None = None,
+    downloads: Mapping[str, Download] | None = None,
+) -> FleetPlan:
+    """What the fleet costs, and what its rollout will do. What a store of the stack's own ships never leaves this machine, and is free.
+
+    Args:
+        rollout: None: no waves are shown.
+        downloads: what one device of a class fetches, `*` for every other class; None: as the release's record says it, and no deltas.
+    """
     variant, timing = release.manifest.variant(EDGE), release.record.timing(EDGE)
     shipped = {it.recipe: it.shipped_bytes for it in release.record.candidates if not it.problem}
     prices = args.price_table()
-    return plan_fleet(
+    prices = prices if args.store else replace(prices, per_gigabyte_shipped=0.0)
+    bundle_bytes = shipped.get(variant.recipe) or variant.size_bytes
+    plan = plan_fleet(
         devices,
         p50_ms=timing.p50_ms,
         p95_ms=timing.p95_ms,
-        bundle_bytes=shipped.get(variant.recipe) or variant.size_bytes,
+        bundle_bytes=bundle_bytes,
         releases_per_month=args.releases_per_month,
-        prices=prices if args.store else replace(prices, per_gigabyte_shipped=0.0),
+        prices=prices,
         path=path,
     )
+    known = {ANY_CLASS: Download(bundle_bytes), **(downloads or {})}
+    return replace(plan, waves=_wave_plans(args, rollout, known, prices.per_gigabyte_shipped)) if rollout else plan
+
+
+def _wave_plans(
+    args: EdgeSettings, rollout: PlannedRollout, downloads: Mapping[str, Download], price_per_gigabyte: float
+) -> tuple[WavePlan, ...]:
+    found = []
+    for wave, gate, classes in zip(rollout.waves, rollout.gates, rollout.classes, strict=True):
+        unreported = _unreported(args, gate.devices)
+        pace = Pace(args.device_megabits_per_second, args.probation.seconds, gate.gate.soak_seconds, float(args.longest_wait_seconds()))
+        fetched = [(count, downloads.get(name, downloads[ANY_CLASS])) for name, count in classes.items()]
+        hurt, said = gate.most_hurt(unreported=unreported), gate.explain(unreported)
+        found.append(plan_wave(wave.signed.name, fetched, pace, price_per_gigabyte=price_per_gigabyte, most_hurt=hurt, gate=said))
+    return tuple(found)
+
+
+def _unreported(args: EdgeSettings, devices: int) -> int:
+    """How many of a wave's devices may have begun before the first of them have said how it goes: all, unless a window spreads them."""
+    jitter = args.window.jitter_seconds if args.window else 0
+    share = min(1.0, (args.probation.seconds + LOOK_SECONDS) / jitter) if jitter else 1.0
+    return math.ceil(devices * share)
 
 
 def shown(plan: ServicePlan | FleetPlan, release: Release, kind: str) -> dict[str, Any]:

@@ -29,3 +29,11 @@ def in_bytes(number: float) -> str:
         if number >= factor:
             return f"{number / factor:.4g} {unit}"
     return f"{number:.4g} bytes"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it: `45 s`, `6.2 min`, `21 h`, `3 days`."""
+    for least, unit_seconds, unit in ((2 * 86_400, 86_400, "days"), (2 * 3600, 3600, "h"), (120, 60, "min")):
+        if seconds >= least:
+            return f"{seconds / unit_seconds:.3g} {unit}"
+    return f"{seconds:.3g} s"

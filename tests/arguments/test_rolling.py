@@ -1,23 +1,30 @@
 """What a user writes about a rollout: checked, all at once, and as the pure rooms and the signed format take it."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.arguments import components
 from isthmus.arguments.checking import check, problems_of
+from isthmus.arguments.fleet_file import FleetSettings
 from isthmus.arguments.rolling import RollingSettings
 from isthmus.arguments.secrets import in_plain
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.platforms.rules import with_platforms
-from isthmus_agent.formats.assignment import Assignment, Probation, Variant, Window, from_value
+from isthmus_agent.formats.assignment import Assignment, Probation, Variant, from_value
 from isthmus_agent.formats.assignment import Wave as SignedWave
+from isthmus_agent.formats.window import Window
 
+PAGE = Path(__file__).parents[2] / "docs" / "edge.md"
 EdgeSettings = with_platforms(components.EdgeSettings)
-WAVES = [{"devices": ["camera-7"]}, {"name": "lab", "group": "lab", "gate": {"soak_seconds": 5}}, {"percent": 100}]
+PATIENT = {"deadline_seconds": 30 * 86_400}
+WAVES = [{"devices": ["camera-7", "camera-8"]}, {"name": "lab", "group": "lab", "gate": {"soak_seconds": 5}}, {"percent": 100}]
 
 
 def rolling(**said: Any) -> RollingSettings:
@@ -41,7 +48,7 @@ def test_without_waves_a_fleet_of_one_device_has_one_wave() -> None:
 
 def test_waves_are_as_they_are_written() -> None:
     assert rolling(waves=WAVES).wave_list(9) == [
-        Wave(devices=("camera-7",)),
+        Wave(devices=("camera-7", "camera-8")),
         Wave("lab", group="lab"),
         Wave(percent=100),
     ]
@@ -78,7 +85,7 @@ TIMES = st.tuples(st.integers(0, 23), st.integers(0, 59)).map(lambda it: f"{it[0
 
 @given(probation=PROBATIONS, times=st.tuples(TIMES, TIMES).filter(lambda it: it[0] != it[1]), jitter=st.integers(0, 60))
 def test_whatever_is_accepted_is_accepted_by_devices_too(probation: dict[str, Any], times: tuple[str, str], jitter: int) -> None:
-    settings = rolling(probation=probation, window={"from": times[0], "to": times[1], "jitter_seconds": jitter})
+    settings = rolling(gate=PATIENT, probation=probation, window={"from": times[0], "to": times[1], "jitter_seconds": jitter})
     variant = Variant("*", f"sha256:{0:064}", "f/x.bundle", 1)
     signed = Assignment(
         "f", 1, "0" * 16, (variant,), (SignedWave("all", 2**32),), 0, (), None, settings.probation_of(), settings.window_of()
@@ -89,7 +96,7 @@ def test_whatever_is_accepted_is_accepted_by_devices_too(probation: dict[str, An
 def test_units_are_those_of_the_signed_format() -> None:
     said = {"seconds": 30, "max_p95_ms": 20.5, "max_memory_megabytes": 1.5, "max_distribution_distance": 0.1}
     assert rolling(probation=said).probation_of() == Probation(30, 0, 20_500, 1_500_000, 100_000)
-    assert rolling(window={"from": "22:30", "to": "04:00"}).window_of() == Window(1350, 240)
+    assert rolling(gate=PATIENT, window={"from": "22:30", "to": "04:00"}).window_of() == Window(1350, 240)
 
 
 @pytest.mark.parametrize(
@@ -177,3 +184,42 @@ def test_the_access_of_devices_is_a_secret() -> None:
         device_access={"access_key": "hunter2", "secret": "hunter2"}, store={"endpoint": "u", "access_key": "k", "secret_key": "s"}
     )
     assert "hunter2" not in " ".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("said", "where", "message"),
+    [
+        (
+            {"gate": {"soak_seconds": 3540}},
+            "gate.deadline_seconds",
+            "is 3600 s, and a device is on probation for 60 s and soaks for 3540 s before it counts (wave canary); expected more than 3600",
+        ),
+        (
+            {"waves": [{"percent": 1}, {"percent": 100, "gate": {"deadline_seconds": 9}}]},
+            "waves[1].gate.deadline_seconds",
+            "is 9 s, and a device is on probation for 60 s and soaks for 300 s before it counts; expected more than 360",
+        ),
+        (
+            {"window": {"from": "01:00", "to": "05:00", "jitter_seconds": 600}},
+            "gate.deadline_seconds",
+            "is 3600 s, and a device may wait 72600 s for the window, is on probation for 60 s and soaks for 300 s before it counts",
+        ),
+    ],
+)
+def test_a_deadline_that_no_device_can_meet_is_refused(said: dict[str, Any], where: str, message: str) -> None:
+    found = messages(**said)
+    assert len(found) == 1, found
+    assert found[0].startswith(f"fleets.x.{where}: {message}")
+
+
+def test_what_a_gate_says_for_all_waves_is_wrong_where_it_stands() -> None:
+    assert messages(gate={"min_reports": 5}) == [
+        "fleets.x.gate.min_reports: the wave can never pass: it asks for 5 reports and has 1 devices (wave canary); expected 1 at most. "
+        "Fix: lower it, or make the wave larger"
+    ]
+
+
+def test_what_the_page_shows_is_right() -> None:
+    rollout, fleet = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+    assert check(RollingSettings, rollout, "fleets.x").window_of() == Window(60, 300, 3600)
+    assert check(FleetSettings, fleet, "fleets.x.fleet").classes["small"].speed_factor == 8

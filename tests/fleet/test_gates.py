@@ -207,7 +207,8 @@ def test_gates_that_can_never_pass_or_abort_are_refused_all_at_once() -> None:
     third = ("all", 300, Gate(soak_seconds=3600, deadline_seconds=3600))
     assert problems(first, second, third) == [
         "waves[0].gate.max_failure_percent: the gate can never abort: of a release that keeps 10 %, all 1 devices may fail by chance; "
-        "expected a limit that so few devices can show to be broken. Fix: make the wave at least 2 devices, or lower `max_failure_percent`",
+        "expected a limit that so few devices can show to be broken. Fix: make the wave at least 2 devices, or `max_failure_percent` 1.666 "
+        "at most",
         "waves[1].gate.min_reports: the wave can never pass: it asks for 30 reports and has 20 devices; expected 20 at most. Fix: lower "
         "it, or make the wave larger",
         "waves[1].gate.confidence_percent: the wave can never pass: 20 devices without a failure show, with 95 % confidence, only that "

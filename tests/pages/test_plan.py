@@ -25,12 +25,15 @@ FLEET_PLAN = {
     "prices_as_of": "2026-11-23",
 }
 
+WAVE = {"devices": 3, "full_bytes": 53_070, "delta_bytes": None, "seconds": 361.0, "window_seconds": 72_000.0, "cost": 0.0, "most_hurt": 2}
+
 
 def page(*asked, text="digits", inputs=(INPUTS, NAMED)):
     release = {"accuracy": 0.99, "metric": text, "evaluation_examples": 450, "size_bytes": 402_118, "recipe": text, "measured_on": text}
     digest = "sha256:" + "ab" * 32
     services = {f"{text}-{index}": {"digest": digest, "plan": {**plan_service(it).output(), **release}} for index, it in enumerate(inputs)}
-    fleets = {f"{text}-fleet": {"digest": digest, "plan": {**FLEET_PLAN, **release}}}
+    waves = [{**WAVE, "name": text, "gate": f"{text}: 3 devices; passes with 0 failures at most"}]
+    fleets = {f"{text}-fleet": {"digest": digest, "plan": {**FLEET_PLAN, **release, "waves": waves}}}
     return html(stack_plan(text, services, fleets, scenario_of(asked)))
 
 
@@ -53,7 +56,14 @@ class _Tags(HTMLParser):
 
 def test_the_page_has_the_table_the_answers_and_each_numbers_arithmetic():
     text = page("demand=2x")
-    for said in ("328.50", "What if <strong>demand=2x</strong>?", "needed: 6 servers", "λ / (c·μ)", "17,690 bytes as shipped"):
+    for said in (
+        "328.50",
+        "What if <strong>demand=2x</strong>?",
+        "needed: 6 servers",
+        "λ / (c·μ)",
+        "17,690 bytes as shipped",
+        "6.02 min + up to 20 h",
+    ):
         assert said in text
     assert "needed:" not in page()
     assert page() == page()

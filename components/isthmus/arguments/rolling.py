@@ -1,6 +1,8 @@
 """What a rollout on a fleet accepts."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, TypedDict
 
 from pulumi import Input
@@ -20,9 +22,18 @@ from isthmus.arguments.waves import (
     WindowSettings,
 )
 from isthmus.errors import Problem
+from isthmus.fleet.early import early_problems
 from isthmus.fleet.gates import Gate
-from isthmus.fleet.waves import Wave, check_waves
-from isthmus.limits import FALLBACK_TIMEOUT_MS, MIN_CONFIDENCE, MOST_CLASSES, MOST_WAVES, RELEASES_PER_MONTH
+from isthmus.fleet.waves import Wave
+from isthmus.limits import (
+    DAY_SECONDS,
+    DEVICE_MEGABITS_PER_SECOND,
+    FALLBACK_TIMEOUT_MS,
+    MIN_CONFIDENCE,
+    MOST_CLASSES,
+    MOST_WAVES,
+    RELEASES_PER_MONTH,
+)
 from isthmus_agent.formats.assignment import Probation
 from isthmus_agent.formats.window import Window
 
@@ -42,13 +53,15 @@ VariantArgs = TypedDict("VariantArgs", {"class": Input[str], "recipe": Input[str
 class RollingArgs(TypedDict, total=False):
     """A fleet file, in which waves a release reaches the fleet, and how sure a device must be to answer by itself.
 
-    releases_per_month: for the cost of shipping. waves: left out: one device, then all. gate: of every wave. wait: whether `up` waits for
-    the gates; else `isthmus fleet watch` or the next `up` looks at them. keys: folder of the key ring. variants: recipes by class of
-    devices, the first that fits a class for it; left out: `recipe` for all.
+    releases_per_month: for the cost of shipping. device_megabits_per_second: for the times that a preview shows. waves: left out: one
+    device, then all. gate: of every wave. wait: whether `up` waits for the gates; else `isthmus fleet watch` or the next `up` looks at
+    them. keys: folder of the key ring. variants: recipes by class of devices, the first that fits a class for it; left out: `recipe` for
+    all.
     """
 
     fleet: Input[str]
     releases_per_month: Input[float]
+    device_megabits_per_second: Input[float]
     waves: Input[list[WaveArgs]]
     gate: Input[FleetGateArgs]
     probation: Input[ProbationArgs]
@@ -78,6 +91,7 @@ class RollingSettings(Checked):
 
     fleet: str
     releases_per_month: Annotated[float, Limited(RELEASES_PER_MONTH)] = RELEASES_PER_MONTH.default
+    device_megabits_per_second: Annotated[float, Limited(DEVICE_MEGABITS_PER_SECOND)] = DEVICE_MEGABITS_PER_SECOND.default
     waves: Annotated[tuple[WaveSettings, ...], Field(max_length=MOST_WAVES)] | None = None
     gate: FleetGateSettings = FleetGateSettings()
     probation: ProbationSettings = ProbationSettings()
@@ -110,10 +124,42 @@ class RollingSettings(Checked):
         return self.window.signed() if self.window else None
 
     def problems(self, path: str) -> Sequence[Problem]:
-        found = check_waves(self.wave_list(0), f"{path}.waves")
+        found = early_problems(self.wave_list(0), self.gates(0), f"{path}.waves")
+        found += [] if found else self._deadlines(path)
         found += same_twice(self.variants, lambda it: it.device_class, f"{path}.variants", "variants for the class")
         any_class = next((index for index, it in enumerate(self.variants) if it.device_class == ANY_CLASS), None)
         if any_class is not None and any_class < len(self.variants) - 1:
             what = f'is after the one for "{ANY_CLASS}", and the first that fits a class is for it'
             found.append(Problem(f"{path}.variants[{any_class + 1}]", what, f'"{ANY_CLASS}" as the last', "change their order"))
-        return found
+        return self.placed(found, path)
+
+    def placed(self, problems: Iterable[Problem], path: str) -> list[Problem]:
+        """Problems of waves' gates where the user can mend them: a gate says most for all waves, and those of no user have no place."""
+        found: dict[tuple[str, str], Problem] = {}
+        for problem in problems:
+            match = re.fullmatch(r"\.waves\[(\d+)\]\.gate\.(\w+)", problem.path.removeprefix(path))
+            own = match and self.waves and self.waves[int(match[1])].gate
+            if match and not (own and match[2] in own.model_fields_set):
+                name = self.wave_list(0)[int(match[1])].name or f"waves[{match[1]}]"
+                problem = replace(problem, path=f"{path}.gate.{match[2]}", what=f"{problem.what} (wave {name})")  # noqa: PLW2901
+            found.setdefault((problem.path, problem.what.partition(" (wave ")[0]), problem)
+        return [*found.values()]
+
+    def longest_wait_seconds(self) -> int:
+        """How long a device may have to wait for its part of the window."""
+        window = self.window_of()
+        return DAY_SECONDS - window.length_seconds + min(window.jitter_seconds, window.length_seconds) if window else 0
+
+    def _deadlines(self, path: str) -> Iterator[Problem]:
+        """Deadlines that are over before a device can have done what counts."""
+        if self.window and self.window.problems(path):
+            return
+        wait, probation = self.longest_wait_seconds(), self.probation.seconds
+        for index, gate in enumerate(self.gates(0)):
+            needed = wait + probation + gate.soak_seconds
+            if gate.deadline_seconds <= needed:
+                waits = f"may wait {wait} s for the window, " if wait else ""
+                what = f"is {gate.deadline_seconds:g} s, and a device {waits}is on probation for {probation} s and soaks for "
+                what += f"{gate.soak_seconds:g} s before it counts"
+                where = f"{path}.waves[{index}].gate.deadline_seconds"
+                yield Problem(where, what, f"more than {needed:g}", "raise it, or shorten what comes before")

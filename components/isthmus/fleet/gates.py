@@ -324,11 +324,11 @@ def plan_gates(waves: Sequence[tuple[str, int, Gate]], path: str = "waves", *, k
             them find more.
     """
     places = [f"{property_path([index], path)}.gate" for index in range(len(waves))]
-    problems = [problem for (_, _, gate), where in zip(waves, places, strict=True) for problem in _out_of_bounds(gate, where)]
+    problems = [problem for (_, _, gate), where in zip(waves, places, strict=True) for problem in out_of_bounds(gate, where)]
     if problems:
         raise InputError(problems)
     planned = wave_gates(waves, knows_begun=knows_begun)
-    problems = [problem for wave, where in zip(planned, places, strict=True) for problem in _never(wave, where, FALSE_ABORT / len(planned))]
+    problems = [problem for wave, where in zip(planned, places, strict=True) for problem in never(wave, where, FALSE_ABORT / len(planned))]
     if problems:
         raise InputError(problems)
     return planned
@@ -341,15 +341,16 @@ def wave_gates(waves: Sequence[tuple[str, int, Gate]], *, knows_begun: bool = Tr
     return tuple(WaveGate(name, gate, boundary) for (name, _, gate), boundary in zip(waves, found, strict=True))
 
 
-def _out_of_bounds(gate: Gate, where: str) -> Iterator[Problem]:
+def out_of_bounds(gate: Gate, where: str) -> Iterator[Problem]:
+    """The gate's numbers that are none of `FLEET_GATE`."""
     for name, limit in FLEET_GATE.items():
         value = getattr(gate, name)
         if value is not None and not limit.allows(value):
             yield Problem(f"{where}.{name}", f"found {value:g}", limit.range)
 
 
-def _never(wave: WaveGate, where: str, may_spend: float) -> Iterator[Problem]:
-    """What of a gate can never happen."""
+def never(wave: WaveGate, where: str, may_spend: float) -> Iterator[Problem]:
+    """What of a gate can never happen. may_spend: of false aborts, by this wave."""
     gate, devices = wave.gate, wave.devices
     if gate.deadline_seconds <= gate.soak_seconds:
         what = f"is {gate.deadline_seconds:g} s, and no device counts before it served for {gate.soak_seconds:g} s"
@@ -360,7 +361,8 @@ def _never(wave: WaveGate, where: str, may_spend: float) -> Iterator[Problem]:
     if not wave.boundary.is_reachable:
         needed = math.ceil(math.log(may_spend) / math.log(gate.allowed) - 1e-9)
         what = f"the gate can never abort: of a release that keeps {gate.max_failure_percent:g} %, all {devices} devices may fail by chance"
-        fix = f"make the wave at least {needed} devices, or lower `max_failure_percent`"
+        most = math.floor(1e5 * may_spend ** (1 / devices)) / 1000
+        fix = f"make the wave at least {needed} devices, or `max_failure_percent` {most:g} at most"
         yield Problem(f"{where}.max_failure_percent", what, "a limit that so few devices can show to be broken", fix)
     if gate.confidence_percent is None:
         return

@@ -10,6 +10,7 @@ from isthmus.sizing.asking.deployed import ServiceNow, StackPlan, answer_lines
 from isthmus.sizing.asking.explain import Explanation
 from isthmus.sizing.asking.table import CLOUD, COLUMNS, EDGE, total
 from isthmus.sizing.asking.what_if import CurvePoint
+from isthmus.sizing.rollout import WAVE_COLUMNS
 from isthmus.words import money, plain
 
 # The p95's axis ends at this multiple of the objective: beyond it the line only says `no`.
@@ -47,7 +48,8 @@ def html(plan: StackPlan) -> str:
         servers=sum(row.servers for row in plan.rows if row.role == CLOUD),
         devices=sum(row.servers for row in plan.rows if row.role == EDGE),
         services=[_section(name, service, asked=bool(plan.scenario.asked)) for name, service in plan.services.items()],
-        fleets=list(plan.fleets.items()),
+        fleets=[(name, explanations, plan.waves.get(name, ())) for name, explanations in plan.fleets.items()],
+        wave_columns=WAVE_COLUMNS,
         frame=FRAME,
         css=style(),
     )

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from isthmus.sizing.cost import MonthlyCost, PriceTable, Usage, monthly_cost, shipped_gigabytes
+from isthmus.sizing.rollout import WavePlan, wave_lines
 
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """p50_ms, p95_ms: of one run as measured when the release was made. bundle_bytes: what one device fetches of one release."""
+    """p50_ms, p95_ms: of one run as measured when the release was made. bundle_bytes: what one device fetches of one release.
+
+    waves: in which it reaches the devices; empty where that is not known.
+    """
 
     devices: int
     p50_ms: float
@@ -16,13 +20,15 @@ class FleetPlan:
     bundle_bytes: int
     releases_per_month: float
     cost: MonthlyCost
+    waves: tuple[WavePlan, ...] = ()
 
     def explain(self) -> str:
-        """One line."""
-        return (
+        """One line, and the waves."""
+        said = (
             f"{self.devices} devices fetch {self.bundle_bytes / 1e6:.4g} MB of each of {self.releases_per_month:g} releases a month: "
             f"{self.cost.explain()}"
         )
+        return "\n".join([said, *wave_lines([wave.output() for wave in self.waves], self.cost.currency)])
 
     def output(self) -> dict[str, Any]:
         """The component's output `plan`, of JSON's types alone."""
@@ -36,6 +42,7 @@ class FleetPlan:
             "cost_per_month": round(self.cost.total, 2),
             "currency": self.cost.currency,
             "prices_as_of": self.cost.prices_as_of.isoformat(),
+            "waves": [wave.output() for wave in self.waves],
         }
 
 

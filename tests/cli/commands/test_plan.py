@@ -75,6 +75,22 @@ def test_explain_has_formula_inputs_and_result_of_services_and_fleets(isthmus):
         assert text in done.output, done.output
 
 
+def test_the_waves_of_a_rollout_are_a_table_and_below_it_stands_what_each_gate_asks(isthmus):
+    wave = {"full_bytes": 17_690, "delta_bytes": 900, "seconds": 360.1, "window_seconds": 0.0, "cost": 0.0}
+    waves = [
+        {**wave, "name": "canary", "devices": 1, "most_hurt": 1, "gate": "canary: passes with 0 failures at most"},
+        {**wave, "name": "rest", "devices": 999, "most_hurt": 130, "gate": "rest: passes with 19 failures at most"},
+    ]
+    fleet = {**FLEET, "plan": {**FLEET["plan"], "waves": waves}}
+    done = isthmus(of=StackState("prod", {"services": {"digits": outputs()}, "fleets": {"cams": fleet}}, {}))
+    assert "cams: waves of a rollout" in done.output
+    lines = [line.split() for line in done.output.splitlines()]
+    assert ["wave", "devices", "full", "delta", "time", "cost", "hurt"] in lines
+    assert ["rest", "999", "17.69", "kB", "900", "bytes", "6", "min", "0.00", "130"] in lines
+    assert "rest: passes with 19 failures at most" in done.output
+    assert "waves" not in isthmus().output  # of a stack that an earlier version deployed
+
+
 def test_what_if_says_what_happens_what_is_needed_and_draws_both_curves(isthmus):
     done = isthmus("--what-if", "demand=2x")
     assert done.exit_code == 0, done.output

@@ -1,7 +1,7 @@
 """A whole stack's plan as it is deployed, from the outputs of its components, and what a scenario does to it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from isthmus.errors import InputError, Problem
@@ -26,13 +26,14 @@ class ServiceNow:
 
 @dataclass(frozen=True)
 class StackPlan:
-    """rows: of the table. services, fleets: by name."""
+    """rows: of the table. services, fleets: by name. waves: of each fleet's rollout, as the output `plan` has them."""
 
     name: str
     rows: tuple[Row, ...]
     services: Mapping[str, ServiceNow]
     fleets: Mapping[str, tuple[Explanation, ...]]
     scenario: Scenario
+    waves: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
 
 
 def stack_plan(
@@ -71,6 +72,7 @@ def stack_plan(
         },
         {key: tuple(explain_fleet(fleets[key]["plan"])) for key in known[EDGE]},
         scenario,
+        {key: tuple(fleets[key]["plan"].get("waves") or ()) for key in known[EDGE]},
     )
 
 

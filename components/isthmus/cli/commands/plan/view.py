@@ -1,6 +1,7 @@
 """A stack's plan in a terminal: the table, the answers to a scenario, curves drawn in blocks, and the arithmetic."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -11,6 +12,7 @@ from isthmus.sizing.asking.deployed import ServiceNow, StackPlan, answer_lines
 from isthmus.sizing.asking.explain import Explanation
 from isthmus.sizing.asking.table import COLUMNS, WORDS, total
 from isthmus.sizing.asking.what_if import CurvePoint
+from isthmus.sizing.rollout import WAVE_COLUMNS
 from isthmus.words import money, plain
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
@@ -32,8 +34,11 @@ def rendered(plan: StackPlan, *, explain: bool = False) -> RenderableType:
             parts += [*_curves(service), ""]
         if explain:
             parts += [Text(name, "bold"), _explained(service.explanations), ""]
-    for name, explanations in plan.fleets.items() if explain else ():
-        parts += [Text(f"{name} (devices)", "bold"), _explained(explanations), ""]
+    for name, explanations in plan.fleets.items():
+        if waves := plan.waves.get(name, ()):
+            parts += [Text(f"{name}: waves of a rollout", "bold"), _waves(waves), *(Text(f"  {wave['gate']}", "dim") for wave in waves), ""]
+        if explain:
+            parts += [Text(f"{name} (devices)", "bold"), _explained(explanations), ""]
     return Group(*parts[:-1])
 
 
@@ -45,6 +50,15 @@ def _table(plan: StackPlan) -> Table:
     for row in plan.rows:
         found.add_row(*(Text(column.text(row)) for column in shown))
     return found
+
+
+def _waves(waves: Sequence[Mapping[str, Any]]) -> RenderableType:
+    found = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    for index, column in enumerate(WAVE_COLUMNS):
+        found.add_column(column.head, justify="right" if index else "left", overflow="fold")
+    for wave in waves:
+        found.add_row(*(Text(column.text(wave)) for column in WAVE_COLUMNS))
+    return Padding(found, (0, 0, 0, 2))
 
 
 def _explained(explanations: Sequence[Explanation]) -> RenderableType:
