@@ -1,0 +1,185 @@
+"""What a device is asked stays on it: a pattern is sent in every form that it takes, and looked for in all that it sends and keeps."""
+
+import base64
+import gzip
+import json
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import pytest
+from tests.isthmus_agent.clouds import PREDICTIONS, CloudRole, says
+from tests.isthmus_agent.living import Fleet, Living
+from tests.isthmus_agent.tapping import tapped
+from toolchain.testing import patience
+
+pytestmark = pytest.mark.slow
+
+NUMBERS = [0.71828182, -1.41421356, 0.57721566, -2.23606797]
+WORD = "canary-9f3b27c4d1"
+BINARY = struct.pack("<4f", *NUMBERS)
+PREDICT = "POST /v1/models/digits:predict HTTP/1.1"
+
+
+def forms() -> Mapping[str, bytes]:
+    """How the pattern may look: as text, as floats of both sizes and orders, and each of these in base64, wherever it begins."""
+    plain = {f"{number:.6f}"[:8]: f"{number:.6f}"[:8].encode() for number in NUMBERS} | {"word": WORD.encode()}
+    plain |= {layout: struct.pack(layout, *NUMBERS) for layout in ("<4f", ">4f", "<4d", ">4d")}
+    plain |= {f"{layout}[{index}]": struct.pack(layout, it) for layout in ("<d", ">d") for index, it in enumerate(NUMBERS)}
+    packed = {}
+    for name, content in plain.items():
+        if len(content) > 6:
+            for shift in range(3):
+                inner = base64.b64encode(b"\0" * shift + content)[4 if shift else 0 : -4]
+                packed[f"{name} in base64, {shift}"] = inner
+                packed[f"{name} in base64url, {shift}"] = inner.replace(b"+", b"-").replace(b"/", b"_")
+    return plain | packed
+
+
+def found_in(content: bytes) -> list[str]:
+    """The forms that are in it."""
+    looked = (content, unquote_to_bytes(content), content.lower())
+    return [name for name, form in forms().items() if any(form in it for it in looked)]
+
+
+def request(line: str, body: bytes, *headers: str) -> bytes:
+    head = [line, "Host: x", "Connection: close", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def chunked(body: bytes) -> bytes:
+    head = f"{PREDICT}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n"
+    return head.encode() + body + b"\r\n0\r\n\r\n"
+
+
+ROWS = json.dumps({"instances": [NUMBERS]}).encode()
+B64 = {"b64": base64.b64encode(BINARY).decode()}
+ASKED: dict[str, bytes] = {
+    "rows": request(PREDICT, ROWS),
+    "columns": request(PREDICT, json.dumps({"inputs": {"x": [NUMBERS]}}).encode()),
+    "many rows": request(PREDICT, json.dumps({"instances": [NUMBERS] * 100}).encode()),
+    "compressed": request(PREDICT, gzip.compress(ROWS), "Content-Encoding: gzip"),
+    "in chunks": chunked(ROWS),
+    "in base64": request(PREDICT, json.dumps({"instances": [B64]}).encode()),
+    "binary": request(PREDICT, BINARY),
+    "too short": request(PREDICT, json.dumps({"instances": [NUMBERS[:3]]}).encode()),
+    "of two lengths": request(PREDICT, json.dumps({"instances": [NUMBERS, NUMBERS[:1]]}).encode()),
+    "text": request(PREDICT, json.dumps({"instances": [[WORD, *map(str, NUMBERS)]]}).encode()),
+    "an unknown input": request(PREDICT, json.dumps({"inputs": {WORD: [NUMBERS]}}).encode()),
+    "an unknown signature": request(PREDICT, json.dumps({"signature_name": WORD, "instances": [NUMBERS]}).encode()),
+    "half a document": request(PREDICT, ROWS[:-3] + WORD.encode()),
+    "nested too deeply": request(PREDICT, b'{"instances": ' + b"[" * 5000 + ROWS),
+    "too large": request(PREDICT, ROWS).replace(b"Content-Length: ", b"Content-Length: 9999999"),
+    "a large number": request(PREDICT, json.dumps({"instances": [[*NUMBERS[:3], 1e300]]}).encode()),
+    "another model": request(f"POST /v1/models/{WORD}:predict HTTP/1.1", ROWS),
+    "another version": request("POST /v1/models/digits/versions/7:predict HTTP/1.1", ROWS),
+    "a label": request(f"POST /v1/models/digits/labels/{WORD}:predict HTTP/1.1", ROWS),
+    "a query": request(f"POST /v1/models/digits:predict?{WORD} HTTP/1.1", ROWS),
+    "a header": request(PREDICT, ROWS, f"X-{WORD}: {WORD}", f"Authorization: Bearer {WORD}"),
+    "a header that is none": request(PREDICT, ROWS, f"{WORD} {WORD}"),
+    "no HTTP": WORD.encode() + b"\r\n\r\n" + BINARY,
+    "a method": request(f"{WORD.upper()} /v1/models/digits:predict HTTP/1.1", ROWS),
+    "classify": request("POST /v1/models/digits:classify HTTP/1.1", ROWS),
+}
+
+
+def ask(device: Living, content: bytes, ends: bool = False) -> bytes:
+    """The answer. ends: the client goes away before."""
+    parts = urlsplit(device.url)
+    with socket.create_connection((parts.hostname, parts.port), patience.scaled(30)) as connection:
+        connection.sendall(content)
+        found = b""
+        with suppress(OSError):
+            while not ends and (more := connection.recv(65536)):
+                found += more
+    return found
+
+
+def ask_all(device: Living) -> None:
+    for content in ASKED.values():
+        ask(device, content)
+        ask(device, content[:-1], ends=True)
+
+
+def children(device: Living) -> list[int]:
+    """The processes that it has started."""
+    assert device.process is not None
+    tasks = Path(f"/proc/{device.process.pid}/task").iterdir()
+    return [int(it) for task in tasks for it in (task / "children").read_text().split()]
+
+
+def kept_by(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of all that lies below a folder."""
+    for path in folder.rglob("*"):
+        yield str(path), path.name.encode()
+        if path.is_file():
+            yield str(path), path.read_bytes()
+
+
+def test_the_forms_that_are_looked_for_are_those_that_are_sent():
+    assert [name for name, content in ASKED.items() if not found_in(content)] == ["compressed"]
+    for layout in ("<4f", ">4d"):
+        for before in range(3):
+            assert found_in(base64.urlsafe_b64encode(b"x" * before + struct.pack(layout, *NUMBERS) + b"yz"))
+
+
+def test_nothing_that_a_device_is_asked_is_in_what_it_sends_or_keeps(
+    fleet: Fleet, device: Living, content: Callable[..., bytes], tmp_path: Path
+):
+    endpoint, _, bucket = fleet.http.url.removeprefix("http://").partition("/")
+    with tapped(f"http://{endpoint}") as tap:
+        device.changes = {"store": {"endpoint": tap.url, "bucket": bucket.rstrip("/"), "prefix": "edge/"}, "heartbeat_seconds": 1}
+        device.start()
+        ask_all(device)  # while there is nothing
+        number = fleet.tell(content(1))
+        fleet.await_outcome(number, "confirmed")
+        assert b"predictions" in ask(device, ASKED["rows"])
+        ask_all(device)
+        (server,) = children(device)
+        half = socket.create_connection((urlsplit(device.url).hostname, urlsplit(device.url).port))
+        half.sendall(ASKED["rows"][:-5])
+        os.kill(server, signal.SIGSEGV)  # what was half here is in its memory
+        device.await_served(content(1))
+        half.close()
+        ask_all(device)
+        fleet.await_outcome(fleet.tell(content(2), old=content(1)), "confirmed")
+        ask_all(device)
+        told = len(fleet.http.requests)
+        patience.wait_until(lambda: len(fleet.http.requests) > told + 3)
+        assert device.stop() == 0
+        sent = [bytes(it) for it in tap.sent]
+    assert sum(map(len, sent)) > 5_000
+    assert [found for it in sent if (found := found_in(it))] == []
+    places = {
+        **{f"object {key}": key.encode() + b"\n" + body for key, body in fleet.store.objects.items()},
+        **dict(kept_by(device.folder)),
+        "log": (tmp_path / "device.log").read_bytes(),
+    }
+    assert any("slots" in it for it in places)
+    assert {name: found for name, it in places.items() if (found := found_in(it))} == {}
+
+
+def test_the_same_look_finds_what_goes_to_the_cloud_where_that_was_chosen(fleet: Fleet, device: Living, content: Callable[..., bytes]):
+    role = CloudRole(says({"predictions": PREDICTIONS}))
+    try:
+        with tapped(role.url) as tap:
+            device.changes = {"fallback": {"url": tap.url, "min_confidence": 1.0, "timeout_ms": 20_000}}
+            device.start()
+            assert b"X-Isthmus-Answered-By: cloud\r\n" in ask(device, ASKED["rows"])  # while there is nothing
+            assert found_in(bytes(tap.sent[-1]))
+            number = fleet.tell(content(1))
+            fleet.await_outcome(number, "confirmed")
+            asked = len(role.asked)
+            assert b"X-Isthmus-Answered-By: cloud\r\n" in ask(device, ASKED["a header"])
+            assert len(role.asked) == asked + 1
+            here = request(PREDICT, ROWS, "X-Isthmus-Answer-By: device")
+            assert b"X-Isthmus-Answered-By: device\r\n" in ask(device, here)
+            assert len(role.asked) == asked + 1
+            assert WORD.encode() not in b"".join(map(bytes, tap.sent))  # no header of a client is passed on
+    finally:
+        role.stop()
