@@ -44,8 +44,10 @@ class Sender:
 class Reporter:
     """Reports that wait, and the thread that sends them. memory: a file, for the keys that are in the store."""
 
-    def __init__(self, queue: Queue, sender: Sender, transport: Transport, memory: Path) -> None:
-        self._queue, self._sender, self._transport, self._memory = queue, sender, transport, memory
+    def __init__(
+        self, queue: Queue, sender: Sender, transport: Transport, memory: Path, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._queue, self._sender, self._transport, self._memory, self._monotonic = queue, sender, transport, memory, monotonic
         self._figures: Callable[[], Figures] = Figures
         self._changed = threading.Condition()
         self._since: dict[int, float] = {}
@@ -66,7 +68,7 @@ class Reporter:
     def say(self, say: Say) -> None:
         """The effect Say."""
         with self._changed:
-            self._since.setdefault(say.number, time.monotonic())
+            self._since.setdefault(say.number, self._monotonic())
             self._queue.put(replace(say, text=printable(say.text)))
             self._changed.notify()
 
@@ -88,14 +90,14 @@ class Reporter:
             except (RepositoryFailure, FormatError) as error:
                 self._failed(say, error)
             else:
-                self._failures, self.last_failure, self.sent_at = 0, "", time.monotonic()
+                self._failures, self.last_failure, self.sent_at = 0, "", self._monotonic()
                 with self._changed:
                     self._queue.sent(say)
                     self._since.pop(say.number, None)
 
     def _next(self) -> tuple[Say | None, float | None]:
         """What is to be sent now; or how long there is nothing. None: until something is said."""
-        now, waits = time.monotonic(), []
+        now, waits = self._monotonic(), []
         for say in self._queue.waiting:
             due = self._since.get(say.number, 0.0) + self._sender.patience_seconds if say.outcome is Outcome.UPDATING else now
             if due <= now:
@@ -111,9 +113,9 @@ class Reporter:
                 self._queue.sent(say)
             return
         longest = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 30), MOST_BACKOFF_SECONDS)
-        until = time.monotonic() + longest * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads devices, and hides nothing
+        until = self._monotonic() + longest * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads devices, and hides nothing
         with self._changed:
-            while (left := until - time.monotonic()) > 0:
+            while (left := until - self._monotonic()) > 0:
                 self._changed.wait(left)
 
     def _send(self, say: Say) -> None:
@@ -133,8 +135,8 @@ class Reporter:
         last, figures = self._last, self._figures()
         is_said = last is not None and replace(last[0], text="") == replace(say, text="")
         if not is_said:
-            self._said_since = time.monotonic()
-        figures = replace(figures, outcome_seconds=int(time.monotonic() - self._said_since))
+            self._said_since = self._monotonic()
+        figures = replace(figures, outcome_seconds=int(self._monotonic() - self._said_since))
         if last is None or not is_said or _is_news(last[1], figures):
             self._sequence += 1
             text = say.text if last is None or not is_said else last[0].text
