@@ -17,7 +17,7 @@ LOCAL = --stack local --config-file .isthmus/stacks/Pulumi.local.yaml
 BENCH ?= preview hashing serving
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview refresh destroy doctor cluster cluster-down lint format check test bench train house lock prune
+.PHONY: help up preview refresh destroy doctor cluster cluster-down lint format check test bench train house lock prune device-package device-wheelhouse
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -83,7 +83,15 @@ house:  ## draw docs/house.svg (the rooms, their layers, which imports which) an
 	$(PREPARE) developer
 	$(ACTIVE) python docs/house.py && python docs/limits.py
 
-lock:  ## resolve requirements*.in into the lock files
+device-package:  ## make a Debian package of the device program (ARGS: --architecture arm64 --python 3.13 --without-interpreter)
+	$(PREPARE) developer
+	$(ACTIVE) python -m toolchain.device package $(ARGS)
+
+device-wheelhouse:  ## make a folder with the device program, all that it needs and its install script (ARGS: as above)
+	$(PREPARE) developer
+	$(ACTIVE) python -m toolchain.device wheelhouse $(ARGS)
+
+lock:  ## resolve requirements*.in, and what the device program needs, into the lock files
 	$(PREPARE) lock
 
 prune:  ## remove from the user's cache what the toolchain has not used for 30 days

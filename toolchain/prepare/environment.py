@@ -13,6 +13,16 @@ NETWORK = "check the connection to the package index, then run the same command 
 UV_CHANGES = (" + ", " - ", " ~ ")  # uv's list of each package that it installed, removed or replaced
 RUNTIME_LOCK = "requirements.txt"
 DEVELOPER_LOCK = "requirements-dev.txt"
+DEVICE_LOCK = "agent/requirements.txt"
+DEVICE_INTERPRETER_LOCK = "agent/requirements-litert.txt"
+DEVICE_FIRST_PYTHON = (3, 10)
+LOCKS: Mapping[str, tuple[tuple[int, int], list[str]]] = {
+    RUNTIME_LOCK: (PYTHON_VERSIONS[0], ["requirements.in"]),
+    DEVELOPER_LOCK: (PYTHON_VERSIONS[0], ["requirements-dev.in"]),
+    DEVICE_LOCK: (DEVICE_FIRST_PYTHON, ["agent/pyproject.toml"]),
+    DEVICE_INTERPRETER_LOCK: (DEVICE_FIRST_PYTHON, ["agent/pyproject.toml", "--extra", "litert", "--override", "agent/overrides.txt"]),
+}
+"""Each lock file: the first Python that it is for, and what is resolved with which options."""
 
 # Both packages are put on the path by these two files and not by an editable installation: the effect is the same, no
 # build backend has to be fetched for it, and `uv pip sync`, which removes what no lock file names, leaves it alone.
@@ -176,16 +186,14 @@ def prepare(layout: Layout, *, developer: bool = False) -> None:
 
 
 def lock(layout: Layout) -> None:
-    """Resolves the .in files again and writes the lock files, hashes included."""
+    """Resolves the .in files and the device program's needs again and writes the lock files, hashes included."""
     variables = {**uv_variables(layout), "UV_CUSTOM_COMPILE_COMMAND": "make lock"}
-    common: list[str | Path] = [
-        *(layout.venv / "bin" / "uv", "pip", "compile", "--quiet", "--universal", "--python-version", version_text(PYTHON_VERSIONS[0])),
-        *("--generate-hashes", "--no-emit-package=isthmus", "--no-emit-package=isthmus-agent", "--override", "toolchain/overrides.txt"),
-    ]
-    for source in ("requirements.in", "requirements-dev.in"):
-        target = f"{source.removesuffix('.in')}.txt"
-        say(f"locking {source} into {target}")
-        run([*common, source, "-o", target], what=f"locking {source}", fix=NETWORK, environ=variables, cwd=layout.project)
+    common: list[str | Path] = [layout.venv / "bin" / "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes"]
+    here = ("--no-emit-package=isthmus", "--no-emit-package=isthmus-agent", "--override", "toolchain/overrides.txt")
+    for target, (python, wanted) in LOCKS.items():
+        say(f"locking {wanted[0]} into {target}")
+        command = [*common, "--python-version", version_text(python), *here, *wanted, "-o", target]
+        run(command, what=f"locking {wanted[0]}", fix=NETWORK, environ=variables, cwd=layout.project)
 
 
 def pip_target(layout: Layout, lock_file: Path, target: Path) -> None:
