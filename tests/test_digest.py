@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from isthmus.digest import Digest, is_digest, shown
+from isthmus.digest import Digest, is_digest
+from isthmus_agent.formats.digests import shown
 
 
 @given(st.binary())

@@ -15,11 +15,11 @@ from isthmus.compile import check_accuracy, compile_release
 from isthmus.compile.recipes import AUTO
 from isthmus.compile.request import CompileRequest, find_checked
 from isthmus.compile.sources.source import Source
-from isthmus.digest import PREFIX
 from isthmus.errors import GateError, InputError, IsthmusError, Problem
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.manifest import Release
 from isthmus.words import kilobytes, percent
+from isthmus_agent.formats.digests import PREFIX
 
 # A step that lasts longer says how long it has been at it.
 PROGRESS_INTERVAL_SECONDS = 2.0

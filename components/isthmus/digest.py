@@ -1,18 +1,11 @@
 """What names a release: the sha256 of its manifest."""
 
-import hashlib
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from isthmus_agent.formats import digests
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import CoreSchema
-
-DIGITS_SHOWN: Final = 12
-"""So many tell the releases of one project apart, and fit in a table."""
-PREFIX: Final = "sha256:"
-EXPECTED: Final = "sha256: and 64 hexadecimal digits"
-"""What a digest looks like, for messages."""
-_PATTERN: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Digest(str):
@@ -31,22 +24,22 @@ class Digest(str):
     @classmethod
     def of(cls, content: bytes) -> "Digest":
         """The digest of a content."""
-        return cls(PREFIX + hashlib.sha256(content).hexdigest())
+        return cls(digests.of(content))
 
     @classmethod
     def from_hex(cls, digits: str) -> "Digest":
         """The digest with these 64 digits. Raises ValueError for anything else."""
-        return cls(PREFIX + digits)
+        return cls(digests.named(digits))
 
     @property
     def hex(self) -> str:
         """The 64 digits: what folders and keys in a store are called by."""
-        return self[len(PREFIX) :]
+        return digests.digits_of(self)
 
     @property
     def short(self) -> str:
-        """The first DIGITS_SHOWN digits."""
-        return self.hex[:DIGITS_SHOWN]
+        """The first digits, for people."""
+        return digests.shown(self)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> "CoreSchema":
@@ -57,14 +50,9 @@ class Digest(str):
 
 def is_digest(text: object) -> bool:
     """Whether this is a digest, letter by letter."""
-    return isinstance(text, str) and _PATTERN.fullmatch(text) is not None
+    return isinstance(text, str) and digests.PATTERN.fullmatch(text) is not None
 
 
 def names_release(text: str) -> bool:
     """Whether a model's source is meant as a digest, right or wrong."""
-    return text.startswith(PREFIX)
-
-
-def shown(text: str) -> str:
-    """A digest's first digits, for people; of a text that is none (nothing is known, say) as much as there is."""
-    return text.removeprefix(PREFIX)[:DIGITS_SHOWN]
+    return text.startswith(digests.PREFIX)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from isthmus_agent.formats import digests
 from isthmus_agent.manager.telling import clock_text
 
 _MOST_EVENTS = 12
@@ -26,10 +27,10 @@ def status(found: dict[str, Any]) -> str:
         ("device", f"{found.get('device')} of {found.get('fleet')}"),
         ("program", f"runs, boot {found['boots']}" if found["running"] else "does not run"),
         ("phase", str(found["phase"] or "unknown")),
-        ("serves", _short(found["serving"]) if found["serving"] else "nothing"),
+        ("serves", digests.shown(found["serving"]) if found["serving"] else "nothing"),
         ("confirmed", _content(found["current"])),
         ("before that", _content(found["previous"])),
-        ("is to have", f"release {wanted['number']}, {_short(wanted['digest']) if wanted['digest'] else 'none'}" if wanted else "unknown"),
+        ("is to have", f"release {wanted['number']}, {digests.shown(wanted['digest'] or 'none')}" if wanted else "unknown"),
         ("waits for", found["waits_for"]),
     ]
     if found.get("fetched_of_bytes"):
@@ -57,8 +58,4 @@ def _event(entry: dict[str, Any]) -> str:
 
 
 def _content(found: dict[str, Any] | None) -> str:
-    return f"release {found['number']}, {_short(found['digest'])}" if found else "nothing"
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:12]
+    return f"release {found['number']}, {digests.shown(found['digest'])}" if found else "nothing"

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from isthmus_agent.disk import durable
-from isthmus_agent.formats import numbers
+from isthmus_agent.formats import digests, numbers
 from isthmus_agent.formats.numbers import FormatError
 
 _PIECE_BYTES: Final = 1 << 20
-_HEX: Final = re.compile(r"[0-9a-f]{64}")
 _NOTE: Final = ".note"
 _WITNESS: Final = "number"
 _PART_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -28,7 +27,7 @@ def digest_of(file: Path) -> str | None:
                 found.update(piece)
     except OSError:
         return None
-    return f"sha256:{found.hexdigest()}"
+    return digests.named(found.hexdigest())
 
 
 def _number(file: Path) -> int | None:
@@ -46,16 +45,16 @@ class Slots:
 
     def path(self, digest: str) -> Path:
         """Where a content is, or would be."""
-        return self._folder / numbers.digest(digest, "digest").removeprefix("sha256:")
+        return self._folder / digests.digits_of(numbers.digest(digest, "digest"))
 
     def held(self) -> frozenset[str]:
         """The contents whose files are whole, each read to its end. What is no content is removed, if it can be. Never raises."""
         found = set()
         for entry in durable.entries(self._folder):
-            digest = digest_of(entry) if _HEX.fullmatch(entry.name) else None
-            if digest == f"sha256:{entry.name}":
+            digest = digest_of(entry) if digests.DIGITS.fullmatch(entry.name) else None
+            if digest == digests.named(entry.name):
                 found.add(digest)
-            elif entry.name != _WITNESS and not (entry.name.endswith(_NOTE) and _HEX.fullmatch(entry.name.removesuffix(_NOTE))):
+            elif entry.name != _WITNESS and not (entry.name.endswith(_NOTE) and digests.DIGITS.fullmatch(entry.name.removesuffix(_NOTE))):
                 with suppress(OSError):
                     durable.remove(entry)
         return frozenset(found)
@@ -65,9 +64,9 @@ class Slots:
         found = {}
         for entry in durable.entries(self._folder):
             name = entry.name.removesuffix(_NOTE)
-            number = _number(entry) if entry.name.endswith(_NOTE) and _HEX.fullmatch(name) else None
+            number = _number(entry) if entry.name.endswith(_NOTE) and digests.DIGITS.fullmatch(name) else None
             if number is not None:
-                found[f"sha256:{name}"] = number
+                found[digests.named(name)] = number
         return found
 
     @property
@@ -158,7 +157,7 @@ class Parts:
 
         What cannot be removed stays. Never raises.
         """
-        names = {digest.removeprefix("sha256:") for digest in keep}
+        names = {digests.digits_of(digest) for digest in keep}
         for entry in durable.entries(self._folder):
             if entry.name.partition(".")[0] not in names:
                 with suppress(OSError):

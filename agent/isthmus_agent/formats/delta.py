@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol
 
-from isthmus_agent.formats import coding, swar
+from isthmus_agent.formats import coding, digests, swar
 from isthmus_agent.formats.numbers import FormatError
 
 MAGIC: Final = b"ISTD\x01"
@@ -108,8 +108,8 @@ def apply(old: BinaryIO, delta: BinaryIO, new: Sink, *, digest: str, most_bytes:
         new.write(frame)
         left -= len(frame)
     reader.end()
-    if f"sha256:{hashed.hexdigest()}" != digest:
-        raise FormatError("", f"wrong content: it makes sha256:{hashed.hexdigest()[:12]}…, wanted is {digest[:19]}…")
+    if (found := digests.named(hashed.hexdigest())) != digest:
+        raise FormatError("", f"wrong content: it makes {digests.shown(found)}…, wanted is {digests.shown(digest)}…")
 
 
 def _begun(delta: BinaryIO) -> tuple[coding.Reader, int]:

@@ -153,7 +153,7 @@ def token_from(text: str) -> Token:
             numbers.name(found["fleet"], "fleet"),
             numbers.device_name(found["device"], "device"),
             numbers.integer(found["expires"], "expires"),
-            numbers.digest(f"sha256:{found['root']}", "root").removeprefix("sha256:"),
+            numbers.hash_digits(found["root"], "root"),
             _bytes(found["secret"], "secret", SECRET_BYTES),
             *urls,
         )

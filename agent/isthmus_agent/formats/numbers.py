@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from isthmus_agent.formats import digests
+
 MOST_NUMBER: Final = 2**53
 """The largest whole number that every reader of JSON reads exactly."""
 MILLION: Final = 1_000_000
@@ -22,7 +24,6 @@ _SHOWN: Final = 40
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/:@+-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,15}")
 
 T = TypeVar("T")
@@ -82,7 +83,8 @@ def _matching(pattern: "re.Pattern[str]", expected: str) -> Callable[[object, st
 
 device_name = _matching(_DEVICE, "a device's name: 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit")
 name = _matching(_NAME, "a name: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
-digest = _matching(_DIGEST, "sha256: and 64 hexadecimal digits in lower case")
+digest = _matching(digests.PATTERN, digests.EXPECTED)
+hash_digits = _matching(digests.DIGITS, "64 hexadecimal digits in lower case")
 salt = _matching(re.compile(r"[0-9a-f]{16,64}"), "16 to 64 hexadecimal digits in lower case")
 label = _matching(_LABEL, "a label's value: 1 to 128 of A-Z a-z 0-9 space . _ / : @ + -, the first a letter or digit")
 

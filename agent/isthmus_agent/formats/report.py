@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Final
 
-from isthmus_agent.formats import numbers
+from isthmus_agent.formats import digests, numbers
 from isthmus_agent.formats.numbers import MOST_NUMBER, FormatError
 
 FORMAT: Final = 1
@@ -229,10 +229,15 @@ _OPTIONAL: Final = (
 )
 
 
+def told_digest(digest: str) -> str:
+    """What a report holds of a digest: its first 16 digits."""
+    return digests.digits_of(digest)[: 2 * _DIGEST_BYTES]
+
+
 def _packed(report: Report) -> bytes:
     if not _DIGEST.fullmatch(report.digest):
         raise FormatError("digest", f"found {numbers.shown(report.digest)}, expected a digest, its first 16 digits, or nothing")
-    digits = report.digest.removeprefix("sha256:")[: 2 * _DIGEST_BYTES]
+    digits = told_digest(report.digest)
     head = bytes([FORMAT]) + (bytes.fromhex(digits) if digits else bytes(_DIGEST_BYTES))
     known = [(name, getattr(report.figures, name)) for name in _VALUES]
     perhaps = [(name, getattr(report.figures, name)) for name in _OPTIONAL]

@@ -123,7 +123,7 @@ def _removed(value: object) -> Mapping[str, int]:
 
 def _pending(value: object, where: str) -> Pending:
     found = numbers.fields(value, where, ("device", "claim", "expires"))
-    claim = numbers.digest(f"sha256:{found['claim']}", f"{where}.claim").removeprefix("sha256:")
+    claim = numbers.hash_digits(found["claim"], f"{where}.claim")
     return Pending(_device(found["device"], f"{where}.device"), claim, numbers.integer(found["expires"], f"{where}.expires"))
 
 

@@ -17,7 +17,7 @@ from isthmus_agent.core.events import Event
 from isthmus_agent.disk import durable
 from isthmus_agent.disk.opening import Disk
 from isthmus_agent.disk.slots import digest_of
-from isthmus_agent.formats import bundle, delta
+from isthmus_agent.formats import bundle, delta, digests
 from isthmus_agent.formats.assignment import Delta
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import Reason
@@ -117,7 +117,7 @@ class Fetcher:
     def _download(self, digest: str, target: TargetFile) -> Path:
         """A target's file, verified. Raises RepositoryFailure, OSError."""
         # Named by the content, for Sweep, and by what was signed: another file of the same path does not go on from this one.
-        part = self._disk.parts.path(f"{digest.removeprefix('sha256:')}.{target.hashes['sha256'][:16]}")
+        part = self._disk.parts.path(f"{digests.digits_of(digest)}.{target.hashes['sha256'][:16]}")
         durable.make_folder(part.parent)
         done = self._disk.parts.held_bytes(part.name)
         if not done:
@@ -129,7 +129,7 @@ class Fetcher:
 
     def _make(self, digest: str, number: int, write: Callable[[BinaryIO], None]) -> None:
         """Has the plain form written, and puts it into its slot."""
-        name = f"{digest.removeprefix('sha256:')}.plain"
+        name = f"{digests.digits_of(digest)}.plain"
         try:
             with self._disk.parts.going_on(name, 0) as new:
                 write(new)

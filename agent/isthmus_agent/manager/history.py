@@ -11,6 +11,7 @@ from isthmus_agent.core import events
 from isthmus_agent.core.events import Event
 from isthmus_agent.core.state import Phase, State
 from isthmus_agent.disk import durable
+from isthmus_agent.formats import digests
 from isthmus_agent.formats.report import printable
 
 MOST_ENTRIES: Final = 64
@@ -83,11 +84,11 @@ def _told(before: State, event: Event) -> str:
     telling: dict[type, Callable[[Any], str]] = {
         events.Checked: lambda it: "" if _is_known(before, it) else f"told of release {it.assignment.number}",
         events.CheckFailed: lambda it: f"the store could not be asked: {_why(it)}",
-        events.Fetched: lambda it: f"fetched {_short(it.digest)}",
-        events.FetchFailed: lambda it: f"could not fetch {_short(it.digest)}: {_why(it)}",
-        events.Serving: lambda it: f"serving {_short(it.digest)}" if before.served != it.digest else "",
-        events.ServeFailed: lambda it: f"could not serve {_short(it.digest)}: {_why(it)}",
-        events.Crashed: lambda it: f"the server of {_short(it.digest)} fell over: {_why(it)}",
+        events.Fetched: lambda it: f"fetched {digests.shown(it.digest)}",
+        events.FetchFailed: lambda it: f"could not fetch {digests.shown(it.digest)}: {_why(it)}",
+        events.Serving: lambda it: f"serving {digests.shown(it.digest)}" if before.served != it.digest else "",
+        events.ServeFailed: lambda it: f"could not serve {digests.shown(it.digest)}: {_why(it)}",
+        events.Crashed: lambda it: f"the server of {digests.shown(it.digest)} fell over: {_why(it)}",
         events.PersistFailed: lambda it: f"the disk takes nothing: {it.reason.name.lower()}",
         events.RollBack: lambda _: "somebody at the device asked to go back",
         events.LookNow: lambda _: "somebody at the device asked to look",
@@ -107,7 +108,3 @@ def _is_known(before: State, event: events.Checked) -> bool:
 
 def _why(event: Any) -> str:
     return f"{event.reason.name.lower()}" + (f" ({event.text})" if event.text else "")
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:12]

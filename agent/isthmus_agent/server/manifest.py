@@ -1,12 +1,12 @@
 """What a server reads of a release's manifest."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus_agent.formats import digests
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.protocol import Signature, TensorInfo
 
@@ -28,7 +28,7 @@ class Manifest:
         try:
             raw = json.loads(content)
             found = cls(
-                f"sha256:{hashlib.sha256(content).hexdigest()}",
+                digests.of(content),
                 raw["model"],
                 raw["version"],
                 raw["signature"],

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Start
-from isthmus_agent.formats import bundle
+from isthmus_agent.formats import bundle, digests
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.server import living, selftest
@@ -66,5 +66,5 @@ def _check_digest(content: BinaryIO, digest: str) -> None:
     found = hashlib.sha256()
     while piece := content.read(_PIECE_BYTES):
         found.update(piece)
-    if f"sha256:{found.hexdigest()}" != digest:
+    if digests.named(found.hexdigest()) != digest:
         raise _UnfitError(Reason.DAMAGED_SLOT, "the content is not what it was")

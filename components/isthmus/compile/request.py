@@ -7,9 +7,10 @@ from pathlib import Path
 
 from isthmus.compile.recipes import AUTO, SERVING_ONLY, Recipe, parse
 from isthmus.compile.sources.source import FUNCTION, KERAS, TFLITE, Source, find_source
-from isthmus.digest import EXPECTED, is_digest, names_release
+from isthmus.digest import is_digest, names_release
 from isthmus.errors import Problem
 from isthmus.limits import TRAINING_DEADLINE_SECONDS, VERSION
+from isthmus_agent.formats.digests import EXPECTED
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

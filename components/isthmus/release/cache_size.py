@@ -13,10 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.digest import PREFIX, Digest
+from isthmus.digest import Digest
 from isthmus.errors import InputError, Problem
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import MANIFEST_NAME
+from isthmus_agent.formats.digests import PREFIX
 
 MAX_SIZE_VARIABLE = "ISTHMUS_CACHE_MAX_SIZE"
 _UNITS: Mapping[str, int] = {

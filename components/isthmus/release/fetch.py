@@ -17,6 +17,7 @@ from isthmus.digest import Digest, is_digest
 from isthmus.errors import IntegrityError
 from isthmus.release.manifest import MANIFEST_NAME, SERVING, Manifest
 from isthmus.release.names import release_folder
+from isthmus_agent.formats import digests
 
 ACCESS_KEY_VARIABLE = "S3_ACCESS_KEY"
 SECRET_KEY_VARIABLE = "S3_SECRET_KEY"  # noqa: S105 - the variable's name
@@ -29,7 +30,6 @@ STALL_SECONDS = 30
 """A transfer that is slower than MINIMUM_BYTES_PER_SECOND for so long is broken off and tried again."""
 MINIMUM_BYTES_PER_SECOND = 1024
 
-_HEX = re.compile(r"[0-9a-f]{64}")
 # sha256sum spells these in a way of its own, and no honest model has them in a file's name.
 _UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\\]")
 
@@ -65,7 +65,7 @@ class FetchPlan:
             inside = parts[:2] == [SERVING, str(self.version)] and len(parts) > 2 and not {"", ".", ".."} & set(parts)
             if not inside or _UNSPEAKABLE.search(file.path):
                 raise IntegrityError(f"release {self.digest} names a file outside of {SERVING}/{self.version}: {file.path!r}")
-            if not _HEX.fullmatch(file.sha256) or file.size_bytes < 0:
+            if not digests.DIGITS.fullmatch(file.sha256) or file.size_bytes < 0:
                 raise IntegrityError(f"release {self.digest} names no sha256 or size for {file.path!r}")
 
     @property

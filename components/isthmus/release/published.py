@@ -20,8 +20,7 @@ from isthmus.release.hashing import file_sha256
 from isthmus.release.manifest import MANIFEST_NAME, MAX_RECORD_BYTES, RECORD_NAME, SERVING, FileEntry, Manifest, Record, Release
 from isthmus.release.names import release_folder
 from isthmus.release.store import MissingObjectError, Store
-
-MAX_MANIFEST_BYTES = 4 << 20
+from isthmus_agent.formats.bundle import MANIFEST, MOST_BYTES
 
 
 def publish(store: Store, prefix: str, release: Release) -> tuple[str, ...]:
@@ -74,7 +73,7 @@ def fetch(store: Store, prefix: str, digest: str, into: Path) -> Release:
     """
     folder = folder_key(prefix, digest)
     try:
-        data = store.get(folder + MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
+        data = store.get(folder + MANIFEST_NAME, max_bytes=MOST_BYTES[MANIFEST])
         manifest = _opened(data, digest)
         for file in serving_files(manifest):
             path = into / file.path
@@ -118,7 +117,7 @@ def _opened(data: bytes, digest: str) -> Manifest:
 def _manifest(store: Store, folder: str, digest: str) -> Manifest | None:
     """The manifest in the store; None where it is missing or wrong."""
     try:
-        return _opened(store.get(folder + MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES), digest)
+        return _opened(store.get(folder + MANIFEST_NAME, max_bytes=MOST_BYTES[MANIFEST]), digest)
     except (MissingObjectError, IntegrityError):
         return None
 

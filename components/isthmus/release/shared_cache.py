@@ -28,11 +28,11 @@ from isthmus.release.located import located
 from isthmus.release.manifest import MANIFEST_NAME, MAX_RECORD_BYTES, RECORD_NAME, Manifest, Record
 from isthmus.release.names import release_folder
 from isthmus.release.store import MissingObjectError, Store
+from isthmus_agent.formats import digests
+from isthmus_agent.formats.bundle import MANIFEST, MOST_BYTES
 
 MAX_POINTER_BYTES = 4 << 10
-MAX_MANIFEST_BYTES = 4 << 20
 _KEY = re.compile(r"[0-9a-zA-Z_-]+")
-_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Pointer:
         try:
             raw = json.loads(data)
             digest, record = raw["digest"], raw["record_sha256"]
-            if not is_digest(digest) or not _HEX.fullmatch(record):
+            if not is_digest(digest) or not digests.DIGITS.fullmatch(record):
                 raise ValueError("not hashes")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"not a pointer of a shared cache: {error}") from error
@@ -161,7 +161,7 @@ class SharedCache:
             raise IntegrityError(f"{place} leads to another release, {pointer.digest}")
         folder = release_folder(self._prefix, pointer.digest)
         try:
-            data = self.store.get(folder + MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
+            data = self.store.get(folder + MANIFEST_NAME, max_bytes=MOST_BYTES[MANIFEST])
             if Digest.of(data) != pointer.digest:
                 raise IntegrityError(f"the manifest of {pointer.digest} has another digest")
             manifest = Manifest.from_bytes(data)

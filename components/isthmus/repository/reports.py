@@ -174,7 +174,7 @@ class _Reader:
 
     def __post_init__(self) -> None:
         self._devices = self.asked.roster.by_name()
-        self._digests = {it.removeprefix("sha256:")[:16] for it in self.asked.digests}
+        self._digests = {report.told_digest(it) for it in self.asked.digests}
         self._folder = report.folder(self.prefix, self.asked.number)
 
     def take(self, listed: ListedObject) -> None:
@@ -241,7 +241,7 @@ class _Reader:
         return device.report_key(self.asked.secret, self.asked.fleet)
 
     def _is_about(self, found: Report) -> bool:
-        if not self._digests or found.digest[:16] in self._digests:
+        if not self._digests or found.digest in self._digests:
             return True
         return not found.digest and not found.outcome.is_final  # it does not know yet which content is for it
 

@@ -12,7 +12,7 @@ from isthmus.fleet.gates import Evidence, Gate, GateVerdict, Tally, WaveGate, ju
 from isthmus.fleet.signed import gate_of
 from isthmus.repository.reports import Look
 from isthmus_agent.formats.assignment import Assignment, Variant
-from isthmus_agent.formats.report import Outcome
+from isthmus_agent.formats.report import Outcome, told_digest
 from isthmus_agent.formats.roster import Device, Roster
 
 WaveState = Literal["closed", "open", "waiting", "passed", "paused", "aborted"]
@@ -253,13 +253,13 @@ def _state(told: Assignment, index: int, its: WaveStanding, *, is_read: bool) ->
 
 def _versions(told: Assignment, roster: Roster, looks: Sequence[Look]) -> dict[str, int]:
     """By the last look in which a device confirmed something; reports hold the beginning of a digest."""
-    known = {it.digest.removeprefix("sha256:")[:16]: it.digest for it in told.contents}
+    known = {told_digest(it.digest): it.digest for it in told.contents}
     count: Counter[str] = Counter()
     for device in roster.devices:
         said = (look.reports.get(device.name) for look in looks)
         report = next((it.report for it in said if it and it.outcome is Outcome.CONFIRMED), None)
-        if report and report.digest[:16] in known:
-            count[known[report.digest[:16]]] += 1
+        if report and report.digest in known:
+            count[known[report.digest]] += 1
     return dict(count.most_common())
 
 

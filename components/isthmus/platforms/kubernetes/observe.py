@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from isthmus import digest
 from isthmus.apiserver.connection import Connection, Object, connection, selected
 from isthmus.apiserver.errors import ApiError, UnreachablePodError
 from isthmus.apiserver.kubeconfig import Access
@@ -20,6 +19,7 @@ from isthmus.observing.stack_state import StackState
 from isthmus.owner import OWNER_KEY
 from isthmus.platforms.kubernetes import pods
 from isthmus.provider.clusters.traffic import Traffic
+from isthmus_agent.formats import digests
 
 Fact = tuple[str, str]
 
@@ -134,7 +134,7 @@ def traffic_facts(traffic: Traffic) -> list[Fact]:
     shares = ", ".join(f"{track} {percent} %" for track, percent in traffic.percents.items())
     mirror = f", copies of {traffic.mirror_percent} % to canary" if traffic.mirror_percent else ""
     verdict = f"; {traffic.verdict.replace('_', ' ')}" if traffic.verdict else ""
-    judged = f" {digest.shown(traffic.digest)}" if traffic.verdict and traffic.digest else ""
+    judged = f" {digests.shown(traffic.digest)}" if traffic.verdict and traffic.digest else ""
     return [("traffic", f"{shares}{mirror}{verdict}{judged}"), *(("why", reason) for reason in traffic.reasons)]
 
 

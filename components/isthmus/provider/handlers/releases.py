@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.digest import EXPECTED, is_digest
+from isthmus.digest import is_digest
 from isthmus.errors import InputError, Problem
 from isthmus.plugin.values import UNKNOWN
 from isthmus.provider.handlers.stores import access_problems, address_problems, prefix_problems
+from isthmus_agent.formats.digests import EXPECTED
 
 if TYPE_CHECKING:
     from isthmus.release.manifest import Release

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from isthmus import digest
 from isthmus.words import money
+from isthmus_agent.formats import digests
 
 NONE = "–"
 CLOUD, EDGE = "cloud", "edge"
@@ -97,7 +97,7 @@ def change(row: Row) -> str:
 
 COLUMNS = (
     Column("service", "name, and which role", lambda row: f"{row.name} ({row.role})"),
-    Column("release", "the digest's first digits", lambda row: digest.shown(row.digest)),
+    Column("release", "the digest's first digits", lambda row: digests.shown(row.digest)),
     Column("accuracy", "on held-out examples", lambda row: NONE if row.accuracy is None else f"{100 * row.accuracy:.2f} %"),
     Column("MB", "of the variant that is served", lambda row: f"{row.size_bytes / 1e6:.3g}"),
     Column("p95 ms", "cloud: predicted, with waiting; edge: one run on the measured machine", lambda row: f"{row.p95_ms:.3g}"),

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from isthmus import digest
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.cache_size import CachedRelease, Eviction, cached_releases, evict, parse_size
 from isthmus.words import in_bytes
+from isthmus_agent.formats import digests
 
 
 def show() -> None:
@@ -47,7 +47,7 @@ def table(releases: Sequence[CachedRelease]) -> Table:
     for release in releases:
         damaged = not release.model
         found.add_row(
-            Text(digest.shown(release.digest)),
+            Text(digests.shown(release.digest)),
             Text("damaged" if damaged else release.model, style="red" if damaged else ""),
             Text(release.recipe),
             in_bytes(release.size_bytes),

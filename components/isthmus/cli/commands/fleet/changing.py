@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from isthmus import digest
 from isthmus.cli.shared.options import Repository
 from isthmus.cli.shared.repositories import check_not_expired, explained, fleet_of, founded, keyring_of, located_of, with_keys
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import Change, assignment_in, next_number, publish
+from isthmus_agent.formats import digests
 from isthmus_agent.formats.assignment import Assignment
 
 Words = Callable[[Assignment, Assignment], str]
@@ -83,8 +83,8 @@ def after_abort(before: Assignment, after: Assignment) -> str:
 def contents(told: Assignment) -> str:
     """Such as `91a0c2d3e4f5`, or by class."""
     if len(told.variants) == 1:
-        return digest.shown(told.variants[0].digest)
-    return ", ".join(f"{it.device_class}: {digest.shown(it.digest)}" for it in told.variants)
+        return digests.shown(told.variants[0].digest)
+    return ", ".join(f"{it.device_class}: {digests.shown(it.digest)}" for it in told.variants)
 
 
 def _is_paused(told: Assignment) -> str:

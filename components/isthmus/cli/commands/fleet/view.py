@@ -10,12 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isthmus import digest
 from isthmus.cli.shared.repositories import Located, days_left, expiries, founded
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import TOP_ROLES
 from isthmus.repository.publish import assignment_in
 from isthmus.words import in_bytes
+from isthmus_agent.formats import digests
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, Wave
 from isthmus_agent.formats.numbers import MILLION
 
@@ -77,7 +77,7 @@ def _facts(its: Assignment) -> Iterator[tuple[str, str]]:
     for index, variant in enumerate(its.variants):
         yield "content" if not index else "", _variant(variant)
     if its.before:
-        contents = ", ".join(dict.fromkeys(digest.shown(it.digest) for it in its.before.variants))
+        contents = ", ".join(dict.fromkeys(digests.shown(it.digest) for it in its.before.variants))
         yield "before", f"{contents} (number {its.before.number}), which devices outside of the open waves keep"
     if its.deltas:
         smallest, largest = (in_bytes(pick(it.bytes for it in its.deltas)) for pick in (min, max))
@@ -91,7 +91,7 @@ def _facts(its: Assignment) -> Iterator[tuple[str, str]]:
 
 def _variant(variant: Variant) -> str:
     whom = "" if variant.device_class == "*" else f"{variant.device_class}: "
-    return f"{whom}{digest.shown(variant.digest)}, {in_bytes(variant.bytes)}"
+    return f"{whom}{digests.shown(variant.digest)}, {in_bytes(variant.bytes)}"
 
 
 def _probation(its: Assignment) -> Iterator[str]:

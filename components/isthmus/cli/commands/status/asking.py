@@ -9,11 +9,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isthmus import digest
 from isthmus.errors import IsthmusError
 from isthmus.observing.parts import Block, Outputs, Part
 from isthmus.observing.stack_state import StackState
 from isthmus.platforms.registry import observer_of
+from isthmus_agent.formats import digests
 
 # A column stays in one piece where nothing in it is longer. A name is read, and typed; the path of a socket is neither, and gives way.
 _WHOLE_CHARACTERS: Final = {"part": 12, "name": 24, "release": 12, "version": 10, "health": 9}
@@ -58,7 +58,7 @@ def _rendered(block: Block) -> RenderableType:
 def _table(parts: Sequence[Part]) -> Table:
     """A Pod's name has some 30 characters: beside it there is room for little, and what is long goes below."""
     found = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-    rows = [(part.kind, part.name, part.on, digest.shown(part.release), part.version, _word(part)) for part in parts]
+    rows = [(part.kind, part.name, part.on, digests.shown(part.release), part.version, _word(part)) for part in parts]
     for index, head in enumerate(("part", "name", "on", "release", "version", "health")):
         is_whole = max(len(row[index]) for row in rows) <= _WHOLE_CHARACTERS.get(head, 0)
         found.add_column(head, overflow="fold", no_wrap=is_whole)
