@@ -45,6 +45,13 @@ def test_a_fleet_has_a_name_of_its_own(tmp_path: Path, name: str):
     assert not (tmp_path / "keys").exists()
 
 
+@pytest.mark.parametrize(("threshold", "root_keys"), [(2, 1), (4, 3), (0, 3)])
+def test_a_threshold_that_the_root_cannot_meet_is_refused_before_a_key_is_made(tmp_path: Path, threshold: int, root_keys: int):
+    with pytest.raises(InputError, match=f"{threshold} of {root_keys} root keys would have to sign"):
+        ceremony.init(tmp_path / "keys", [FLEET], threshold=threshold, root_keys=root_keys)
+    assert not (tmp_path / "keys").exists()
+
+
 def test_a_repository_is_founded_once(place: Place, keyring: Keyring, tmp_path: Path):
     assert not ceremony.found(place, keyring)
     with pytest.raises(IntegrityError, match="not of this key ring"):

@@ -50,18 +50,21 @@ def init(
 ) -> Keyring:
     """A new key ring with a first root. threshold, root_keys: of the root. given: keys by role, instead of new `file:` ones.
 
-    Raises InputError where there is one already, or a name is none for a fleet.
+    Raises InputError where there is one already, a name is none for a fleet, or the root has fewer keys than have to sign.
     """
     if (folder / FILE_NAME).exists():
         raise InputError(
             [Problem(str(folder / FILE_NAME), "exists already", "a folder without a key ring", "isthmus keys rotate changes it")]
         )
     wanted = wanted_keys(fleets, root_keys, given)
+    if not 1 <= threshold <= len(wanted[ROOT]):  # never lowered in silence, and before a key is made
+        what = f"{threshold} of {len(wanted[ROOT])} root keys would have to sign"
+        raise InputError([Problem("threshold", what, "from 1 to as many as it has", "give the root more keys, or ask for fewer")])
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     ring = Keyring(folder, {}, dict.fromkeys(fleets, 0))
     for role, its_keys in wanted.items():
         keys = tuple(role_key(it, folder) for it in its_keys)
-        ring = ring.with_role(role, RoleKeys(min(threshold, len(keys)) if role == ROOT else 1, keys))
+        ring = ring.with_role(role, RoleKeys(threshold if role == ROOT else 1, keys))
     root = signed(root_of(ring, 1, now or datetime.now(UTC)), ring.signers(ROOT))
     ring.keep_root(1, root)
     ring.save()

@@ -1,11 +1,13 @@
 """The key ring: which keys have which role. A folder of the operator's, without secrets but for `file:` keys that lie in it.
 
 `keyring.json` has thresholds, public halves and URIs, and the epoch of each fleet; `root.json` is the root metadata that devices are
-enrolled with, `N.root.json` all that there were. They are made to be committed; the private files are not.
+enrolled with, `N.root.json` all that there were; `FLEET-roster.json` is the list of devices that was signed last from here. They are made
+to be committed; the private files are not.
 """
 
 import json
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,6 +22,7 @@ from isthmus.repository.objects import ROSTER, TOP_ROLES
 
 FILE_NAME = "keyring.json"
 FORMAT = 1
+_ROSTER = "{}-roster.json"
 
 
 class NotEnoughKeysError(IsthmusError):
@@ -127,6 +130,16 @@ class Keyring:
         _write(self.folder / f"{version}.root.json", data)
         _write(self.folder / "root.json", data)
 
+    def keep_roster(self, fleet: str, data: bytes) -> None:
+        """Keeps a copy of a fleet's roster, for the day on which the store has lost it; not where nothing can be written."""
+        with suppress(OSError):
+            _write(self.folder / _ROSTER.format(fleet), data)
+
+    def kept_roster(self, fleet: str) -> bytes | None:
+        """The copy; None where there is none."""
+        path = self.folder / _ROSTER.format(fleet)
+        return path.read_bytes() if path.is_file() else None
+
     def save(self) -> None:
         """Writes the key ring's file."""
         raw = {
@@ -177,7 +190,7 @@ def _read(path: Path) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.new")
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")  # several may write at once
     with part.open("wb") as file:
         file.write(data)
         file.flush()

@@ -83,13 +83,17 @@ def publish_roster(
 ) -> bool:
     """The signed list of devices, as `roster/NAME.json`; whether anything was written. Nothing that a device fetches changes.
 
-    roster: the list, or what makes it from the one in force (empty where there is none). Errors as for `publish`.
+    roster: the list, which also takes the place of one that cannot be read; or what makes it from the one in force (empty where there is
+    none). Errors as for `publish`.
     """
     now = now or datetime.now(UTC)
     signers = {role: keyring.signers(role) for role in (ROSTER, SNAPSHOT, TIMESTAMP)}
     current = read(place, keyring.anchor())
-    before = read_roster(place, current, name)
-    content = roster(before) if callable(roster) else roster
+    if callable(roster):
+        before = read_roster(place, current, name)
+        content = roster(before)
+    else:
+        content, before = roster, _roster_if_whole(place, current, name)
     if content == before:
         return False
     path = f"{ROSTER}/{name}.json"
@@ -101,6 +105,13 @@ def publish_roster(
     edition = {ROSTER: puts.role(ROSTER, current.version_of(ROSTER), make, signers[ROSTER])}
     puts.in_force(current, edition, signers[SNAPSHOT], signers[TIMESTAMP], now)
     return True
+
+
+def _roster_if_whole(place: Place, current: Current, name: str) -> bytes | None:
+    try:
+        return read_roster(place, current, name)
+    except IntegrityError:
+        return None
 
 
 def read_roster(place: Place, current: Current, name: str) -> bytes:

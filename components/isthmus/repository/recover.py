@@ -3,11 +3,10 @@ counted up, rubbish, half a publishing.
 
 What is validly signed is kept. Where a timestamp or a snapshot is lost, nobody knows which versions devices have seen: then the keys of
 both are replaced, upon which devices forget them, as TUF has it. Where what a fleet was told is lost, the fleet begins a new epoch; it is
-paused, and told again by the next publishing.
+paused, and told again by the next publishing. Where a roster is lost, it comes back from an earlier one or a copy (`lost_rosters`).
 """
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -20,7 +19,8 @@ from isthmus.release.store import MissingObjectError
 from isthmus.repository.adopting import adopt
 from isthmus.repository.ceremony import next_key, role_key
 from isthmus.repository.keyring import Keyring
-from isthmus.repository.objects import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Place
+from isthmus.repository.lost_rosters import check_copy, content_of, restored
+from isthmus.repository.objects import ROOT, ROSTER, SNAPSHOT, TARGETS, TIMESTAMP, Place
 from isthmus.repository.reading import (
     MOST_METADATA_BYTES,
     Current,
@@ -39,17 +39,22 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True)
 class Recovered:
-    """done: what was mended, in words; empty where all was well. missing: files of fleets that have to be published again."""
+    """done: what was mended, in words; empty where all was well. missing: target paths of files that no signature can bring back."""
 
     done: tuple[str, ...]
     missing: tuple[str, ...]
     keyring: Keyring
 
 
-def recover(place: Place, keyring: Keyring, *, now: datetime | None = None) -> Recovered:
-    """Raises NotEnoughKeysError where keys are needed that are not here, RacedError where somebody publishes in the same moment."""
+def recover(place: Place, keyring: Keyring, *, rosters: Mapping[str, bytes] | None = None, now: datetime | None = None) -> Recovered:
+    """rosters: copies by fleet, for those that are lost; InputError where one is none.
+
+    Raises NotEnoughKeysError where keys are needed that are not here, RacedError where somebody publishes in the same moment.
+    """
     now = now or datetime.now(UTC)
     done: list[str] = []
+    for fleet, content in (rosters or {}).items():
+        check_copy(fleet, content)
     root = _roots(place, keyring, done)
     tag = place.objects.tag(place.timestamp_key)
     timestamp = _tried(done, read_timestamp, place, root)
@@ -66,6 +71,7 @@ def recover(place: Place, keyring: Keyring, *, now: datetime | None = None) -> R
         lost.add(TARGETS)
         targets = _newest(place, TARGETS, root.signed) or targets_of(keyring, _version(snapshot, TARGETS), now)
     wanted = targets_of(keyring, 1, now).signed
+    listed = [*_editions(place, ROSTER, targets.signed if targets.signatures else wanted)]  # before they are removed
     delegated: dict[str, Metadata[Targets]] = {}
     for role in keyring.delegated:
         if snapshot and f"{role}.json" not in snapshot.signed.meta:
@@ -90,10 +96,12 @@ def recover(place: Place, keyring: Keyring, *, now: datetime | None = None) -> R
     _remove(place, _unsigned(place, keyring, root.signed, targets.signed), done)
     keyring.save()
     adopt(place, keyring, Current(tag, root, timestamp, snapshot, targets, delegated), now, again=frozenset({*lost, TIMESTAMP}))
+    done += restored(place, keyring, read(place, keyring.anchor()), listed, given=rosters or {}, now=now)
     current = read(place, keyring.anchor())
     if done:
         _remove(place, _not_in_force(place, current), done)
-    return Recovered(tuple(done), tuple(_missing_files(place, current)), keyring)
+    missing = [*_missing_files(place, current), *(_without_roster(keyring, current) if ROSTER in lost else ())]
+    return Recovered(tuple(done), tuple(missing), keyring)
 
 
 def _roots(place: Place, keyring: Keyring, done: list[str]) -> Metadata[Root]:
@@ -125,10 +133,14 @@ def _tried(done: list[str], reading: Callable[..., _Found], *arguments: Any) -> 
 
 def _newest(place: Place, role: str, above: Root | Targets) -> Metadata[Any] | None:
     """The newest of a role's files that its keys did sign."""
+    return next(_editions(place, role, above), None)
+
+
+def _editions(place: Place, role: str, above: Root | Targets) -> Iterator[Metadata[Any]]:
+    """All of a role's files that its keys did sign, the newest first."""
     for _, key in sorted(_files(place, role), reverse=True):
         if _is_signed(place, key, role, above):
-            return parsed(Targets, _bytes(place, key) or b"", key)
-    return None
+            yield parsed(Targets, _bytes(place, key) or b"", key)
 
 
 def _files(place: Place, role: str) -> Iterator[tuple[int, str]]:
@@ -172,10 +184,14 @@ def _not_in_force(place: Place, current: Current) -> list[str]:
 def _missing_files(place: Place, current: Current) -> Iterator[str]:
     for metadata in current.delegated.values():
         for path, target in metadata.signed.targets.items():
-            sha256 = target.hashes["sha256"]
-            data = _bytes(place, place.target_key(path, sha256), target.length)
-            if data is None or hashlib.sha256(data).hexdigest() != sha256:
+            if content_of(place, path, target) is None:
                 yield path
+
+
+def _without_roster(keyring: Keyring, current: Current) -> Iterator[str]:
+    """Whether these had one nobody knows any more: what named it is lost."""
+    listed = current.delegated[ROSTER].signed.targets if ROSTER in current.delegated else {}
+    return (path for fleet in keyring.fleets if (path := f"{ROSTER}/{fleet}.json") not in listed)
 
 
 def _remove(place: Place, keys: list[str], done: list[str]) -> None:

@@ -82,6 +82,7 @@ def change(place: Place, keyring: Keyring, fleet: str, how: Change, *, now: date
                 raise
             time.sleep(random.uniform(0, _MOST_PAUSE_SECONDS))  # noqa: S311 - so that racing operators come apart
         else:
+            keyring.keep_roster(name, found.to_json())
             return found
     raise AssertionError("the last try returns or raises")
 

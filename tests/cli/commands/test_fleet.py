@@ -19,11 +19,12 @@ from isthmus.cli.shared.repositories import Located, in_stack
 from isthmus.errors import InputError, IsthmusError
 from isthmus.observing.stack_state import StackState
 from isthmus.release.store import Store
-from isthmus.repository import changes
+from isthmus.repository import changes, roster
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.keys import make_key
 from isthmus.repository.objects import Place, RacedError
 from isthmus.repository.publish import publish
+from isthmus_agent.formats.roster import Device
 
 pytestmark = pytest.mark.slow
 
@@ -227,6 +228,31 @@ def test_a_recovery_that_needs_a_release_again_says_so(told: Shell):
     del told.store.objects[next(key for key in told.store.objects if key.endswith(path_of(TWO).rpartition("/")[2]))]
     done = told("fleet", "recover")
     assert (done.status, f"missing: {path_of(TWO)}: publish its release again" in done.output) == (1, True)
+
+
+def test_a_roster_that_is_lost_comes_back_from_a_copy_or_what_to_do_is_said(told: Shell, tmp_path: Path):
+    roster.change(told.place, told.keyring, FLEET, lambda it: it.with_device(Device("camera-1", "small")))
+    copy = told.keys / f"{FLEET}-roster.json"
+    copy.rename(elsewhere := tmp_path / "copy.json")
+    del told.store.objects[next(key for key in told.store.objects if "targets/roster/" in key)]
+    done = told("fleet", "recover")
+    assert done.status == 1
+    assert f"missing: roster/{FLEET}.json: give a copy of it: --roster FILE" in done.output
+    assert f"give --new-roster {FLEET}" in done.output
+    done = told("fleet", "recover", "--roster", str(told.keys / "keyring.json"))
+    assert (done.status, "--roster" in done.output and "cannot be read" in done.output) == (1, True)
+    done = told("fleet", "recover", "--roster", str(elsewhere))
+    assert (done.status, f"roster/{FLEET}.json is put back from a copy" in done.output) == (0, True)
+    assert [it.name for it in roster.read(told.place, told.keyring, FLEET).devices] == ["camera-1"]
+
+
+def test_a_roster_of_which_nothing_is_left_may_begin_anew(told: Shell):
+    roster.change(told.place, told.keyring, FLEET, lambda it: it.with_device(Device("camera-1", "small")))
+    (told.keys / f"{FLEET}-roster.json").unlink()
+    del told.store.objects[next(key for key in told.store.objects if "targets/roster/" in key)]
+    done = told("fleet", "recover", "--new-roster", FLEET)
+    assert (done.status, "with 0 devices" in done.output) == (0, True)
+    assert roster.read(told.place, told.keyring, FLEET).devices == ()
 
 
 def test_a_store_that_is_away_is_one_message(told: Shell, monkeypatch: pytest.MonkeyPatch):

@@ -1,13 +1,19 @@
 """Keeping a repository well: signing anew, and mending. Each gives what to print, and whether all is well now."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 
-from isthmus.cli.shared.repositories import days_left, expiries, founded
+from isthmus.cli.shared.repositories import days_left, expiries, fleet_of, founded
+from isthmus.errors import InputError, Problem
 from isthmus.repository.keyring import Keyring
-from isthmus.repository.objects import Place
+from isthmus.repository.lost_rosters import check_copy
+from isthmus.repository.objects import ROSTER, Place
 from isthmus.repository.reading import read
 from isthmus.repository.recover import recover
 from isthmus.repository.refresh import refresh
+from isthmus_agent.formats import roster as rosters
+from isthmus_agent.formats.numbers import FormatError
 
 
 def refreshed(place: Place, keyring: Keyring, now: datetime) -> tuple[str, bool]:
@@ -22,8 +28,34 @@ def refreshed(place: Place, keyring: Keyring, now: datetime) -> tuple[str, bool]
     return "\n".join(lines), all(expires > now for expires in done.waiting.values())
 
 
-def recovered(place: Place, keyring: Keyring) -> tuple[str, bool]:
-    """Not well: files of fleets are missing, which no signature can bring back. Raises IsthmusError."""
-    done = recover(place, keyring)
-    lines = [*(f"- {line}" for line in done.done), *(f"missing: {path}: publish its release again" for path in done.missing)]
+def recovered(place: Place, keyring: Keyring, rosters: Mapping[str, bytes]) -> tuple[str, bool]:
+    """Not well: files of fleets are missing, which no signature can bring back. rosters: copies by fleet. Raises IsthmusError."""
+    done = recover(place, keyring, rosters=rosters)
+    lines = [*(f"- {line}" for line in done.done), *(f"missing: {path}: {_what_to_do(path)}" for path in done.missing)]
     return "\n".join([f"mended {len(done.done)}" if done.done else "nothing to mend", *lines]), not done.missing
+
+
+def copies_of(keyring: Keyring, files: Iterable[Path], empty: Iterable[str]) -> dict[str, bytes]:
+    """Copies of rosters by fleet: of files, and empty ones for fleets of which there is none. Raises InputError."""
+    found = {fleet: rosters.Roster(fleet).to_json() for fleet in (fleet_of(keyring, name) for name in empty)}
+    for file in files:
+        try:
+            content = file.read_bytes()
+            fleet = rosters.from_json(content).fleet
+        except (OSError, FormatError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise InputError([Problem("--roster", f"{file} cannot be read: {why}", "a copy of a fleet's roster")]) from error
+        check_copy(fleet_of(keyring, fleet), content)
+        found[fleet] = content
+    return found
+
+
+def _what_to_do(path: str) -> str:
+    role, _, name = path.partition("/")
+    if role != ROSTER:
+        return "publish its release again"
+    fleet = name.removesuffix(".json")
+    return (
+        f"give a copy of it: --roster FILE. Devices go on as they are, and are believed no more until then; without any copy, take "
+        f"{fleet}-devices.secret away and give --new-roster {fleet}: then each device has to be enrolled anew"
+    )
