@@ -3,7 +3,8 @@
 A fleet of 1,000 devices in waves of 2, 10, 40 and 100 %; a release may fail on 2 % of the devices. Good releases and bad ones, each
 failing in its own way; devices begin evenly over an hour, a failure is told after 20 s, a success after 80 s; a look every minute. Rules:
 
-- `ours, pause`: the gates of isthmus.fleet with their defaults: a wave that can no longer keep the limit pauses.
+- `ours, pause`: the gates of isthmus.fleet with their defaults: a wave with more failures than a release makes that fails on half of the
+  limit pauses.
 - `ours, proof`: `when_unclear: pass`, so that nothing but proof stops a rollout. `ours, assigned`: the same without knowing who began.
 - Each of the others with the number that a user would write for "2 %" (`as written`), and tuned on other rollouts: among its settings
   that stop at most 5 % of the releases at the limit wrongly, in whichever way, the ones that hurt the fewest devices over all bad

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.fleet.gates import Gate, GateVerdict, Tally, WaveGate, judge, judge_open, plan_gates, tally
-from isthmus.fleet.sequential import boundary
+from isthmus.fleet.gates import LEAST_PAUSE, Gate, GateVerdict, Tally, WaveGate, judge, judge_open, plan_gates, tally, wave_gates
+from isthmus.fleet.sequential import FALSE_ABORT, boundary
 from isthmus_agent.formats.report import Outcome
 
 
@@ -23,7 +23,8 @@ class Said:
 
 GATE = Gate(max_failure_percent=2, soak_seconds=300, deadline_seconds=3600)
 DEVICES = [f"d{number}" for number in range(100)]
-WAVE = WaveGate("canary", GATE, boundary(100, 0.02, 0.0125))
+WAVE = WaveGate("canary", GATE, boundary(100, 0.02, 0.0125), may_pause=1.0)
+"""To the letter: more than `max_failure_percent` pauses it."""
 LENIENT = replace(WAVE, gate=replace(GATE, when_unclear="pass"))
 
 
@@ -277,3 +278,25 @@ def test_a_gate_for_ten_thousand_devices_lets_a_good_release_pass() -> None:
     assert (wave.pass_limit(10_000), wave.min_reports) == (200, 5000)
     assert 200 < wave.boundary.most_failures < 235
     assert judge(wave, counted(10_000, confirmed=9_800, failed=200), 10).outcome == "pass"
+
+
+@pytest.mark.parametrize("sizes", [(20, 80, 300, 600), (5, 15, 80), (1, 2), (10_000,), (100, 100, 100)])
+@pytest.mark.parametrize("percent", [0.5, 2.0, 10.0])
+def test_a_release_that_fails_on_half_of_what_is_allowed_is_paused_in_5_of_100_rollouts_at_most(sizes: tuple[int, ...], percent: float):
+    waves = wave_gates([(f"wave-{size}", size, Gate(percent)) for size in sizes])
+    pausing = [wave for wave in waves if wave.pass_limit(wave.devices) + 1 < wave.boundary.most_failures]  # others abort at once
+    assert sum(wave.pauses_half for wave in pausing) <= FALSE_ABORT + len(waves) * LEAST_PAUSE
+
+
+def test_a_wave_that_may_pause_stops_no_later_than_one_that_waits_for_proof():
+    for size in (5, 20, 100, 1000):
+        pausing, proving = (wave_gates([("canary", size, Gate(2.0, when_unclear=how))])[0] for how in ("pause", "pass"))
+        assert pausing.pass_limit(size) <= proving.pass_limit(size)
+        assert all(pausing.stopped_percent(rate) >= proving.stopped_percent(rate) for rate in (1, 2, 4, 8, 20, 60))
+
+
+def test_a_small_canary_passes_with_no_more_failures_than_a_good_release_makes():
+    limits = {
+        size: wave_gates([("canary", size, Gate(2.0)), ("rest", 500, Gate(2.0))])[0].pass_limit(size) for size in (1, 2, 5, 20, 50, 100)
+    }
+    assert limits == {1: 0, 2: 0, 5: 0, 20: 1, 50: 2, 100: 3}

@@ -30,6 +30,8 @@ from isthmus_agent.formats.report import Outcome
 
 GateOutcome = Literal["pass", "abort", "inconclusive", "wait"]
 
+LEAST_PAUSE = 0.0001
+"""What the last waves may spend of it, though the first ones spent all: else no number would be unusual there."""
 _RATES = 24
 _AROUND = (0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
 
@@ -55,8 +57,8 @@ class Gate:
     """What a wave has to keep; `isthmus.limits.FLEET_GATE` has the bounds.
 
     min_reports: None: half of the wave. confidence_percent: with which a pass shows that no more than `max_failure_percent` fail; None:
-    what was counted is enough. when_unclear: whether more failures than `max_failure_percent` pause the wave before they are proof, or
-    nothing but proof stops it.
+    what was counted is enough. when_unclear: whether more failures than a release makes that fails on half of `max_failure_percent` pause
+    the wave before they are proof, or nothing but proof stops it.
     """
 
     max_failure_percent: float = FLEET_GATE["max_failure_percent"].default
@@ -74,11 +76,13 @@ class Gate:
 
 @dataclass(frozen=True)
 class WaveGate:
-    """A gate and the wave that it is for. boundary: of failures that stop it."""
+    """A gate and the wave that it is for. boundary: of failures that stop it. may_pause: in what share of all rollouts the wave may pause
+    a release that fails on half of what is allowed."""
 
     wave: str
     gate: Gate
     boundary: Boundary
+    may_pause: float = FALSE_ABORT
 
     @property
     def devices(self) -> int:
@@ -92,16 +96,29 @@ class WaveGate:
 
     def pass_limit(self, devices: int) -> int:
         """With how many failures among so many devices the wave passes at most; -1: with none."""
-        if self.gate.when_unclear == "pass":
-            most = (self.boundary.limit(devices) or devices + 1) - 1
-        else:
-            most = math.floor(devices * self.gate.allowed + 1e-9)
+        most = (self.boundary.limit(devices) or devices + 1) - 1
+        if self.gate.when_unclear == "pause":
+            most = min(most, max(math.floor(devices * self.gate.allowed + 1e-9), self._usual(devices)))
         if self.gate.confidence_percent is None:
             return most
         doubt = 1 - self.gate.confidence_percent / 100
         # At most so many by chance where the rate is the allowed one: then it is lower (Clopper and Pearson's bound).
         while most >= 0 and at_most(most, devices, self.gate.allowed) > doubt:
             most -= 1
+        return most
+
+    @property
+    def pauses_half(self) -> float:
+        """In what share of all rollouts a release that fails on half of what is allowed fails on more devices than the wave passes with."""
+        return 1 - at_most(self.pass_limit(self.devices), self.devices, self.gate.allowed / 2)
+
+    def _usual(self, devices: int) -> int:
+        """How many failures a release that fails on half of what is allowed hardly ever exceeds: to the letter, a small wave passes with
+        none, and a good release would be paused by a single one."""
+        half = self.gate.allowed / 2
+        most = math.floor(devices * half)
+        while 1 - at_most(most, devices, half) > self.may_pause:
+            most += 1
         return most
 
     @cached_property
@@ -338,7 +355,12 @@ def wave_gates(waves: Sequence[tuple[str, int, Gate]], *, knows_begun: bool = Tr
     """As `plan_gates`, of a rollout that was planned before: its devices may have become so few that a gate can never pass, or abort."""
     early = EARLY if knows_begun else 0
     found = boundaries([devices for _, devices, _ in waves], [gate.allowed for _, _, gate in waves], early=early)
-    return tuple(WaveGate(name, gate, boundary) for (name, _, gate), boundary in zip(waves, found, strict=True))
+    left, planned = FALSE_ABORT, []
+    for (name, _, gate), boundary in zip(waves, found, strict=True):
+        # The first waves take what they need: the earlier a wave pauses, the fewer devices are hurt.
+        planned.append(wave := WaveGate(name, gate, boundary, left))
+        left = max(left - wave.pauses_half, LEAST_PAUSE)
+    return tuple(planned)
 
 
 def out_of_bounds(gate: Gate, where: str) -> Iterator[Problem]:

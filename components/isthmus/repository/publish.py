@@ -89,11 +89,8 @@ def publish_roster(
     now = now or datetime.now(UTC)
     signers = {role: keyring.signers(role) for role in (ROSTER, SNAPSHOT, TIMESTAMP)}
     current = read(place, keyring.anchor())
-    if callable(roster):
-        before = read_roster(place, current, name)
-        content = roster(before)
-    else:
-        content, before = roster, _roster_if_whole(place, current, name)
+    before = read_roster(place, current, name) if callable(roster) else _roster_if_whole(place, current, name)
+    content = roster(before or b"") if callable(roster) else roster
     if content == before:
         return False
     path = f"{ROSTER}/{name}.json"
