@@ -1,7 +1,6 @@
 """Fixtures of the agent's tests: a real store, releases with a real TFLite file, agents as processes of their own."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from tests.isthmus_agent import tiny_model as tiny
 from toolchain.testing import patience
 
 from isthmus.release import bundle, fleet
@@ -31,19 +31,10 @@ DEADLINE_SECONDS = 60
 GOLDEN_ROWS = [[1.0, 0.0, 0.0, 0.5], [0.0, 1.0, 0.0, 0.5], [0.2, 0.3, 0.4, 0.5]]
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def tiny_model() -> ModuleType:
     """The writer of small TFLite files."""
-    return _load(Path(__file__).with_name("tiny_model.py"))
+    return tiny
 
 
 @pytest.fixture

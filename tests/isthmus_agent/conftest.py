@@ -1,30 +1,17 @@
 """Fixtures of tests with whole devices."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from tests.fleet_store import MemoryStore, served
+from tests.isthmus_agent import tiny_model
 from tests.isthmus_agent.living import ROWS, Fleet, Living, plain
 
 
-@pytest.fixture(scope="session")
-def tiny_model() -> ModuleType:
-    """The writer of small TFLite files."""
-    path = Path(__file__).parents[1] / "agent" / "tiny_model.py"
-    spec = importlib.util.spec_from_file_location("tiny_model", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def content(tiny_model: ModuleType) -> Callable[..., bytes]:
+def content() -> Callable[..., bytes]:
     """Contents by their version. is_fit: whether the model answers its golden vectors."""
 
     def make(version: int, *, is_fit: bool = True) -> bytes:

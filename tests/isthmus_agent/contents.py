@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import importlib.util
 import json
 import queue
 import socket
@@ -10,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+from tests.isthmus_agent import tiny_model as tiny
 from toolchain.testing import patience
 
 from isthmus_agent.channel import Limits
@@ -25,18 +24,6 @@ from isthmus_agent.manager.serving import Serving, Settings
 HERE = Path(__file__).parent
 SECONDS = 60
 MODEL = "digits"
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = _load(HERE.parent / "agent" / "tiny_model.py")
 ROWS = [[1.0, 0.0, 0.0, 0.5], [0.0, 1.0, 0.0, 0.5], [0.2, 0.3, 0.4, 0.5]]
 
 Spec = tuple[str, str, Sequence[int] | None]
