@@ -4,7 +4,8 @@ The manager starts the process with a `Start` as its one argument. Two ends of a
 where one is handed over:
 
     manager                          server
-                                     loaded                the interpreter is there; what follows is the content's doing
+                                     loaded                the interpreter is there, and what the version before would answer;
+                                                           what follows is the content's doing
                                      ready | unfit         the self-test's end, in the process that will serve
     serve                                                  accept from the listening sockets
     adopt + a connection                                   go on with a connection of another server
@@ -86,7 +87,8 @@ class Fallback:
 class Start:
     """What a server's process is started with. parent: the manager's process. control, page, listeners: descriptors.
 
-    content: the file with the bundle's plain form; empty where there is none, and the cloud answers alone. about: what `/healthz` says of
+    content: the file with the bundle's plain form; empty where there is none, and the cloud answers alone. against: that of the version
+    before, whose predictions are compared with this one's; empty: they are not. about: what `/healthz` says of
     the device.
     """
 
@@ -99,6 +101,7 @@ class Start:
     limits: Limits
     about: Mapping[str, str] = field(default_factory=dict)
     fallback: Fallback | None = None
+    against: str = ""
 
     def to_text(self) -> str:
         """As an argument of a process."""

@@ -49,10 +49,12 @@ def content_of(model: bytes, manifest: bytes, golden: object) -> bytes:
     return bundle.join(parts)
 
 
-def tiny_content(version: int = 1, weights: Any = tiny.WEIGHTS, golden_weights: Any = None, model: bytes | None = None) -> bytes:
-    """Of the tiny model, whose answers are known by heart. golden_weights: those that gave the golden answer."""
-    answer = tiny.answer(ROWS, weights if golden_weights is None else golden_weights)
-    golden = {"inputs": {tiny.INPUT: ROWS}, "outputs": {tiny.OUTPUT: answer.tolist()}}
+def tiny_content(
+    version: int = 1, weights: Any = tiny.WEIGHTS, golden_weights: Any = None, model: bytes | None = None, rows: Any = ROWS
+) -> bytes:
+    """Of the tiny model, whose answers are known by heart. golden_weights: those that gave the golden answer. rows: golden inputs."""
+    answer = tiny.answer(rows, weights if golden_weights is None else golden_weights)
+    golden = {"inputs": {tiny.INPUT: rows}, "outputs": {tiny.OUTPUT: answer.tolist()}}
     manifest = manifest_of([(tiny.INPUT, "float32", (-1, tiny.FEATURES))], [(tiny.OUTPUT, "float32", (-1, tiny.CLASSES))], version=version)
     return content_of(tiny.tflite(weights) if model is None else model, manifest, golden)
 
@@ -97,9 +99,9 @@ class Served:
         (self.folder / digest[7:]).write_bytes(content)
         return digest
 
-    def serve(self, content: bytes) -> Event:
-        """What is told of the order to serve it."""
-        self.serving.serve(self.keep(content))
+    def serve(self, content: bytes, against: bytes | None = None) -> Event:
+        """What is told of the order to serve it. against: the version before."""
+        self.serving.serve(self.keep(content), None if against is None else self.keep(against))
         return self.told()
 
     def told(self) -> Event:

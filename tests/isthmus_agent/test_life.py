@@ -48,6 +48,16 @@ def test_a_release_that_fails_its_test_is_refused_and_the_old_one_serves_on(flee
     assert confirmed.served() == digest_of(content(1))
 
 
+def test_predictions_that_move_further_than_they_may_take_the_device_back(fleet: Fleet, confirmed: Living, content: Content):
+    number = fleet.tell(content(9), probation=Probation(1, max_distribution_distance_millionths=10))
+    report = fleet.await_outcome(number, "rolled_back")
+    assert report.reason is Reason.PREDICTIONS_MOVED
+    confirmed.await_served(content(1))
+    number = fleet.tell(content(8), probation=Probation(1, max_distribution_distance_millionths=500_000))
+    report = fleet.await_outcome(number, "confirmed")
+    assert 10 < (report.figures.distribution_distance_millionths or 0) < 500_000
+
+
 def test_the_manager_knows_no_numbers_by_the_array_and_no_interpreter(fleet: Fleet, confirmed: Living, content: Content):
     fleet.await_outcome(fleet.tell(content(2), old=content(1)), "confirmed")
     assert confirmed.process is not None

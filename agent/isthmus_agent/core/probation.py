@@ -20,6 +20,7 @@ def broken(probation: Probation, found: Measurement) -> Reason | None:
     return next((reason for most, it, reason in _limits(probation, found) if most is not None and it is not None and it > most), None)
 
 
-def is_complete(probation: Probation, found: Measurement) -> bool:
-    """Whether everything that is limited was measured. Silence is never success."""
-    return all(most is None or it is not None for most, it, _ in _limits(probation, found))
+def is_complete(probation: Probation, found: Measurement, *, has_before: bool) -> bool:
+    """Whether everything that is limited was measured. Silence is never success. has_before: there is a version to compare with."""
+    missing = {reason for most, it, reason in _limits(probation, found) if most is not None and it is None}
+    return not (missing if has_before else missing - {Reason.PREDICTIONS_MOVED})

@@ -283,8 +283,10 @@ def _measured(turn: Turn, event: events.Measured) -> None:
     reason = probation.broken(kept.probation, found)
     if reason:
         turn.leave_trial(Verdict(kept.trial_number, event.digest, Outcome.ROLLED_BACK, reason))
-    elif turn.now >= state.deadline and not state.unsaved and probation.is_complete(kept.probation, found):
-        _confirm(turn, event.digest)
+    elif turn.now >= state.deadline and not state.unsaved:
+        has_before = kept.current in state.held and kept.current != event.digest
+        if probation.is_complete(kept.probation, found, has_before=has_before):
+            _confirm(turn, event.digest)
 
 
 def _confirm(turn: Turn, digest: str) -> None:

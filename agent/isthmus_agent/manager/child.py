@@ -40,7 +40,8 @@ def environment() -> dict[str, str]:
 
 
 class Child:
-    """A server for a content; for none, where the cloud answers alone (digest: empty). It ends with the thread that makes it.
+    """A server for a content; for none, where the cloud answers alone (digest: empty). It ends with the thread that makes it. against: the
+    content of the version before, whose predictions it compares its own with.
 
     Raises OSError where there is no process to be had.
     """
@@ -54,16 +55,18 @@ class Child:
         limits: Limits,
         about: Mapping[str, str],
         fallback: Fallback | None,
+        against: Path | None = None,
     ) -> None:
         self.digest, self.stage, self.limits = digest, Stage.STARTS, limits
         self.failure: tuple[Reason, str] | None = None
         self.connections: dict[int, socket.socket] = {}
         self._is_loaded = self._is_overdue = False
+        self.against = against
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         page = Page.make(limits.slots)
         try:
             given = [theirs.fileno(), page, *(it.fileno() for it in listeners)]
-            start = Start(os.getpid(), given[0], page, given[2:], str(content or ""), digest, limits, about, fallback)
+            start = Start(os.getpid(), given[0], page, given[2:], str(content or ""), digest, limits, about, fallback, str(against or ""))
             self.page = Page(page, limits.slots)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "isthmus_agent.server", start.to_text()],
@@ -85,6 +88,11 @@ class Child:
     def pid(self) -> int:
         """Of the process."""
         return self._process.pid
+
+    @property
+    def fell_over_before(self) -> bool:
+        """Whether it ended while the version before was asked, which says nothing of its content."""
+        return self.against is not None and not self._is_loaded and self.failure is None
 
     @property
     def is_relay(self) -> bool:

@@ -52,8 +52,8 @@ class Server(Protocol):
     def start(self) -> None:
         """Begins to listen."""
 
-    def serve(self, digest: str | None) -> None:
-        """The effect Serve."""
+    def serve(self, digest: str | None, against: str | None = None) -> None:
+        """The effect Serve. against: the version before, whose predictions are to be compared with this one's."""
 
     def measure(self, digest: str) -> None:
         """The effect Measure."""
@@ -206,7 +206,7 @@ class Executor:
         elif isinstance(effect, Cancel):
             rooms.fetcher.give_up(effect.digest)
         elif isinstance(effect, Serve):
-            rooms.server.serve(effect.digest)
+            rooms.server.serve(effect.digest, _before(state.kept, effect.digest))
         elif isinstance(effect, Measure):
             rooms.server.measure(effect.digest)
         elif isinstance(effect, Sweep):
@@ -282,3 +282,9 @@ class Executor:
 
 def _is_settled(state: State) -> bool:
     return state.phase not in (*_UNDER_WAY, Phase.TRIAL)
+
+
+def _before(kept: Kept, digest: str | None) -> str | None:
+    """The version before a content on probation, where its probation asks how far their predictions are from each other."""
+    is_asked = digest == kept.trial and kept.probation.max_distribution_distance_millionths is not None
+    return kept.current if is_asked else None

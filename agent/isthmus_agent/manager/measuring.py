@@ -71,7 +71,7 @@ class Measuring:
         if running is None or running.child is not child:
             return None
         self._running = None
-        return Measurement(running.passed, message["p95_microseconds"], message["rss_bytes"])
+        return Measurement(running.passed, message["p95_microseconds"], message["rss_bytes"], message["distribution_distance_millionths"])
 
     def stop(self) -> None:
         """Gives up what runs."""

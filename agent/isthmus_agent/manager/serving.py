@@ -86,7 +86,7 @@ class Serving:
         self._waker.setblocking(False)
         self._selector.register(self._wakes, selectors.EVENT_READ, self._hear)
         self._waiting = Waiting(self._selector, listeners, settings.about)
-        self._orders: deque[str | None] = deque()
+        self._orders: deque[tuple[str | None, str | None]] = deque()
         self._current: Child | None = None
         self._starting: Child | None = None
         self._draining: set[Child] = set()
@@ -106,9 +106,9 @@ class Serving:
         self._is_alone()
         self._thread.start()
 
-    def serve(self, digest: str | None) -> None:
-        """The effect Serve."""
-        self._wish(lambda: self._orders.append(digest))
+    def serve(self, digest: str | None, against: str | None = None) -> None:
+        """The effect Serve. against: the version before, whose predictions are to be compared with this one's."""
+        self._wish(lambda: self._orders.append((digest, against)))
 
     def measure(self, digest: str) -> None:
         """The effect Measure."""
@@ -175,7 +175,7 @@ class Serving:
     def _go_on(self, now: float) -> float | None:
         """Carries out the next order, if the one before is done. When it is of use again."""
         while self._orders and (self._starting is None or self._starting.is_relay):
-            digest, current = self._orders[0], self._current
+            (digest, against), current = self._orders[0], self._current
             if digest is not None and current is not None and current.digest == digest:
                 self._tell(events.Serving(digest))
             elif digest is None:
@@ -192,7 +192,7 @@ class Serving:
                     return None
                 if self._draining:  # there are never three at a time
                     return None
-                self._begin(digest)
+                self._begin(digest, against)
             self._orders.popleft()
         return None
 
@@ -219,11 +219,13 @@ class Serving:
         wait = min(settings.first_backoff_seconds * 2.0 ** min(times - 2, 30), settings.most_backoff_seconds) if times > 1 else 0.0
         return last + wait
 
-    def _begin(self, digest: str) -> None:
+    def _begin(self, digest: str, against: str | None = None) -> None:
         settings = self._settings
-        content = None if digest == RELAY else self._path_of(digest)
+        content, before = (None if it is None else self._path_of(it) for it in (digest or None, against))
         try:
-            child = Child(digest, content, self._listeners, limits=settings.limits, about=settings.about, fallback=settings.fallback)
+            child = Child(
+                digest, content, self._listeners, limits=settings.limits, about=settings.about, fallback=settings.fallback, against=before
+            )
         except OSError as error:
             if digest == RELAY:
                 self._fell(RELAY)
@@ -313,6 +315,8 @@ class Serving:
             reason, text = child.why_not_ready(status)
             if child.is_relay:
                 self._fell(RELAY)
+            elif child.fell_over_before and not self._is_over:  # without, then
+                self._orders.appendleft((child.digest, None))
             elif not self._is_over:
                 self._tell(events.ServeFailed(child.digest, reason, printable(text)))
         else:

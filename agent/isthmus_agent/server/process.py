@@ -10,10 +10,12 @@ from isthmus_agent.channel import Channel, Start
 from isthmus_agent.formats import bundle, digests
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import Reason
-from isthmus_agent.server import living, selftest
+from isthmus_agent.server import living, selftest, shadow
+from isthmus_agent.server.loop import trim
 from isthmus_agent.server.manifest import Manifest
-from isthmus_agent.server.model import Model
+from isthmus_agent.server.model import InterpreterError, Model
 from isthmus_agent.server.service import Service
+from isthmus_agent.server.shadow import Arrays
 
 _PIECE_BYTES = 1 << 20
 
@@ -28,12 +30,15 @@ class _UnfitError(Exception):
 
 def run(start: Start, control: Channel) -> int:
     """Serves until the manager has it end. The process's status: 0 where it was drained."""
-    control.send(channel.LOADED)
     try:
         signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
+        inputs, before = _before(start)  # what this may cost is no fault of the content
+        control.send(channel.LOADED)
+        signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
         model = _tested(start)
+        moved = _moved(model, inputs, before)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        living.live(start, control, lambda fallback: Service(model, start.digest, start.about, fallback))
+        living.live(start, control, lambda fallback: Service(model, start.digest, start.about, fallback, moved))
     except _UnfitError as unfit:
         control.send(channel.UNFIT, reason=int(unfit.reason), text=str(unfit)[: channel.MOST_TEXT_CHARACTERS])
         return 1
@@ -59,6 +64,25 @@ def _tested(start: Start) -> Model:
     except MemoryError:
         raise _UnfitError(Reason.OUT_OF_MEMORY, "there is not enough memory to load the content") from None
     return model
+
+
+def _before(start: Start) -> tuple[Arrays | None, Arrays | None]:
+    """The inputs that both versions are asked, and what the one before answers."""
+    inputs = shadow.inputs_of(Path(start.content)) if start.against else None
+    found = None if inputs is None else shadow.predictions_before(Path(start.against), inputs, start.limits)
+    if found is not None:
+        trim()
+    return inputs, found
+
+
+def _moved(model: Model, inputs: Arrays | None, before: Arrays | None) -> int | None:
+    """How far the predictions are from those before, in millionths."""
+    if inputs is None or before is None:
+        return None
+    try:
+        return shadow.distance_millionths(before, shadow.predictions(model, inputs))
+    except InterpreterError:
+        return None
 
 
 def _check_digest(content: BinaryIO, digest: str) -> None:

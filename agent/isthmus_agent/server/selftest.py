@@ -28,16 +28,20 @@ def check(model: Model, golden: bytes) -> float:
     answer.
     """
     signature, tolerance = model.signature, model.manifest.golden_tolerance
-    try:
-        document = json.loads(golden)
-        inputs = _arrays(document["inputs"], signature)
-        wanted = _arrays(document["outputs"], Signature(signature.outputs, {}))
-    except (ValueError, KeyError, TypeError, RestError) as error:
-        raise FormatError("golden", f"the golden vectors cannot be read ({type(error).__name__} {str(error)[:200]})") from error
+    inputs, wanted = vectors(golden, signature)
     difference = max((_difference(model, inputs, wanted, part) for part in _parts(inputs, model)), default=float("inf"))
     if not difference <= tolerance:
         raise SelfTestError(f"golden vectors: an answer is off by {difference:.6g}, allowed is {tolerance:.6g}")
     return difference
+
+
+def vectors(golden: bytes, signature: Signature) -> tuple[Arrays, Arrays]:
+    """The inputs and the outputs of golden vectors. Raises FormatError where they cannot be read."""
+    try:
+        document = json.loads(golden)
+        return _arrays(document["inputs"], signature), _arrays(document["outputs"], Signature(signature.outputs, {}))
+    except (ValueError, KeyError, TypeError, RestError) as error:
+        raise FormatError("golden", f"the golden vectors cannot be read ({type(error).__name__} {str(error)[:200]})") from error
 
 
 def _parts(inputs: Arrays, model: Model) -> list[slice]:

@@ -30,11 +30,16 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Service:
     """One model's answers, counted. about: what `/healthz` says besides. content: the digest of the bundle.
 
+    moved_millionths: how far its predictions are from those of the version before; None: not known.
+
     What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
     """
 
-    def __init__(self, model: Model, content: str, about: Mapping[str, str], fallback: Fallback | None = None) -> None:
+    def __init__(
+        self, model: Model, content: str, about: Mapping[str, str], fallback: Fallback | None = None, moved_millionths: int | None = None
+    ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
+        self._moved_millionths = moved_millionths
         self._requests = self._errors = 0
         self._times = Histogram()
         self._calls: dict[str, Callable[[Route, Request], Reply | Answer | Later]] = {
@@ -54,6 +59,7 @@ class Service:
             "errors": self._errors,
             "p95_microseconds": self._times.quantile(95),
             "rss_bytes": rss_bytes,
+            "distribution_distance_millionths": self._moved_millionths,
             "answered_by_cloud": self._fallback.answered_by_cloud if self._fallback else 0,
             "cloud_unavailable": self._fallback.unavailable if self._fallback else 0,
         }

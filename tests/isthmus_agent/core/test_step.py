@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.isthmus_agent.core.world import DAY, World, assignment, blames, device_with, digest_of, offer, variant_of
+from tests.isthmus_agent.core.world import DAY, GOOD, World, assignment, blames, device_with, digest_of, offer, variant_of
 
 from isthmus_agent.core import events
 from isthmus_agent.core.causes import FAILURES, Failure, failure_of
@@ -166,6 +166,23 @@ def test_a_probation_ends_only_once_everything_that_it_limits_was_measured():
     assert world.disk.trial == B
     world.give(events.Measured(B, Measurement(p95_microseconds=1)))
     assert world.disk.current == B
+
+
+def test_how_far_predictions_moved_is_asked_only_where_there_is_a_version_to_compare_with():
+    probation, nothing = Probation(60, max_distribution_distance_millionths=10), Measurement()
+    world = on_the_way(Phase.TRIAL, probation=probation)
+    world.answer()
+    world.seconds += 100
+    world.give(events.Measured(B, nothing))
+    assert world.disk.trial == B
+    first = World(kinds={A: GOOD})
+    offer(first, 1, A, probation=probation)
+    first.boot()
+    while first.served != A:
+        _ = first.answer() if first.pending else first.tick(max(0.0, wakes_at(first.running) - first.seconds))
+    first.seconds += 100
+    first.give(events.Measured(A, nothing))
+    assert (first.disk.trial, first.disk.current) == (None, A)
 
 
 def test_a_probation_lasts_as_long_as_it_says():

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.isthmus_agent.contents import (
     DIVIDES,
@@ -282,6 +283,34 @@ def test_golden_probes_go_through_the_socket_and_are_measured(begin, tmp_path):
     other.write_bytes(tiny_content(golden_weights=tiny.WEIGHTS * 2))
     assert not passed(Question(os.getpid(), str(other), ("127.0.0.1", served.port), 30.0))
     assert not passed(Question(os.getpid(), str(tmp_path / "none"), ("127.0.0.1", served.port), 30.0))
+
+
+def moved(served: Served, content: bytes, against: bytes) -> int | None:
+    """How far the predictions of a content are measured to be from those of the version before."""
+    event = served.serve(content, against)
+    assert isinstance(event, Serving), event
+    served.serving.measure(event.digest)
+    measured = served.told()
+    assert isinstance(measured, Measured)
+    return measured.measurement.distribution_distance_millionths
+
+
+@pytest.mark.parametrize("stop_first", [False, True])
+def test_predictions_are_compared_with_those_of_the_version_before_on_the_golden_inputs(begin, stop_first):
+    served, weights = begin(stop_first=stop_first), np.roll(tiny.WEIGHTS, 1, axis=0)
+    first, second = tiny_content(), tiny_content(2, weights)
+    served.serve(first)
+    wanted = np.abs(answered(ROWS).mean(axis=0) - tiny.answer(ROWS, weights).mean(axis=0)).sum() / 2
+    assert moved(served, second, first) == pytest.approx(1e6 * wanted, abs=50)
+    assert wanted > 0.1
+    assert moved(served, tiny_content(3, weights), second) == 0
+    assert moved(served, tiny_content(4), fmod_content()) == 1_000_000  # it does not take such inputs
+    assert moved(served, tiny_content(5), b"no bundle") is None
+
+
+def test_a_version_before_that_hangs_or_falls_over_says_nothing_against_the_new_one(begin):
+    served = begin(self_test_seconds=patience.scaled(2))
+    assert moved(served, tiny_content(rows=[[1e30, 0.0, 0.0, 0.0]]), loop_content()) is None
 
 
 @pytest.mark.parametrize(
