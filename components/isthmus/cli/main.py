@@ -53,6 +53,9 @@ COMMANDS: Table = {
             ),
             "rotate": Command(f"{_ROOM}.keys.rotate", "Give a role new keys; the old ones have no say any more."),
             "revoke": Command(f"{_ROOM}.keys.revoke", "Take a stolen or lost key's say, in every role, and put another in its place."),
+            "sign": Command(
+                f"{_ROOM}.keys.sign", "Add the signatures of the root's keys that are here to a new root, in turns with others."
+            ),
             "resume": Command(f"{_ROOM}.keys.resume", "Finish a step that was broken off: the repository in line with the key ring."),
         },
     ),

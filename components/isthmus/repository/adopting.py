@@ -22,14 +22,23 @@ from isthmus.repository.roles import delegated_of, root_of, signed, snapshot_of,
 from isthmus_agent.formats.signed_fields import numbers_of
 
 
-def adopt(place: Place, keyring: Keyring, current: Current, now: datetime, *, again: frozenset[str] = frozenset()) -> list[str]:
-    """What was signed anew, by role. again: roles to sign anew though their keys are right, as when they expire.
+def adopt(
+    place: Place,
+    keyring: Keyring,
+    current: Current,
+    now: datetime,
+    *,
+    again: frozenset[str] = frozenset(),
+    root: Metadata[Root] | None = None,
+) -> list[str]:
+    """What was signed anew, by role. again: roles to sign anew though their keys are right, as when they expire. root: the next one, with
+    signatures of keys that are not here (`turns`).
 
     Raises NotEnoughKeysError, RacedError.
     """
-    wanted_root = root_of(keyring, current.root.signed.version + 1, now)
+    wanted_root = root or root_of(keyring, current.root.signed.version + 1, now)
     wanted_targets = targets_of(keyring, current.targets.signed.version, now)
-    new_root = ROOT in again or _root_keys(wanted_root.signed) != _root_keys(current.root.signed)
+    new_root = root is not None or ROOT in again or _root_keys(wanted_root.signed) != _root_keys(current.root.signed)
     signs = _Signing(keyring, current)
     stale = {role for role, it in current.delegated.items() if role in again or not _verifies(wanted_targets.signed, role, it)}
     stale |= {role for role, it in current.delegated.items() if role in keyring.fleets and _outside_epoch(keyring, role, it)}
@@ -43,7 +52,7 @@ def adopt(place: Place, keyring: Keyring, current: Current, now: datetime, *, ag
     # All signers before anything is written: what cannot be finished is not begun.
     roles = [*sorted(stale), *([TARGETS] if renew_targets else []), *([SNAPSHOT] if renew_snapshot else [])]
     signers = {role: signs.of(role) for role in [*roles, *([TIMESTAMP] if renew_timestamp else [])]}
-    root_data = signed(wanted_root, signs.of(ROOT)) if new_root else b""
+    root_data = (root.to_bytes() if root else signed(wanted_root, signs.of(ROOT))) if new_root else b""
     if new_root:
         _check_root(current, root_data)
     # Devices look for a new root when the timestamp changes. It comes after the root where they can read it by either.

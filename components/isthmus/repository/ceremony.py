@@ -29,6 +29,7 @@ from isthmus.repository.objects import (
 from isthmus.repository.publish import Puts
 from isthmus.repository.reading import MOST_METADATA_BYTES, Current, read
 from isthmus.repository.roles import root_of, signed, snapshot_of, targets_of
+from isthmus.repository.turns import drafted, sign
 
 
 @dataclass(frozen=True)
@@ -120,26 +121,31 @@ def rotate(
     keys: Sequence[WantedKey] = (),
     *,
     threshold: int = 0,
+    is_later: bool = False,
     now: datetime | None = None,
 ) -> Keyring:
     """New keys for a role, as many as it had unless they are given; the old ones have no say any more.
 
-    threshold: 0: as it was. A new root is signed by the old keys and the new ones.
+    threshold: 0: as it was. A new root is signed by the old keys and the new ones. is_later: the key ring alone is changed, and `resume`
+    ends the step, once the root is signed in turns.
     """
     _check_role(keyring, role)
     wanted = keys or [next_key(keyring, role, offset) for offset in range(len(keyring.roles[role].keys))]
     made = tuple(role_key(it, keyring.folder) for it in wanted)
     keyring = keyring.with_role(role, RoleKeys(threshold or keyring.roles[role].threshold, made))
     keyring.save()
-    _adopt(place, keyring, now)
+    if not is_later:
+        _adopt(place, keyring, now)
     return keyring
 
 
-def revoke(place: Place, keyring: Keyring, keyid: str, key: WantedKey | None = None, *, now: datetime | None = None) -> Keyring:
+def revoke(
+    place: Place, keyring: Keyring, keyid: str, key: WantedKey | None = None, *, is_later: bool = False, now: datetime | None = None
+) -> Keyring:
     """Takes one key's say, in every role that has it, and gives each of them another (`key`, or a new `file:` one).
 
     What the key signed is signed by the new one. A fleet whose key is taken begins a new epoch, paused: nobody knows who wrote what it
-    was told last. keyid: its beginning is enough. Raises InputError where no key, or more than one, begins so.
+    was told last. keyid: its beginning is enough. is_later: as for `rotate`. Raises InputError where no key, or more than one, begins so.
     """
     every = {it.public.keyid for keys in keyring.roles.values() for it in keys.keys}
     matching = sorted(it for it in every if it.startswith(keyid)) if keyid else []
@@ -153,13 +159,19 @@ def revoke(place: Place, keyring: Keyring, keyid: str, key: WantedKey | None = N
             if role in keyring.fleets:
                 keyring = keyring.with_epoch(role, keyring.epochs.get(role, 0) + 1)
     keyring.save()
-    _adopt(place, keyring, now)
+    if not is_later:
+        _adopt(place, keyring, now)
     return keyring
 
 
-def resume(place: Place, keyring: Keyring, *, now: datetime | None = None) -> None:
-    """Finishes a step that was ended half-way: the repository in line with the key ring."""
-    _adopt(place, keyring, now)
+def resume(place: Place, keyring: Keyring, *, root: bytes = b"", now: datetime | None = None) -> None:
+    """Finishes a step that was ended half-way: the repository in line with the key ring. root: the next one, signed in turns.
+
+    Raises InputError where that is not the next one as the key ring says it.
+    """
+    current = read(place, keyring.anchor())
+    draft = drafted(keyring, current.root.signed, sign(keyring, root, now or datetime.now(UTC)).data) if root else None
+    adopt(place, keyring, current, now or datetime.now(UTC), root=draft)
 
 
 @dataclass(frozen=True)

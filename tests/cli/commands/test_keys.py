@@ -214,3 +214,30 @@ def test_a_step_that_is_broken_off_says_so_and_is_finished(founded: Shell, monke
     assert (status.status, "not in force: keys resume" in " ".join(status.output.split())) == (1, True), status.output
     assert "in line with the key ring" in founded("keys", "resume").output
     assert founded("keys", "status").status == 0
+
+
+def test_a_root_is_signed_in_turns_with_keys_that_never_meet(founded: Shell, tmp_path: Path):
+    for number in (1, 2, 3):
+        (founded.keys / f"root-{number}.pem").rename(tmp_path / f"root-{number}.pem")
+    assert founded("keys", "rotate", "timestamp").status == 1
+    done = founded("keys", "rotate", "timestamp", "--later")
+    assert (done.status, "isthmus keys resume --root next-root.json" in done.output) == (0, True), done.output
+    file = tmp_path / "next-root.json"
+    done = founded("keys", "sign", str(file), "--key", f"file:{tmp_path / 'root-1.pem'}", store="")
+    assert "missing: 1 of the keys in force and 1 of the new ones" in done.output
+    assert "a new root needs 2" in founded("keys", "resume", "--root", str(file)).output
+    done = founded("keys", "sign", str(file), "--key", f"file:{tmp_path / 'root-3.pem'}", store="")
+    assert "it is complete" in done.output
+    assert founded("keys", "resume", "--root", str(file)).status == 0
+    assert founded("keys", "status").status == 0
+
+
+def test_what_the_root_does_not_sign_is_not_left_for_later(founded: Shell):
+    done = founded("keys", "rotate", "cameras", "--later")
+    assert (done.status, "the root does not sign for the keys of cameras" in done.output) == (1, True)
+
+
+def test_a_file_that_is_no_root_is_one_message(founded: Shell, tmp_path: Path):
+    (tmp_path / "root.json").write_text("{}")
+    done = founded("keys", "sign", str(tmp_path / "root.json"), store="")
+    assert (done.status, "a root that `isthmus keys sign` has begun" in done.output) == (1, True)

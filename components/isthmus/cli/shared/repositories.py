@@ -96,7 +96,7 @@ def with_keys(keyring: Keyring, uris: Iterable[str]) -> Keyring:
 
 
 def _with_key(keyring: Keyring, uri: str) -> Keyring:
-    every = [key for it in keyring.roles.values() for key in it.keys]
+    every = [*(key for it in keyring.roles.values() for key in it.keys), *keyring.retired]
     if any(key.uri == uri for key in every):
         return keyring
     if scheme_of(uri) not in {FILE, ENVIRONMENT}:
@@ -109,11 +109,12 @@ def _with_key(keyring: Keyring, uri: str) -> Keyring:
     if not any(key.public.keyval == public.keyval for key in every):
         what = f"{uri} is another key than any of the key ring {keyring.folder}"
         raise InputError([Problem("--key", what, "a key that signs for one of its roles", "see `isthmus keys status`")])
-    roles = {
-        role: replace(it, keys=tuple(RoleKey(uri, key.public) if key.public.keyval == public.keyval else key for key in it.keys))
-        for role, it in keyring.roles.items()
-    }
-    return replace(keyring, roles=roles)
+
+    def moved(keys: Iterable[RoleKey]) -> tuple[RoleKey, ...]:
+        return tuple(RoleKey(uri, key.public) if key.public.keyval == public.keyval else key for key in keys)
+
+    roles = {role: replace(it, keys=moved(it.keys)) for role, it in keyring.roles.items()}
+    return replace(keyring, roles=roles, retired=moved(keyring.retired))
 
 
 def founded(place: Place, keyring: Keyring) -> Current:

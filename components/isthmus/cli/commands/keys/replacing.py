@@ -1,6 +1,7 @@
 """`isthmus keys rotate`, `revoke` and `resume`: other keys for roles of a repository that is there."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -11,9 +12,12 @@ from isthmus.cli.shared.repositories import founded, keyring_of, located_of
 from isthmus.errors import InputError, Problem
 from isthmus.repository import ceremony
 from isthmus.repository.keyring import Keyring
+from isthmus.repository.objects import TOP_ROLES
 
 
-def rotate(options: Repository, role: str, keys: Sequence[str], threshold: int, console: Console, *, dry_run: bool) -> None:
+def rotate(
+    options: Repository, role: str, keys: Sequence[str], threshold: int, console: Console, *, dry_run: bool, is_later: bool = False
+) -> None:
     """New keys for a role. Raises IsthmusError."""
     keyring = keyring_of(options)
     its = keyring.roles[steps.role_of(keyring, role)]
@@ -25,18 +29,24 @@ def rotate(options: Repository, role: str, keys: Sequence[str], threshold: int, 
     found = located_of(options, keyring.fleets)
     console.print(steps.table({role: wanted}, {role: threshold}))
     steps.say(console, f"instead of {', '.join(key.uri for key in its.keys)}, in {found.where}")
+    if is_later:
+        _check_signed_by_root([role])
     if dry_run:
         return
     files = steps.new_files(options.keys, wanted)
     with steps.stepping(options, found.where):
         founded(found.place, keyring)
-        steps.check_at_hand(keyring, [role])
-        keyring = ceremony.rotate(found.place, keyring, role, wanted, threshold=threshold)
+        if not is_later:
+            steps.check_at_hand(keyring, [role])
+        keyring = ceremony.rotate(found.place, keyring, role, wanted, threshold=threshold, is_later=is_later)
     steps.say_made(console, files)
-    steps.say(console, f"{role} has new keys ({_ids(keyring, role)}); the old ones have no say any more")
+    if is_later:
+        _say_later(console)
+    else:
+        steps.say(console, f"{role} has new keys ({_ids(keyring, role)}); the old ones have no say any more")
 
 
-def revoke(options: Repository, keyid: str, key: str, console: Console, *, dry_run: bool) -> None:
+def revoke(options: Repository, keyid: str, key: str, console: Console, *, dry_run: bool, is_later: bool = False) -> None:
     """Another key in place of one that nobody shall trust. Raises IsthmusError."""
     keyring = keyring_of(options)
     roles = steps.roles_of_key(keyring, keyid)
@@ -50,27 +60,46 @@ def revoke(options: Repository, keyid: str, key: str, console: Console, *, dry_r
     console.print(steps.table(wanted, {role: keyring.roles[role].threshold for role in roles}))
     if fleets:
         steps.say(console, f"{', '.join(fleets)}: a new epoch begins, paused: what was told last may be anybody's")
+    if is_later:
+        _check_signed_by_root(roles)
     if dry_run:
         return
     files = steps.new_files(options.keys, [it for its in wanted.values() for it in its])
     with steps.stepping(options, found.where):
         founded(found.place, keyring)
-        steps.check_at_hand(keyring, roles)
-        keyring = ceremony.revoke(found.place, keyring, keyid, wanted_key(key) if key else None)
+        if not is_later:
+            steps.check_at_hand(keyring, roles)
+        keyring = ceremony.revoke(found.place, keyring, keyid, wanted_key(key) if key else None, is_later=is_later)
     steps.say_made(console, files)
+    if is_later:
+        _say_later(console)
+        return
     steps.say(console, f"key {keyid}… has no say any more")
     for fleet in fleets:
         steps.say(console, f"{fleet} is in epoch {keyring.epochs[fleet]} and paused: publish a release, or `isthmus fleet resume {fleet}`")
 
 
-def resume(options: Repository, console: Console) -> None:
-    """What a step left. Raises IsthmusError."""
+def resume(options: Repository, root: Path | None, console: Console) -> None:
+    """What a step left. root: a file that was signed in turns. Raises IsthmusError."""
     keyring = keyring_of(options)
+    data = steps.read_file(root, "--root") if root else b""
     found = located_of(options, keyring.fleets)
     with steps.stepping(options, found.where):
         founded(found.place, keyring)
-        ceremony.resume(found.place, keyring)
+        ceremony.resume(found.place, keyring, root=data)
     steps.say(console, f"the repository {found.where} is in line with the key ring {options.keys.absolute()}")
+
+
+def _check_signed_by_root(roles: Sequence[str]) -> None:
+    if others := [role for role in roles if role not in TOP_ROLES]:
+        what = f"the root does not sign for the keys of {', '.join(others)}"
+        raise InputError([Problem("--later", what, f"one of {', '.join(TOP_ROLES)}", "leave it out")])
+
+
+def _say_later(console: Console) -> None:
+    steps.say(console, "the key ring has the change, the repository has not: devices go on as before. Next, the root is signed in turns:")
+    steps.say(console, "  isthmus keys sign next-root.json           by each who has a key of the root, on a machine of their own")
+    steps.say(console, "  isthmus keys resume --root next-root.json  here, with the key of timestamp")
 
 
 def _ids(keyring: Keyring, role: str) -> str:

@@ -1,13 +1,19 @@
 """`isthmus keys resume`: what may be asked."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from isthmus.cli.shared.options import Repository
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options(Repository):
     """What a user gives."""
+
+    root: Annotated[Path | None, typer.Option("--root", metavar="FILE", help="A new root that was signed in turns: keys sign.")] = None
 
 
 def run(options: Options) -> None:
@@ -16,4 +22,4 @@ def run(options: Options) -> None:
 
     from isthmus.cli.commands.keys.replacing import resume
 
-    resume(options, Console())
+    resume(options, options.root, Console())

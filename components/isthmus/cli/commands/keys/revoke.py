@@ -14,6 +14,9 @@ class Options(Repository):
 
     keyid: Annotated[str, typer.Argument(help="The key's id, or how it begins: see isthmus keys status.")]
     key: Annotated[str, typer.Option("--key", metavar="URI[,PUBLIC.pem]", help="What takes its place, instead of a new file.")] = ""
+    later: Annotated[
+        bool, typer.Option("--later", help="Change the key ring alone: the root is signed in turns (keys sign), then keys resume --root.")
+    ] = False
     dry_run: DryRun = False
 
 
@@ -23,4 +26,4 @@ def run(options: Options) -> None:
 
     from isthmus.cli.commands.keys.replacing import revoke
 
-    revoke(options, options.keyid, options.key, Console(), dry_run=options.dry_run)
+    revoke(options, options.keyid, options.key, Console(), dry_run=options.dry_run, is_later=options.later)

@@ -18,6 +18,9 @@ class Options(Repository):
         typer.Option("--key", metavar="URI[,PUBLIC.pem]", help="A new key, instead of as many new files as it had keys; may be repeated."),
     ] = None
     threshold: Annotated[int, typer.Option(min=0, max=64, help="How many must sign; 0: as many as before.")] = 0
+    later: Annotated[
+        bool, typer.Option("--later", help="Change the key ring alone: the root is signed in turns (keys sign), then keys resume --root.")
+    ] = False
     dry_run: DryRun = False
 
 
@@ -27,4 +30,4 @@ def run(options: Options) -> None:
 
     from isthmus.cli.commands.keys.replacing import rotate
 
-    rotate(options, options.role, options.key or (), options.threshold, Console(), dry_run=options.dry_run)
+    rotate(options, options.role, options.key or (), options.threshold, Console(), dry_run=options.dry_run, is_later=options.later)

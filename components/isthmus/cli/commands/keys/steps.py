@@ -97,6 +97,14 @@ def stepping(options: Repository, where: str) -> Iterator[None]:
         raise IsthmusError(f"{error}\n{left}") from error
 
 
+def read_file(file: Path, option: str) -> bytes:
+    """Raises InputError where it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError([Problem(option, f"{file} cannot be read: {error.strerror}", "a file")]) from error
+
+
 def role_of(keyring: Keyring, role: str) -> str:
     """Raises InputError where the key ring has no such role."""
     if role not in keyring.roles:
