@@ -80,13 +80,23 @@ class Cloud:
             return None
         until = min(now + self._fallback.timeout_seconds, began + self._request_seconds)
         question = Question(model, body, check, until, is_try=may is May.TRY)
+        if self._threads < min(_MOST_AT_ONCE, len(self._asked) + 1) and not self._has_one_more() and not self._threads:
+            question.failure = "no thread to ask it"
+            self._judge(question)
+            return None
         self._asked.add(question)
         self._questions.put(question)
-        if self._threads < min(_MOST_AT_ONCE, len(self._asked)):
-            self._threads += 1
-            threading.stack_size(_STACK_BYTES)
-            threading.Thread(target=self._run, name="cloud", daemon=True).start()
         return question if may is May.ASK or is_needed else None
+
+    def _has_one_more(self) -> bool:
+        """Whether another thread could be started: memory may be short, or bounded."""
+        threading.stack_size(_STACK_BYTES)
+        try:
+            threading.Thread(target=self._run, name="cloud", daemon=True).start()
+        except (RuntimeError, MemoryError):
+            return False
+        self._threads += 1
+        return True
 
     def answered(self) -> Iterator[tuple[Question, bytes | None]]:
         """What has come, and what is late."""

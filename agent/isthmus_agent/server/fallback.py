@@ -1,6 +1,7 @@
 """When the cloud is asked, and what of its answer is given on: its arrays, read and written anew, never its bytes."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from isthmus_agent.server.answers import BY_CLOUD, Answer, Asker, Check, Later
 from isthmus_agent.server.confidence import confidence
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+_MOST_BYTES_OF_NUMBER, _MOST_BYTES_BESIDE = 64, 4096
+"""With blanks and brackets, as servers write answers."""
 ROWS, COLUMNS = ("predictions", "instances"), ("outputs", "inputs")
 """How an answer is named, and the request that has its form."""
 
@@ -52,8 +55,11 @@ def check_by(signature: Signature, *, row: bool, examples: int | None) -> Check:
     """What a model of that signature would answer. examples: how many there must be, where the signature promises any number of them."""
     name, form = ROWS if row else COLUMNS
     outputs = {DEFAULT_SIGNATURE: Signature(signature.outputs, {})}
+    most_bytes = _most_bytes(signature, examples)
 
     def check(content: bytes) -> bytes:
+        if most_bytes is not None and len(content) > most_bytes:  # read as JSON it would take many times as much
+            raise UnlikeError(f"more than the {most_bytes} bytes that an answer takes")
         document = json.dumps({form: _answer_in(content, name)}).encode()
         try:
             found = parse_predict(document, outputs).inputs
@@ -69,6 +75,17 @@ def check_by(signature: Signature, *, row: bool, examples: int | None) -> Check:
             raise UnlikeError("outputs that are none of this model's") from None
 
     return check
+
+
+def _most_bytes(signature: Signature, examples: int | None) -> int | None:
+    """Of an answer in JSON; None where the signature does not say how many numbers there are."""
+    elements = 0
+    for info in signature.outputs.values():
+        shape = info.shape if info.shape is None or examples is None else (examples, *info.shape[1:])
+        if shape is None or -1 in shape or info.dtype == "string":
+            return None
+        elements += math.prod(shape)
+    return _MOST_BYTES_BESIDE + _MOST_BYTES_OF_NUMBER * elements
 
 
 def check_alone(*, row: bool) -> Check:

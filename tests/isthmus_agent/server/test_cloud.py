@@ -5,6 +5,7 @@ import ipaddress
 import json
 import select
 import ssl
+import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
@@ -122,9 +123,29 @@ def test_the_time_of_a_request_is_all_that_there_is_for_the_cloud(begin):
     assert 0.15 <= time.monotonic() - began < patience.scaled(5)
 
 
-def test_an_answer_that_is_too_large_is_not_kept(begin):
-    _, asking = begin(says(b'{"predictions": [' + b" " * MOST_BYTES + b"[0, 0, 1]]}"))
+@pytest.mark.parametrize("size", [8192, MOST_BYTES])
+def test_an_answer_that_is_larger_than_any_is_not_read(begin, size):
+    role, asking = begin(says(b'{"predictions": [' + b" " * size + b"[0, 0, 1]]}"))
     assert asking.answer() is None
+    role.answer = says(b'{"predictions": [' + b" " * 1024 + b"[0, 0, 1]]}")
+    assert json.loads(asking.answer()) == {"predictions": PREDICTIONS}
+
+
+def test_a_device_that_can_start_no_thread_has_its_own_answer(begin, monkeypatch):
+    role, asking = begin()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", _refused)
+        assert [asking.ask() for _ in range(MOST_FAILURES - 1)] == [None] * (MOST_FAILURES - 1)
+    assert role.asked == []
+    assert asking.answer() is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", _refused)
+        questions = [asking.ask() for _ in range(3)]  # the thread that there is takes one after the other
+        assert [asking.wait(it) is not None for it in questions] == [True] * 3
+
+
+def _refused(*_: object) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def test_nobody_waits_for_a_cloud_that_is_away_until_it_answers_again(begin, monkeypatch):
