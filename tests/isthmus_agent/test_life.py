@@ -204,16 +204,19 @@ def test_the_same_said_again_makes_the_one_report_young_and_says_for_how_long(fl
 
 
 def test_an_update_takes_six_requests_and_a_look_that_finds_nothing_takes_one(fleet: Fleet, device: Living, content: Content):
-    device.changes["poll_seconds"] = 1.0
+    device.changes["poll_seconds"] = 2.0
     first = fleet.tell(content(1))
     device.start()
     fleet.await_outcome(first, "confirmed")
-    patience.wait_until(lambda: fleet.http.paths[-1].endswith("timestamp.json"))
     begun = len(fleet.http.requests)
     patience.wait_until(lambda: len(fleet.http.requests) >= begun + 2)
     assert set(fleet.http.paths[begun:]) == {"edge/metadata/timestamp.json"}
     assert all("if-none-match" in headers for _, _, headers in fleet.http.requests[begun:])
-    begun = len(fleet.http.requests)
-    fleet.await_outcome(fleet.tell(content(2)), "confirmed")
-    beside = [(method, path) for method, path, headers in fleet.http.requests[begun:] if "if-none-match" not in headers]
-    assert len(beside) <= 5, beside  # and the look by which it began, a conditional one
+    begun, at = len(fleet.http.requests), time.monotonic()
+    fleet.await_outcome(fleet.tell(content(2), old=content(1)), "confirmed")
+    asked = [(method, path.rpartition("/")[2]) for method, path, _ in fleet.http.requests[begun:]]
+    looks = asked.count(("GET", "timestamp.json"))
+    names = [name.rpartition(".")[2] if "~" not in name else "report" for _, name in asked if name != "timestamp.json"]
+    assert names == ["json", "json", "delta", "report"], asked  # the snapshot, and the fleet's role
+    # What began it, the one right before the switch, and those that are due while the probation lasts, as on any day.
+    assert 2 <= looks <= 3 + (time.monotonic() - at) // 1.8, asked

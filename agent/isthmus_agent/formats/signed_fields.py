@@ -1,6 +1,7 @@
 """Fields of our own in the signed part of a repository's metadata, beside those of TUF (which keeps what it does not know).
 
-- timestamp: when it was signed. A device takes it for the earliest that it can be now.
+- timestamp: when it was signed. A device takes it for the earliest that it can be now. Also the version of the root that is in force, so
+  that a device asks for a newer one only where there is one.
 - targets: the epoch of each fleet, by which the offline keys say which numbers the fleet's own key may give. Who steals that key can
   use up its epoch and no more: the next one begins above all of it, so that no device has to be visited.
 """
@@ -8,7 +9,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from isthmus_agent.formats.numbers import integer
+from isthmus_agent.formats.numbers import MOST_NUMBER, integer
 
 FIELD = "isthmus"
 NUMBERS_PER_EPOCH = 2**32
@@ -34,11 +35,16 @@ def epoch_in(field: Any, fleet: str) -> int:
     return integer(found, f"epochs.{fleet}", 0, MOST_EPOCH)
 
 
-def signed_field(at_seconds: int) -> dict[str, Any]:
-    """For the timestamp: when it is signed, in seconds since 1970."""
-    return {"format": 1, "signed_at": at_seconds}
+def signed_field(at_seconds: int, root: int = 0) -> dict[str, Any]:
+    """For the timestamp: when it is signed, in seconds since 1970, and the version of the root; 0: that is not said."""
+    return {"format": 1, "signed_at": at_seconds, **({"root": root} if root else {})}
 
 
 def signed_at_in(field: Any) -> int:
     """When a timestamp was signed; 0 where it does not say. Raises FormatError for what is no time."""
     return integer(field.get("signed_at", 0) if isinstance(field, dict) else 0, "signed_at", 0, MOST_SECONDS)
+
+
+def root_in(field: Any) -> int:
+    """The version of the root that a timestamp names; 0 where it does not. Raises FormatError for what is no version."""
+    return integer(field.get("root", 0) if isinstance(field, dict) else 0, "root", 0, MOST_NUMBER)

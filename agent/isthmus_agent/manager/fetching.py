@@ -8,9 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from tuf.api.exceptions import LengthOrHashMismatchError
-from tuf.api.metadata import TargetFile
-
 from isthmus_agent.core import events
 from isthmus_agent.core.effects import Fetch
 from isthmus_agent.core.events import Event
@@ -21,7 +18,7 @@ from isthmus_agent.formats import bundle, delta, digests
 from isthmus_agent.formats.assignment import Delta
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import Reason
-from isthmus_agent.manager.downloads import download, url_of
+from isthmus_agent.manager.downloads import Signed, download, is_whole, url_of
 from isthmus_agent.manager.failures import DeviceFailure, RepositoryFailure, UntrustedFailure, disk_reason, reason_of
 from isthmus_agent.manager.transport import Patience
 from isthmus_agent.manager.way import Way
@@ -51,7 +48,7 @@ class Fetcher:
             if self._wanted == digest:
                 self._wanted, self._way.is_given_up = None, True
 
-    def fetch(self, wish: Fetch, number: int, targets: Mapping[str, TargetFile]) -> None:
+    def fetch(self, wish: Fetch, number: int, targets: Mapping[str, Signed]) -> None:
         """Answers the effect. number: of the assignment that the content came with."""
         digest = wish.variant.digest
         with self._lock:
@@ -77,7 +74,7 @@ class Fetcher:
         progress = self._progress
         return (self._disk.parts.held_bytes(progress[0].name), progress[1]) if progress else None
 
-    def _fetched(self, wish: Fetch, number: int, targets: Mapping[str, TargetFile]) -> Event:
+    def _fetched(self, wish: Fetch, number: int, targets: Mapping[str, Signed]) -> Event:
         digest, slots = wish.variant.digest, self._disk.slots
         if digest_of(slots.path(digest)) == digest:
             return events.Fetched(digest)
@@ -93,7 +90,7 @@ class Fetcher:
             raise UntrustedFailure(f"the fleet's role has no {wish.variant.bundle!r}")
         return events.Fetched(digest)
 
-    def _whole(self, digest: str, target: TargetFile, number: int) -> None:
+    def _whole(self, digest: str, target: Signed, number: int) -> None:
         packed = self._download(digest, target)
         try:
             with packed.open("rb") as stream:
@@ -104,7 +101,7 @@ class Fetcher:
             raise
         durable.remove(packed)
 
-    def _from_delta(self, wish: Delta, target: TargetFile, number: int) -> None:
+    def _from_delta(self, wish: Delta, target: Signed, number: int) -> None:
         packed = self._download(wish.to, target)
         try:
             with packed.open("rb") as stream, os.fdopen(durable.open_regular(self._disk.slots.path(wish.from_)), "rb") as old:
@@ -114,7 +111,7 @@ class Fetcher:
             with suppress(OSError):
                 durable.remove(packed)
 
-    def _download(self, digest: str, target: TargetFile) -> Path:
+    def _download(self, digest: str, target: Signed) -> Path:
         """A target's file, verified. Raises RepositoryFailure, OSError."""
         # Named by the content, for Sweep, and by what was signed: another file of the same path does not go on from this one.
         part = self._disk.parts.path(f"{digests.digits_of(digest)}.{target.hashes['sha256'][:16]}")
@@ -147,11 +144,8 @@ class Fetcher:
             raise DeviceFailure(f"{needed_bytes} bytes do not fit on the disk", Reason.DISK_FULL)
 
 
-def _check_still_whole(packed: Path, target: TargetFile) -> None:
+def _check_still_whole(packed: Path, target: Signed) -> None:
     """Whether it was the disk and not the release. Raises DeviceFailure."""
-    try:
-        with packed.open("rb") as stream:
-            target.verify_length_and_hashes(stream)
-    except LengthOrHashMismatchError as error:
+    if not is_whole(target, packed):
         durable.remove(packed)
-        raise DeviceFailure("the disk does not give back what was written") from error
+        raise DeviceFailure("the disk does not give back what was written")

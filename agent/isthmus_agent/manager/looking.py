@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from tuf.api.metadata import TargetFile
-
 from isthmus_agent.core import events
 from isthmus_agent.core.effects import Check
 from isthmus_agent.core.events import Event
@@ -13,7 +11,8 @@ from isthmus_agent.core.state import Device
 from isthmus_agent.formats.assignment import Assignment
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.manager.failures import RepositoryFailure, reason_of
-from isthmus_agent.manager.repository import Floor, Found, Repository
+from isthmus_agent.manager.refreshing import Floor, Target
+from isthmus_agent.manager.repository import Found, Repository
 from isthmus_agent.manager.signing_v4 import StoreClock
 from isthmus_agent.manager.way import Way
 
@@ -48,7 +47,7 @@ class Looker:
         self._monotonic = monotonic
         self._floor = Floor(0)
         self._floor_at = monotonic()
-        self.targets: Mapping[str, TargetFile] = {}
+        self.targets: Mapping[str, Target] = {}
 
     def look(self, check: Check, known: Known) -> None:
         """Answers the effect."""
@@ -88,7 +87,7 @@ class Looker:
         self.targets = self._targets(found, found.assignment)
         return events.Checked(found.assignment, learned, is_judged_by_store, found.floor.time_keys)
 
-    def _targets(self, found: Found, assignment: Assignment) -> Mapping[str, TargetFile]:
+    def _targets(self, found: Found, assignment: Assignment) -> Mapping[str, Target]:
         wanted = assignment.wanted(self._device.name, self._device.labels, self._device.device_class)
         if wanted is None or wanted.variant is None:
             return {}

@@ -20,6 +20,7 @@ from isthmus_agent.manager.fetching import Fetcher
 from isthmus_agent.manager.history import History
 from isthmus_agent.manager.looking import Looker
 from isthmus_agent.manager.notify import Watcher
+from isthmus_agent.manager.refreshing import in_child
 from isthmus_agent.manager.reporter import Reporter, Sender
 from isthmus_agent.manager.repository import Address, Repository
 from isthmus_agent.manager.settings import Listen, Settings
@@ -73,7 +74,7 @@ def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: S
     disk, mailbox, clock = opening.opened(folder), Mailbox(), clock or StoreClock()
     ways = [Way(identity.credentials, clock, ca_file=local.ca_file) for _ in range(2)]
     address = Address(identity.url, device.fleet)
-    looker = Looker(Repository(address, folder / _METADATA, identity.root, ways[0]), ways[0], clock, device, mailbox.tell)
+    looker = Looker(Repository(address, folder / _METADATA, identity.root, ways[0], refresh=in_child), ways[0], clock, device, mailbox.tell)
     served = serving.Settings(local.limits, local.stop_first, about=settings.about, fallback=local.fallback)
     held_back_seconds = min(_MOST_HELD_BACK_SECONDS, local.pace.heartbeat_seconds)
     sender = Sender(device.name, device.fleet, identity.url, identity.report_key, held_back_seconds)

@@ -1,28 +1,34 @@
 """A device's view of its fleet's repository: what it is told, and the files that it is told of.
 
 `poll` costs one conditional request while nothing changes; where something did, its answer is the timestamp that python-tuf begins
-with, so that an update is the timestamp, a look for a new root, the snapshot, the fleet's role, and the bundle.
+with, so that an update is the timestamp, the snapshot, the fleet's role, and the bundle.
+
+A newer root is asked for where the timestamp names one, where what was signed does not verify by the one that is known, and in any case
+after ROOT_SECONDS: so long at most may who has stolen the timestamp's key, and writes it into the store, keep a device from a root that
+takes the key away.
 """
 
 import hashlib
 import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
-
-from tuf.api.metadata import TargetFile
+from typing import Final
 
 from isthmus_agent.disk import durable
 from isthmus_agent.formats.assignment import Assignment, from_value
+from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import Reason
-from isthmus_agent.formats.signed_fields import FIELD, epoch_in, numbers_of, signed_at_in
+from isthmus_agent.formats.sizes import most_bytes
 from isthmus_agent.manager import downloads
-from isthmus_agent.manager.failures import DeviceFailure, ExpiredFailure, ReplayFailure, TransportFailure, UntrustedFailure, refused
-from isthmus_agent.manager.metadata import CONFIG, MetadataFetcher, TrustedMetadata, looks_signed, told
+from isthmus_agent.manager.failures import DeviceFailure, ExpiredFailure, TransportFailure, UntrustedFailure, refused
+from isthmus_agent.manager.refreshing import Floor, Question, Refresh, Refreshed, Target, looks_signed, whole
 from isthmus_agent.manager.transport import Patience, Transport
 
-DAY_SECONDS = 86_400
+ROOT_SECONDS: Final = 3600.0
+"""After which the store is asked for a newer root, also where nothing points to one."""
 _SEEN = "seen"  # not *.json: it is no metadata
 
 
@@ -43,20 +49,6 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Floor:
-    """What this device knows from before, kept apart from the metadata: nothing below it is accepted, whatever became of the cache.
-
-    time_seconds: since 1970; it is not earlier now. number: of the assignment. root: version of the root metadata.
-    time_keys: by whose keys the time was learned. It holds for as long as root names them.
-    """
-
-    time_seconds: int
-    number: int = 0
-    root: int = 0
-    time_keys: str = ""
-
-
-@dataclass(frozen=True)
 class Found:
     """What the fleet is told now, and the floor that follows from it.
 
@@ -69,36 +61,52 @@ class Found:
 
 @dataclass(frozen=True)
 class _Seen:
-    """The last answer that was followed to its end. cache: a hash of the metadata that is kept of it."""
+    """The last answer that was followed to its end. cache: a hash of the metadata that is kept of it. root: the version in force."""
 
     tag: str
     cache: str
     expires_seconds: int
+    root: int
 
 
 class Repository:
-    """root: the root metadata of the enrolment. folder: for the cache, this one's alone. One thread uses it at a time.
+    """root: the root metadata of the enrolment. folder: for the cache, this one's alone. refresh: how, in this process unless it says
+    otherwise. One thread uses it at a time.
 
     All methods raise RepositoryFailure by its kinds.
     """
 
-    def __init__(self, address: Address, folder: Path, root: bytes, transport: Transport) -> None:
+    def __init__(
+        self,
+        address: Address,
+        folder: Path,
+        root: bytes,
+        transport: Transport,
+        *,
+        refresh: Refresh | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._address = address
         self._folder = folder
         self._root = root
         self._transport = transport
-        self._trusted: TrustedMetadata | None = None
+        self._refresh = refresh or _here
+        self._monotonic = monotonic
+        self._root_asked_at = float("-inf")
+        self._targets: Mapping[str, Target] | None = None
 
     def poll(self, floor: Floor) -> Found | None:
         """What the fleet is told, if the repository changed since this was asked last with success; else None."""
         seen = self._seen()
         headers = {"If-None-Match": seen.tag} if seen and seen.tag else {}
-        url = f"{self._address.metadata_url}timestamp.json"
-        with self._transport.get(url, headers) as answer:
+        with self._transport.get(f"{self._address.metadata_url}timestamp.json", headers) as answer:
             if answer.status not in ({200, 304} if headers else {200}):
                 raise refused(answer.status)
-            timestamp, tag = (None if answer.status == 304 else _whole(answer.chunks)), answer.tag
+            timestamp, tag = (None if answer.status == 304 else whole(answer.chunks, most_bytes("timestamp"))), answer.tag
+        is_root_due = self._monotonic() - self._root_asked_at > ROOT_SECONDS
         if seen and timestamp in {None, self._cached("timestamp")}:
+            if is_root_due and self._has_newer_root(seen.root):
+                return self._refreshed(floor, self._cached("timestamp"), tag or seen.tag)
             if seen.expires_seconds <= floor.time_seconds:
                 raise ExpiredFailure("timestamp.json is expired, and there is no newer one")
             if tag and tag != seen.tag:
@@ -106,19 +114,21 @@ class Repository:
             return None
         if timestamp is None or not looks_signed(timestamp):
             raise TransportFailure("the store's answer is no metadata: a portal, or something else on the way", Reason.NOT_THE_STORE)
-        return self._refreshed(floor, {url: timestamp}, tag)
+        if not is_root_due:
+            with suppress(UntrustedFailure):
+                return self._refreshed(floor, timestamp, tag, asks_for_root=False)
+        return self._refreshed(floor, timestamp, tag)
 
     def refresh(self, floor: Floor) -> Found:
         """What the fleet is told, asked for anew."""
-        return self._refreshed(floor, {}, "")
+        return self._refreshed(floor, None, "")
 
-    def target(self, path: str) -> TargetFile:
+    def target(self, path: str) -> Target:
         """Length and hashes of a file of the fleet, as signed in what was refreshed to last."""
-        if self._trusted is None:
+        if self._targets is None:
             raise UntrustedFailure("nothing was refreshed yet")
-        with told():
-            found = self._trusted.get_targetinfo(path)
-        if found is None or not path.startswith(f"{self._address.fleet}/"):
+        found = self._targets.get(path)
+        if found is None:
             raise UntrustedFailure(f"the fleet's role has no {path!r}")
         return found
 
@@ -127,37 +137,34 @@ class Repository:
         target = self.target(path)
         downloads.download(target, downloads.url_of(target, self._address.targets_url), part, self._transport, patience)
 
-    def _refreshed(self, floor: Floor, primed: dict[str, bytes], tag: str) -> Found:
-        fetcher = MetadataFetcher(self._transport)
-        fetcher.primed.update(primed)
-        now = datetime.fromtimestamp(floor.time_seconds, timezone.utc)
-        trusted = TrustedMetadata(self._folder, self._address.metadata_url, self._root, fetcher, now, time_keys=floor.time_keys)
-        trusted.refresh()
-        role = trusted.role(self._address.fleet)
-        with told():
-            field = role.unrecognized_fields.get(FIELD) if role else None
-            assignment = None if field is None else from_value(field)
-            numbers = numbers_of(epoch_in(trusted.targets.unrecognized_fields.get(FIELD), self._address.fleet))
-            signed_at_seconds = signed_at_in(trusted.timestamp.unrecognized_fields.get(FIELD))
-        number = assignment.number if assignment else 0
-        if assignment and (assignment.fleet != self._address.fleet or number not in numbers):
-            raise UntrustedFailure(f"assignment {number} of {assignment.fleet} is none that this fleet's key may give")
-        if number < floor.number or trusted.root.version < floor.root:
-            raise ReplayFailure(f"assignment {number} (root {trusted.root.version}) is older than what was accepted before")
-        self._trusted = trusted
-        # Never above what the offline keys vouch for: who steals the timestamp's key must not move devices into a far future, in
-        # which all metadata is expired.
-        latest = min(signed_at_seconds, int(trusted.root.expires.timestamp()) - DAY_SECONDS)
-        before = 0 if trusted.is_time_forgotten else floor.time_seconds
-        raised = Floor(max(before, latest), number, trusted.root.version, trusted.time_keys)
-        self._remember(_Seen(tag, self._cache_hash(), int(trusted.timestamp.expires.timestamp())))
-        return Found(assignment, raised)
+    def _has_newer_root(self, version: int) -> bool:
+        """A question of its own, now and then: nothing else says that there is one, where the roles' keys stay."""
+        with self._transport.get(f"{self._address.metadata_url}{version + 1}.root.json") as answer:
+            if answer.status in (403, 404):
+                self._root_asked_at = self._monotonic()
+            elif answer.status != 200:
+                raise refused(answer.status)
+            return answer.status == 200
+
+    def _refreshed(self, floor: Floor, timestamp: bytes | None, tag: str, *, asks_for_root: bool = True) -> Found:
+        address = self._address
+        question = Question(self._folder, address.metadata_url, address.fleet, self._root, floor, timestamp, asks_for_root)
+        found = self._refresh(question, self._transport)
+        if asks_for_root:
+            self._root_asked_at = self._monotonic()
+        try:
+            assignment = None if found.assignment is None else from_value(found.assignment)
+        except FormatError as error:
+            raise UntrustedFailure(str(error)) from error
+        self._targets = found.targets
+        self._remember(_Seen(tag, self._cache_hash(), found.expires_seconds, found.floor.root))
+        return Found(assignment, found.floor)
 
     def _seen(self) -> _Seen | None:
         """None where it is not known, or where the cache is not what it was then."""
         try:
             raw = json.loads((self._folder / _SEEN).read_bytes())
-            seen = _Seen(str(raw["tag"]), str(raw["cache"]), int(raw["expires_seconds"]))
+            seen = _Seen(str(raw["tag"]), str(raw["cache"]), int(raw["expires_seconds"]), int(raw["root"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return seen if seen.cache == self._cache_hash() else None
@@ -182,10 +189,8 @@ class Repository:
             return b""
 
 
-def _whole(chunks: Any) -> bytes:
-    found = b""
-    for chunk in chunks:
-        found += chunk
-        if len(found) > CONFIG.timestamp_max_length:
-            raise TransportFailure("the store's answer is larger than any timestamp")
-    return bytes(found)
+def _here(question: Question, transport: Transport) -> Refreshed:
+    """In this process."""
+    from isthmus_agent.manager import metadata  # more memory than all the rest of a manager, which has it done elsewhere
+
+    return metadata.refreshed(question, transport)

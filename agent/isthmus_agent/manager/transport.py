@@ -1,23 +1,24 @@
 """Requests of a device: one way out, with bounds on everything that an answer may cost.
 
 An answer has to come at a minimum rate and by a deadline, its headers included; a redirect is not followed (portals send them);
-nothing is decompressed. Requests are signed where the device has credentials, at the store's own time.
+nothing is decompressed. Requests are signed where the device has credentials, at the store's own time. The environment names proxies, as
+it does for others (`https_proxy`, `no_proxy`): plain ones, which are asked for a tunnel where the store speaks TLS.
+
+The standard library's client does: urllib3 alone is a fifth of the memory that a manager may take.
 """
 
+import base64
+import os
+import select
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from socket import SHUT_RDWR
-from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from isthmus_agent.manager.failures import SlowFailure, TransportFailure
 from isthmus_agent.manager.signing_v4 import Credentials, StoreClock, signed_url
@@ -55,13 +56,14 @@ class Answer:
 
 
 class Transport:
-    """The way to the store. One thread uses it at a time."""
+    """The way to the store. One thread uses it at a time. A connection to a host is kept for the next request."""
 
     def __init__(self, credentials: Credentials | None = None, *, ca_file: str | None = None, clock: StoreClock | None = None) -> None:
         self._credentials = credentials
         self._clock = clock or StoreClock()
         self._ca_file = ca_file
-        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._context: ssl.SSLContext | None = None
+        self._kept: dict[tuple[str, str, str], HTTPConnection] = {}
 
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str] | None = None, *, patience: Patience = METADATA_PATIENCE) -> Iterator[Answer]:
@@ -90,57 +92,112 @@ class Transport:
 
     @contextmanager
     def _asked(self, method: str, url: str, headers: Mapping[str, str], patience: Patience, body: bytes | None = None) -> Iterator[Answer]:
-        asked = signed_url(method, url, self._credentials, self._clock.now()) if self._credentials else url
+        asked = urlsplit(signed_url(method, url, self._credentials, self._clock.now()) if self._credentials else url)
         with _Watch(patience.deadline_seconds) as watch:
-            with _told(watch, urlsplit(url).netloc):
-                response = self._pool(url).request(
-                    method,
-                    asked,
-                    body=body,
-                    headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
-                    timeout=urllib3.Timeout(connect=patience.silence_seconds, read=patience.silence_seconds),
-                    preload_content=False,
-                    decode_content=False,
-                    redirect=False,
-                    retries=False,
-                )
+            with _told(watch, asked.netloc):
+                proxy = _proxy_of(asked)
+                place = asked.scheme, asked.netloc, proxy
+                options = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+                connection, response = self._response(watch, place, asked, (method, body, options), patience)
+            reading = _Reading(response, patience)
             try:
                 tag = response.headers.get("ETag", "")
-                yield Answer(
-                    response.status,
-                    tag if _is_plain(tag) else "",
-                    _chunks(response, watch, patience),
-                    tuple(response.headers.getlist("Date")),
-                )
+                dates = tuple(response.headers.get_all("Date") or ())
+                yield Answer(response.status, tag if _is_plain(tag) else "", reading.chunks(watch), dates)
             finally:
-                _leave(response)
+                if reading.leave():
+                    self._kept[place] = connection
+                else:
+                    connection.close()
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        parts = urlsplit(url)
-        proxies = getproxies()
-        proxy = "" if proxy_bypass(parts.hostname or "") else proxies.get(parts.scheme, proxies.get("all", ""))
-        if proxy not in self._pools:
-            options: dict[str, Any] = {"maxsize": 1, "retries": False}
-            if parts.scheme == "https":
-                options["ssl_context"] = ssl.create_default_context(cafile=self._ca_file)
-            pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-            pool.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTlsPool}
-            self._pools[proxy] = pool
-        return self._pools[proxy]
+    def _response(
+        self,
+        watch: "_Watch",
+        place: tuple[str, str, str],
+        asked: SplitResult,
+        request: tuple[str, bytes | None, dict[str, str]],
+        patience: Patience,
+    ) -> tuple[HTTPConnection, HTTPResponse]:
+        method, body, headers = request
+        path = (asked.path or "/") + (f"?{asked.query}" if asked.query else "")
+        if place[2] and asked.scheme == "http":
+            path, headers = f"http://{asked.netloc}{path}", {**headers, **_proxy_headers(place[2])}
+        for connection, is_last in ((self._kept.pop(place, None), False), (self._connection(asked, place[2]), True)):
+            if connection is None or (not is_last and not _is_usable(connection)):
+                continue
+            watch.connection, watch.socket = connection, None
+            try:
+                connection.timeout = patience.silence_seconds
+                if connection.sock is not None:
+                    connection.sock.settimeout(patience.silence_seconds)
+                connection.request(method, path, body, headers)
+                watch.socket = connection.sock  # the connection forgets it where the answer is its last one
+                return connection, connection.getresponse()
+            except (HTTPException, OSError, ValueError) as error:
+                connection.close()
+                # A server may end a connection that rests at any moment, also at this one.
+                if is_last or watch.over or isinstance(error, TimeoutError):
+                    raise
+        raise AssertionError("the last try returns, or raises")
+
+    def _connection(self, asked: SplitResult, proxy: str) -> HTTPConnection:
+        host, port = asked.hostname or "", asked.port
+        to, at = (host, port) if not proxy else _proxy_address(proxy)
+        if asked.scheme != "https":
+            return HTTPConnection(to, at)
+        self._context = self._context or ssl.create_default_context(cafile=self._ca_file)
+        found = _TlsConnection(to, at, context=self._context)
+        if proxy:
+            found.set_tunnel(host, port or 443, _proxy_headers(proxy))
+        return found
+
+
+class _TlsConnection(HTTPSConnection):
+    """A connection whose handshake can be cut off as well."""
+
+    def connect(self) -> None:
+        HTTPConnection.connect(self)
+        name = self._tunnel_host or self.host  # type: ignore[attr-defined]
+        context: ssl.SSLContext = self._context  # type: ignore[attr-defined]
+        self.sock = context.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
+        self.sock.do_handshake()
+
+
+def _proxy_of(asked: SplitResult) -> str:
+    """The proxy's address; empty where there is none."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return ""
+    from urllib.request import getproxies, proxy_bypass  # takes memory that is of no use elsewhere
+
+    proxies = getproxies()
+    return "" if proxy_bypass(asked.hostname or "") else proxies.get(asked.scheme, proxies.get("all", ""))
+
+
+def _proxy_address(proxy: str) -> tuple[str, int]:
+    found = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if found.scheme != "http" or not found.hostname:
+        raise ValueError("of proxies, plain ones (http://) can be used")
+    return found.hostname, found.port or 80
+
+
+def _proxy_headers(proxy: str) -> dict[str, str]:
+    found = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if not found.username:
+        return {}
+    both = f"{unquote(found.username)}:{unquote(found.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(both.encode()).decode()}"}
+
+
+def _is_usable(connection: HTTPConnection) -> bool:
+    """Whether a connection that rested still rests: where there is something to read, it is an end, or nothing that was asked for."""
+    if connection.sock is None:
+        return False
+    ready, _, _ = select.select([connection.sock], [], [], 0)
+    return not ready
 
 
 def _is_plain(tag: str) -> bool:
     return len(tag) <= 256 and tag.isascii() and tag.isprintable()
-
-
-def _leave(response: Any) -> None:
-    """Keeps the connection where the answer is read, or nearly: else it is closed."""
-    with suppress(urllib3.exceptions.HTTPError, OSError, ValueError):
-        if response.length_remaining in range(MOST_REFUSAL_BYTES):
-            response.drain_conn()
-        else:
-            response.close()
-        response.release_conn()
 
 
 def _beginning(answer: Answer) -> bytes:
@@ -152,21 +209,49 @@ def _beginning(answer: Answer) -> bytes:
     return found[:MOST_REFUSAL_BYTES]
 
 
-def _chunks(response: Any, watch: "_Watch", patience: Patience) -> Iterator[bytes]:
-    """What has arrived, at once: reading until a chunk is full would hide a trickle."""
-    begun, received = time.monotonic(), 0
-    with _told(watch, "the store"):
-        while chunk := response.read1(CHUNK_BYTES):
-            if watch.over:  # where an answer says no length, its connection is no longer there to be cut
-                raise SlowFailure("the store does not end in time")
-            yield chunk
-            received += len(chunk)
-            if (passed := time.monotonic() - begun) > patience.window_seconds:
-                if received < passed * patience.least_bytes_per_second:
-                    raise SlowFailure(f"too slow: {received} bytes in {passed:.0f} s")
-                begun, received = time.monotonic(), 0
-        if response.length_remaining:
-            raise TransportFailure(f"the answer broke off: {response.length_remaining} bytes are missing")
+class _Reading:
+    """An answer's body, as it comes. Its length is counted here: not all versions of the library do, where pieces are asked for."""
+
+    def __init__(self, response: HTTPResponse, patience: Patience) -> None:
+        self._response, self._patience = response, patience
+        self._left: int | None = response.length
+        self._is_read = self._left == 0
+
+    def chunks(self, watch: "_Watch") -> Iterator[bytes]:
+        """What has arrived, at once: reading until a chunk is full would hide a trickle."""
+        begun, received, patience = time.monotonic(), 0, self._patience
+        with _told(watch, "the store"):
+            while chunk := self._piece(CHUNK_BYTES):
+                yield chunk
+                received += len(chunk)
+                if (passed := time.monotonic() - begun) > patience.window_seconds:
+                    if received < passed * patience.least_bytes_per_second:
+                        raise SlowFailure(f"too slow: {received} bytes in {passed:.0f} s")
+                    begun, received = time.monotonic(), 0
+            if watch.over:
+                raise SlowFailure("the store does not answer in time")
+            if self._left:
+                raise TransportFailure(f"the answer broke off: {self._left} bytes are missing")
+
+    def leave(self) -> bool:
+        """Whether the connection is good for another request: the answer is read, or nearly, and then read here."""
+        will_close = self._response.will_close
+        try:
+            while not self._is_read and self._left in range(MOST_REFUSAL_BYTES) and self._piece(MOST_REFUSAL_BYTES):
+                pass
+            self._response.close()
+        except (HTTPException, OSError, ValueError):
+            return False
+        return self._is_read and not self._left and not will_close
+
+    def _piece(self, most_bytes: int) -> bytes:
+        if self._is_read:
+            return b""
+        chunk = self._response.read1(most_bytes if self._left is None else min(most_bytes, self._left))
+        if self._left is not None:
+            self._left -= len(chunk)
+        self._is_read = not chunk or self._left == 0
+        return chunk
 
 
 @contextmanager
@@ -174,9 +259,9 @@ def _told(watch: "_Watch", whom: str) -> Iterator[None]:
     """Errors of the network as ours."""
     try:
         yield
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+    except (HTTPException, OSError, ValueError) as error:
         # ValueError: of an answer whose headers are none. OSError is a device's own where files are written, and none are here.
-        if watch.over or isinstance(error, urllib3.exceptions.TimeoutError):
+        if watch.over or isinstance(error, TimeoutError):
             raise SlowFailure(f"{whom} does not answer in time") from error
         raise TransportFailure(f"cannot reach {whom}: {type(error).__name__}") from error
 
@@ -184,51 +269,23 @@ def _told(watch: "_Watch", whom: str) -> Iterator[None]:
 class _Watch:
     """A deadline that ends even what no timeout of a read ends: headers that come byte by byte."""
 
-    _now = threading.local()
-
     def __init__(self, seconds: float) -> None:
         self.over = False
-        self.connection: Any = None
+        self.connection: HTTPConnection | None = None
+        self.socket: socket.socket | None = None
         self._timer = threading.Timer(seconds, self._cut)
         self._timer.daemon = True
 
     def __enter__(self) -> "_Watch":
-        _Watch._now.watch = self
         self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        _Watch._now.watch = None
 
     def _cut(self) -> None:
         self.over = True
-        if (found := getattr(self.connection, "sock", None)) is not None:
+        found = self.socket or (self.connection.sock if self.connection else None)
+        if found is not None:
             with suppress(OSError):
-                found.shutdown(SHUT_RDWR)
-
-    @classmethod
-    def seen(cls, connection: Any) -> None:
-        """Tells the watch of this thread which connection its request is on."""
-        if (watch := getattr(cls._now, "watch", None)) is not None:
-            watch.connection = connection
-
-
-class _WatchedConnection(HTTPConnection):
-    def putrequest(self, *args: Any, **options: Any) -> None:
-        _Watch.seen(self)
-        super().putrequest(*args, **options)
-
-
-class _WatchedTlsConnection(HTTPSConnection):
-    def putrequest(self, *args: Any, **options: Any) -> None:
-        _Watch.seen(self)
-        super().putrequest(*args, **options)
-
-
-class _WatchedPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedConnection
-
-
-class _WatchedTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedTlsConnection
+                socket.socket.shutdown(found, socket.SHUT_RDWR)

@@ -55,9 +55,9 @@ def adopt(
     root_data = (root.to_bytes() if root else signed(wanted_root, signs.of(ROOT))) if new_root else b""
     if new_root:
         _check_root(current, root_data)
-    # Devices look for a new root when the timestamp changes. It comes after the root where they can read it by either.
+    # Devices look for a new root when the timestamp names it. It comes after the root where they can read it by either.
     root_first = new_root and _others(wanted_root.signed) == _others(current.root.signed)
-    puts = Puts(place, current.tag)
+    puts = Puts(place, current.tag, (wanted_root if new_root else current.root).signed.version)
     meta = {name.removesuffix(".json"): it for name, it in current.snapshot.signed.meta.items()}
     for role in sorted(stale):
         version = max(current.version_of(role), _version(current.delegated[role]))

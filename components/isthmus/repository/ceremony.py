@@ -96,7 +96,7 @@ def found(place: Place, keyring: Keyring, *, now: datetime | None = None) -> boo
             raise IntegrityError(f"{place.metadata_key(ROOT, 1)} is there, and is not of this key ring: give the fleet another prefix")
         if place.objects.tag(place.timestamp_key):
             return False
-    puts = Puts(place, "")
+    puts = Puts(place, "", 1)
     targets = puts.role(TARGETS, 0, lambda version: targets_of(keyring, version, now), keyring.signers(TARGETS))
     meta = puts.role(SNAPSHOT, 0, lambda version: snapshot_of(version, now, {TARGETS: targets}), keyring.signers(SNAPSHOT))
     puts.timestamp(1, meta, keyring.signers(TIMESTAMP), now)

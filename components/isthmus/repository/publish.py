@@ -69,7 +69,7 @@ def publish(
     assignment = _checked(change(told, number := next_number(keyring, fleet, told)), fleet, number, told)
     given = {path: _target(path, content) for path, content in (files or {}).items()}
     targets = _named({**(before.signed.targets if before else {}), **given}, assignment)
-    puts = Puts(place, current.tag)
+    puts = Puts(place, current.tag, current.root.signed.version)
     for path, target in given.items():
         puts.content(path, target, (files or {})[path])
     make = lambda version: delegated_of(fleet, version, now, targets, assignment.to_value())  # noqa: E731
@@ -96,7 +96,7 @@ def publish_roster(
     path = f"{ROSTER}/{name}.json"
     target = _target(path, content)
     targets = {**(current.delegated[ROSTER].signed.targets if ROSTER in current.delegated else {}), path: target}
-    puts = Puts(place, current.tag)
+    puts = Puts(place, current.tag, current.root.signed.version)
     puts.content(path, target, content)
     make = lambda version: delegated_of(ROSTER, version, now, targets, None)  # noqa: E731
     edition = {ROSTER: puts.role(ROSTER, current.version_of(ROSTER), make, signers[ROSTER])}
@@ -179,11 +179,12 @@ def _target(path: str, content: Path | bytes) -> TargetFile:
 
 
 class Puts:
-    """Writes of one publishing. tag: of the timestamp that was read."""
+    """Writes of one publishing. tag: of the timestamp that was read. root: the version that is in force; 0: that is not said."""
 
-    def __init__(self, place: Place, tag: str) -> None:
+    def __init__(self, place: Place, tag: str, root: int = 0) -> None:
         self._place = place
         self._tag = tag
+        self._root = root
         self.written: list[str] = []
 
     def content(self, path: str, target: TargetFile, content: Path | bytes) -> None:
@@ -226,7 +227,7 @@ class Puts:
     def timestamp(self, version: int, snapshot: MetaFile, signers: Iterable[Signer], now: datetime) -> None:
         """Puts a snapshot in force. Raises RacedError where another timestamp is there than was read."""
         key = self._place.timestamp_key
-        data = signed(timestamp_of(version, now, snapshot), signers)
+        data = signed(timestamp_of(version, now, snapshot, self._root), signers)
         if not self._place.objects.put(key, data, only_new=not self._tag, over=self._tag) and not self._is_there(key, data):
             raise RacedError
         self.written.append(key)

@@ -60,9 +60,9 @@ def snapshot_of(version: int, now: datetime, meta: Mapping[str, MetaFile]) -> Me
     return Metadata(Snapshot(version=version, expires=expiry(SNAPSHOT, now), meta={f"{role}.json": it for role, it in meta.items()}))
 
 
-def timestamp_of(version: int, now: datetime, snapshot: MetaFile) -> Metadata[Timestamp]:
-    """Which snapshot is in force, and when that was said; unsigned."""
-    fields = {FIELD: signed_field(int(now.timestamp()))}
+def timestamp_of(version: int, now: datetime, snapshot: MetaFile, root: int = 0) -> Metadata[Timestamp]:
+    """Which snapshot is in force, when that was said, and by which version of the root (0: that is not said); unsigned."""
+    fields = {FIELD: signed_field(int(now.timestamp()), root)}
     return Metadata(Timestamp(version=version, expires=expiry("timestamp", now), snapshot_meta=snapshot, unrecognized_fields=fields))
 
 

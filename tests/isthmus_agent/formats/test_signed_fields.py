@@ -3,12 +3,13 @@
 import pytest
 
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.formats.signed_fields import MOST_EPOCH, epoch_in, epochs_field, numbers_of, signed_at_in, signed_field
+from isthmus_agent.formats.signed_fields import MOST_EPOCH, epoch_in, epochs_field, numbers_of, root_in, signed_at_in, signed_field
 
 
 def test_what_was_written_is_read():
     assert epoch_in(epochs_field({"cameras": 3}), "cameras") == 3
     assert signed_at_in(signed_field(1_795_000_000)) == 1_795_000_000
+    assert [root_in(it) for it in (signed_field(1, 7), signed_field(1), None)] == [7, 0, 0]
 
 
 @pytest.mark.parametrize("field", [None, {}, {"epochs": {}}, {"epochs": {"doors": 4}}, "text"])
@@ -26,6 +27,12 @@ def test_what_is_no_epoch_is_refused(epoch: object):
 def test_what_is_no_time_is_refused(time: object):
     with pytest.raises(FormatError):
         signed_at_in({"signed_at": time})
+
+
+@pytest.mark.parametrize("version", [-1, 10**400, True, "2"])
+def test_what_is_no_version_is_refused(version: object):
+    with pytest.raises(FormatError):
+        root_in({"root": version})
 
 
 def test_epochs_leave_room_above_all_that_a_fleets_key_can_say():

@@ -17,7 +17,7 @@ from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import publish, publish_roster
 from isthmus_agent.manager.failures import DeviceFailure, ReplayFailure, TransportFailure, UntrustedFailure
-from isthmus_agent.manager.repository import Address, Floor, Repository
+from isthmus_agent.manager.repository import ROOT_SECONDS, Address, Floor, Repository
 from isthmus_agent.manager.signing_v4 import Credentials, StoreClock, signed_url
 from isthmus_agent.manager.transport import Transport
 
@@ -38,7 +38,7 @@ def test_an_idle_look_is_one_conditional_request(http: Served, device: Device):
     assert headers["if-none-match"]
 
 
-def test_an_update_is_six_requests_with_its_report(http: Served, place: Place, keyring: Keyring, device: Device, tmp_path: Path):
+def test_an_update_is_five_requests_with_its_report(http: Served, place: Place, keyring: Keyring, device: Device, tmp_path: Path):
     device.poll()
     tell(place, keyring)
     http.requests.clear()
@@ -48,24 +48,23 @@ def test_an_update_is_six_requests_with_its_report(http: Served, place: Place, k
     assert found.assignment.number == 2
     device.repository.download(path_of(NEXT), tmp_path / "part")
     assert (tmp_path / "part").read_bytes() == NEXT
-    assert [path.partition("/")[2].partition("/")[2] for path in http.paths[:4]] == [
+    assert [path.partition("/")[2].partition("/")[2] for path in http.paths[:3]] == [
         "timestamp.json",
-        "2.root.json",
         "3.snapshot.json",
         "2.cameras.json",
     ]
-    assert len(http.requests) == 5
+    assert len(http.requests) == 4
     assert Transport().put(f"{http.url}edge/health/2/camera~confirmed~x~y") == 200
-    assert len(http.requests) == 6
+    assert len(http.requests) == 5
     assert http.store.objects["edge/health/2/camera~confirmed~x~y"] == b""
 
 
-def test_another_fleets_news_and_the_roster_cost_two_requests_more_than_idle(http: Served, place: Place, keyring: Keyring, device: Device):
+def test_another_fleets_news_and_the_roster_cost_one_request_more_than_idle(http: Served, place: Place, keyring: Keyring, device: Device):
     device.poll()
     publish_roster(place, keyring, b"{}")
     http.requests.clear()
     device.poll()
-    assert len(http.requests) == 3
+    assert len(http.requests) == 2
 
 
 def test_a_fleet_that_was_told_nothing_yet_is_told_nothing(http: Served, keyring: Keyring, tmp_path: Path):
@@ -154,6 +153,32 @@ def test_wrong_credentials_are_a_failure_of_the_way_and_asked_once(http: Served,
     with pytest.raises(TransportFailure, match="403"):
         repository.poll(Floor(0))
     assert len(http.requests) == 1
+
+
+def test_a_new_root_that_the_timestamp_does_not_name_is_found_within_an_hour(http: Served, place: Place, keyring: Keyring, tmp_path: Path):
+    root, now = keyring.root_at(1), [0.0]
+    assert root is not None
+    address, floor = Address(http.url + PREFIX, FLEET), Floor(int(time.time()))
+    repository = Repository(address, tmp_path / "device", root, Transport(), monotonic=lambda: now[0])
+    assert repository.poll(floor) is not None
+    old = http.store.objects[place.timestamp_key]
+    ceremony.rotate(place, keyring, "root")
+    http.store.put(place.timestamp_key, old)
+    found = []
+    for now[0] in (1.0, ROOT_SECONDS - 1, ROOT_SECONDS + 1, ROOT_SECONDS + 2):
+        http.requests.clear()
+        found.append((repository.poll(floor), len(http.requests)))
+    assert [it and it.floor.root for it, _ in found] == [None, None, 2, None]
+    assert [count for _, count in found] == [1, 1, 4, 1]  # asked for, fetched, and the next one asked for
+
+
+def test_what_no_known_root_vouches_for_is_asked_about_at_once(http: Served, place: Place, keyring: Keyring, device: Device):
+    device.poll()
+    ceremony.revoke(place, keyring, keyring.roles["snapshot"].keys[0].public.keyid)
+    http.requests.clear()
+    assert device.poll() is not None
+    assert device.floor.root == 2
+    assert len(http.requests) == 4  # timestamp, the root, the one after it, snapshot
 
 
 def test_a_new_root_is_found_and_kept(http: Served, place: Place, keyring: Keyring, device: Device):
