@@ -88,7 +88,7 @@ def a_good_release_takes_six_requests_a_device_and_three_small_files_a_wave(flee
         kinds = [kind for _, kind in device.line.log[before[name] :]]
         at = kinds.index(BUNDLE)
         update = kinds[at - kinds[at::-1].index("timestamp") : at + kinds[at:].index(REPORT) + 1]
-        assert Counter(update) == Counter(["timestamp", "root probe", "snapshot", "fleet role", BUNDLE, REPORT])
+        assert Counter(update) == Counter(["timestamp", "snapshot", "fleet role", BUNDLE, IDLE, REPORT])  # idle: the look before the switch
 
 
 def idle_devices_make_one_conditional_request_a_poll(fleet: SimulatedFleet):

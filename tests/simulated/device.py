@@ -67,7 +67,7 @@ class World:
 class _Repository(Repository):
     def forget(self) -> None:
         """Frees what was read: it is on the disk, and 10,000 devices share this memory."""
-        self._trusted = None
+        self._targets = None
 
 
 class _Reporter(Reporter):
@@ -106,7 +106,7 @@ class SimulatedDevice:
         clock = StoreClock()
         self.line = Line(credentials, clock, world.traffic)
         self.disk = opened(folder)
-        self._repository = _Repository(world.address, folder / "metadata", world.root, self.line)
+        self._repository = _Repository(world.address, folder / "metadata", world.root, self.line, monotonic=monotonic)
         self._looker = Looker(self._repository, self.line, clock, who, self._heard.append, monotonic=monotonic)
         self._fetcher = Fetcher(self.disk, self.line, world.address.targets_url, self._heard.append)
         sender = Sender(who.name, who.fleet, world.address.url, key, world.held_back_seconds)

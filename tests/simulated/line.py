@@ -42,7 +42,7 @@ class Traffic:
     now: Callable[[], float]
     total: Counter[str]
     written: dict[str, float]
-    pools: dict[str, Any]
+    pools: dict[Any, Any]
     root_path: str
 
 
@@ -51,7 +51,7 @@ class Line(Way):
 
     def __init__(self, credentials: Credentials | None, clock: StoreClock, traffic: Traffic) -> None:
         super().__init__(credentials, clock)
-        self._pools = traffic.pools
+        self._kept = traffic.pools
         self._traffic = traffic
         self.log: list[tuple[float, str]] = []
 

@@ -1,6 +1,5 @@
 """What a device knows: what is kept on its disk (`Kept`), and what ends with its process (`State`)."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -32,12 +31,10 @@ class Settings:
     """How the core paces itself.
 
     most_trial_boots: starts of the program during one probation that are still taken for chance; a model that takes the whole machine down
-    shows as these. fresh_seconds: for which a look holds that a content was fetched by: after a longer download the store is asked once
-    more before the switch. most_crashes: of a confirmed content within crash_memory_seconds, before the one before it is served again.
+    shows as these. most_crashes: of a confirmed content within crash_memory_seconds, before the one before it is served again.
     """
 
     poll_seconds: float = 60.0
-    fresh_seconds: float = 10.0
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     measure_seconds: float = 10.0
     first_backoff_seconds: float = 5.0
@@ -123,11 +120,12 @@ class State:
     """kept: as it is on disk, or, where `unsaved`, as it has to be written yet. held: the verified slots.
 
     is_lost: the disk could not say which numbers were seen; an assignment is then believed only if it is known to be fresh.
-    served, serving: what answers requests; what was asked to. fetching, looking: what is under way. looked_at: with success. target: what
-    the device is to have. whole_only: the digest of which no delta could be used. save_at: when what is `unsaved` is written again.
-    waiting_until: for a window, where the time of day is not known. serve_at: before which nothing is started again. deadline: the end of
-    the probation, from when the trial content is in service; None before. crashes: of what is served, also where the disk did not take it.
-    crashed_at: the last one. began: of this process. is_retreat: what the last step wanted kept holds even if the disk did not take it.
+    served, serving: what answers requests; what was asked to. fetching, looking: what is under way. target: what the device is to have.
+    whole_only: the digest of which no delta could be used. save_at: when what is `unsaved` is written again. waiting_until: for a window,
+    where the time of day is not known. serve_at: before which nothing is started again. deadline: the end of the probation, from when the
+    trial content is in service; None before.
+    crashes: of what is served, also where the disk did not take it. crashed_at: the last one. began: of this process.
+    is_retreat: what the last step wanted kept holds even if the disk did not take it.
     """
 
     device: Device
@@ -145,7 +143,6 @@ class State:
     serving: str | None = None
     fetching: str | None = None
     looking: bool = False
-    looked_at: float = -math.inf
     whole_only: str | None = None
     failures: int = 0
     draws: int = 0

@@ -119,7 +119,7 @@ def _checked(turn: Turn, event: events.Checked) -> None:
     _looked(turn)
     if state.unsaved:  # a disk that takes nothing: there is no going forward
         return
-    turn.set(assignment=found, is_lost=False, looked_at=turn.now)
+    turn.set(assignment=found, is_lost=False)
     step_seconds = state.settings.time_floor_step_seconds
     is_anew = event.time_keys != kept.time_keys
     floor = event.utc_floor if is_anew or event.utc_floor >= kept.time_floor + step_seconds else kept.time_floor
@@ -147,7 +147,6 @@ def _unchanged(turn: Turn, _: events.Unchanged) -> None:
         _check_failed(turn, events.CheckFailed(Reason.ODD_ANSWER))
         return
     _looked(turn)
-    turn.set(looked_at=turn.now)
     if not turn.state.unsaved:
         plan(turn, turn.state.assignment)
 
@@ -161,12 +160,7 @@ def _fetched(turn: Turn, event: events.Fetched) -> None:
     turn.set(held=turn.state.held | {event.digest})
     if event.digest == turn.state.fetching:
         turn.set(fetching=None, failures=0, whole_only=None, phase=Phase.VERIFIED)
-        state = turn.state
-        if state.looking:
-            return  # the answer decides
-        if state.assignment and not state.unsaved and turn.now - state.looked_at < state.settings.fresh_seconds:
-            plan(turn, state.assignment)
-        else:  # right before the switch: it may have been withdrawn
+        if not turn.state.looking:  # right before the switch: it may have been withdrawn
             _look(turn)
 
 

@@ -29,6 +29,8 @@ from isthmus_agent.manager.transport import Patience, Transport
 
 ROOT_SECONDS: Final = 3600.0
 """After which the store is asked for a newer root, also where nothing points to one."""
+QUIET_SECONDS: Final = 300.0
+"""After news: what is asked then belongs to an update, which is to cost as little as it can."""
 _SEEN = "seen"  # not *.json: it is no metadata
 
 
@@ -92,7 +94,7 @@ class Repository:
         self._transport = transport
         self._refresh = refresh or _here
         self._monotonic = monotonic
-        self._root_asked_at = float("-inf")
+        self._root_asked_at = self._refreshed_at = float("-inf")
         self._targets: Mapping[str, Target] | None = None
 
     def poll(self, floor: Floor) -> Found | None:
@@ -103,9 +105,10 @@ class Repository:
             if answer.status not in ({200, 304} if headers else {200}):
                 raise refused(answer.status)
             timestamp, tag = (None if answer.status == 304 else whole(answer.chunks, most_bytes("timestamp"))), answer.tag
-        is_root_due = self._monotonic() - self._root_asked_at > ROOT_SECONDS
+        now = self._monotonic()
+        is_root_due = now - self._root_asked_at > ROOT_SECONDS
         if seen and timestamp in {None, self._cached("timestamp")}:
-            if is_root_due and self._has_newer_root(seen.root):
+            if is_root_due and now - self._refreshed_at > QUIET_SECONDS and self._has_newer_root(seen.root):
                 return self._refreshed(floor, self._cached("timestamp"), tag or seen.tag)
             if seen.expires_seconds <= floor.time_seconds:
                 raise ExpiredFailure("timestamp.json is expired, and there is no newer one")
@@ -150,6 +153,7 @@ class Repository:
         address = self._address
         question = Question(self._folder, address.metadata_url, address.fleet, self._root, floor, timestamp, asks_for_root)
         found = self._refresh(question, self._transport)
+        self._refreshed_at = self._monotonic()
         if asks_for_root:
             self._root_asked_at = self._monotonic()
         try:

@@ -25,9 +25,9 @@ kills = st.none() | st.none() | st.integers(0, 4)
 class Life(RuleBasedStateMachine):
     """One device's life."""
 
-    @initialize(is_new=st.booleans(), fresh_seconds=st.sampled_from([0, DAY]))
-    def begin(self, is_new: bool, fresh_seconds: float) -> None:
-        self.world = World(settings=Settings(most_trial_boots=3, fresh_seconds=fresh_seconds))
+    @initialize(is_new=st.booleans())
+    def begin(self, is_new: bool) -> None:
+        self.world = World(settings=Settings(most_trial_boots=3))
         self.highest = 0
         self.crashed: set[str] = set()
         self.interrupted: dict[str, int] = {}
@@ -213,7 +213,6 @@ class Life(RuleBasedStateMachine):
                     assert world.disk.current in effect.keep, "the confirmed content is removed"
                 if isinstance(effect, Serve) and effect.digest and kept and kept.trial == effect.digest and event is not None:
                     is_look = isinstance(event, (events.Checked, events.Unchanged))
-                    is_look |= isinstance(event, events.Fetched) and world.settings.fresh_seconds > 0
                     assert is_look or isinstance(event, (events.Crashed, events.Tick)), f"a trial began without a look: {event}"
         if world:
             self.seen = len(world.log)

@@ -287,30 +287,6 @@ def test_a_withdrawn_release_is_noticed_before_the_switch(phase):
         assert all(Serve(B) not in done for _, done in world.log)
 
 
-@pytest.mark.parametrize(("seconds", "is_asked_again"), [(9.0, False), (10.0, True)])
-def test_a_content_that_came_at_once_is_tried_by_the_look_that_it_was_fetched_by(seconds: float, is_asked_again: bool):
-    world = device_with(A)
-    world.running_settings(fresh_seconds=10.0)
-    offer(world, 2, B)
-    world.seconds = world.running.poll_at
-    world.tick()
-    world.answer()
-    world.seconds += seconds
-    effects = world.answer()
-    assert (Check(is_conditional=True) in effects, Serve(B) in effects) == (is_asked_again, not is_asked_again)
-
-
-def test_a_look_that_failed_is_none_that_a_content_is_tried_by():
-    world = on_the_way(Phase.DOWNLOADING)
-    world.running_settings(fresh_seconds=DAY)
-    world.seconds = world.running.poll_at
-    world.tick()
-    world.pending.sort(key=lambda it: not isinstance(it, Check))
-    world.answer(Reason.UNREACHABLE)
-    world.running_settings(fresh_seconds=1.0)
-    assert Check(is_conditional=True) in world.answer()
-
-
 def test_a_number_never_goes_back_and_is_of_one_content():
     world = on_the_way(Phase.DOWNLOADING)
     world.settle()

@@ -1,7 +1,7 @@
 """A device without a machine: a store, a disk and a server as values, and an executor that does the core's effects on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from isthmus_agent.core import events
 from isthmus_agent.core.effects import Cancel, Check, Effect, Fetch, Measure, Persist, Say, Serve, Sweep
@@ -53,7 +53,7 @@ class World:
     disk_fault: Reason | None = None
     seconds: float = 1000.0
     utc_offset: float | None = 1_800_000_000.0
-    settings: Settings = field(default_factory=lambda: Settings(fresh_seconds=0))
+    settings: Settings = field(default_factory=Settings)
     starts: int = 0
 
     @property
@@ -75,10 +75,6 @@ class World:
         held = frozenset(self.slots)
         self.state, effects = start(device, self.settings, self.disk, self.now, held=held, seed=f"s{self.starts}")
         self._did(None, effects, most_effects)
-
-    def running_settings(self, **changes: float) -> None:
-        """Has it go on with other settings."""
-        self.state = replace(self.running, settings=replace(self.running.settings, **changes))  # type: ignore[arg-type]
 
     def kill(self) -> None:
         """Ends the program, as a power cut does."""
