@@ -68,7 +68,7 @@ class Measuring:
     def heard(self, child: Child, message: Mapping[str, Any]) -> Measurement | None:
         """The measurement, where it is of a server that was asked for one."""
         running = self._running
-        if running is None or running.child is not child:
+        if running is None or running.child is not child or running.process is not None:
             return None
         self._running = None
         return Measurement(running.passed, message["p95_microseconds"], message["rss_bytes"], message["distribution_distance_millionths"])

@@ -41,7 +41,8 @@ class Settings:
     """How contents are served.
 
     stop_first: the old server ends before the new one starts, for devices that cannot hold both. wait_seconds: how long connections wait
-    for a server before it is said that there is none. probe_seconds: for the golden probes of one measurement. first_backoff_seconds:
+    for a server before it is said that there is none. probe_seconds: for the golden probes of one measurement. count_seconds: after
+    which it is asked again what a server has counted. first_backoff_seconds:
     before the second start in a row of a content that fell over; twice as long each time, up to most_backoff_seconds, until it ran for as
     long.
     about: what `/healthz` says of the device. fallback: who is asked besides; None: nobody.
@@ -51,6 +52,7 @@ class Settings:
     stop_first: bool = False
     wait_seconds: float = 10.0
     probe_seconds: float = 30.0
+    count_seconds: float = 30.0
     first_backoff_seconds: float = 0.5
     most_backoff_seconds: float = 60.0
     about: Mapping[str, str] = field(default_factory=dict)
@@ -97,6 +99,7 @@ class Serving:
         self._relay_at = float("inf")
         self._crashes = 0
         self._counts = Counts()
+        self._count_at = 0.0
         self._is_over = False
         # One thread for the whole life: a child ends with the thread that started it.
         self._thread = threading.Thread(target=self._run, name="serving", daemon=True)
@@ -154,7 +157,14 @@ class Serving:
         try:
             while not (self._is_over and not self._children()):
                 now = time.monotonic()
-                times = [self._go_on(now), self._see_to_relay(now), self._see_to_waiting(now), self._end_overdue(now), self._waiting.tidy()]
+                times = [
+                    self._go_on(now),
+                    self._see_to_relay(now),
+                    self._see_to_waiting(now),
+                    self._count(now),
+                    self._end_overdue(now),
+                    self._waiting.tidy(),
+                ]
                 until = min((it for it in times if it is not None), default=None)
                 for key, _ in self._selector.select(None if until is None else max(0.0, until - time.monotonic())):
                     known = self._selector.get_map().get(key.fd)
@@ -371,9 +381,19 @@ class Serving:
         if self._current is not None and self._current.digest == digest:
             self._measuring.begin(self._current, self._path_of(digest))
 
+    def _count(self, now: float) -> float | None:
+        """Asks what the server has counted, now and then. When it is of use again."""
+        if self._current is None or self._current.is_relay:
+            return None
+        if now >= self._count_at:
+            self._count_at = now + self._settings.count_seconds
+            self._current.channel.send(channel.MEASURE)
+        return self._count_at
+
     def _measured(self, child: Child, message: Mapping[str, Any]) -> None:
         found = self._measuring.heard(child, message)
-        if found is not None:
+        if child is self._current and not child.is_relay:
             names = ("requests", "errors", "answered_by_cloud", "cloud_unavailable")
             self._counts = Counts(crashes=self._crashes, **{name: int(message[name]) for name in names})
+        if found is not None:
             self._tell(events.Measured(child.digest, found))

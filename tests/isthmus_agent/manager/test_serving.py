@@ -285,6 +285,16 @@ def test_golden_probes_go_through_the_socket_and_are_measured(begin, tmp_path):
     assert not passed(Question(os.getpid(), str(tmp_path / "none"), ("127.0.0.1", served.port), 30.0))
 
 
+def test_what_is_served_is_counted_also_when_nobody_measures(begin):
+    served = begin(count_seconds=0.1)
+    served.serve(tiny_content())
+    for rows in (ROWS, ROWS, [[1.0]]):
+        served.predict(rows)
+    eventually(lambda: (served.serving.counts.requests, served.serving.counts.errors) == (3, 1))
+    served.serve(tiny_content(2))
+    eventually(lambda: served.serving.counts.requests == 0)
+
+
 def moved(served: Served, content: bytes, against: bytes) -> int | None:
     """How far the predictions of a content are measured to be from those of the version before."""
     event = served.serve(content, against)
