@@ -5,11 +5,13 @@ import pytest
 
 from isthmus.arguments import components
 from isthmus.arguments.checking import check
+from isthmus.arguments.fleet_file import FleetSettings
 from isthmus.errors import GateError, InputError
 from isthmus.limits import SCV
-from isthmus.planning import fleet_plan_of, plan_of, planned_rollout, shown
+from isthmus.planning import choose_variants, downloads_of, fleet_plan_of, plan_of, planned_rollout, shown, variant_problems
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, SERVING, Candidate, FileEntry, Manifest, Record, Release, Timing, Variant
+from isthmus.sizing.asking.explain import explain_fleet
 from isthmus.sizing.rollout import Download
 from isthmus_agent.formats.roster import Device
 
@@ -291,3 +293,74 @@ def test_what_the_stacks_own_store_ships_is_free(release):
     args = rolling()
     plan = fleet_plan_of(args, 3, release, "fleets.a", rollout=planned_rollout(args, fleet(3), "fleets.a"))
     assert [wave.cost for wave in plan.waves] == [0, 0]
+
+
+FLEET = {"name": "cams", "classes": {"small": {"memory_megabytes": 60, "speed_factor": 8}, "large": {}}}
+VARIANTS = [{"class": "*", "recipe": "float16"}, {"class": "*", "recipe": "int8"}]
+
+
+def of_recipe(release, recipe, accuracy, peak_memory_bytes, shipped_bytes=400_000):
+    file = replace(release.manifest.variant(EDGE).files[0], sha256=recipe.ljust(64, "0"))
+    manifest = replace(release.manifest, variants=(Variant(EDGE, recipe, (file,), accuracy, 0.0),))
+    candidate = Candidate(recipe, 1_000_000, shipped_bytes, peak_memory_bytes=peak_memory_bytes, operators=("SOFTMAX",))
+    return replace(release, manifest=manifest, record=replace(release.record, candidates=(candidate,)))
+
+
+@pytest.fixture
+def releases(release):
+    return {"float16": of_recipe(release, "float16", 0.99, 30_000_000), "int8": of_recipe(release, "int8", 0.98, 1_000_000)}
+
+
+def test_each_class_gets_the_best_release_that_its_devices_can_hold(releases):
+    choices = choose_variants(rolling(variants=VARIANTS), check(FleetSettings, FLEET, "f"), releases, "fleets.a")
+    assert [(it.device_class, it.offer.digest) for it in choices] == [
+        ("small", releases["int8"].digest),
+        ("large", releases["float16"].digest),
+        ("*", releases["float16"].digest),
+    ]
+    assert choices[0].reasons[1] == "  float16 does not fit: 74 MB of memory, of 60 MB"
+    assert downloads_of(choices)["small"] == Download(400_000)
+
+
+def test_a_plan_says_what_each_class_gets_and_counts_what_each_fetches(releases):
+    args = rolling(variants=VARIANTS)
+    choices = choose_variants(
+        args,
+        check(FleetSettings, FLEET, "f"),
+        {**releases, "float16": of_recipe(releases["int8"], "float16", 0.99, 30_000_000, 800_000)},
+        "a",
+    )
+    rollout = planned_rollout(args, [*fleet(10, "large"), Device("s", "small")], "a")
+    plan = fleet_plan_of(args, 11, releases["int8"], "a", rollout=rollout, choices=choices)
+    assert sum(wave.full_bytes for wave in plan.waves) == 10 * 800_000 + 400_000
+    assert plan.bundle_bytes == round(8_400_000 / 11)
+    assert "small: int8 (45 MB of memory, of 60 MB" in plan.explain()
+    (explained,) = (it for it in explain_fleet(shown(plan, releases["int8"], EDGE)) if it.number == "variant for small")
+    assert "float16 does not fit: 74 MB of memory, of 60 MB" in explained.inputs
+
+
+def test_a_fleet_without_classes_has_one_variant(releases):
+    (choice,) = choose_variants(rolling(recipe="int8"), check(FleetSettings, {"name": "cams"}, "f"), releases, "fleets.a")
+    assert (choice.device_class, choice.offer.digest) == ("*", releases["int8"].digest)
+
+
+def test_devices_of_no_named_class_need_a_variant_where_there_are_such_devices(releases):
+    args, settings = (
+        rolling(variants=[{"class": "small", "recipe": "int8"}, {"class": "large", "recipe": "int8"}]),
+        check(FleetSettings, FLEET, "f"),
+    )
+    assert [it.device_class for it in choose_variants(args, settings, releases, "fleets.a", used={"small"})] == ["small", "large"]
+    with pytest.raises(GateError, match=r"fleets\.a\.variants: no variant is for devices of class \*"):
+        choose_variants(args, settings, releases, "fleets.a", used={"small", "*"})
+
+
+def test_the_objective_of_devices_is_their_probations(releases):
+    args = rolling(recipe="int8", probation={"max_p95_ms": 10})
+    with pytest.raises(GateError, match=r"fleets\.a\.recipe: devices of class small: int8 needs p95 12 ms \(1\.5 ms × 8\), of 10 ms"):
+        choose_variants(args, check(FleetSettings, FLEET, "f"), releases, "fleets.a")
+
+
+def test_a_variant_for_a_class_that_the_fleet_does_not_have_is_refused():
+    args = rolling(variants=[{"class": "smal", "recipe": "int8"}, {"class": "*", "recipe": "int8"}])
+    (problem,) = variant_problems(args, check(FleetSettings, FLEET, "f"), "fleets.a")
+    assert str(problem).startswith("fleets.a.variants[0].class: the fleet file has no class 'smal'; expected \"*\" or small or large")

@@ -133,7 +133,7 @@ DEVICE_MEGABITS_PER_SECOND: Final = Limit("of a device's connection, for the tim
 # What a class of devices has.
 DEVICE_CLASS: Final[Mapping[str, Limit]] = {
     "memory_megabytes": Limit("that the model's server may fill; left out: any model fits", None, 1, MOST_NUMBER // 10**6),
-    "storage_megabytes": Limit("for two bundles and a download; left out: any model fits", None, 1, MOST_NUMBER // 10**6),
+    "storage_megabytes": Limit("for three bundles and a download; left out: any model fits", None, 1, MOST_NUMBER // 10**6),
     "speed_factor": Limit("one run there takes so many times as long as measured; left out: not known", None, 0, 1_000_000, beyond=True),
 }
 MOST_CLASSES: Final = signed.MOST_VARIANTS

@@ -2,11 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from isthmus.arguments.components import CloudSettings, EdgeSettings
+from isthmus.arguments.fleet_file import ClassSettings, FleetSettings
 from isthmus.errors import InputError, Problem
 from isthmus.fleet.gates import WaveGate, plan_gates
 from isthmus.fleet.waves import PlannedWave, plan_waves
@@ -14,10 +15,12 @@ from isthmus.limits import SCV
 from isthmus.platforms.registry import PLATFORMS
 from isthmus.platforms.rules import kind_of_server, named_servers
 from isthmus.release.manifest import EDGE, SERVING, Release
+from isthmus.sizing.classes import Choice, Offer, choose
 from isthmus.sizing.fleet import FleetPlan, plan_fleet
 from isthmus.sizing.headroom import Headroom
 from isthmus.sizing.rollout import Download, Pace, WavePlan, plan_wave
 from isthmus.sizing.service import ServiceInputs, ServicePlan, plan_service
+from isthmus.tflite.operators import operators
 from isthmus_agent.formats.assignment import ANY_CLASS
 from isthmus_agent.formats.roster import Device
 
@@ -100,6 +103,59 @@ def planned_rollout(args: EdgeSettings, roster: Sequence[Device], path: str, sal
     return PlannedRollout(waves, planned, tuple(Counter(of[name] for name in wave.devices) for wave in waves))
 
 
+def variant_problems(args: EdgeSettings, fleet: FleetSettings, path: str) -> list[Problem]:
+    """Variants for classes that the fleet does not have."""
+    known = (ANY_CLASS, *fleet.classes)
+    said = " or ".join(f'"{name}"' if name == ANY_CLASS else name for name in known)
+    return [
+        Problem(f"{path}{place}.class", f"the fleet file has no class {name!r}", said, "add it to its `classes`, or name another")
+        for name, _, place in args.offered()
+        if name not in known
+    ]
+
+
+def choose_variants(
+    args: EdgeSettings, fleet: FleetSettings, releases: Mapping[str, Release], path: str, used: Collection[str] = ()
+) -> tuple[Choice, ...]:
+    """Which release the devices of each class get: of the fleet file's classes, then of every other where a variant is for those.
+
+    Raises GateError where nothing that is offered to a class fits its devices.
+
+    Args:
+        releases: by recipe, one for each that `args.offered()` names.
+        used: classes of devices that there are.
+    """
+    offers = [_offer(releases[recipe], name, f"{path}{place}") for name, recipe, place in args.offered()]
+    classes = [it.pure(name) for name, it in fleet.classes.items() if name != ANY_CLASS]
+    if ANY_CLASS in (*fleet.classes, *used, *(offer.device_class for offer in offers)):
+        classes.append(fleet.classes.get(ANY_CLASS, ClassSettings()).pure(ANY_CLASS))
+    return choose(classes, offers, path, args.probation.max_p95_ms)
+
+
+def downloads_of(choices: Sequence[Choice]) -> dict[str, Download]:
+    """What one device of each class fetches, without deltas."""
+    return {it.device_class: Download(it.offer.shipped_bytes) for it in choices}
+
+
+def _offer(release: Release, device_class: str, place: str) -> Offer:
+    manifest, record = release.manifest, release.record
+    variant = manifest.variant(EDGE)
+    measured = next((it for it in record.candidates if it.recipe == variant.recipe and not it.problem), None)
+    return Offer(
+        device_class=device_class,
+        digest=release.digest,
+        recipe=variant.recipe,
+        bundle_bytes=variant.size_bytes + manifest.golden.size_bytes + len(manifest.to_bytes()),
+        shipped_bytes=(measured.shipped_bytes if measured else 0) or variant.size_bytes,
+        memory_bytes=measured.peak_memory_bytes if measured else 0,
+        operators=measured.operators if measured else operators(release.path(variant.files[0]).read_bytes()),
+        p95_ms=record.timing(EDGE).p95_ms,
+        architecture=record.machine_class.partition(" ")[0],
+        accuracy=variant.accuracy,
+        place=place,
+    )
+
+
 def fleet_plan_of(
     args: EdgeSettings,
     devices: int,
@@ -107,30 +163,33 @@ def fleet_plan_of(
     path: str,
     *,
     rollout: PlannedRollout | None = None,
+    choices: Sequence[Choice] = (),
     downloads: Mapping[str, Download] | None = None,
 ) -> FleetPlan:
     """What the fleet costs, and what its rollout will do. What a store of the stack's own ships never leaves this machine, and is free.
 
     Args:
         rollout: None: no waves are shown.
-        downloads: what one device of a class fetches, `*` for every other class; None: as the release's record says it, and no deltas.
+        choices: what each class gets; empty: the release for all.
+        downloads: what one device of a class fetches, `*` for every other class, where more is known than the releases' records say.
     """
     variant, timing = release.manifest.variant(EDGE), release.record.timing(EDGE)
     shipped = {it.recipe: it.shipped_bytes for it in release.record.candidates if not it.problem}
     prices = args.price_table()
     prices = prices if args.store else replace(prices, per_gigabyte_shipped=0.0)
     bundle_bytes = shipped.get(variant.recipe) or variant.size_bytes
+    fetched = {ANY_CLASS: Download(bundle_bytes), **downloads_of(choices), **(downloads or {})}
+    waves = _wave_plans(args, rollout, fetched, prices.per_gigabyte_shipped) if rollout else ()
     plan = plan_fleet(
         devices,
         p50_ms=timing.p50_ms,
         p95_ms=timing.p95_ms,
-        bundle_bytes=bundle_bytes,
+        bundle_bytes=round(sum(wave.full_bytes for wave in waves) / sum(wave.devices for wave in waves)) if waves else bundle_bytes,
         releases_per_month=args.releases_per_month,
         prices=prices,
         path=path,
     )
-    known = {ANY_CLASS: Download(bundle_bytes), **(downloads or {})}
-    return replace(plan, waves=_wave_plans(args, rollout, known, prices.per_gigabyte_shipped)) if rollout else plan
+    return replace(plan, waves=waves, choices=tuple(choices))
 
 
 def _wave_plans(

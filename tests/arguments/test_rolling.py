@@ -148,8 +148,7 @@ def test_units_are_those_of_the_signed_format() -> None:
             "serving-only makes nothing that devices can run",
         ),
         ({"variants": [{"class": "a b", "recipe": "int8"}]}, "variants[0].class", "found 'a b'; expected a name"),
-        ({"variants": [{"class": "*", "recipe": "int8"}, {"class": "a", "recipe": "int4"}]}, "variants[1]", 'is after the one for "*"'),
-        ({"variants": [{"class": "a", "recipe": "int8"}] * 2}, "variants", "two variants for the class 'a'"),
+        ({"variants": [{"class": "a", "recipe": "int8"}] * 2}, "variants", "two variants ('a', 'int8')"),
         (
             {"device_access": {"access_key": "k", "secret_key": "s"}},
             "device_access",
@@ -220,6 +219,19 @@ def test_what_a_gate_says_for_all_waves_is_wrong_where_it_stands() -> None:
 
 
 def test_what_the_page_shows_is_right() -> None:
-    rollout, fleet = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+    rollout, fleet, variants = (
+        yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    )
     assert check(RollingSettings, rollout, "fleets.x").window_of() == Window(60, 300, 3600)
     assert check(FleetSettings, fleet, "fleets.x.fleet").classes["small"].speed_factor == 8
+    assert messages(**variants) == []
+
+
+def test_without_variants_the_recipe_is_for_every_class() -> None:
+    args = {"model": "m", "fleet": "f.yaml", "recipe": "int4"}
+    assert check(EdgeSettings, args, "fleets.x").offered() == [("*", "int4", ".recipe")]
+    variants = [{"class": "small", "recipe": "int8"}, {"class": "*", "recipe": "float16"}]
+    assert check(EdgeSettings, {**args, "variants": variants}, "fleets.x").offered() == [
+        ("small", "int8", ".variants[0]"),
+        ("*", "float16", ".variants[1]"),
+    ]

@@ -14,6 +14,7 @@ from isthmus.arguments.serving import ServingSettings
 from isthmus.arguments.source import SourceSettings
 from isthmus.compile.recipes import SERVING_ONLY
 from isthmus.errors import Problem, property_path
+from isthmus_agent.formats.assignment import ANY_CLASS
 
 
 class CloudSettings(SourceSettings, ServingSettings):
@@ -41,6 +42,12 @@ class EdgeSettings(SourceSettings, RollingSettings):
     """EdgeFleetRollout, checked. fallback_url may be an Output."""
 
     fallback_url: Any = None
+
+    def offered(self) -> Sequence[tuple[str, str, str]]:
+        """(class of devices, recipe, place below the arguments) of each variant that the planner may choose from."""
+        if not self.variants:
+            return [(ANY_CLASS, self.recipe, ".recipe")]
+        return [(it.device_class, it.recipe, f".variants[{index}]") for index, it in enumerate(self.variants)]
 
     def problems(self, path: str) -> Sequence[Problem]:
         found = [*SourceSettings.problems(self, path), *RollingSettings.problems(self, path)]

@@ -8,10 +8,12 @@ import yaml
 from pydantic import BeforeValidator, Field
 
 from isthmus.arguments.checking import AnyPort, Checked, Limited, Name, check, one_of
-from isthmus.arguments.formats import ANY_CLASS, ARCHITECTURES, DeviceClass, Labels
+from isthmus.arguments.formats import ARCHITECTURES, BYTES_PER_MEGABYTE, ClassName, Labels
 from isthmus.errors import InputError, Problem, property_path
 from isthmus.limits import ANY_PORT, DEVICE_CLASS, FLEET_DEVICES, MOST_CLASSES
+from isthmus.sizing.classes import DeviceClass
 from isthmus.tflite.operators import BUILTIN
+from isthmus_agent.formats.assignment import ANY_CLASS
 from isthmus_agent.formats.roster import Device
 
 
@@ -34,13 +36,19 @@ class ClassSettings(Checked):
     operators: Operators | None = None
     speed_factor: Annotated[float, Limited(DEVICE_CLASS["speed_factor"])] | None = None
 
+    def pure(self, name: str) -> DeviceClass:
+        """The class as `isthmus.sizing.classes` chooses for it."""
+        memory, storage = (None if it is None else it * BYTES_PER_MEGABYTE for it in (self.memory_megabytes, self.storage_megabytes))
+        operators = None if self.operators is None else frozenset(self.operators)
+        return DeviceClass(name, memory, storage, self.architecture, operators, self.speed_factor)
+
 
 class DeviceSettings(Checked):
     """One device that the stack runs on its machine. port: of its REST server on loopback; 0: any free one."""
 
     name: Name
     port: AnyPort = ANY_PORT.default
-    device_class: DeviceClass = Field(ANY_CLASS, alias="class")
+    device_class: ClassName = Field(ANY_CLASS, alias="class")
     labels: Labels = Field(default_factory=dict)
 
     def pure(self) -> Device:
@@ -52,7 +60,7 @@ class FleetSettings(Checked):
     """devices: those that the stack runs on its machine. None: a fleet of devices elsewhere, which come by enrolment."""
 
     name: Name
-    classes: Annotated[Mapping[DeviceClass, ClassSettings], Field(max_length=MOST_CLASSES)] = Field(default_factory=dict)
+    classes: Annotated[Mapping[ClassName, ClassSettings], Field(max_length=MOST_CLASSES)] = Field(default_factory=dict)
     devices: Annotated[tuple[DeviceSettings, ...], Field(max_length=int(FLEET_DEVICES.most))] = ()
 
     def problems(self, path: str) -> Sequence[Problem]:

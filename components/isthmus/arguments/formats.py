@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator
 
 from isthmus_agent.formats import numbers
-from isthmus_agent.formats.assignment import ANY_CLASS
 from isthmus_agent.formats.numbers import FormatError
 
 ARCHITECTURES: Final = ("x86_64", "arm64")
 """Of devices: those for which the agent and its interpreter are made."""
+BYTES_PER_MEGABYTE: Final = 10**6
 
 
 def _as_signed(read: Callable[[object, str], Any]) -> BeforeValidator:
@@ -26,9 +26,7 @@ def _as_signed(read: Callable[[object, str], Any]) -> BeforeValidator:
 
 
 DeviceName = Annotated[str, _as_signed(numbers.device_name)]
-DeviceClass = Annotated[str, _as_signed(numbers.device_class)]
+ClassName = Annotated[str, _as_signed(numbers.device_class)]
 """A class of devices; `*`: those of no named class, and any."""
 SignedName = Annotated[str, _as_signed(numbers.name)]
 Labels = Annotated[Mapping[str, str], _as_signed(numbers.labels)]
-
-__all__ = ["ANY_CLASS", "ARCHITECTURES", "DeviceClass", "DeviceName", "Labels", "SignedName"]

@@ -9,7 +9,7 @@ from pulumi import Input
 from pydantic import Field
 
 from isthmus.arguments.checking import Checked, Limited, RecipeText, same_twice
-from isthmus.arguments.formats import ANY_CLASS, DeviceClass
+from isthmus.arguments.formats import ClassName
 from isthmus.arguments.secrets import Secret
 from isthmus.arguments.waves import (
     FleetGateArgs,
@@ -47,7 +47,7 @@ class DeviceAccessArgs(TypedDict, total=False):
 
 # `class` is a word of Python's, so that the class has to be written as a call.
 VariantArgs = TypedDict("VariantArgs", {"class": Input[str], "recipe": Input[str]}, total=False)
-"""The recipe for the devices of a class; `*`: for those of every other."""
+"""A recipe for the devices of a class; `*`: for those of every class that no other names. Of several, the best that fits is taken."""
 
 
 class RollingArgs(TypedDict, total=False):
@@ -55,8 +55,7 @@ class RollingArgs(TypedDict, total=False):
 
     releases_per_month: for the cost of shipping. device_megabits_per_second: for the times that a preview shows. waves: left out: one
     device, then all. gate: of every wave. wait: whether `up` waits for the gates; else `isthmus fleet watch` or the next `up` looks at
-    them. keys: folder of the key ring. variants: recipes by class of devices, the first that fits a class for it; left out: `recipe` for
-    all.
+    them. keys: folder of the key ring. variants: recipes by class of devices; left out: `recipe` for all.
     """
 
     fleet: Input[str]
@@ -82,7 +81,7 @@ class DeviceAccessSettings(Checked):
 
 
 class VariantSettings(Checked):
-    device_class: DeviceClass = Field(alias="class")
+    device_class: ClassName = Field(alias="class")
     recipe: RecipeText
 
 
@@ -126,11 +125,7 @@ class RollingSettings(Checked):
     def problems(self, path: str) -> Sequence[Problem]:
         found = early_problems(self.wave_list(0), self.gates(0), f"{path}.waves")
         found += [] if found else self._deadlines(path)
-        found += same_twice(self.variants, lambda it: it.device_class, f"{path}.variants", "variants for the class")
-        any_class = next((index for index, it in enumerate(self.variants) if it.device_class == ANY_CLASS), None)
-        if any_class is not None and any_class < len(self.variants) - 1:
-            what = f'is after the one for "{ANY_CLASS}", and the first that fits a class is for it'
-            found.append(Problem(f"{path}.variants[{any_class + 1}]", what, f'"{ANY_CLASS}" as the last', "change their order"))
+        found += same_twice(self.variants, lambda it: (it.device_class, it.recipe), f"{path}.variants", "variants")
         return self.placed(found, path)
 
     def placed(self, problems: Iterable[Problem], path: str) -> list[Problem]:

@@ -7,7 +7,7 @@ from pulumi import Input
 from pydantic import BeforeValidator, Field
 
 from isthmus.arguments.checking import Checked, Limited, one_of
-from isthmus.arguments.formats import DeviceName, Labels, SignedName
+from isthmus.arguments.formats import BYTES_PER_MEGABYTE, DeviceName, Labels, SignedName
 from isthmus.errors import Problem
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
@@ -19,7 +19,6 @@ from isthmus_agent.formats.numbers import MILLION
 from isthmus_agent.formats.window import Window
 
 MINUTES_AN_HOUR: Final = 60
-BYTES_PER_MEGABYTE: Final = 10**6
 
 
 class FleetGateArgs(TypedDict, total=False):

@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.sizing.classes import Choice
 from isthmus.sizing.cost import MonthlyCost, PriceTable, Usage, monthly_cost, shipped_gigabytes
 from isthmus.sizing.rollout import WavePlan, wave_lines
 
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """p50_ms, p95_ms: of one run as measured when the release was made. bundle_bytes: what one device fetches of one release.
+    """p50_ms, p95_ms: of one run as measured when the release was made. bundle_bytes: what one device fetches of one release, on
+    average where classes of devices get different ones.
 
-    waves: in which it reaches the devices; empty where that is not known.
+    waves: in which it reaches the devices; empty where that is not known. choices: what each class gets; empty: all get the same.
     """
 
     devices: int
@@ -21,14 +23,17 @@ class FleetPlan:
     releases_per_month: float
     cost: MonthlyCost
     waves: tuple[WavePlan, ...] = ()
+    choices: tuple[Choice, ...] = ()
 
     def explain(self) -> str:
-        """One line, and the waves."""
+        """One line, what each class gets and why, and the waves."""
         said = (
             f"{self.devices} devices fetch {self.bundle_bytes / 1e6:.4g} MB of each of {self.releases_per_month:g} releases a month: "
             f"{self.cost.explain()}"
         )
-        return "\n".join([said, *wave_lines([wave.output() for wave in self.waves], self.cost.currency)])
+        return "\n".join(
+            [said, *(it.explain() for it in self.choices), *wave_lines([wave.output() for wave in self.waves], self.cost.currency)]
+        )
 
     def output(self) -> dict[str, Any]:
         """The component's output `plan`, of JSON's types alone."""
@@ -43,6 +48,7 @@ class FleetPlan:
             "currency": self.cost.currency,
             "prices_as_of": self.cost.prices_as_of.isoformat(),
             "waves": [wave.output() for wave in self.waves],
+            "variants": [{"class": it.device_class, "digest": it.offer.digest, "reasons": list(it.reasons)} for it in self.choices],
         }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus import digest
 from isthmus.sizing.cost import HOURS_PER_MONTH
 from isthmus.sizing.service import ServicePlan
 from isthmus.words import money
@@ -92,6 +93,15 @@ def explain_fleet(outputs: Mapping[str, Any]) -> list[Explanation]:
     return [
         *_of_release(plan),
         Explanation("p95", "95 % of runs with one example on one thread", f"measured on {plan['measured_on']}", f"{plan['p95_ms']:g} ms"),
+        *(
+            Explanation(
+                f"variant for {it['class']}",
+                "the most accurate that fits; then the fastest, the smallest",
+                "; ".join(line.strip() for line in it["reasons"]),
+                digest.shown(it["digest"]),
+            )
+            for it in plan.get("variants") or ()
+        ),
         Explanation(
             "a month",
             "bytes of the bundle / 10⁹ × devices × releases × price of a GB",
