@@ -109,7 +109,7 @@ def test_a_fleet_file_gives_its_devices(tmp_path):
     ("text", "said"),
     [
         ("name: cams\ndevices: [{name: a}, {name: a}]", "two devices are named 'a'"),
-        ("name: 'a b'\ndevices: [{name: a}]", "found 'a b'"),
+        ("name: 'a b'\ndevices: [{name: a}]", "'a b' cannot be a fleet's name"),
         ("name: [", "is not YAML (line 1)"),
         ("name: 2026-13-45", "is not YAML"),
         ("[" * 5000, "is not YAML"),

@@ -46,6 +46,13 @@ def test_the_devices_of_no_named_class_may_be_described_too(tmp_path):
     assert fleet(tmp_path, 'name: cams\nclasses: {"*": {memory_megabytes: 9}}').classes["*"].memory_megabytes == 9
 
 
+@pytest.mark.parametrize("name", ["Cams", "a_b", "roster", "targets", "3", "a" * 64, "[a]"])
+def test_a_fleet_has_no_name_that_its_repository_would_refuse(tmp_path, name):
+    (found,) = problems(tmp_path, f"name: {name}")
+    assert found.startswith(".name: ")
+    assert "cannot be a fleet's name; expected small letters, digits and -" in found
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -11,6 +11,7 @@ from isthmus.arguments.checking import AnyPort, Checked, Limited, Name, check, o
 from isthmus.arguments.formats import ARCHITECTURES, BYTES_PER_MEGABYTE, ClassName, Labels
 from isthmus.errors import InputError, Problem, property_path
 from isthmus.limits import ANY_PORT, DEVICE_CLASS, FLEET_DEVICES, MOST_CLASSES
+from isthmus.repository.objects import FLEET_NAMES, is_fleet_name
 from isthmus.sizing.classes import DeviceClass
 from isthmus.tflite.operators import BUILTIN
 from isthmus_agent.formats.assignment import ANY_CLASS
@@ -56,10 +57,16 @@ class DeviceSettings(Checked):
         return Device(self.name, self.device_class, self.labels)
 
 
+def _fleet_name(value: object) -> object:
+    if not isinstance(value, str) or not is_fleet_name(value):
+        raise ValueError(f"{value!r} cannot be a fleet's name; expected {FLEET_NAMES}")
+    return value
+
+
 class FleetSettings(Checked):
     """devices: those that the stack runs on its machine. None: a fleet of devices elsewhere, which come by enrolment."""
 
-    name: Name
+    name: Annotated[str, BeforeValidator(_fleet_name)]
     classes: Annotated[Mapping[ClassName, ClassSettings], Field(max_length=MOST_CLASSES)] = Field(default_factory=dict)
     devices: Annotated[tuple[DeviceSettings, ...], Field(max_length=int(FLEET_DEVICES.most))] = ()
 

@@ -17,7 +17,7 @@ from isthmus.repository.adopting import adopt
 from isthmus.repository.keyring import FILE_NAME, Keyring, RoleKey, RoleKeys
 from isthmus.repository.keys import FILE, make_key, public_key, scheme_of
 from isthmus.repository.objects import (
-    FLEET_NAME,
+    FLEET_NAMES,
     ROOT,
     ROSTER,
     SNAPSHOT,
@@ -25,6 +25,7 @@ from isthmus.repository.objects import (
     TIMESTAMP,
     TOP_ROLES,
     Place,
+    is_fleet_name,
 )
 from isthmus.repository.publish import Puts
 from isthmus.repository.reading import MOST_METADATA_BYTES, Current, read
@@ -248,10 +249,6 @@ def _check_role(keyring: Keyring, role: str) -> None:
 
 
 def _check_fleets(fleets: Sequence[str]) -> None:
-    problems = [
-        Problem("fleet", f"{fleet!r} cannot be a fleet's name", "small letters, digits and -; not the name of another role")
-        for fleet in fleets
-        if not FLEET_NAME.fullmatch(fleet) or fleet in {*TOP_ROLES, ROSTER}
-    ]
+    problems = [Problem("fleet", f"{fleet!r} cannot be a fleet's name", FLEET_NAMES) for fleet in fleets if not is_fleet_name(fleet)]
     if problems:
         raise InputError(problems)

@@ -19,6 +19,14 @@ FLEET_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _VERSIONED = re.compile(r"([1-9][0-9]{0,18})\.([a-z0-9-]+)\.json")
 
 
+def is_fleet_name(name: str) -> bool:
+    """Whether a fleet may have that name: its role has it too."""
+    return FLEET_NAME.fullmatch(name) is not None and name not in {*TOP_ROLES, ROSTER}
+
+
+FLEET_NAMES: Final = "small letters, digits and -; not the name of another role"
+
+
 class Objects(Protocol):
     """What is asked of a store."""
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus import digest
 from isthmus.sizing.cost import HOURS_PER_MONTH
 from isthmus.sizing.service import ServicePlan
 from isthmus.words import money
+from isthmus_agent.formats import digests
 
 _P95 = {
     "M/M/c": "95 % of e^(−μt) + C·μ·(e^(−μt) − e^(−θt))/(θ − μ), θ = cμ − λ, C: Erlang C",
@@ -98,7 +98,7 @@ def explain_fleet(outputs: Mapping[str, Any]) -> list[Explanation]:
                 f"variant for {it['class']}",
                 "the most accurate that fits; then the fastest, the smallest",
                 "; ".join(line.strip() for line in it["reasons"]),
-                digest.shown(it["digest"]),
+                digests.shown(it["digest"]),
             )
             for it in plan.get("variants") or ()
         ),
