@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from isthmus.errors import IntegrityError
-from isthmus.release.store import MissingObjectError
+from isthmus.release.store import ListedObject, MissingObjectError, Page
 
 
 class KilledError(BaseException):
@@ -23,6 +23,7 @@ class MemoryStore:
     """What `isthmus.release.store.Store` can do with objects. Threads may share it.
 
     dies_at: the number of the write, from 1, before which whoever writes is killed. puts: keys in the order they were written.
+    clock: seconds; ages are by it. pages: how many listings were asked for with them.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,9 @@ class MemoryStore:
         self.puts: list[str] = []
         self.dies_at = 0
         self.attempts = 0
+        self.pages = 0
+        self.clock: Callable[[], float] = time.time
+        self.written: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def put(self, key: str, data: bytes | Path, *, only_new: bool = False, over: str = "") -> bool:
@@ -41,6 +45,7 @@ class MemoryStore:
             if (only_new and key in self.objects) or (over and self._tag(key) != over):
                 return False
             self.objects[key] = content
+            self.written[key] = self.clock()
             self.puts.append(key)
             return True
 
@@ -59,6 +64,13 @@ class MemoryStore:
     def list(self, prefix: str) -> list[str]:
         with self._lock:
             return sorted(key for key in self.objects if key.startswith(prefix))
+
+    def page(self, prefix: str, *, after: str = "") -> Page:
+        with self._lock:
+            self.pages += 1
+            found = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+            now = self.clock()
+            return Page(tuple(ListedObject(key, now - self.written.get(key, now)) for key in found[:1000]), len(found) <= 1000)
 
     def delete(self, keys: "list[str]") -> None:
         with self._lock:

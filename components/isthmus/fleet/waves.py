@@ -89,8 +89,7 @@ def _resolved(waves: Sequence[Wave], roster: Sequence[Device], salt: str) -> tup
     draws = {device.name: draw(salt, device.name) for device in roster}
     reached: set[str] = set()
     planned = []
-    for index, wave in enumerate(waves):
-        name = wave.name or _default_name(index, len(waves))
+    for name, wave in zip(wave_names(waves), waves, strict=True):
         fitting = sorted(_fitting(wave.selector, roster), key=lambda name: (draws[name], name))
         if wave.devices:
             share, named, having = 0, tuple(wave.devices), sorted(wave.devices, key=lambda name: (draws[name], name))
@@ -129,14 +128,15 @@ def _fits(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
     return all(labels.get(key) == value for key, value in selector.items())
 
 
-def _default_name(index: int, waves: int) -> str:
-    return "canary" if index == 0 and waves > 1 else f"wave-{index + 1}"
+def wave_names(waves: Sequence[Wave]) -> list[str]:
+    """What each wave is called."""
+    return [wave.name or ("canary" if index == 0 and len(waves) > 1 else f"wave-{index + 1}") for index, wave in enumerate(waves)]
 
 
 def _of_list(waves: Sequence[Wave], path: str) -> Iterator[Problem]:
     if not waves:
         yield Problem(path, "no wave", "at least one", "write `[{percent: 100}]` for a rollout to all at once")
-    names = [wave.name or _default_name(index, len(waves)) for index, wave in enumerate(waves)]
+    names = wave_names(waves)
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             yield Problem(path, f"two waves are named {name!r}", "different names")

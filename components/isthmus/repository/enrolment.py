@@ -17,7 +17,7 @@ from isthmus.release.store import MissingObjectError
 from isthmus.repository import roster
 from isthmus.repository.access import DeviceAccess
 from isthmus.repository.keyring import Keyring
-from isthmus.repository.objects import Objects, Place
+from isthmus.repository.objects import ROSTER, SNAPSHOT, TIMESTAMP, Objects, Place
 from isthmus_agent.formats import enrolment, numbers
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.numbers import FormatError
@@ -161,6 +161,13 @@ def settle(place: Place, keyring: Keyring, fleet: str, *, now: datetime | None =
         place.objects.delete([key for key in rest if key.endswith(_SEALED)])
         place.objects.delete([key for key in rest if not key.endswith(_SEALED)])
     return Settled(after, joined, expired)
+
+
+def settle_if_possible(place: Place, keyring: Keyring, fleet: str, *, now: datetime | None = None) -> Settled:
+    """As `settle` where the keys for it are here; else the roster as it is, for who only reads."""
+    if all(keyring.can_sign(role) for role in (ROSTER, SNAPSHOT, TIMESTAMP)):
+        return settle(place, keyring, fleet, now=now)
+    return Settled(roster.read(place, keyring, fleet))
 
 
 def withdraw(place: Place, keyring: Keyring, fleet: str, name: str, *, now: datetime | None = None) -> Roster:

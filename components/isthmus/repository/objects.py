@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from isthmus.errors import StoreError
-from isthmus.release.store import Keys
+from isthmus.release.store import Keys, Page
 
 ROOT: Final = "root"
 TARGETS: Final = "targets"
@@ -35,6 +35,7 @@ class Objects(Protocol):
     def tag(self, key: str) -> str: ...
     def delete(self, keys: Iterable[str]) -> None: ...
     def list(self, prefix: str) -> Keys: ...
+    def page(self, prefix: str, *, after: str = "") -> Page: ...
     def signed_url(self, method: str, key: str, *, valid_seconds: int, only_new: bool = False) -> str: ...
 
 

@@ -6,12 +6,13 @@ whoever publishes mends it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
-from isthmus.errors import IntegrityError
+from isthmus.errors import IntegrityError, IsthmusError
 from isthmus.limits import MOST_METADATA_VERSION
 from isthmus.release.store import MissingObjectError
 from isthmus.repository.objects import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Place
@@ -47,6 +48,21 @@ def read(place: Place, anchor: bytes) -> Current:
     names = targets.signed.delegations.roles if targets.signed.delegations and targets.signed.delegations.roles else {}
     delegated = {name: read_role(place, name, snapshot, targets.signed) for name in names if f"{name}.json" in snapshot.signed.meta}
     return Current(tag, root, timestamp, snapshot, targets, delegated)
+
+
+def check_not_expired(current: Current, now: datetime | None = None) -> None:
+    """Raises IsthmusError where devices would follow nothing that is signed now, since what the offline keys signed has expired."""
+    now = now or datetime.now(UTC)
+    expired = {role: expires for role, expires in expiries(current).items() if role in {ROOT, TARGETS} and expires <= now}
+    if expired:
+        told = " and ".join(f"{role} has expired on {expires:%Y-%m-%d}" for role, expires in expired.items())
+        raise IsthmusError(f"{told}: no device follows anything newer. Fix: `isthmus fleet refresh` with the offline keys, then this again")
+
+
+def expiries(current: Current) -> dict[str, datetime]:
+    """When each role's metadata expires."""
+    tops: dict[str, Any] = {"root": current.root, "targets": current.targets, "snapshot": current.snapshot, "timestamp": current.timestamp}
+    return {role: it.signed.expires for role, it in {**tops, **current.delegated}.items()}
 
 
 def read_root(place: Place, anchor: bytes) -> Metadata[Root]:

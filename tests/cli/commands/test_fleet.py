@@ -14,12 +14,11 @@ from tests.fleet_sayings import FLEET, path_of, telling
 from isthmus.cli.commands.fleet import changing
 from isthmus.cli.commands.fleet.upkeep import refreshed
 from isthmus.cli.commands.fleet.view import read_told, rendered
-from isthmus.cli.shared import repositories
 from isthmus.cli.shared.repositories import Located, in_stack
 from isthmus.errors import InputError, IsthmusError
 from isthmus.observing.stack_state import StackState
 from isthmus.release.store import Store
-from isthmus.repository import changes, roster
+from isthmus.repository import changes, reading, roster
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.keys import make_key
 from isthmus.repository.objects import Place, RacedError
@@ -174,7 +173,7 @@ def test_a_place_without_a_repository_is_said_to_be_none(told: Shell):
 
 def test_nothing_is_signed_below_a_root_that_has_expired(told: Shell, monkeypatch: pytest.MonkeyPatch):
     def expired(current: Any) -> None:
-        repositories.check_not_expired(current, later(400))
+        reading.check_not_expired(current, later(400))
 
     monkeypatch.setattr(changing, "check_not_expired", expired)
     before = dict(told.store.objects)

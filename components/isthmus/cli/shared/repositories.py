@@ -4,9 +4,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from isthmus.cli.shared.options import FLEET_STORE_VARIABLE, Repository
 from isthmus.errors import InputError, IsthmusError, Problem
@@ -15,7 +14,7 @@ from isthmus.release.located import credential_variables, located
 from isthmus.release.store import MissingBucketError, RefusedCredentialsError, Store, StoreAddress, UnreachableStoreError
 from isthmus.repository.keyring import Keyring, NotEnoughKeysError, RoleKey
 from isthmus.repository.keys import ENVIRONMENT, FILE, KeyNotAtHandError, public_key, scheme_of
-from isthmus.repository.objects import ROOT, TARGETS, Place
+from isthmus.repository.objects import ROOT, Place
 from isthmus.repository.reading import Current, read
 
 _OWN = credential_variables(FLEET_STORE_VARIABLE)
@@ -123,21 +122,6 @@ def founded(place: Place, keyring: Keyring) -> Current:
         what = f"there is no repository below {place.prefix or 'the bucket'}"
         raise InputError([Problem("--store", what, "a fleet's repository", "another place, or put it there: isthmus keys found")])
     return read(place, keyring.anchor())
-
-
-def check_not_expired(current: Current, now: datetime | None = None) -> None:
-    """Raises IsthmusError where devices would follow nothing that is signed now, since what the offline keys signed has expired."""
-    now = now or datetime.now(UTC)
-    expired = {role: expires for role, expires in expiries(current).items() if role in {ROOT, TARGETS} and expires <= now}
-    if expired:
-        told = " and ".join(f"{role} has expired on {expires:%Y-%m-%d}" for role, expires in expired.items())
-        raise IsthmusError(f"{told}: no device follows anything newer. Fix: `isthmus fleet refresh` with the offline keys, then this again")
-
-
-def expiries(current: Current) -> dict[str, datetime]:
-    """When each role's metadata expires."""
-    tops: dict[str, Any] = {"root": current.root, "targets": current.targets, "snapshot": current.snapshot, "timestamp": current.timestamp}
-    return {role: it.signed.expires for role, it in {**tops, **current.delegated}.items()}
 
 
 def days_left(expires: datetime, now: datetime) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from isthmus.cli.shared.options import Repository
-from isthmus.cli.shared.repositories import check_not_expired, explained, fleet_of, founded, keyring_of, located_of, with_keys
+from isthmus.cli.shared.repositories import explained, fleet_of, founded, keyring_of, located_of, with_keys
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import Change, assignment_in, next_number, publish
+from isthmus.repository.reading import check_not_expired
 from isthmus_agent.formats import digests
 from isthmus_agent.formats.assignment import Assignment
 

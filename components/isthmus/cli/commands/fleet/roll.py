@@ -15,8 +15,7 @@ from isthmus.cli.shared.options import Repository
 from isthmus.cli.shared.repositories import days_left, explained, fleet_of, founded, keyring_of, located_of, with_keys
 from isthmus.repository import roster
 from isthmus.repository.access import aws_policy, aws_policy_by_tag
-from isthmus.repository.enrolment import settle
-from isthmus.repository.objects import ROSTER, SNAPSHOT, TIMESTAMP
+from isthmus.repository.enrolment import settle, settle_if_possible
 from isthmus_agent.formats.roster import Device, Roster
 
 
@@ -27,11 +26,8 @@ def show(options: Repository, fleet: str, keys: Sequence[str], console: Console,
     found = located_of(options, [fleet])
     with explained(options.keys, found.where):
         founded(found.place, keyring)
-        if all(keyring.can_sign(role) for role in (ROSTER, SNAPSHOT, TIMESTAMP)):
-            settled = settle(found.place, keyring, fleet)
-            devices, joined = settled.roster, settled.joined
-        else:
-            devices, joined = roster.read(found.place, keyring, fleet), ()
+        settled = settle_if_possible(found.place, keyring, fleet)
+    devices, joined = settled.roster, settled.joined
     if as_json:
         console.print(json.dumps(data(devices), indent=2), markup=False, highlight=False, soft_wrap=True)
         return

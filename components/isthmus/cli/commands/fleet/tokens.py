@@ -9,11 +9,12 @@ from rich.console import Console
 
 from isthmus.cli.commands.fleet.enrolling import access_from, area_of, labels_from, secret_of, write_identities, write_secretly
 from isthmus.cli.shared.options import Repository
-from isthmus.cli.shared.repositories import check_not_expired, explained, fleet_of, founded, keyring_of, located_at, located_of, with_keys
+from isthmus.cli.shared.repositories import explained, fleet_of, founded, keyring_of, located_at, located_of, with_keys
 from isthmus.errors import InputError, Problem
 from isthmus.repository import roster
 from isthmus.repository.access import read_identities
 from isthmus.repository.enrolment import DeviceStore, Wanted, issue
+from isthmus.repository.reading import check_not_expired
 
 
 @dataclass(frozen=True, kw_only=True)

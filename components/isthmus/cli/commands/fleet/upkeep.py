@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from isthmus.cli.shared.repositories import days_left, expiries, fleet_of, founded
+from isthmus.cli.shared.repositories import days_left, fleet_of, founded
 from isthmus.errors import InputError, Problem
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.lost_rosters import check_copy
 from isthmus.repository.objects import ROSTER, Place
-from isthmus.repository.reading import read
+from isthmus.repository.reading import expiries, read
 from isthmus.repository.recover import recover
 from isthmus.repository.refresh import refresh
 from isthmus_agent.formats import roster as rosters

@@ -10,10 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.cli.shared.repositories import Located, days_left, expiries, founded
+from isthmus.cli.shared.repositories import Located, days_left, founded
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import TOP_ROLES
 from isthmus.repository.publish import assignment_in
+from isthmus.repository.reading import expiries
 from isthmus.words import in_bytes
 from isthmus_agent.formats import digests
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, Wave

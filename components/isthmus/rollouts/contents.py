@@ -1,0 +1,111 @@
+"""Contents as a fleet gets them: bundles of releases, and deltas from what is really on its devices."""
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tuf.api.metadata import TargetFile
+
+from isthmus.digest import Digest
+from isthmus.errors import IntegrityError, StoreError
+from isthmus.release import deltas, device_bundle
+from isthmus.release.manifest import Release
+from isthmus.repository.objects import Place
+from isthmus_agent.formats import bundle, digests
+from isthmus_agent.formats.assignment import ANY_CLASS, BUNDLE_ENDING, DELTA_ENDING, Delta, Variant
+from isthmus_agent.formats.numbers import FormatError
+
+MOST_OLD_CONTENTS: Final = 4
+"""That deltas are made from, for each new one: the most frequent on the fleet."""
+_DIGITS: Final = 32
+
+
+@dataclass(frozen=True)
+class Content:
+    """A release for a class of devices: what is signed of it, and the file that is put into the repository."""
+
+    variant: Variant
+    file: bytes
+
+
+def content_of(release: Release, fleet: str, gate_values: Mapping[str, Any], device_class: str = ANY_CLASS) -> Content:
+    """A release's edge variant as a fleet gets it. gate_values: as for `device_bundle.plain`. Raises IntegrityError."""
+    plain = device_bundle.plain(release, gate_values)
+    digest, file = Digest.of(plain), device_bundle.packed(plain)
+    return Content(Variant(device_class, digest, f"{fleet}/{digest.hex}{BUNDLE_ENDING}", len(file)), file)
+
+
+def contents_of(
+    releases: Mapping[str, Release], fleet: str, gate_values: Mapping[str, Any]
+) -> tuple[tuple[Variant, ...], Mapping[str, bytes]]:
+    """Variants by class of devices, the first that fits a device for it, and their files by target path: for an `Intent`."""
+    found = [content_of(release, fleet, gate_values, device_class) for device_class, release in releases.items()]
+    return tuple(it.variant for it in found), {it.variant.bundle: it.file for it in found}
+
+
+def deltas_to(
+    new: Sequence[Variant], files: Mapping[str, bytes | Path], old: Sequence[Variant], targets: Mapping[str, TargetFile], place: Place
+) -> tuple[tuple[Delta, ...], Mapping[str, bytes]]:
+    """Deltas where they are smaller than the bundle, and their files by target path.
+
+    old: what is on the fleet, the most frequent first; its bundles are the repository's own. targets: of the fleet's role. What cannot be
+    read there is passed over: a device without a delta fetches the whole bundle.
+    """
+    made: dict[tuple[str, str], tuple[Delta, bytes]] = {}
+    plains: dict[str, bytes | None] = {}
+    for variant in new:
+        if variant.bundle not in files:
+            continue
+        after = _unpacked(_read(files[variant.bundle]), variant.digest)
+        for before in list(_starts(variant, old))[:MOST_OLD_CONTENTS]:
+            if before.digest not in plains:
+                plains[before.digest] = _plain_in(place, targets.get(before.bundle), before.digest)
+            plain = plains[before.digest]
+            if plain is None or after is None or (before.digest, variant.digest) in made:
+                continue
+            if (file := deltas.make_if_smaller(plain, after, variant.bytes)) is not None:
+                path = _path(variant, before.digest)
+                made[before.digest, variant.digest] = Delta(before.digest, variant.digest, path, len(file)), file
+    return tuple(delta for delta, _ in made.values()), {delta.path: file for delta, file in made.values()}
+
+
+def _starts(variant: Variant, old: Sequence[Variant]) -> Iterator[Variant]:
+    """Contents from which devices of the variant's class may come, each once."""
+    seen = {variant.digest}
+    for before in old:
+        if before.digest not in seen and (ANY_CLASS in (variant.device_class, before.device_class) or before.fits(variant.device_class)):
+            seen.add(before.digest)
+            yield before
+
+
+def _plain_in(place: Place, target: TargetFile | None, digest: str) -> bytes | None:
+    if target is None:
+        return None
+    sha256 = target.hashes["sha256"]
+    try:
+        packed = place.objects.get(place.target_key(target.path, sha256), max_bytes=target.length)
+    except (StoreError, IntegrityError):
+        return None
+    return _unpacked(packed, digest) if hashlib.sha256(packed).hexdigest() == sha256 else None
+
+
+def _unpacked(packed: bytes, digest: str) -> bytes | None:
+    plain = io.BytesIO()
+    try:
+        bundle.unpack(io.BytesIO(packed), plain, digest=digest)
+    except FormatError:
+        return None
+    return plain.getvalue()
+
+
+def _read(content: bytes | Path) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
+
+
+def _path(variant: Variant, before: str) -> str:
+    folder = variant.bundle.partition("/")[0]
+    start, end = (digests.digits_of(it)[:_DIGITS] for it in (before, variant.digest))
+    return f"{folder}/{start}-{end}{DELTA_ENDING}"

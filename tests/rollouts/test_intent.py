@@ -1,0 +1,114 @@
+"""What follows what a fleet is told: devices outside of the open waves keep what they have, whatever was told before."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fleet_sayings import FLEET
+from tests.rollouts.world import GATE, NEW, OLD, intent
+
+from isthmus.errors import InputError
+from isthmus.fleet.gates import Gate
+from isthmus.fleet.waves import Wave, plan_waves
+from isthmus.repository import changes
+from isthmus.rollouts.intent import Intent, Plan, adjusted, following, is_about, plan, salt_after
+from isthmus_agent.formats import assignment
+from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Variant
+from isthmus_agent.formats.roster import Device
+
+DEVICES = [Device(f"camera-{index:02}", "small" if index % 3 else "large", {"site": "ab"[index % 2]}) for index in range(24)]
+LISTS = (
+    (Wave(count=1), Wave(percent=100)),
+    (Wave(count=4), Wave(percent=50), Wave(percent=100)),
+    (Wave("lab", devices=("camera-03", "camera-07")), Wave(labels={"site": "b"}, count=5), Wave(percent=100)),
+    (Wave(labels={"site": "a"}), Wave(percent=100)),
+    (Wave(percent=100),),
+)
+
+
+def wanted(content: int, waves: int) -> Intent:
+    variants = tuple(
+        Variant(kind, f"sha256:{content:063x}{at}", f"{FLEET}/{content}{at}.bundle", 10) for at, kind in enumerate(("large", "*"))
+    )
+    return Intent(variants, {}, LISTS[waves], [Gate(50, soak_seconds=1, deadline_seconds=100)] * len(LISTS[waves]))
+
+
+def planned(its: Intent, salt: str) -> Plan:
+    """As `plan`, without what gates ask of a wave's size."""
+    return Plan(salt, plan_waves(its.waves, DEVICES, salt), ())
+
+
+def has(told: Assignment, device: Device) -> object:
+    return told.wanted(device.name, device.labels, device.device_class)
+
+
+def is_reached(told: Assignment, device: Device) -> bool:
+    wave = told.wave_of(device.name, device.labels)
+    return wave is not None and wave < told.open_waves
+
+
+# A release by some list of waves, and what then happens to it: so many more waves open, the end, or an abort.
+HISTORIES = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, len(LISTS) - 1), st.integers(0, 2), st.sampled_from(["", "", "end", "abort"])), max_size=8
+)
+
+
+@given(HISTORIES)
+def test_devices_outside_of_the_open_waves_keep_what_they_have(history: list[tuple[int, int, int, str]]):
+    told: Assignment | None = None
+    for content, waves, more, then in history:
+        its = wanted(content, waves)
+        before = told
+        told = following(told, (told.number if told else 0) + 1, FLEET, its, planned(its, salt_after(told)), at_seconds=1)
+        assert assignment.from_value(told.to_value()) == told
+        for device in DEVICES:
+            if not is_reached(told, device):
+                assert has(told, device) == (has(before, device) if before else None)
+        for _ in range(min(more, len(told.waves) - told.open_waves)):
+            reached = {device.name: has(told, device) for device in DEVICES if is_reached(told, device)}
+            told = changes.opened(told, told.number)
+            assert reached.items() <= {device.name: has(told, device) for device in DEVICES}.items()
+        if then == "end":
+            told = changes.passed(replace(told, open_waves=len(told.waves), opened_seconds=(1,) * len(told.waves)), told.number)
+        elif then == "abort" and told.before:
+            content_before = {it.digest for it in told.before.variants}
+            told = changes.aborted(told, told.number + 1)
+            assert {it.variant.digest for device in DEVICES if (it := has(told, device)) and it.variant} <= content_before  # type: ignore[attr-defined]
+
+
+def test_a_rollout_that_replaces_another_draws_the_same_devices_first():
+    first = following(None, 1, FLEET, wanted(1, 0), planned(wanted(1, 0), salt_after(None)), at_seconds=1)
+    assert salt_after(first) == first.salt
+    second = following(first, 2, FLEET, wanted(2, 0), planned(wanted(2, 0), first.salt), at_seconds=1)
+    assert second.kept == ()
+    assert [is_reached(first, it) for it in DEVICES] == [is_reached(second, it) for it in DEVICES]
+    ended = changes.passed(replace(first, open_waves=2, opened_seconds=(1, 1)), 1)
+    assert salt_after(ended) != first.salt
+
+
+def test_too_many_rollouts_without_an_end_are_one_clear_error():
+    told: Assignment | None = None
+
+    def replaced_by(number: int) -> Assignment:
+        its = wanted(number, 0)
+        return following(told, number, FLEET, its, planned(its, f"{number:016x}"), at_seconds=1)
+
+    for number in range(1, MOST_KEPT + 2):
+        told = replaced_by(number)
+    with pytest.raises(InputError, match="isthmus fleet abort cameras"):
+        replaced_by(MOST_KEPT + 2)
+
+
+def test_the_same_contents_by_the_same_waves_are_what_is_told():
+    its = intent(OLD)
+    told = following(None, 1, FLEET, its, plan(its, DEVICES, "00" * 8), at_seconds=1)
+    assert is_about(told, its)
+    assert is_about(told, replace(its, gates=[replace(GATE, soak_seconds=1)] * 3))
+    assert is_about(told, replace(its, waves=(Wave(count=3), *its.waves[1:])))
+    assert not is_about(told, intent(NEW))
+    assert not is_about(told, replace(its, waves=its.waves[1:], gates=its.gates[1:]))
+    assert not is_about(told, replace(its, variants=(replace(its.variants[0], device_class="large"),)))
+    ended = changes.passed(replace(told, open_waves=3, opened_seconds=(1, 1, 1)), 1)
+    assert is_about(ended, replace(its, waves=its.waves[1:], gates=its.gates[1:]))
+    assert adjusted(ended, replace(its, gates=its.gates[1:])).waves == ended.waves
