@@ -8,7 +8,16 @@ from isthmus.arguments.checking import check
 from isthmus.arguments.fleet_file import FleetSettings
 from isthmus.errors import GateError, InputError
 from isthmus.limits import SCV
-from isthmus.planning import choose_variants, downloads_of, fleet_plan_of, plan_of, planned_rollout, shown, variant_problems
+from isthmus.planning import (
+    choose_variants,
+    downloads_of,
+    fleet_plan_of,
+    foreseen_rollout,
+    plan_of,
+    planned_rollout,
+    shown,
+    variant_problems,
+)
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, SERVING, Candidate, FileEntry, Manifest, Record, Release, Timing, Variant
 from isthmus.sizing.asking.explain import explain_fleet
@@ -364,3 +373,23 @@ def test_a_variant_for_a_class_that_the_fleet_does_not_have_is_refused():
     args = rolling(variants=[{"class": "smal", "recipe": "int8"}, {"class": "*", "recipe": "int8"}])
     (problem,) = variant_problems(args, check(FleetSettings, FLEET, "f"), "fleets.a")
     assert str(problem).startswith("fleets.a.variants[0].class: the fleet file has no class 'smal'; expected \"*\" or small or large")
+
+
+def test_a_preview_plans_for_the_signed_roster_else_for_the_stacks_own_devices_else_for_none():
+    args, known = rolling(), check(FleetSettings, {**FLEET, "devices": [{"name": "a"}, {"name": "b"}]}, "f")
+
+    def sizes(*given):
+        planned, problems = foreseen_rollout(args, *given)
+        assert problems == []
+        return planned and [len(wave.devices) for wave in planned.waves]
+
+    assert sizes(known, "fleets.a", fleet(9)) == [1, 8]
+    assert sizes(known, "fleets.a") == [1, 1]
+    assert sizes(check(FleetSettings, FLEET, "f"), "fleets.a") is None
+
+
+def test_what_is_wrong_with_variants_and_with_waves_is_said_together():
+    args = rolling(variants=[{"class": "tiny", "recipe": "int8"}], waves=[{"group": "lab"}, {"percent": 100}])
+    planned, problems = foreseen_rollout(args, check(FleetSettings, FLEET, "f"), "fleets.a", fleet(9))
+    assert planned is None
+    assert [problem.path for problem in problems] == ["fleets.a.variants[0].class", "fleets.a.waves[0].group"]

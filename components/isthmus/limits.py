@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from isthmus_agent.formats import assignment as signed
+from isthmus_agent.formats.gate import MOST_DEADLINE_SECONDS, MOST_REPORTS, MOST_SOAK_SECONDS
 from isthmus_agent.formats.numbers import MOST_NUMBER
 from isthmus_agent.formats.roster import MOST_DEVICES
 from isthmus_agent.formats.window import MOST_JITTER_SECONDS, Window
@@ -108,9 +109,9 @@ ROLLOUT_DEADLINE_SECONDS: Final = Limit("until when a silent device is a failure
 # What a wave of a rollout has to keep until the next one opens.
 FLEET_GATE: Final[Mapping[str, Limit]] = {
     "max_failure_percent": Limit("of a wave's devices that may fail", 2.0, 0, 50),
-    "min_reports": Limit("devices that say how it went before the wave passes; left out: half of it", None, 1, whole=True),
-    "soak_seconds": Limit("that a device serves the release before it counts", 300, 0, 7 * DAY_SECONDS),
-    "deadline_seconds": Limit("after which a silent device is a failure", 3600, 1, 30 * DAY_SECONDS, affects=False),
+    "min_reports": Limit("devices that say how it went before the wave passes; left out: half of it", None, 1, MOST_REPORTS, whole=True),
+    "soak_seconds": Limit("that a device serves the release before it counts", 300, 0, MOST_SOAK_SECONDS),
+    "deadline_seconds": Limit("after which a silent device is a failure", 3600, 1, MOST_DEADLINE_SECONDS, affects=False),
     "confidence_percent": Limit("with which a wave that passes shows `max_failure_percent`; left out: not asked", None, 50, 99.99),
 }
 

@@ -103,6 +103,22 @@ def planned_rollout(args: EdgeSettings, roster: Sequence[Device], path: str, sal
     return PlannedRollout(waves, planned, tuple(Counter(of[name] for name in wave.devices) for wave in waves))
 
 
+def foreseen_rollout(
+    args: EdgeSettings, fleet: FleetSettings, path: str, roster: Sequence[Device] = (), salt: str = _ANY_SALT
+) -> tuple[PlannedRollout | None, list[Problem]]:
+    """What a preview can know of a rollout, and everything that is wrong with it.
+
+    Args:
+        roster: as it is signed; empty: where it cannot be read, the devices that the stack runs. Without those, too, nothing is planned.
+    """
+    problems = variant_problems(args, fleet, path)
+    devices = roster or fleet.roster()
+    try:
+        return (planned_rollout(args, devices, path, salt) if devices else None), problems
+    except InputError as error:
+        return None, [*problems, *error.problems]
+
+
 def variant_problems(args: EdgeSettings, fleet: FleetSettings, path: str) -> list[Problem]:
     """Variants for classes that the fleet does not have."""
     known = (ANY_CLASS, *fleet.classes)

@@ -123,7 +123,7 @@ def test_units_are_those_of_the_signed_format() -> None:
         ({"waves": [{"percent": 1}] * 65}, "waves", "has 65; expected 64 at most"),
         ({"waves": [{"percent": 1, "name": "a b"}]}, "waves[0].name", "found 'a b'; expected a name: 1 to 64 of A-Z"),
         ({"waves": [{"labels": {"site": 3}}]}, "waves[0].labels", "site: found 3; expected a label's value"),
-        ({"waves": [{"percent": 1, "gate": {"min_reports": 0}}]}, "waves[0].gate.min_reports", "found 0; expected 1 or more"),
+        ({"waves": [{"percent": 1, "gate": {"min_reports": 0}}]}, "waves[0].gate.min_reports", "found 0; expected 1 to 1,000,000"),
         ({"probation": {"seconds": -1}}, "probation.seconds", "found -1; expected 0 to 604,800"),
         ({"probation": {"max_distribution_distance": 2}}, "probation.max_distribution_distance", "found 2; expected 0 to 1"),
         ({"window": {"from": "01:00"}}, "window.to", "is missing"),

@@ -226,7 +226,7 @@ def test_gates_that_can_never_pass_or_abort_are_refused_all_at_once() -> None:
         (Gate(max_failure_percent=-1), "waves[0].gate.max_failure_percent: found -1; expected 0 to 50"),
         (Gate(max_failure_percent=51), "waves[0].gate.max_failure_percent: found 51; expected 0 to 50"),
         (Gate(max_failure_percent=math.nan), "waves[0].gate.max_failure_percent: found nan; expected 0 to 50"),
-        (Gate(min_reports=0), "waves[0].gate.min_reports: found 0; expected 1 or more"),
+        (Gate(min_reports=0), "waves[0].gate.min_reports: found 0; expected 1 to 1,000,000"),
         (Gate(confidence_percent=100), "waves[0].gate.confidence_percent: found 100; expected 50 to 99.99"),
         (Gate(max_failure_percent=0, confidence_percent=95), "waves[0].gate.confidence_percent: no number of devices shows"),
     ],
