@@ -15,7 +15,6 @@ import pytest
 from hypothesis import settings
 from toolchain.testing import RELEASES
 
-from isthmus.release import signing
 from isthmus.release.store import Store
 
 # The run of all tests: see docs/testing.md.
@@ -102,8 +101,3 @@ def once(releases: Path) -> Callable[[str, Callable[[Path], Any]], tuple[Path, A
         return folder, json.loads(file.read_text())
 
     return get
-
-
-@pytest.fixture(scope="session")
-def keys() -> signing.KeyPair:
-    return signing.generate_key()

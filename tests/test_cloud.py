@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from isthmus import cloud, edge
-from isthmus.arguments.components import EdgeSettings
 from isthmus.errors import SourceError
 from isthmus.release.manifest import EDGE, SERVING, FileEntry, Manifest, Record, Release, Timing, Variant
 
@@ -59,9 +58,10 @@ def test_a_release_for_servers_alone_is_served_and_refused_by_a_fleet(tmp_path: 
         release, "s.d"
     )
 
-    args = EdgeSettings(model="models/digits", fleet="fleets/cameras.yaml")
+    known, problems = edge.check("cameras", {"model": "models/digits", "fleet": "fleets/cameras.yaml"}, "fleets.cameras")
+    assert (problems, known is None) == ([], False)
     with pytest.raises(SourceError, match=r"fleets\.cameras\.model: release sha256:.* was compiled for servers alone") as raised:
-        edge._judged(args, 3, release, "fleets.cameras")
+        edge._judged(known, release, "fleets.cameras")
     (problem,) = raised.value.problems
     assert problem.expected == "a release with an edge variant"
     assert "CloudModelService" in problem.fix

@@ -21,6 +21,7 @@ ON = {
     "kubernetes": {"store": STORE, "kubernetes": {"service_type": "NodePort", "service_monitor": "never"}},
 }
 FLEET = {"fleet": "fleets/cameras.yaml"}
+ELSEWHERE = {"store": STORE, "keys": "keys", "device_access": {"access_key": "d", "secret_key": "e"}}
 OWN, CORE, POLICIES = "isthmus:index", "kubernetes:core/v1", "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 # What a service NAME declares, by platform; for a hybrid's service NAME is another one.
 SERVING = {
@@ -55,7 +56,8 @@ SERVING = {
 ROLLING = {
     f"{OWN}:LocalSupervisor local",
     *(f"{OWN}:LocalProcesses NAME-camera-{number}" for number in (1, 2, 3)),
-    *(f"{OWN}:{it}" for it in ("SigningKey NAME-signing-key", "SignedBundle NAME-bundle", "Rollout NAME-rollout")),
+    *(f"{OWN}:{it}" for it in ("FleetRepository NAME-repository", "LocalDevices NAME-devices")),
+    *(f"{OWN}:FleetWave NAME-wave-{number}" for number in (1, 2)),
 }
 OWN_STORE = {
     *(f"{OWN}:{it}" for it in ("StoreCredentials store-credentials", "LoopbackCertificate store-certificate")),
@@ -98,9 +100,18 @@ def test_an_object_of_a_cluster_goes_before_it_is_made_anew_since_its_name_stays
 def test_a_fleet_declares_its_agents_and_a_store_where_it_has_none():
     own = declaring.run({"fleets": {"cams": {"model": "models/digits", **FLEET}}})
     assert own.graph() == graph(ROLLING, "cams") | OWN_STORE | {f"{OWN}:EdgeFleetRollout cams"}
-    given = declaring.run({"fleets": {"cams": {"model": "models/digits", "store": STORE, **FLEET}}})
+    given = declaring.run({"fleets": {"cams": {"model": "models/digits", **ELSEWHERE, **FLEET}}})
     assert given.graph() == graph(ROLLING, "cams") | {f"{OWN}:EdgeFleetRollout cams"}
     assert list(own.outputs["fleets.cams.devices"]) == ["camera-1", "camera-2", "camera-3"]
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_fleet_in_a_store_of_the_users_own_says_who_signs_and_as_whom_its_devices_here_reach_it():
+    with pytest.raises(pulumi.RunError) as refused:
+        declaring.run({"fleets": {"cams": {"model": "models/digits", "store": STORE, **FLEET}}})
+    assert "fleets.cams.keys: nobody says who signs" in str(refused.value)
+    assert "isthmus keys init cameras --keys keys" in str(refused.value)
+    assert "fleets.cams.device_access: nobody says by which credentials the 3 devices" in str(refused.value)
 
 
 @pytest.mark.parametrize("platform", list(ON))
@@ -109,7 +120,8 @@ def test_a_hybrid_declares_both_compiles_once_and_is_looked_at_once(platform, as
     find, plan = request.find_source, planning.plan_service
     monkeypatch.setattr(request, "find_source", lambda *args, **named: sought.append(args) or find(*args, **named))
     monkeypatch.setattr(planning, "plan_service", lambda *args: planned.append(args) or plan(*args))
-    found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, **ON[platform], "platform": platform}}})
+    keys = {} if platform == "local" else {name: ELSEWHERE[name] for name in ("keys", "device_access")}
+    found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, **ON[platform], **keys, "platform": platform}}})
     wanted = graph(SERVING[platform], "digits-cloud") | graph(ROLLING, "digits-edge") | (OWN_STORE if platform == "local" else set())
     components = {f"{OWN}:HybridDeployment digits", f"{OWN}:CloudModelService digits-cloud", f"{OWN}:EdgeFleetRollout digits-edge"}
     assert found.graph() == wanted | components
@@ -218,7 +230,7 @@ def test_without_its_line_there_is_no_such_platform():
 
 def test_what_a_hybrids_platform_refuses_late_has_the_place_in_the_stack_file(asked):
     hosts = [{"name": "a", "address": "unix:///run/a.sock", "ip": "no address"}]
-    hybrid = {**SERVICE, **FLEET, "platform": "docker", "store": STORE, "docker": {"hosts": hosts}}
+    hybrid = {**SERVICE, **FLEET, **ELSEWHERE, "platform": "docker", "docker": {"hosts": hosts}}
     with pytest.raises(pulumi.RunError, match=r"hybrids\.digits\.docker\.hosts\[0\]\.ip: is 'no address'"):
         declaring.run({"hybrids": {"digits": hybrid}})
     assert len(asked) == 1

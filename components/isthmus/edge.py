@@ -1,6 +1,7 @@
 """EdgeFleetRollout: a signed bundle brought to every device of a fleet."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -16,17 +17,19 @@ from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.source import SourceArgs
 from isthmus.compiling import Sought, Sources
 from isthmus.errors import InputError, Problem, SourceError
-from isthmus.limits import ROLLOUT_DEADLINE_SECONDS
+from isthmus.fleet.gates import Gate
+from isthmus.fleet.waves import Wave
 from isthmus.names import program
-from isthmus.planning import fleet_plan_of, shown
+from isthmus.planning import PlannedRollout, fleet_plan_of, planned_rollout, shown
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.declare import LocalStack, loopback_url
 from isthmus.platforms.local.settings import LocalArgs, LocalSettings
 from isthmus.platforms.publishing import key_prefix
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
-from isthmus.resources import Rollout, SignedBundle, SigningKey
+from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
 from isthmus.sizing.fleet import FleetPlan
+from isthmus_agent.formats.assignment import ANY_CLASS
 
 
 class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
@@ -38,33 +41,46 @@ class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
 
 @dataclass(frozen=True)
 class CheckedRollout:
-    """What `check` found: the arguments, the model's source, and the fleet."""
+    """What `check` found: the arguments, the model's source, and the fleet. rollout: None where its devices are not known yet."""
 
     settings: EdgeSettings
     sought: Sought
     fleet: FleetSettings
+    rollout: PlannedRollout | None = None
+
+    @property
+    def waves(self) -> Sequence[Wave]:
+        """From the first to the last."""
+        return self.settings.wave_list(len(self.fleet.devices))
+
+    @property
+    def gates(self) -> Sequence[Gate]:
+        """Of each wave."""
+        return self.settings.gates(len(self.fleet.devices))
 
 
 class EdgeFleetRollout(pulumi.ComponentResource):
     """A model on a fleet of devices.
 
-    At preview the model is compiled and measured. The bundle (TFLite file, manifest, golden vectors) is signed and put
-    into the store; every device fetches it, verifies it, tests itself, switches and confirms.
+    At preview the model is compiled and measured. The bundle (TFLite file, manifest, golden vectors) goes into the fleet's signed
+    repository; wave by wave devices fetch it, verify it, test it, switch, and say how it goes.
 
     Outputs:
-        devices: device name → base URL of its REST server.
+        devices: device → base URL of its REST server, of the devices that run on this machine.
         digest: of the release that is rolled out.
-        confirmed: names of the devices that serve it.
-        attempt: number of the rollout.
-        public_key: what devices verify bundles with (PEM).
+        number: of the assignment that the devices follow.
+        waves: name, outcome and number of confirmed devices of each.
+        confirmed: how many devices serve it.
+        root_sha256: of the root metadata that devices are enrolled with.
         plan: what was measured, and what shipping costs a month.
     """
 
     devices: Output[dict[str, str]]
     digest: Output[str]
-    confirmed: Output[list[str]]
-    attempt: Output[int]
-    public_key: Output[str]
+    number: Output[int]
+    waves: Output[list[dict[str, Any]]]
+    confirmed: Output[int]
+    root_sha256: Output[str]
     model_name: Output[str]
     plan: Output[dict[str, Any]]
 
@@ -82,59 +98,82 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         super().__init__("isthmus:index:EdgeFleetRollout", name, {}, opts)
         path = path or f"fleets.{name}"
         known = checked or compiling.sound(*check(name, args, path))
-        settings, fleet, model_name = known.settings, known.fleet, known.sought.request.model
-        judge = partial(_judged, settings, len(fleet.devices), path=path)
+        settings, model_name = known.settings, known.sought.request.model
+        judge = partial(_judged, known, path=path)
         made = compiling.start(self, settings, known.sought, path, judge)
-        child = partial(ResourceOptions, parent=self)
 
-        stack = LocalStack.of(settings.section(LocalSettings).directory)
-        store, bucket, ready = _store(stack, settings)
-        # A store of the stack's own is nobody else's; in any other the stack's keys are apart from those of others.
-        prefix = f"{fleet.name}/" if settings.store is None else key_prefix(settings, fleet.name)
-        key = SigningKey(f"{name}-signing-key", opts=child())
-        bundle = SignedBundle(
-            f"{name}-bundle",
-            store=store,
-            bucket=bucket,
-            prefix=prefix,
-            digest=made.digest(),
-            cache_directory=made.cache_directory,
-            private_key=key.private_key,
+        place = _Place.of(settings, known.fleet)
+        repository = FleetRepository(
+            f"{name}-repository",
+            **place.inputs,
+            make_keys=settings.keys is None,
             check_at_preview=settings.store is not None,
-            opts=child(depends_on=ready),
+            opts=ResourceOptions(parent=self, depends_on=place.ready),
         )
-        told = Output.all(store, bucket, key.public_key, settings.fallback_url or "")
+        here = self._devices_here(name, known, place, repository) if known.fleet.devices else {}
+        waves = self._waves(name, known, place, made, [repository, *here.values()])
+
+        self.devices = Output.all(**{device: loopback_url(process.endpoints) for device, process in here.items()})
+        self.digest = made.digest()
+        self.number = waves[-1].number
+        self.waves = Output.all(*(Output.all(name=it.name, outcome=it.outcome, confirmed=it.confirmed) for it in waves))
+        self.confirmed = Output.all(*(it.confirmed for it in waves)).apply(sum)
+        self.root_sha256 = repository.root_sha256
+        self.model_name = Output.from_input(model_name)
+        self.plan = Output.all(made.plan, made.release).apply(lambda both: shown(both[0], both[1], EDGE))
+        self.register_outputs({output: getattr(self, output) for output in OUTPUTS})
+
+    def _devices_here(self, name: str, known: CheckedRollout, place: "_Place", repository: FleetRepository) -> dict[str, LocalProcesses]:
+        """The devices that run on this machine: enrolled, and started."""
+        settings, fleet, stack = known.settings, known.fleet, place.stack
         stack.claim({f"{name}, device {device.name}": device.port for device in fleet.devices})
-        agents = {
+        enrolled = LocalDevices(
+            f"{name}-devices",
+            **place.inputs,
+            directory=str(stack.directory / "fleets" / fleet.name / "devices"),
+            devices=[{"name": it.name, "class": it.device_class, "labels": dict(it.labels)} for it in fleet.roster()],
+            identities=place.identities,
+            access=None if settings.device_access is None else _secret(settings.device_access.model_dump()),
+            opts=ResourceOptions(parent=self, depends_on=[repository]),
+        )
+        told = Output.all(enrolled.folders, enrolled.marks, settings.fallback_url or "")
+        return {
             device.name: stack.processes(
                 f"{name}-{device.name}",
-                local.agent(program(name, device.name), device.port),
-                apart={"files": told.apply(partial(_agent_files, settings, fleet.name, device.name, model_name, prefix=prefix))},
+                local.device(program(name, device.name), device.port),
+                apart=_device_inputs(settings, device.name, known.sought.request.model, told),
                 parent=self,
-                depends_on=ready,
+                depends_on=[enrolled],
             )
             for device in fleet.devices
         }
-        rollout = Rollout(
-            f"{name}-rollout",
-            store=store,
-            bucket=bucket,
-            prefix=prefix,
-            fleet=fleet.name,
-            devices=[device.name for device in fleet.devices],
-            digest=bundle.digest,
-            private_key=key.private_key,
-            deadline_seconds=round(min(settings.gate.deadline_seconds, ROLLOUT_DEADLINE_SECONDS.most)),
-            opts=child(depends_on=[bundle, *agents.values()]),
-        )
-        self.devices = Output.all(**{device: loopback_url(agent.endpoints) for device, agent in agents.items()})
-        self.digest = made.digest()
-        self.confirmed, self.attempt = rollout.confirmed, rollout.attempt
-        self.public_key = key.public_key
-        self.model_name = Output.from_input(model_name)
-        self.plan = Output.all(made.plan, made.release).apply(lambda both: shown(both[0], both[1], EDGE))
-        outputs = ("devices", "digest", "confirmed", "attempt", "public_key", "model_name", "plan")
-        self.register_outputs({output: getattr(self, output) for output in outputs})
+
+    def _waves(
+        self, name: str, known: CheckedRollout, place: "_Place", made: compiling.Compiling[FleetPlan], first: list[pulumi.Resource]
+    ) -> list[FleetWave]:
+        """Each opens when the gate of the one before it has passed."""
+        settings, found, after = known.settings, [], first
+        waves = [{**_written(wave), "gate": _written(gate)} for wave, gate in zip(known.waves, known.gates, strict=True)]
+        for index in range(len(waves)):
+            wave = FleetWave(
+                f"{name}-wave-{index + 1}",
+                **place.inputs,
+                releases={ANY_CLASS: made.digest()},
+                cache_directory=made.cache_directory,
+                waves=waves,
+                wave=index,
+                probation=_written(settings.probation_of()),
+                window=None if (window := settings.window_of()) is None else _written(window),
+                wait=settings.wait,
+                opts=ResourceOptions(parent=self, depends_on=after),
+            )
+            found.append(wave)
+            after = [*first, wave]
+        return found
+
+
+# What a stack shows of a fleet.
+OUTPUTS = ("devices", "digest", "number", "waves", "confirmed", "root_sha256", "model_name", "plan")
 
 
 def check(name: str, args: object, path: str, sources: Sources | None = None) -> tuple[CheckedRollout | None, list[Problem]]:
@@ -145,43 +184,86 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     sought = (sources or Sources()).find(settings, settings.model_name or name, path)
     problems = [*problems, *sought.problems]
     try:
-        return CheckedRollout(settings, sought, load_fleet(settings.fleet, Path.cwd(), f"{path}.fleet")), problems
+        fleet = load_fleet(settings.fleet, Path.cwd(), f"{path}.fleet")
     except InputError as error:
         return None, [*problems, *error.problems]
+    rollout = None
+    try:
+        # Who the devices elsewhere are is in the roster, and found when their waves are planned.
+        rollout = planned_rollout(settings, fleet.roster(), path) if fleet.devices else None
+    except InputError as error:
+        problems = [*problems, *error.problems]
+    return CheckedRollout(settings, sought, fleet, rollout), [*problems, *_elsewhere(settings, fleet, path)]
 
 
-def _judged(args: EdgeSettings, devices: int, release: Release, path: str) -> tuple[FleetPlan, str]:
+def _elsewhere(settings: EdgeSettings, fleet: FleetSettings, path: str) -> Iterator[Problem]:
+    """What has to be said of a store that is not the stack's own."""
+    if settings.store is None:
+        return
+    if settings.keys is None:
+        what, fix = "nobody says who signs in a store of your own", f"isthmus keys init {fleet.name} --keys keys, then `keys: keys`"
+        yield Problem(f"{path}.keys", what, "the folder of a key ring", fix)
+    if fleet.devices and settings.device_access is None:
+        what = f"nobody says by which credentials the {len(fleet.devices)} devices of this machine reach the store"
+        fix = "`isthmus fleet access` shows what they have to allow"
+        yield Problem(f"{path}.device_access", what, "access_key and secret_key", fix)
+
+
+def _judged(known: CheckedRollout, release: Release, path: str) -> tuple[FleetPlan, str]:
     if not release.manifest.has(EDGE):  # one that is named by its digest
         what = f"release {release.digest} was compiled for servers alone, and devices need an edge variant (.tflite)"
         fix = "compile the model with another recipe, or serve the release with CloudModelService"
         raise SourceError([Problem(f"{path}.model", what, "a release with an edge variant", fix)])
-    plan = fleet_plan_of(args, devices, release, path)
+    plan = fleet_plan_of(known.settings, len(known.fleet.devices), release, path, rollout=known.rollout)
     return plan, f"{compiling.describe(release, EDGE)}\n{plan.explain()}"
 
 
-def _store(stack: LocalStack, args: EdgeSettings) -> tuple[dict[str, pulumi.Input[str]], pulumi.Input[str], list[pulumi.Resource]]:
-    """Address, bucket, and what must exist first: the user's own store, or the one of the local stack."""
-    if args.store is None:
-        bucket = stack.bucket(args.bucket)
-        address, server = stack.store
-        return address, bucket.bucket, [server, bucket]
-    given = {key: getattr(args.store, key) for key in ("endpoint", "region", "access_key", "secret_key")}
-    return {**given, **{key: Output.secret(given[key]) for key in ("access_key", "secret_key")}}, args.bucket, []
+@dataclass(frozen=True)
+class _Place:
+    """Where a fleet's repository is. inputs: of each resource that has to do with it. ready: what must exist before.
+
+    identities: of a store of the stack's own: where those of devices are written.
+    """
+
+    stack: LocalStack
+    inputs: Mapping[str, Any]
+    ready: list[pulumi.Resource]
+    identities: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, settings: EdgeSettings, fleet: FleetSettings) -> "_Place":
+        """The user's own store, or the one of the local stack."""
+        stack = LocalStack.of(settings.section(LocalSettings).directory)
+        keys = str(Path(settings.keys).absolute() if settings.keys else stack.directory / "fleets" / fleet.name / "keys")
+        place: dict[str, Any] = {"fleet": fleet.name, "keys": keys}
+        if settings.store is None:
+            bucket = stack.bucket(settings.bucket)
+            address, server = stack.store
+            # A store of the stack's own is nobody else's; in any other the stack's keys are apart from those of others.
+            place |= {"store": address, "bucket": bucket.bucket, "prefix": f"{fleet.name}/"}
+            identities = {"supervisor": stack.supervisor.directory, "program": local.STORE}
+            return cls(stack, place, [server, bucket], identities)
+        given = {key: getattr(settings.store, key) for key in ("endpoint", "region", "access_key", "secret_key")}
+        place |= {"store": {**given, **_secret(given)}, "bucket": settings.bucket, "prefix": key_prefix(settings, fleet.name)}
+        return cls(stack, place, [], None)
 
 
-def _agent_files(args: EdgeSettings, fleet: str, device: str, model_name: str, told: list[Any], *, prefix: str) -> dict[str, str]:
-    """One device's files, once store address, bucket, public key and fallback are known."""
-    store, bucket, public_key, fallback_url = told
-    config = local.DeviceConfig(
-        device=device,
-        fleet=fleet,
-        model_name=model_name,
-        store=store,
-        bucket=bucket,
-        prefix=prefix,
-        public_key=public_key,
-        fallback_url=fallback_url,
-        min_confidence=args.min_confidence,
-        fallback_timeout_ms=args.fallback_timeout_ms,
-    )
-    return local.agent_files(config)
+def _written(value: Any) -> dict[str, Any]:
+    """A value as a resource's input: what is not said is left out."""
+    return {name: it for name, it in asdict(value).items() if it is not None and it not in ("", (), {})}
+
+
+def _secret(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The two halves of an access key, as secrets."""
+    return {key: Output.secret(values[key]) for key in ("access_key", "secret_key")}
+
+
+def _device_inputs(settings: EdgeSettings, device: str, model_name: str, told: Output[list[Any]]) -> dict[str, Any]:
+    """One device's files, and what makes it start anew when it was enrolled anew."""
+
+    def files(known: list[Any]) -> dict[str, str]:
+        folders, _, fallback_url = known
+        config = local.DeviceConfig(folders[device], model_name, fallback_url, settings.min_confidence, settings.fallback_timeout_ms)
+        return local.device_files(config)
+
+    return {"files": told.apply(files), "environment": told.apply(lambda known: {local.ENROLMENT_MARK: known[1][device]})}

@@ -64,13 +64,9 @@ class HybridDeployment(pulumi.ComponentResource):
         settings = known.edge.settings.model_copy(update={"fallback_url": service.endpoint})
         fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=replace(known.edge, settings=settings))
         self.cloud = Output.all(**{key: getattr(service, key) for key in cloud.OUTPUTS})
-        self.edge = Output.all(**{key: getattr(fleet, key) for key in FLEET_OUTPUTS})
+        self.edge = Output.all(**{key: getattr(fleet, key) for key in edge.OUTPUTS})
         self.parts = (service, fleet)
         self.register_outputs({"cloud": self.cloud, "edge": self.edge})
-
-
-# What a stack shows of a fleet; its public key stays the component's own output.
-FLEET_OUTPUTS = ("devices", "digest", "confirmed", "attempt", "model_name", "plan")
 
 
 def check(name: str, args: object, path: str, sources: Sources | None = None) -> tuple[CheckedHybrid | None, list[Problem]]:

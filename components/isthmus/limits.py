@@ -104,7 +104,6 @@ RELEASES_PER_MONTH: Final = Limit("that a fleet gets, for the cost of shipping",
 MIN_CONFIDENCE: Final = replace(SHARE, what="of an answer, below which a device asks the cloud role")
 FALLBACK_TIMEOUT_MS: Final = Limit("that a device waits for the cloud role", 500, 1, 60_000, whole=True)
 POLL_SECONDS: Final = Limit("between a device's looks at the store", None, 0, DAY_SECONDS, beyond=True)
-ROLLOUT_DEADLINE_SECONDS: Final = Limit("until when a silent device is a failure", 120, 1, 7 * DAY_SECONDS, whole=True, affects=False)
 
 # What a wave of a rollout has to keep until the next one opens.
 FLEET_GATE: Final[Mapping[str, Limit]] = {

@@ -169,7 +169,7 @@ def _claims(name: str, checked: Checked) -> Iterator[tuple[str, str, object]]:
 def outputs(made: Mapping[str, Mapping[str, pulumi.ComponentResource]]) -> dict[str, Any]:
     """The stack's outputs: `services` and `fleets` by name; a hybrid shows up in both."""
     services = {name: _outputs(it, cloud.OUTPUTS) for name, it in made["services"].items()}
-    fleets = {name: _outputs(it, hybrid.FLEET_OUTPUTS) for name, it in made["fleets"].items()}
+    fleets = {name: _outputs(it, edge.OUTPUTS) for name, it in made["fleets"].items()}
     for name, it in made["hybrids"].items():
         services[name], fleets[name] = it.cloud, it.edge  # type: ignore[attr-defined]
     return {"services": services, "fleets": fleets}

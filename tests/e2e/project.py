@@ -34,6 +34,9 @@ def digits(**changes: Any) -> dict[str, Any]:
         "local": {"port": choose(()), "grpc_port": choose(())},
         "fleet": "fleets/cameras.yaml",
         "bucket": "models",
+        "waves": [{"count": 1}, {"percent": 100}],
+        "probation": {"seconds": 1},
+        "gate": {"soak_seconds": 1, "deadline_seconds": 120},
         "min_confidence": 0.8,
         **changes,
     }

@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -16,7 +14,6 @@ import numpy as np
 import psutil
 import pytest
 import requests
-from toolchain.testing import patience
 
 from isthmus.release.store import Store, StoreAddress
 
@@ -79,7 +76,8 @@ def test_up_makes_what_the_preview_showed(stack):
     assert done.code == 0, done
     outputs = stack.outputs()
     assert outputs["services"]["digits"]["digest"] == outputs["fleets"]["digits"]["digest"]
-    assert sorted(outputs["fleets"]["digits"]["confirmed"]) == sorted(DEVICES)
+    fleet = outputs["fleets"]["digits"]
+    assert [(wave["outcome"], wave["confirmed"]) for wave in fleet["waves"]] == [("passed", 1), ("passed", len(DEVICES) - 1)]
     assert "hunter2" not in done.text
 
 
@@ -223,8 +221,8 @@ def test_another_recipe_shows_exactly_what_depends_on_the_release(stack):
     done = stack.preview("--json")
     assert done.code == 0, done
     changed = set(steps(done))
-    assert {"digits-cloud-model", "digits-edge-bundle", "digits-edge-rollout"} <= changed
-    assert not changed & {"local", "store", "bucket-models", "digits-edge-camera-1", "digits-edge-signing-key"}
+    assert {"digits-cloud-model", "digits-edge-wave-1", "digits-edge-wave-2"} <= changed
+    assert not changed & {"local", "store", "bucket-models", "digits-edge-camera-1", "digits-edge-devices", "digits-edge-repository"}
 
 
 def test_another_demand_shows_exactly_the_servers(stack):
@@ -297,8 +295,9 @@ REPLACED = (
     "digits-cloud-gateway",
     "digits-cloud-server",
     "digits-cloud-model",
-    "digits-edge-bundle",
-    "digits-edge-rollout",
+    "digits-edge-repository",
+    "digits-edge-devices",
+    "digits-edge-wave-1",
     "bucket-models",
     "store",
 )
@@ -353,18 +352,6 @@ def test_an_unsure_device_asks_the_cloud_and_stays_local_when_it_is_away(stack, 
     eventually(lambda: predict(endpoint, unsure)[1] == "cloud")
 
 
-@contextmanager
-def paused(pids: list[int]) -> Iterator[None]:
-    """Processes that stand still."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
 def store_ports(stack) -> dict[str, float]:
     """The ports of the stack's own store, by part."""
     found: dict[str, float] = next(
@@ -381,40 +368,28 @@ def own_store(stack) -> Store:
     )
 
 
-def tampered_up(stack, eventually):
-    """An `up` during which somebody changes the new bundle's model, its size kept, before a device has fetched it."""
-    store = own_store(stack)
-    known = set(store.list("cameras/bundles/"))
-    agents = [pid for device in DEVICES for pid in pids(stack, f"digits-edge-{device}")]
-    with paused(agents):
-        process = stack.start("up", "--yes", "--skip-preview", "--stack", "test")
-
-        def complete() -> list[str]:
-            return [key for key in set(store.list("cameras/bundles/")) - known if key.endswith("manifest.dsse.json")]
-
-        eventually(complete, seconds=120)
-        model = complete()[0].replace("manifest.dsse.json", "edge/model.tflite.zlib")
-        store.put(model, bytes(store.size_bytes(model)))
-    text, _ = patience.communicate(process, 200)
-    return process.returncode, text
-
-
-def test_devices_that_refuse_the_bundle_keep_what_they_had_and_say_why(stack, seven, eventually):
+def test_a_release_that_fails_its_probation_is_taken_back_in_the_canary_wave(stack, seven):
     before = stack.outputs()["fleets"]["digits"]
-    stack.configure(hybrids={"digits": {**stack.arguments, "recipe": "float32"}})
-    code, text = tampered_up(stack, eventually)
-    assert code != 0, text
+    strict = {**stack.arguments, "recipe": "float32", "probation": {"seconds": 1, "max_memory_megabytes": 1}}
+    stack.configure(hybrids={"digits": strict})
+    done = stack.up()
+    assert done.code != 0, done
+    assert re.search(r"is aborted in wave canary: 1 of 1 devices failed", done.text), done
+    assert re.search(r"(unfit|rolled back), [^\n]*: camera-\d", done.text), done
+    assert "wave rest is open" not in done.text, done
+    assert "Traceback" not in done.text
     for device in DEVICES:
-        assert re.search(rf"{device} refused: .*edge/model.tflite", text), text
         assert predict(before["devices"][device], seven)[0] == 7
         health = requests.get(f"{before['devices'][device]}/healthz", timeout=10).json()
         assert health["digest"] == before["digest"]
-    assert "Traceback" not in text
+    shown = stack.isthmus("fleet", "status", "--stack", "test")
+    assert "cameras" in shown.text, shown
     assert stack.refresh().code == 0
+    stack.configure(hybrids={"digits": {**stack.arguments, "recipe": "float32"}})
     done = stack.up()
     assert done.code == 0, done
     after = stack.outputs()["fleets"]["digits"]
-    assert sorted(after["confirmed"]) == sorted(DEVICES)
+    assert after["confirmed"] == len(DEVICES)
     assert after["digest"] != before["digest"]
 
 

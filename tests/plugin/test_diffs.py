@@ -21,24 +21,17 @@ PROCESSES = {
     "ready": {},
     "leftovers": [],
 }
-BUNDLE = {
-    "store": STORE,
-    "bucket": "b",
-    "prefix": "p/",
-    "digest": "d",
+PLACE = {"store": STORE, "bucket": "b", "prefix": "p/", "fleet": "f", "keys": "/k"}
+REPOSITORY = {**PLACE, "make_keys": False, "owner": "o", "check_at_preview": False}
+DEVICES = {**PLACE, "directory": "/d", "devices": [{"name": "a", "class": "default", "labels": {}}], "access": {}}
+WAVE = {
+    **PLACE,
+    "releases": {"*": "d"},
     "cache_directory": "/c",
-    "private_key": "k",
-    "check_at_preview": False,
-}
-ROLLOUT = {
-    "store": STORE,
-    "bucket": "b",
-    "prefix": "p/",
-    "fleet": "f",
-    "devices": ["a", "b"],
-    "digest": "d",
-    "private_key": "k",
-    "deadline_seconds": 9,
+    "waves": [{"count": 1, "gate": {}}],
+    "wave": 0,
+    "probation": {},
+    "wait": True,
 }
 FOLDER = {"digest": "d", "cache_directory": "/c", "directory": "/m"}
 
@@ -69,27 +62,40 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, str]]] = [
     ("LocalSupervisor", {"directory": "/a"}, {"directory": "/a/"}, {}),
     ("LocalProcesses", PROCESSES, {"supervisor": "/s/"}, {}),
     ("ModelFolder", FOLDER, {"directory": "/m/"}, {"content": UPDATE}),
-    ("SignedBundle", BUNDLE, {"digest": "e"}, {"digest": REPLACE}),
-    ("SignedBundle", BUNDLE, {"private_key": "l"}, {"private_key": UPDATE}),
-    ("SignedBundle", BUNDLE, {"cache_directory": "/d", "check_at_preview": True}, {}),
-    ("Rollout", ROLLOUT, {"digest": "e"}, {"digest": UPDATE}),
-    ("Rollout", ROLLOUT, {"fleet": "g"}, {"fleet": REPLACE}),
-    ("Rollout", ROLLOUT, {"deadline_seconds": 99}, {}),
+    ("FleetRepository", REPOSITORY, {"prefix": "q/"}, {"prefix": REPLACE}),
+    ("FleetRepository", REPOSITORY, {"fleet": "g"}, {"fleet": REPLACE}),
+    ("FleetRepository", REPOSITORY, {"keys": "/l", "make_keys": True, "check_at_preview": True}, {}),
+    ("LocalDevices", DEVICES, {"directory": "/e"}, {"directory": REPLACE}),
+    ("LocalDevices", DEVICES, {"devices": []}, {"devices": UPDATE}),
+    ("FleetWave", WAVE, {"releases": {"*": "e"}}, {'releases["*"]': UPDATE}),
+    ("FleetWave", WAVE, {"fleet": "g"}, {"fleet": REPLACE}),
+    ("FleetWave", WAVE, {"waves": [{"count": 2, "gate": {}}]}, {"waves[0].count": UPDATE}),
+    ("FleetWave", WAVE, {"keys": "/l", "cache_directory": "/d", "wait": False}, {}),
 ]
 
 
 @pytest.mark.parametrize(("kind", "old", "change", "expected"), CASES)
 def test_a_change_is_an_update_or_a_replacement(kind: str, old: dict[str, Any], change: dict[str, Any], expected: dict[str, str]) -> None:
     handler = HANDLERS[f"isthmus:index:{kind}"]
-    state = {**old, "confirmed": old.get("devices", [])}
-    changes = handler.diff(state, old, {**old, **change})
+    changes = handler.diff({**old, "outcome": "passed", "marks": {"a": ""}}, old, {**old, **change})
     assert {property_path(c.path): REPLACE if c.replaces else c.kind for c in changes} == expected
 
 
-def test_a_device_that_lost_the_release_is_rolled_out_to_again() -> None:
-    handler = HANDLERS["isthmus:index:Rollout"]
-    changes = handler.diff({**ROLLOUT, "confirmed": ["a"]}, ROLLOUT, ROLLOUT)
-    assert [(change.path, change.replaces, change.is_input) for change in changes] == [(("confirmed",), False, False)]
+@pytest.mark.parametrize("outcome", ["open", "waiting", "paused", "aborted", "superseded"])
+def test_a_wave_whose_gate_has_not_passed_is_gone_on_with(outcome: str) -> None:
+    changes = HANDLERS["isthmus:index:FleetWave"].diff({**WAVE, "outcome": outcome}, WAVE, WAVE)
+    assert [(change.path, change.replaces, change.is_input) for change in changes] == [(("outcome",), False, False)]
+
+
+@pytest.mark.parametrize(("when", "expected"), [("2020-01-01T00:00:00+00:00", True), ("2999-01-01T00:00:00+00:00", False)])
+def test_a_repository_is_signed_anew_in_time(when: str, *, expected: bool) -> None:
+    changes = HANDLERS["isthmus:index:FleetRepository"].diff({**REPOSITORY, "sign_again_at": when}, REPOSITORY, REPOSITORY)
+    assert [change.path for change in changes] == [("sign_again_at",)] * expected
+
+
+def test_a_device_that_lost_what_it_was_enrolled_with_is_enrolled_again() -> None:
+    changes = HANDLERS["isthmus:index:LocalDevices"].diff({**DEVICES, "marks": {"a": "before"}}, DEVICES, DEVICES)
+    assert [change.path for change in changes] == [("marks",)]
 
 
 @pytest.mark.parametrize(("ports", "expected"), [({"http": 0}, False), ({"http": 8080}, True), (UNKNOWN, False)])

@@ -42,12 +42,13 @@ def test_the_package_schema_describes_every_resource() -> None:
         for prop in {**resource["inputProperties"], **resource["properties"]}.values():
             assert prop["description"]
             assert prop.get("type") or prop["$ref"].removeprefix("#/types/") in schema["types"]
-    key = schema["resources"]["isthmus:index:SigningKey"]["properties"]
-    assert key["private_key"]["secret"]
-    assert "secret" not in key["public_key"]
+    former = schema["resources"]["isthmus:index:SigningKey"]
+    assert former["properties"]["private_key"]["secret"]
+    assert "secret" not in former["properties"]["public_key"]
+    assert "FleetRepository" in former["deprecationMessage"]
 
 
-@pytest.mark.parametrize("kind", ["Bucket", "SignedBundle", "PublishedRelease", "Rollout", "DockerModelFolder"])
+@pytest.mark.parametrize("kind", ["Bucket", "PublishedRelease", "FleetRepository", "FleetWave", "LocalDevices", "DockerModelFolder"])
 def test_a_stores_keys_are_declared_as_secrets_and_nothing_else_of_it_is(kind: str) -> None:
     spec = HANDLERS[f"isthmus:index:{kind}"].spec
     assert {path for path in spec.secret_paths if path[0] == "store"} == {("store", "access_key"), ("store", "secret_key")}

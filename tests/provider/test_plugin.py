@@ -24,8 +24,9 @@ def test_it_imports_nothing_slow_before_it_is_asked_to_make_something() -> None:
     slow = {"boto3", "tensorflow", "securesystemslib", "pydantic", "numpy"}
     code = (
         "import sys; import isthmus.provider.main as main; from isthmus.plugin.values import UNKNOWN\n"
-        "rollout = main.HANDLERS['isthmus:index:Rollout']\n"
-        "assert not rollout.check({**dict.fromkeys(rollout.spec.inputs, UNKNOWN), 'devices': ['camera-1']}, {}, None)\n"
+        "for kind in ('FleetWave', 'LocalDevices'):\n"
+        "    handler = main.HANDLERS[f'isthmus:index:{kind}']\n"
+        "    assert not handler.check(dict.fromkeys(handler.spec.inputs, UNKNOWN), {}, None)\n"
         f"print({slow} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=COMPONENTS, capture_output=True, text=True, check=True).stdout
@@ -35,7 +36,7 @@ def test_it_imports_nothing_slow_before_it_is_asked_to_make_something() -> None:
 def test_its_schema_has_every_resource(plugin: Any) -> None:
     schema = plugin.schema()
     assert schema["name"] == "isthmus"
-    assert "isthmus:index:Rollout" in schema["resources"]
+    assert "isthmus:index:FleetWave" in schema["resources"]
 
 
 def test_an_unknown_resource_is_refused(plugin: Any) -> None:
@@ -52,9 +53,9 @@ def test_a_setting_of_the_provider_is_refused_by_name(plugin: Any) -> None:
 def test_secrets_are_asked_for_as_such_and_kept(plugin: Any) -> None:
     assert plugin.stub.Handshake(provider_pb2.ProviderHandshakeRequest()).accept_secrets
     assert plugin.stub.Configure(provider_pb2.ConfigureRequest()).acceptSecrets
-    key = plugin.create("SigningKey", {})
-    assert key.secrets == {("private_key",)}
-    assert "PRIVATE KEY" in key.outputs["private_key"]
+    own = plugin.create("LoopbackCertificate", {})
+    assert own.secrets == {("certificate",), ("private_key",)}
+    assert "PRIVATE KEY" in own.outputs["private_key"]
     credentials = plugin.create("StoreCredentials", {})
     assert credentials.secrets == {("access_key",), ("secret_key",)}
 
@@ -62,8 +63,8 @@ def test_secrets_are_asked_for_as_such_and_kept(plugin: Any) -> None:
 def test_keys_are_made_once_and_unknown_at_preview(plugin: Any) -> None:
     from isthmus.plugin.values import UNKNOWN
 
-    assert plugin.preview("SigningKey", {}) == dict.fromkeys(("private_key", "public_key", "making"), UNKNOWN)
-    key = plugin.create("SigningKey", {})
+    assert plugin.preview("StoreCredentials", {}) == dict.fromkeys(("access_key", "secret_key", "making"), UNKNOWN)
+    key = plugin.create("StoreCredentials", {})
     assert plugin.read(key).outputs == key.outputs
     assert plugin.diff(key, {}).changes == provider_pb2.DiffResponse.DIFF_NONE
     plugin.delete(key)
@@ -71,7 +72,7 @@ def test_keys_are_made_once_and_unknown_at_preview(plugin: Any) -> None:
 
 def test_an_import_of_a_secret_says_why_it_cannot_be(plugin: Any) -> None:
     with pytest.raises(grpc.RpcError, match="cannot be imported"):
-        plugin.stub.Read(provider_pb2.ReadRequest(id="some", urn=plugin.urn("SigningKey", "it")))
+        plugin.stub.Read(provider_pb2.ReadRequest(id="some", urn=plugin.urn("StoreCredentials", "it")))
 
 
 def test_a_cancel_ends_a_waiting_handler_and_keeps_what_was_made(

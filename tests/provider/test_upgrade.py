@@ -11,11 +11,10 @@ from pulumi.runtime.proto import provider_pb2
 
 from isthmus.plugin.values import encode
 from isthmus.provider.registry import HANDLERS
-from isthmus.release import signing
 
 DIGEST = f"sha256:{'d' * 64}"
 STORE = {"endpoint": "http://127.0.0.1:1", "region": "us-east-1", "access_key": "key-of-the-store", "secret_key": "secret-of-the-store"}
-KEYS = signing.generate_key()
+FORMER_KEY = "PRIVATE KEY in PEM"
 HOST = {"name": "vm-a", "address": "ssh://ops@127.0.0.1:1", "ssh_options": []}
 KUBECONFIG = """
 apiVersion: v1
@@ -53,9 +52,9 @@ STATES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "/nowhere/model",
     ),
     "StoreCredentials": ({}, {"access_key": "A" * 20, "secret_key": "s" * 40}, "A" * 20),
-    "SigningKey": ({}, {"private_key": KEYS.private_pem, "public_key": KEYS.public_pem}, "key"),
+    "SigningKey": ({}, {"private_key": FORMER_KEY, "public_key": "PEM"}, "key"),
     "Bucket": ({"store": STORE, "bucket": "models"}, {}, "models"),
-    "SignedBundle": ({**RELEASE, "private_key": KEYS.private_pem, "check_at_preview": False}, {}, "bundle"),
+    "SignedBundle": ({**RELEASE, "private_key": FORMER_KEY, "check_at_preview": False}, {}, "bundle"),
     "PublishedRelease": ({**RELEASE, "check_at_preview": False}, {}, "release"),
     "DockerModelFolder": (
         {**RELEASE, "host": HOST, "image": "curl", "root": "/var/lib/isthmus", "folder": "digits/releases/vm-a", "deadline_seconds": 600},
@@ -113,7 +112,7 @@ STATES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
             "fleet": "cameras",
             "devices": ["camera-1"],
             "digest": DIGEST,
-            "private_key": KEYS.private_pem,
+            "private_key": FORMER_KEY,
             "deadline_seconds": 120,
         },
         {"attempt": 3, "confirmed": ["camera-1"]},
@@ -140,7 +139,17 @@ STATES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
 }
 # What came after 0.1.0.
-NEWER = {"KubernetesClaim", "KubernetesCapacity", "KubernetesMonitors", "LoopbackCertificate"}
+NEWER = {
+    "FleetRepository",
+    "FleetWave",
+    "LocalDevices",
+    "KubernetesClaim",
+    "KubernetesCapacity",
+    "KubernetesMonitors",
+    "LoopbackCertificate",
+}
+# Made no more, so that no program declares one: tests/provider/handlers/test_retired.py deletes what is left of them.
+RETIRED = {token.rpartition(":")[2] for token, handler in HANDLERS.items() if handler.spec.deprecated}
 # These look for nothing that only a cluster, an engine or a store could answer.
 ON_THIS_MACHINE = ("LocalSupervisor", "LocalProcesses", "ModelFolder", "StoreCredentials", "SigningKey")
 
@@ -149,7 +158,7 @@ def test_every_resource_of_that_version_is_tried() -> None:
     assert set(STATES) == {token.rpartition(":")[2] for token in HANDLERS} - NEWER
 
 
-@pytest.mark.parametrize("kind", STATES)
+@pytest.mark.parametrize("kind", [kind for kind in STATES if kind not in RETIRED])
 def test_a_state_of_0_1_0_is_taken_and_nothing_of_it_is_replaced(plugin: Any, kind: str) -> None:
     inputs, outputs, identity = STATES[kind]
     urn, old = plugin.urn(kind, "it"), encode(inputs)

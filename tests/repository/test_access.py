@@ -11,7 +11,16 @@ from toolchain.testing import patience
 
 from isthmus.errors import InputError, StoreError
 from isthmus.release.store import MissingObjectError, RefusedCredentialsError, Store, StoreAddress
-from isthmus.repository.access import Area, aws_policy, aws_policy_by_tag, derived_access, identity, read_identities, with_identities
+from isthmus.repository.access import (
+    Area,
+    aws_policy,
+    aws_policy_by_tag,
+    derived_access,
+    identity,
+    identity_names,
+    read_identities,
+    with_identities,
+)
 from isthmus_agent.formats.report import Outcome, Report
 from isthmus_agent.formats.roster import Device
 
@@ -113,7 +122,7 @@ def test_credentials_follow_from_secret_fleet_device_and_generation():
     assert "secret_key" not in repr(derived_access(SECRET, "cameras", CAMERA))
 
 
-def test_identities_of_others_stay_and_those_of_devices_that_left_go():
+def test_identities_of_others_stay_and_those_of_devices_that_left_may_do_nothing():
     area, elsewhere = Area("bucket", "edge/", "cameras"), Area("bucket", "yard/", "cameras")
     admin = {"name": "admin", "actions": ["Admin"]}
     first = with_identities({"identities": [admin], "accounts": [1]}, area, [CAMERA, OTHER], SECRET)
@@ -121,7 +130,10 @@ def test_identities_of_others_stay_and_those_of_devices_that_left_go():
     left = with_identities(both, area, [OTHER], SECRET)
     assert left["accounts"] == [1]
     kept = identity(elsewhere, CAMERA, derived_access(SECRET, "cameras", CAMERA))
-    assert left["identities"] == [admin, kept, identity(area, OTHER, derived_access(SECRET, "cameras", OTHER))]
+    # A SeaweedFS that runs forgets no identity that it has read.
+    gone = {**identity(area, CAMERA, derived_access(SECRET, "cameras", CAMERA)), "actions": []}
+    assert left["identities"] == [admin, gone, kept, identity(area, OTHER, derived_access(SECRET, "cameras", OTHER))]
+    assert list(identity_names(left, area)) == [OTHER.name]
     assert len({it["name"] for it in both["identities"]}) == 4
 
 

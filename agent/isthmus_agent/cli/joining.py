@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from isthmus_agent.formats.enrolment import MOST_TOKEN_CHARACTERS
+from isthmus_agent.formats.former import Former
+from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.manager import control, enrolment
 from isthmus_agent.manager.checking import Problem, SettingsError
 from isthmus_agent.manager.control import NotRunningError
 from isthmus_agent.manager.failures import RepositoryFailure
-from isthmus_agent.manager.settings import load_local
+from isthmus_agent.manager.settings import ACCESS_KEY, SECRET_KEY, load_local
+from isthmus_agent.manager.signing_v4 import Credentials
 from isthmus_agent.manager.transport import Transport
 
 _STDIN: Final = "-"
@@ -24,14 +27,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     what = "read from standard input (-, the default). A token that is written here can be seen by everybody on this machine"
     where.add_argument("token", nargs="?", default=_STDIN, metavar="TOKEN", help=what)
     where.add_argument("--token-file", type=Path, metavar="FILE", help="the token is in this file")
+    what = "move over from a former version, whose configuration this file is: the token is in the last document that its key has signed"
+    where.add_argument("--former", type=Path, metavar="FILE", help=what)
 
 
 def enrol(asked: argparse.Namespace) -> int:
     """0: enrolled, also where it was before by this token. 1: not for now. 2: the token is of no use."""
     local = load_local(asked.config)
-    token = _token(asked)
+    former = _former(asked.former) if asked.former else None
+    typed = None if former else _token(asked)
     become_owner(local.state_directory)
     try:
+        token = _token_for(former, local.ca_file) if former else str(typed)
         found = enrolment.enrol(token, local.state_directory, Transport(ca_file=local.ca_file))
     except enrolment.RefusedTokenFailure as failure:
         sys.stderr.write(f"isthmus-agent: {failure}\n")
@@ -54,6 +61,24 @@ def become_owner(folder: Path) -> None:
             os.setgroups([])
             os.setgid(found.st_gid)
             os.setuid(found.st_uid)
+
+
+def _former(file: Path) -> Former:
+    from isthmus_agent.manager.moving import former_of
+
+    try:
+        return former_of(file)
+    except (OSError, FormatError) as error:
+        what = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise SettingsError([Problem("--former", f"{file}: {what}", "name the former device's configuration")]) from None
+
+
+def _token_for(former: Former, ca_file: str | None) -> str:
+    from isthmus_agent.manager.moving import token_for  # only here: what checks signatures takes a while to import
+
+    keys = (former.access_key or os.environ.get(ACCESS_KEY, ""), former.secret_key or os.environ.get(SECRET_KEY, ""))
+    credentials = Credentials(*keys, former.region) if all(keys) else None
+    return token_for(former, Transport(credentials, ca_file=ca_file))
 
 
 def _token(asked: argparse.Namespace) -> str:

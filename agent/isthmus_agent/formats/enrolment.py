@@ -188,7 +188,7 @@ def enrolment_from(content: bytes) -> Enrolment:
     return Enrolment(
         numbers.name(found["fleet"], "fleet"),
         numbers.device_name(found["device"], "device"),
-        numbers.name(found["class"], "class"),
+        numbers.device_class(found["class"], "class"),
         numbers.labels(found["labels"], "labels"),
         numbers.integer(found["generation"], "generation", 0, report.MOST_GENERATION),
         url,

@@ -135,7 +135,7 @@ def _device(value: object, where: str) -> Device:
     found = numbers.fields(value, where, ("name", "class", "labels", "generation"))
     return Device(
         numbers.device_name(found["name"], f"{where}.name"),
-        numbers.name(found["class"], f"{where}.class"),
+        numbers.device_class(found["class"], f"{where}.class"),
         numbers.labels(found["labels"], f"{where}.labels"),
         numbers.integer(found["generation"], f"{where}.generation", 0, report.MOST_GENERATION),
     )

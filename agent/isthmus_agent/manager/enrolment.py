@@ -105,7 +105,7 @@ def _present(folder: Path) -> _Kept | None:
 
 
 def _opened(token: Token, transport: Transport) -> Enrolment:
-    status, content = _get(token.sealed_url, transport, enrolment.MOST_SEALED_BYTES)
+    status, content = fetched(token.sealed_url, transport, enrolment.MOST_SEALED_BYTES)
     if status == 404:
         raise RefusedTokenFailure(f"the token for {token.device} was used already, or withdrawn: ask for another (isthmus fleet enrol)")
     if status == 403:
@@ -133,7 +133,7 @@ def _claim(token: Token, nonce: bytes, transport: Transport) -> None:
     if status not in _CONFLICTS:
         raise TransportFailure(f"the store answers {status}")
     # The answer to this device's own claim may have been lost.
-    status, found = _get(token.claimed_url, transport, enrolment.CLAIM_BYTES)
+    status, found = fetched(token.claimed_url, transport, enrolment.CLAIM_BYTES)
     if status != 200:
         raise TransportFailure(f"the store answers {status}")
     if found != ours:
@@ -149,7 +149,8 @@ def _discard(token: Token, transport: Transport) -> None:
         transport.delete(token.discard_url)
 
 
-def _get(url: str, transport: Transport, most_bytes: int) -> tuple[int, bytes]:
+def fetched(url: str, transport: Transport, most_bytes: int) -> tuple[int, bytes]:
+    """Status and body of a small answer. Raises TransportFailure."""
     found = b""
     with transport.get(url) as answer:
         for chunk in answer.chunks:

@@ -30,6 +30,7 @@ COMMANDS: Table = {
             "status": Command(f"{_ROOM}.fleet.status", "Show what a fleet is told: content, waves, limits, and when signatures expire."),
             "devices": Command(f"{_ROOM}.fleet.devices", "Show a fleet's devices, and let in those that have used their tokens."),
             "enrol": Command(f"{_ROOM}.fleet.enrol", "Make a token by which a device joins, once; or gets new keys."),
+            "move": Command(f"{_ROOM}.fleet.move", "Let devices of a former version move over, by a last document of its key."),
             "remove": Command(f"{_ROOM}.fleet.remove", "Take a device out of a fleet, or take back its token."),
             "access": Command(
                 f"{_ROOM}.fleet.access", "Say to a store what each device may do: SeaweedFS's identities, or a policy of AWS."

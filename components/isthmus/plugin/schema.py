@@ -73,12 +73,16 @@ _MAKING_PROPERTY: Final = Property("string", "marks this making of the resource,
 
 @dataclass(frozen=True)
 class ResourceSpec:
-    """One resource: its name in the type token, what it is, inputs, and the outputs beside the inputs."""
+    """One resource: its name in the type token, what it is, inputs, and the outputs beside the inputs.
+
+    deprecated: why it is made no more; empty where it is.
+    """
 
     name: str
     description: str
     inputs: Mapping[str, Property] = field(default_factory=dict)
     outputs: Mapping[str, Property] = field(default_factory=dict)
+    deprecated: str = ""
 
     @property
     def secret_paths(self) -> frozenset[Path]:
@@ -197,6 +201,7 @@ def _resource_schema(package: str, spec: ResourceSpec) -> dict[str, Any]:
     outputs = {**spec.inputs, **spec.outputs}
     return {
         "description": spec.description,
+        **({"deprecationMessage": spec.deprecated} if spec.deprecated else {}),
         "inputProperties": described(spec.inputs, is_input=True),
         "requiredInputs": [name for name, prop in spec.inputs.items() if prop.required and prop.default is None],
         "properties": described(outputs, is_input=False),

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -72,11 +72,23 @@ def identity(area: Area, device: Device, access: DeviceAccess) -> dict[str, Any]
 def with_identities(document: Mapping[str, Any], area: Area, devices: Iterable[Device], secret: bytes) -> dict[str, Any]:
     """An identities file in which the fleet's devices are these, and all else is as it was.
 
+    An identity that was there and is no device's any more stays, and may do nothing: a SeaweedFS that runs forgets none that it has read.
+
     devices: those of the roster and those that were sent a token; one that is to have new keys is both.
     """
     entries = [identity(area, device, derived_access(secret, area.fleet, device)) for device in devices]
-    others = [it for it in document.get("identities", []) if not str(it.get("name", "")).startswith(_identities_of(area))]
-    return {**document, "identities": [*others, *entries]}
+    names = {it["name"] for it in entries}
+    before = [it for it in document.get("identities", []) if it.get("name") not in names]
+    kept = [{**it, "actions": []} if str(it.get("name", "")).startswith(_identities_of(area)) else it for it in before]
+    return {**document, "identities": [*kept, *entries]}
+
+
+def identity_names(document: Mapping[str, Any], area: Area) -> Iterator[str]:
+    """The fleet's devices that an identities file lets in."""
+    for it in document.get("identities", []):
+        name = str(it.get("name", ""))
+        if name.startswith(_identities_of(area)) and it.get("actions"):
+            yield name.removeprefix(_identities_of(area)).rpartition(".")[0]
 
 
 def _identities_of(area: Area) -> str:

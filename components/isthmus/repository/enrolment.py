@@ -186,7 +186,7 @@ def _checked(wanted: Wanted, valid_seconds: int) -> Device:
     problems = []
     checks = (
         ("device", lambda: numbers.device_name(wanted.name, "")),
-        ("class", lambda: numbers.name(wanted.device_class, "")),
+        ("class", lambda: numbers.device_class(wanted.device_class, "")),
         ("label", lambda: numbers.labels(dict(wanted.labels), "")),
         ("valid for", lambda: numbers.integer(valid_seconds, "", 60, enrolment.MOST_SECONDS)),
     )

@@ -63,7 +63,7 @@ def public_key(uri: str, folder: Path, public_pem: str = "") -> SSlibKey:
         raise InputError(
             [Problem("key", f"the public half of {uri} is not known", "its public key in PEM", f"give it as {uri},PUBLIC.pem")]
         )
-    return _local(uri, folder).public_key
+    return private_signer(uri, folder).public_key
 
 
 def signer_of(uri: str, public: SSlibKey, folder: Path) -> Signer:
@@ -73,7 +73,7 @@ def signer_of(uri: str, public: SSlibKey, folder: Path) -> Signer:
     """
     scheme = scheme_of(uri)
     if scheme in {FILE, ENVIRONMENT}:
-        signer = _local(uri, folder)
+        signer = private_signer(uri, folder)
         if signer.public_key.keyval != public.keyval:
             raise InputError([Problem("key", f"{uri} is another key than the key ring has", f"the key {public.keyid[:12]}…")])
         return CryptoSigner(signer._private_key, public)
@@ -129,7 +129,8 @@ def write_private(uri: str, folder: Path, content: bytes) -> None:
         os.fsync(file)
 
 
-def _local(uri: str, folder: Path) -> CryptoSigner:
+def private_signer(uri: str, folder: Path) -> CryptoSigner:
+    """What signs with the key of a `file:` or `env:` URI. Errors as for `private_text`, and InputError where it is no private key."""
     try:
         return CryptoSigner(load_pem_private_key(private_text(uri, folder), None))
     except (ValueError, TypeError, UnsupportedAlgorithm):

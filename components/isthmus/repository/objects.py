@@ -39,6 +39,16 @@ class Objects(Protocol):
     def signed_url(self, method: str, key: str, *, valid_seconds: int, only_new: bool = False) -> str: ...
 
 
+def folders(prefix: str) -> tuple[str, ...]:
+    """What all keys of a repository below a prefix begin with, one of them each. The metadata comes first: devices follow it."""
+    return tuple(f"{prefix}{folder}/" for folder in ("metadata", "targets", "health", "enrol"))
+
+
+def making_key(prefix: str) -> str:
+    """Of the object by which the resource that made a repository knows it again."""
+    return f"{prefix}metadata/making"
+
+
 class RacedError(StoreError):
     """Somebody else published in the same moment. Nothing of this one's is in force."""
 

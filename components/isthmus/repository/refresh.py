@@ -4,7 +4,7 @@ The timestamp is signed each time, so that devices see that nobody holds it back
 and where their keys are at hand. What is left to somebody with the offline keys is said.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,7 +44,17 @@ def _due(current: Current, now: datetime) -> Iterator[tuple[str, datetime]]:
             yield role, metadata.signed.expires
 
 
+def sign_again_at(current: Current, others: Collection[str] = ()) -> datetime:
+    """When the first role should be signed anew. others: roles that somebody else signs."""
+    tops: dict[str, Metadata[Any]] = {role: getattr(current, role) for role in TOP_ROLES}
+    expires: dict[str, datetime] = {role: it.signed.expires for role, it in {**tops, **current.delegated}.items()}
+    return min(when - _left(role) for role, when in expires.items() if role not in others)
+
+
 def is_due(role: str, expires: datetime, now: datetime) -> bool:
     """Whether a role should be signed anew."""
-    days = SIGNED_DAYS[role if role in TOP_ROLES else "delegated"].default
-    return expires - now < timedelta(days=days) / 3
+    return expires - now < _left(role)
+
+
+def _left(role: str) -> timedelta:
+    return timedelta(days=SIGNED_DAYS[role if role in TOP_ROLES else "delegated"].default) / 3

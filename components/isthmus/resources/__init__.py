@@ -5,10 +5,10 @@ Nothing here does anything: what a resource means is said in its docstring, once
 """
 
 from isthmus.resources.docker import DockerFiles, DockerGate, DockerModelFolder, DockerServer
-from isthmus.resources.fleets import Rollout
+from isthmus.resources.fleets import FleetRepository, FleetWave, LocalDevices
 from isthmus.resources.kubernetes import CanaryGate, GatewayTraffic, KubernetesCapacity, KubernetesClaim, KubernetesMonitors
 from isthmus.resources.local import LocalProcesses, LocalSupervisor, ModelFolder
-from isthmus.resources.stores import Bucket, LoopbackCertificate, PublishedRelease, SignedBundle, SigningKey, StoreCredentials
+from isthmus.resources.stores import Bucket, LoopbackCertificate, PublishedRelease, StoreCredentials
 
 __all__ = [
     "Bucket",
@@ -17,17 +17,17 @@ __all__ = [
     "DockerGate",
     "DockerModelFolder",
     "DockerServer",
+    "FleetRepository",
+    "FleetWave",
     "GatewayTraffic",
     "KubernetesCapacity",
     "KubernetesClaim",
     "KubernetesMonitors",
+    "LocalDevices",
     "LocalProcesses",
     "LocalSupervisor",
     "LoopbackCertificate",
     "ModelFolder",
     "PublishedRelease",
-    "Rollout",
-    "SignedBundle",
-    "SigningKey",
     "StoreCredentials",
 ]

@@ -1,4 +1,4 @@
-"""Bringing a bundle to a fleet."""
+"""Bringing releases to a fleet."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,17 +8,18 @@ from pulumi import Input, Output, ResourceOptions
 from isthmus.resources.base import Resource, this_stack
 
 
-class Rollout(Resource):
-    """Devices of a fleet brought to a release: signs the fleet's target, then waits until every device confirms it.
+class FleetRepository(Resource):
+    """A fleet's signed repository (TUF) in a bucket: what its devices are told, who they are, and what they say.
 
-    It fails with the reason of each device that refused, or stayed silent until `deadline_seconds` (default 120); what
-    was published stays in the state, and the next update tries again with a new attempt number. Read compares what the
-    devices report with the target: a device that lost it is shown as drift in `confirmed`.
-    Outputs: `attempt` (int), `confirmed` (names of the devices that serve the digest).
+    store: `endpoint` (URL), `region`, `access_key`, `secret_key`. prefix: of all its keys; ends with `/`, and is this stack's alone.
+    keys: the folder of the key ring. Private keys stay where its URIs say that they are, and never come into the state. make_keys: makes
+    a key ring that is not there; for a store of the stack's own. An update signs anew what expires soon, with the keys that are here.
+    Delete removes all that is below the prefix; devices keep what they have.
+    Outputs: `root_sha256` (of the root metadata that devices are enrolled with), `sign_again_at` (ISO 8601).
     """
 
-    attempt: Output[int]
-    confirmed: Output[list[str]]
+    root_sha256: Output[str]
+    sign_again_at: Output[str]
 
     def __init__(
         self,
@@ -28,10 +29,9 @@ class Rollout(Resource):
         bucket: Input[str],
         prefix: Input[str],
         fleet: Input[str],
-        devices: Input[Sequence[Input[str]]],
-        digest: Input[str],
-        private_key: Input[str],
-        deadline_seconds: Input[int],
+        keys: Input[str],
+        make_keys: Input[bool] = False,
+        check_at_preview: Input[bool] = False,
         opts: ResourceOptions | None = None,
     ) -> None:
         inputs = {
@@ -39,10 +39,102 @@ class Rollout(Resource):
             "bucket": bucket,
             "prefix": prefix,
             "fleet": fleet,
-            "devices": devices,
-            "digest": digest,
-            "private_key": private_key,
-            "deadline_seconds": deadline_seconds,
+            "keys": keys,
+            "make_keys": make_keys,
+            "check_at_preview": check_at_preview,
             "owner": this_stack(),
         }
-        super().__init__(name, inputs, ["attempt", "confirmed"], opts, secret=["private_key"])
+        super().__init__(name, inputs, ["root_sha256", "sign_again_at"], opts)
+
+
+class LocalDevices(Resource):
+    """Devices of a fleet that run on this machine: each is enrolled with a token of its own, as any other device is.
+
+    devices: `name`, `class`, `labels` each. directory: gets a folder for each, which has its keys and later its models. The devices
+    reach the store by identities that are written for them (identities: `supervisor` and `program` of a store of the stack's own), or by
+    credentials that are given (access: `access_key`, `secret_key`). A device that leaves the list leaves the roster.
+    Outputs: `folders` (device → folder), `marks` (device → another text whenever it was enrolled anew).
+    """
+
+    folders: Output[dict[str, str]]
+    marks: Output[dict[str, str]]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: Input[Mapping[str, Any]],
+        bucket: Input[str],
+        prefix: Input[str],
+        fleet: Input[str],
+        keys: Input[str],
+        directory: Input[str],
+        devices: Input[Sequence[Input[Mapping[str, Any]]]],
+        identities: Input[Mapping[str, Any]] | None = None,
+        access: Input[Mapping[str, Any]] | None = None,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "store": store,
+            "bucket": bucket,
+            "prefix": prefix,
+            "fleet": fleet,
+            "keys": keys,
+            "directory": directory,
+            "devices": devices,
+            "identities": identities,
+            "access": access,
+        }
+        super().__init__(name, inputs, ["folders", "marks"], opts)
+
+
+class FleetWave(Resource):
+    """A release on a wave of a fleet and on those before it, each opened when the gate of the one before it has passed.
+
+    releases: digest by class of devices; `*`: of every other. waves: all of the rollout, as `isthmus.fleet.waves.Wave` with a `gate`
+    each; wave: the index of this one. With `wait` an update ends when the gate has passed, and fails with the evidence where it aborts or
+    pauses; else with what stands, and the next update goes on. An update that was interrupted goes on where it was. A release that was
+    aborted begins at the first wave again.
+    Outputs: `name`, `number`, `outcome`, `confirmed` (how many devices of the wave), `contents` (digest of what
+    devices keep, by class).
+    """
+
+    name: Output[str]
+    number: Output[int]
+    outcome: Output[str]
+    confirmed: Output[int]
+    contents: Output[dict[str, str]]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: Input[Mapping[str, Any]],
+        bucket: Input[str],
+        prefix: Input[str],
+        fleet: Input[str],
+        keys: Input[str],
+        releases: Input[Mapping[str, Input[str]]],
+        cache_directory: Input[str],
+        waves: Input[Sequence[Input[Mapping[str, Any]]]],
+        wave: Input[int],
+        probation: Input[Mapping[str, Any]] | None = None,
+        window: Input[Mapping[str, Any]] | None = None,
+        wait: Input[bool] = True,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "store": store,
+            "bucket": bucket,
+            "prefix": prefix,
+            "fleet": fleet,
+            "keys": keys,
+            "releases": releases,
+            "cache_directory": cache_directory,
+            "waves": waves,
+            "wave": wave,
+            "probation": probation or {},
+            "window": window,
+            "wait": wait,
+        }
+        super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

@@ -1,4 +1,4 @@
-"""What lies in a store: buckets, releases, signed bundles, and the keys for them."""
+"""What lies in a store: buckets and releases; and the keys for it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,16 +31,6 @@ class LoopbackCertificate(Resource):
         super().__init__(name, {}, ["certificate", "private_key"], opts, secret=["certificate", "private_key"])
 
 
-class SigningKey(Resource):
-    """An ed25519 key pair, made once; the private key is a secret of the state. Outputs: `private_key`, `public_key` (PEM)."""
-
-    private_key: Output[str]
-    public_key: Output[str]
-
-    def __init__(self, name: str, opts: ResourceOptions | None = None) -> None:
-        super().__init__(name, {}, ["private_key", "public_key"], opts, secret=["private_key"])
-
-
 class Bucket(Resource):
     """An S3 bucket of a store. One that is there already is used as it is, and stays when the stack goes.
 
@@ -54,49 +44,13 @@ class Bucket(Resource):
         super().__init__(name, {"store": store, "bucket": bucket, "owner": this_stack()}, ["made"], opts)
 
 
-class SignedBundle(Resource):
-    """A release's edge bundle (TFLite file, manifest, golden vectors) in a bucket, with a signature over the manifest.
-
-    store: as for `Bucket`. prefix: key prefix, ends with `/`. private_key: PEM, secret.
-    The content goes up before the envelope that names it. Read finds missing or changed objects; delete removes them.
-    A store that cannot be reached, or that refuses the credentials, is an error at preview when `store` is known and
-    `check_at_preview` is true.
-    """
-
-    digest: Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        store: Input[Mapping[str, Any]],
-        bucket: Input[str],
-        prefix: Input[str],
-        digest: Input[str],
-        cache_directory: Input[str],
-        private_key: Input[str],
-        check_at_preview: Input[bool] = False,
-        opts: ResourceOptions | None = None,
-    ) -> None:
-        inputs = {
-            "store": store,
-            "bucket": bucket,
-            "prefix": prefix,
-            "digest": digest,
-            "cache_directory": cache_directory,
-            "private_key": private_key,
-            "check_at_preview": check_at_preview,
-            "owner": this_stack(),
-        }
-        super().__init__(name, inputs, [], opts, secret=["private_key"])
-
-
 class PublishedRelease(Resource):
     """A release's serving variant (SavedModel, golden vectors, record, manifest) in a bucket, for servers to fetch by digest.
 
-    store, bucket: as for `SignedBundle`. prefix: key prefix, ends with `/`; objects lie under `{prefix}releases/{digest}/`.
+    store, bucket: as for `Bucket`. prefix: key prefix, ends with `/`; objects lie under `{prefix}releases/{digest}/`.
     The manifest goes up last; what is there already with the right content is not uploaded again. Read finds missing or
-    changed objects; delete removes them, the manifest first. `check_at_preview` as for `SignedBundle`.
+    changed objects; delete removes them, the manifest first. A store that cannot be reached, or that refuses the credentials, is an error
+    at preview when `store` is known and `check_at_preview` is true.
     """
 
     digest: Output[str]

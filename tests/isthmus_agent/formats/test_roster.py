@@ -34,7 +34,7 @@ def test_nothing_but_the_one_error_is_raised_for_any_content(content):
         (b'"generation":2', b'"generation":2.0', "no fraction"),
         (b'"generation":2', b'"generation":true', r"devices\[1\]\.generation"),
         (b'"generation":2', b'"generation":2,"generation":2', "twice"),
-        (b'"class":"large"', b'"class":"*"', r"devices\[1\]\.class"),
+        (b'"class":"large"', b'"class":"?"', r"devices\[1\]\.class"),
         (b'"expires":1800000000', b'"expires":-1', r"pending\[0\]\.expires"),
         (b'"claim":"ab', b'"claim":"AB', r"pending\[0\]\.claim"),
         (b'"z":4', b'"z":-1', "removed"),

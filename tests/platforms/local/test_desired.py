@@ -5,25 +5,14 @@ import tomllib
 import pytest
 
 from isthmus.platforms.local import desired as local
+from isthmus_agent.manager import settings
 
-STORE = {"endpoint": "http://127.0.0.1:9000", "region": "us-east-1", "access_key": "the-access-key", "secret_key": "the-secret-key"}
-CONFIG = local.DeviceConfig(
-    device="camera-1",
-    fleet="cameras",
-    model_name="digits",
-    store=STORE,
-    bucket="models",
-    prefix="cameras/",
-    public_key="PEM",
-    fallback_url="",
-    min_confidence=None,
-    fallback_timeout_ms=500,
-)
+CONFIG = local.DeviceConfig("/devices/camera-1", "digits", fallback_url="", min_confidence=None, fallback_timeout_ms=500)
 SPECS = [
     local.server("server", "digits", "/models/digits", 3),
     local.envoy("gateway", "digits", port=8501, grpc_port=8500),
     local.store("store"),
-    local.agent("agent", 0),
+    local.device("camera", 0),
 ]
 
 
@@ -71,21 +60,20 @@ def test_replicas_and_the_gateways_inner_pages_have_no_port():
     assert set(local.envoy("gateway", "digits", port=8501, grpc_port=8500).ports) == {"rest", "grpc"}
 
 
-def test_keys_are_in_files_and_nowhere_else():
-    assert all("the-" not in json.dumps(dataclasses.asdict(spec)) for spec in SPECS)
-    assert "the-secret-key" in local.agent_files(CONFIG)["agent.json"]
+def test_a_devices_file_is_what_the_program_takes_once_its_port_is_known(tmp_path):
+    config = dataclasses.replace(CONFIG, folder=str(tmp_path), fallback_url="http://127.0.0.1:8501", min_confidence=0.8)
+    file = tmp_path / "config.json"
+    file.write_text(local.device_files(config)["config.json"].replace("${port.rest}", "8601"))
+    file.chmod(0o600)
+    found = settings.load_local(file)
+    assert (found.state_directory, found.listen.address, found.listen.port, found.model) == (tmp_path, "127.0.0.1", 8601, "digits")
 
 
-def test_an_agents_file_is_json_once_its_port_is_known():
-    text = local.agent_files(CONFIG)["agent.json"].replace("${port.rest}", "8601")
-    assert json.loads(text)["port"] == 8601
+def test_without_anybody_to_ask_a_device_has_no_fallback():
+    assert "fallback" not in local.device_files(CONFIG)["config.json"]
 
 
-def test_without_anybody_to_ask_an_agent_has_no_fallback():
-    assert json.loads(local.agent_files(CONFIG)["agent.json"].replace("${port.rest}", "1"))["fallback"] is None
-
-
-def test_whom_an_agent_asks_and_when_is_what_was_asked_for():
+def test_whom_a_device_asks_and_when_is_what_was_asked_for():
     config = dataclasses.replace(CONFIG, fallback_url="http://127.0.0.1:8501", min_confidence=0.8)
-    told = json.loads(local.agent_files(config)["agent.json"].replace("${port.rest}", "1"))
+    told = json.loads(local.device_files(config)["config.json"].replace("${port.rest}", "1"))
     assert told["fallback"] == {"url": "http://127.0.0.1:8501", "min_confidence": 0.8, "timeout_ms": 500}

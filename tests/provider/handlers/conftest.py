@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 
 from isthmus.platforms.local import desired as local
 from isthmus.provider.local import certificates
-from isthmus.release import fleet, signing
 from isthmus.release.cache import ReleaseCache
 from isthmus.release.manifest import (
     EDGE,
@@ -30,7 +28,6 @@ from isthmus.release.manifest import (
     Timing,
     Variant,
 )
-from isthmus.release.store import Store, StoreAddress
 
 KEYS = ("test-access-key", "test-secret-key")
 
@@ -80,46 +77,12 @@ def make_release(cache_directory: Path) -> Callable[..., Release]:
     return make
 
 
-class Devices:
-    """Answer every target as they are told: `serving`, `refused`, or not at all."""
-
-    def __init__(self, store: Store, prefix: str, public_key: str) -> None:
-        self.answers: dict[str, str] = {}
-        self._store, self._prefix, self._public_key = store, prefix, public_key
-        self._one_at_a_time = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            target = fleet.read_target(self._store, self._prefix, self._public_key)
-            with self._one_at_a_time:
-                for device, answer in list(self.answers.items()) if target else ():
-                    self._report(device, answer, target)
-
-    def change(self, device: str, answer: str, target: fleet.Target) -> None:
-        """From now on the device answers so, and has done it once: no earlier answer comes after it."""
-        with self._one_at_a_time:
-            self.answers[device] = answer
-            self._report(device, answer, target)
-
-    def _report(self, device: str, answer: str, target: fleet.Target) -> None:
-        serving = target.digest if answer == "serving" else ""
-        reason = "wrong digest" if answer == "refused" else ""
-        report = fleet.Report(device, target.fleet, target.digest, target.attempt, answer, reason, serving)  # type: ignore[arg-type]
-        fleet.write_report(self._store, self._prefix, report)
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(10)
-
-
 class StackStore:
     """SeaweedFS as a stack runs it: a LocalProcesses of the plugin."""
 
     def __init__(self, plugin: Any, directory: Path) -> None:
         self._plugin = plugin
+        self.identities = {"supervisor": str(directory), "program": "store"}
         self.supervisor = plugin.create("LocalSupervisor", {"directory": str(directory)}, name="store-supervisor")
         own = certificates.for_loopback()
         processes = {**asdict(local.store("store")), "files": local.store_files(*KEYS, own.certificate_pem, own.private_pem)}
@@ -128,6 +91,11 @@ class StackStore:
         port = self._resource.outputs["endpoints"][0]["s3"]
         self.address = {"endpoint": f"http://127.0.0.1:{port}", "region": "us-east-1", "access_key": KEYS[0], "secret_key": KEYS[1]}
 
+    def forget_devices(self) -> None:
+        """Writes the identities file as it was when the store was made."""
+        file = Path(self.identities["supervisor"]) / "replicas" / "store" / "0" / "s3.json"
+        file.write_text(self._inputs["files"]["s3.json"])
+
     def stop(self) -> None:
         """Ends the store as a stack that goes away does."""
         self._plugin.delete(self._resource)
@@ -135,15 +103,21 @@ class StackStore:
 
 
 @pytest.fixture(scope="session")
-def store(shared_plugin: Any) -> Iterator[dict[str, str]]:
-    """The address of a running store."""
+def stack_store(shared_plugin: Any) -> Iterator[StackStore]:
+    """A running store."""
     directory = Path(tempfile.mkdtemp(prefix="isthmus-"))
     stack_store = StackStore(shared_plugin, directory / "sv")
     try:
-        yield stack_store.address
+        yield stack_store
     finally:
         stack_store.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def store(stack_store: StackStore) -> dict[str, str]:
+    """Its address."""
+    return stack_store.address
 
 
 @pytest.fixture
@@ -152,18 +126,3 @@ def dead_store() -> dict[str, str]:
     listening = {connection.laddr.port for connection in psutil.net_connections("tcp")}
     port = next(port for port in range(19_000, 20_000) if port not in listening)
     return {"endpoint": f"http://127.0.0.1:{port}", "region": "us-east-1", "access_key": KEYS[0], "secret_key": KEYS[1]}
-
-
-@pytest.fixture
-def devices_of() -> Iterator[Callable[[dict[str, Any]], Devices]]:
-    """Devices for the inputs of a Rollout."""
-    made = []
-
-    def make(inputs: dict[str, Any]) -> Devices:
-        store = Store(StoreAddress.from_inputs(inputs["store"]), inputs["bucket"])
-        made.append(Devices(store, inputs["prefix"], signing.public_key(inputs["private_key"])))
-        return made[-1]
-
-    yield make
-    for devices in made:
-        devices.stop()

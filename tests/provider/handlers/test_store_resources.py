@@ -1,4 +1,4 @@
-"""Bucket and SignedBundle against a real store."""
+"""Bucket against a real store."""
 
 import time
 import uuid
@@ -13,7 +13,7 @@ from isthmus.errors import StoreError
 from isthmus.plugin.handler import Context, PartlyMadeError
 from isthmus.plugin.values import decode, encode
 from isthmus.provider.handlers.bucket import BucketHandler
-from isthmus.release import fleet, owners, signing
+from isthmus.release import owners
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
 
@@ -40,7 +40,6 @@ def inputs(made: Any, store: dict[str, str], bucket: str, make_release: Callable
         "prefix": "cameras/",
         "digest": make_release().digest,
         "cache_directory": str(cache_directory),
-        "private_key": signing.generate_key().private_pem,
     }
 
 
@@ -54,7 +53,7 @@ def test_a_bucket_is_made_found_and_deleted_with_what_is_the_stacks_in_it(
     assert made.secrets == SECRETS
     assert made.outputs["made"]
     assert plugin.read(made).outputs == made.outputs
-    plugin.create("SignedBundle", inputs)
+    plugin.create("PublishedRelease", inputs)
     plugin.delete(made)
     assert not opened(store, bucket).check()
     assert plugin.read(made) is None
@@ -118,7 +117,7 @@ def test_a_bucket_that_was_there_is_used_and_stays_with_all_that_is_in_it(plugin
 def test_a_bucket_of_the_stacks_own_that_holds_something_foreign_stays_and_says_so(
     plugin: Any, made: Any, inputs: dict[str, Any], key: str
 ) -> None:
-    bundle = plugin.create("SignedBundle", inputs)
+    bundle = plugin.create("PublishedRelease", inputs)
     there = opened(inputs["store"], inputs["bucket"])
     there.put(key, b'{"format": 1, "owner": "acme/shop/prod"}')
     before = there.list("")
@@ -132,7 +131,7 @@ def test_what_a_dead_store_of_this_machine_held_is_gone_at_once(
     plugin: Any, dead_store: dict[str, str], inputs: dict[str, Any], bucket: str
 ) -> None:
     start = time.monotonic()
-    for kind, properties in (("Bucket", {"store": dead_store, "bucket": bucket}), ("SignedBundle", {**inputs, "store": dead_store})):
+    for kind, properties in (("Bucket", {"store": dead_store, "bucket": bucket}), ("PublishedRelease", {**inputs, "store": dead_store})):
         checked = plugin.check(kind, properties).inputs
         resource = type(plugin.create("StoreCredentials", {}))(kind, "it", "some-id", checked, checked)
         assert plugin.read(resource) is None
@@ -148,68 +147,3 @@ def test_a_store_elsewhere_that_does_not_answer_is_an_error(plugin: Any, dead_st
     for call in (plugin.read, plugin.delete):
         with pytest.raises(Exception, match=r"cannot reach the store at http://store.invalid:8333"):
             call(resource)
-
-
-def test_a_bundle_is_uploaded_found_and_removed(plugin: Any, inputs: dict[str, Any], store: dict[str, str], bucket: str) -> None:
-    plugin.preview("SignedBundle", inputs)
-    assert opened(store, bucket).list("cameras/") == []
-    bundle = plugin.create("SignedBundle", inputs, secrets=SECRETS)
-    assert ("private_key",) in bundle.secrets
-    assert len(opened(store, bucket).list("cameras/bundles/")) == 4
-    assert plugin.read(bundle) is not None
-    plugin.delete(bundle)
-    assert opened(store, bucket).list("cameras/") == []
-    plugin.delete(bundle)
-
-
-def test_a_fleet_of_a_time_without_owners_that_another_key_signs_is_not_taken_over(plugin: Any, inputs: dict[str, Any]) -> None:
-    there = opened(inputs["store"], inputs["bucket"])
-    target = fleet.Target("cameras", 3, inputs["digest"], "digits")
-    fleet.publish_target(there, "cameras/", target, signing.generate_key().private_pem, fleet.target_tag(there, "cameras/"))
-    before = there.list("")
-    with pytest.raises(Exception, match="belongs to a fleet whose target another key has signed"):
-        plugin.create("SignedBundle", inputs)
-    assert there.list("") == before
-    fleet.publish_target(there, "cameras/", target, inputs["private_key"], fleet.target_tag(there, "cameras/"))
-    plugin.create("SignedBundle", inputs)
-
-
-def test_a_missing_or_changed_object_is_drift_that_creating_again_mends(
-    plugin: Any, inputs: dict[str, Any], store: dict[str, str], bucket: str
-) -> None:
-    bundle = plugin.create("SignedBundle", inputs)
-    (model,) = [key for key in opened(store, bucket).list("") if key.endswith("model.tflite.zlib")]
-    size = opened(store, bucket).size_bytes(model) or 0
-    for damage in (lambda: opened(store, bucket).delete([model]), lambda: opened(store, bucket).put(model, b"x" * size)):
-        damage()
-        assert plugin.read(bundle) is None
-        bundle = plugin.create("SignedBundle", inputs)
-        assert plugin.read(bundle) is not None
-
-
-def test_another_key_signs_the_bundle_anew(plugin: Any, inputs: dict[str, Any]) -> None:
-    bundle = plugin.create("SignedBundle", inputs)
-    other = signing.generate_key()
-    assert plugin.read(plugin.update(bundle, {**inputs, "private_key": other.private_pem})) is not None
-    assert plugin.read(bundle) is None
-
-
-def test_a_store_that_cannot_be_used_is_refused_at_preview_where_that_is_asked(
-    plugin: Any, inputs: dict[str, Any], dead_store: dict[str, str], store: dict[str, str]
-) -> None:
-    assert plugin.problems("SignedBundle", {**inputs, "check_at_preview": True}) == []
-    assert plugin.problems("SignedBundle", {**inputs, "store": dead_store}) == []
-    (problem,) = plugin.problems("SignedBundle", {**inputs, "store": dead_store, "check_at_preview": True})
-    assert problem.startswith(f"store.endpoint: cannot reach the store at {dead_store['endpoint']}")
-    wrong = {**store, "secret_key": "wrong-secret"}
-    (problem,) = plugin.problems("SignedBundle", {**inputs, "store": wrong, "check_at_preview": True}, secrets=SECRETS)
-    assert problem.startswith("store.access_key: ")
-    assert "wrong-secret" not in problem
-    (problem,) = plugin.problems("SignedBundle", {**inputs, "bucket": "no-such-bucket", "check_at_preview": True})
-    assert problem.startswith("bucket: there is no bucket")
-
-
-def test_everything_wrong_with_the_arguments_is_said_at_once(plugin: Any, inputs: dict[str, Any]) -> None:
-    wrong = {**inputs, "store": {**inputs["store"], "endpoint": "not a url"}, "prefix": "x", "digest": "latest"}
-    found = plugin.problems("SignedBundle", wrong)
-    assert [text.split(": ")[0] for text in found] == ["store.endpoint", "prefix", "digest"]

@@ -9,6 +9,7 @@ import typer
 FLEET_STORE_VARIABLE: Final = "ISTHMUS_FLEET_STORE"
 """The place of a fleet's repository; its credentials are in variables whose names begin so."""
 ONE_STACK = "A stack of this project."
+DEFAULT_KEYS: Final = Path("keys")
 Stack = Annotated[str, typer.Argument(help=ONE_STACK)]
 Ca = Annotated[Path | None, typer.Option(help="Certificate (PEM) of the CA that has signed the gateway's.")]
 Page = Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")]
@@ -20,8 +21,15 @@ class Repository:
     """A fleet's repository and its keys."""
 
     keys: Annotated[
-        Path, typer.Option("--keys", metavar="FOLDER", envvar="ISTHMUS_FLEET_KEYS", help="The key ring: its folder.", show_envvar=False)
-    ] = Path("keys")
+        Path,
+        typer.Option(
+            "--keys",
+            metavar="FOLDER",
+            envvar="ISTHMUS_FLEET_KEYS",
+            help="The key ring: its folder. Without it `keys`, else the stack's own.",
+            show_envvar=False,
+        ),
+    ] = DEFAULT_KEYS
     store: Annotated[
         str,
         typer.Option(

@@ -6,17 +6,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
-from isthmus.cli.shared.options import FLEET_STORE_VARIABLE, Repository
+from isthmus.cli.shared.options import DEFAULT_KEYS, FLEET_STORE_VARIABLE, Repository
 from isthmus.errors import InputError, IsthmusError, Problem
 from isthmus.observing.stack_state import StackState, read_stack
 from isthmus.release.located import credential_variables, located
 from isthmus.release.store import MissingBucketError, RefusedCredentialsError, Store, StoreAddress, UnreachableStoreError
-from isthmus.repository.keyring import Keyring, NotEnoughKeysError, RoleKey
+from isthmus.repository.keyring import FILE_NAME, Keyring, NotEnoughKeysError, RoleKey
 from isthmus.repository.keys import ENVIRONMENT, FILE, KeyNotAtHandError, public_key, scheme_of
 from isthmus.repository.objects import ROOT, Place
 from isthmus.repository.reading import Current, read
 
+FLEET_REPOSITORY: Final = "FleetRepository"
+"""The type of the resource that says where a stack has a fleet."""
 _OWN = credential_variables(FLEET_STORE_VARIABLE)
 
 
@@ -30,8 +33,25 @@ class Located:
 
 
 def keyring_of(options: Repository) -> Keyring:
-    """The key ring. Raises InputError where there is none, or it is damaged."""
+    """The key ring: in the folder that was said; where there is none and nothing was said, the stack's own.
+
+    Raises InputError where there is none, or it is damaged.
+    """
+    if options.keys == DEFAULT_KEYS and not options.store and not (DEFAULT_KEYS / FILE_NAME).exists():
+        return Keyring.load(_keys_of_stack(options.stack) or options.keys)
     return Keyring.load(options.keys)
+
+
+def _keys_of_stack(name: str) -> Path | None:
+    """The key ring of a stack's fleets; None where it has none. Raises InputError where it has several."""
+    try:
+        state = read_stack(name)
+    except IsthmusError:  # what is asked for is a key ring
+        return None
+    rings = sorted({str(it["keys"]) for it in state.resources.get(FLEET_REPOSITORY, {}).values() if "keys" in it})
+    if len(rings) > 1:
+        raise InputError([Problem("--keys", f"the fleets of stack {state.name!r} have several key rings", f"one of {', '.join(rings)}")])
+    return Path(rings[0]) if rings else None
 
 
 def located_of(options: Repository, fleets: Sequence[str]) -> Located:

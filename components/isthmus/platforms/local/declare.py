@@ -79,7 +79,7 @@ class LocalStack:
             own = LoopbackCertificate(f"store-certificate{self._suffix}")
             secrets = Output.all(credentials.access_key, credentials.secret_key, own.certificate, own.private_key)
             files = secrets.apply(lambda known: local.store_files(*known))
-            server = self.processes(f"store{self._suffix}", local.store("store"), apart={"files": files})
+            server = self.processes(f"store{self._suffix}", local.store(local.STORE), apart={"files": files})
             address: dict[str, Input[str]] = {
                 "endpoint": loopback_url(server.endpoints, "s3"),
                 "region": STORE_REGION,

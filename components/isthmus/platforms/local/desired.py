@@ -14,7 +14,12 @@ from isthmus_agent.formats.answers import HEALTH_PATH
 # A replica imports TensorFlow before it serves; on a busy 2-core machine that takes most of a minute.
 SERVER_READY_SECONDS = 180
 READY_SECONDS = 60
-AGENT_POLL_SECONDS = 1
+STORE = "store"
+"""The program of the stack's own store."""
+ENROLMENT_MARK = "ISTHMUS_ENROLMENT"
+"""A variable of a device's environment that is another whenever it was enrolled anew: then it starts anew."""
+# The store is on this machine, and a person waits.
+_DEVICE_PACE: Mapping[str, float] = {"poll_seconds": 1, "heartbeat_seconds": 30, "measure_seconds": 1, "retry_seconds": 0.5}
 
 # Whom SeaweedFS's security.toml knows by these names. `client`: parts when they call others.
 _STORE_GRPC_PARTS = ("master", "volume", "filer", "s3", "admin", "worker", "client")
@@ -193,47 +198,36 @@ def _store_security(certificate_file: str, key_file: str) -> str:
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """What one local device's agent is told. fallback_url: "" where it never asks anybody."""
+    """What one local device is told beside its enrolment. folder: of its enrolment and its models.
 
-    device: str
-    fleet: str
+    fallback_url: "" where it never asks anybody.
+    """
+
+    folder: str
     model_name: str
-    store: Mapping[str, str]
-    bucket: str
-    prefix: str
-    public_key: str
     fallback_url: str
     min_confidence: float | None
     fallback_timeout_ms: int
 
 
-def agent(program: str, port: int) -> Processes:
-    """One device's agent, started with `agent_files`. port: of its REST server; 0: any free one."""
+def device(program: str, port: int) -> Processes:
+    """One device's program, started with `device_files`. port: of its REST server; 0: any free one."""
     return Processes(
         program=program,
-        command=["${python}", "-m", "isthmus.agent", "--config", "${directory}/agent.json"],
+        command=["${python}", "-m", "isthmus_agent", "run", "--config", "${directory}/config.json"],
         ports={"rest": port},
         ready={"port": "rest", "path": HEALTH_PATH, "timeout_seconds": READY_SECONDS},
     )
 
 
-def agent_files(config: DeviceConfig) -> dict[str, str]:
-    """What `agent` is told (secret: it holds the store's credentials)."""
-    fallback = (
-        {"url": config.fallback_url, "min_confidence": config.min_confidence or 0.0, "timeout_ms": config.fallback_timeout_ms}
-        if config.fallback_url
-        else None
-    )
+def device_files(config: DeviceConfig) -> dict[str, str]:
+    """What `device` reads at its start."""
+    fallback = {"url": config.fallback_url, "min_confidence": config.min_confidence or 0.0, "timeout_ms": config.fallback_timeout_ms}
     content = {
-        "device": config.device,
-        "fleet": config.fleet,
+        "state_directory": config.folder,
         "model": config.model_name,
-        "state_directory": "${directory}/state",
-        "bind_address": "127.0.0.1",
-        "port": "${port.rest}",
-        "store": {**config.store, "bucket": config.bucket, "prefix": config.prefix},
-        "public_key": config.public_key,
-        "poll_seconds": AGENT_POLL_SECONDS,
-        "fallback": fallback,
+        "listen": {"address": "127.0.0.1", "port": "${port.rest}"},
+        **_DEVICE_PACE,
+        **({"fallback": fallback} if config.fallback_url else {}),
     }
-    return {"agent.json": json.dumps(content, indent=1).replace('"${port.rest}"', "${port.rest}")}
+    return {"config.json": json.dumps(content, indent=1).replace('"${port.rest}"', "${port.rest}")}

@@ -1,4 +1,4 @@
-"""Services on the `local` platform, and devices, which always run there: processes under a supervisor."""
+"""Services on the `local` platform, and devices that run on this machine: processes under a supervisor."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from isthmus import names
-from isthmus.observing import sockets
+from isthmus.observing import fleets, sockets
 from isthmus.observing.parts import Block, Outputs, Part, Source
 from isthmus.observing.reach import STATUS_SECONDS, Client, Direct, NoWayError, Server, Way, gateway_state, server_state
 from isthmus.observing.stack_state import StackState
@@ -25,9 +25,11 @@ _BLOCK_BYTES = 1 << 16
 def block(name: str, outputs: Outputs, state: StackState) -> Block:
     """Its processes, each asked by itself."""
     with ThreadPoolExecutor(max_workers=16) as pool:
-        if "devices" in outputs:
+        if outputs.get("devices"):
             parts = pool.map(lambda it: _device(it[0], it[1], outputs["model_name"]), outputs["devices"].items())
-            return Block(f"edge · {name}", parts=tuple(parts))
+            return Block(f"edge · {name}", fleets.facts(outputs), tuple(parts))
+        if "devices" in outputs:  # none of them runs here
+            return fleets.block(name, state)
         gateway = pool.submit(_gateway, name, outputs)
         servers = pool.map(lambda it: _server(it[0], it[1], it[2], outputs), _servers(outputs, state))
         return Block(f"cloud · {name}", (("endpoint", outputs["endpoint"]),), (gateway.result(), *servers))

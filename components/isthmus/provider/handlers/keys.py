@@ -1,4 +1,4 @@
-"""StoreCredentials, SigningKey and LoopbackCertificate: secrets that are made once, and live in the state alone."""
+"""StoreCredentials and LoopbackCertificate: secrets that are made once, and live in the state alone."""
 
 import secrets
 import string
@@ -48,24 +48,6 @@ class StoreCredentialsHandler(_MadeOnceHandler):
 
 def _random(length: int) -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(length))
-
-
-class SigningKeyHandler(_MadeOnceHandler):
-    spec = ResourceSpec(
-        name="SigningKey",
-        description="An ed25519 key pair, made once. The private key is a secret of the state.",
-        outputs={
-            "private_key": Property("string", "the private key, PEM", secret=True),
-            "public_key": Property("string", "the public key, PEM"),
-        },
-    )
-
-    def create(self, inputs: Values, context: Context) -> Created:
-        from isthmus.release import signing
-
-        pair = signing.generate_key()
-        outputs = {"private_key": pair.private_pem, "public_key": pair.public_pem}
-        return Created(f"ed25519-{signing.key_id(pair.public_pem)[:16]}", outputs)
 
 
 class LoopbackCertificateHandler(_MadeOnceHandler):

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from isthmus.release.manifest import Release
 
 
-def digest_problems(inputs: Mapping[str, Any]) -> Sequence[Problem]:
-    """What is wrong with `digest` as it is written."""
+def digest_problems(inputs: Mapping[str, Any], where: str = "digest") -> Sequence[Problem]:
+    """What is wrong with `digest` as it is written. where: its path."""
     digest = inputs["digest"]
     if digest is UNKNOWN or is_digest(digest):
         return ()
-    return [Problem("digest", f"is {digest!r}", EXPECTED)]
+    return [Problem(where, f"is {digest!r}", EXPECTED)]
 
 
 def publishing_problems(inputs: Mapping[str, Any]) -> Sequence[Problem]:

@@ -1,0 +1,194 @@
+"""FleetWave: a release brought to one wave of a fleet, and to those before it, each closed by its gate."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
+
+from isthmus.errors import Problem, property_path
+from isthmus.limits import FLEET_GATE
+from isthmus.plugin.diffs import Change, compare
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
+from isthmus.plugin.schema import Property, ResourceSpec
+from isthmus.plugin.values import UNKNOWN, Properties
+from isthmus.provider.handlers.fleets import FLEET, KEYS, fleet_of
+from isthmus.provider.handlers.releases import digest_problems, find_release
+from isthmus.provider.handlers.stores import BUCKET, PREFIX, STORE, address_problems, gone_with_its_store, prefix_problems
+from isthmus_agent.formats.assignment import ANY_CLASS, Probation, Variant
+from isthmus_agent.formats.window import Window
+
+if TYPE_CHECKING:
+    from isthmus.rollouts.intent import Intent
+    from isthmus.rollouts.standing import Standing
+
+PASSED: Final = "passed"
+SUPERSEDED: Final = "superseded"
+"""By something else that the fleet is told."""
+_TEXT: Final = Property("string", "a value")
+_GATE: Final = Property(
+    "object",
+    "what the wave has to keep",
+    default={},
+    fields={
+        **{name: Property.of(limit) for name, limit in FLEET_GATE.items()},
+        "when_unclear": Property("string", "pause or pass", required=False),
+    },
+)
+_WAVE: Final = Property(
+    "object",
+    "one wave",
+    fields={
+        "name": Property("string", "its name", required=False),
+        "percent": Property("number", "of the devices that its selector fits, with those of waves before it", required=False),
+        "count": Property("integer", "as percent, in devices", required=False),
+        "group": Property("string", "the label `group`", required=False),
+        "labels": Property("object", "labels that a device must have", required=False, items=_TEXT),
+        "devices": Property("array", "devices by name", required=False, items=_TEXT),
+        "gate": _GATE,
+    },
+)
+
+
+class FleetWaveHandler(HandlerBase):
+    spec = ResourceSpec(
+        name="FleetWave",
+        description="A release on a wave of a fleet and on those before it, each opened when the gate of the one before it has passed.",
+        inputs={
+            "store": STORE,
+            "bucket": BUCKET,
+            "prefix": PREFIX,
+            "fleet": FLEET,
+            "keys": KEYS,
+            "releases": Property(
+                "object", "the release's digest by class of devices; `*`: of every other", items=Property("string", "a digest")
+            ),
+            "cache_directory": Property("string", "where this machine keeps releases", compared=False),
+            "waves": Property("array", "all waves of the rollout", items=_WAVE),
+            "wave": Property("integer", "the index of this one", minimum=0),
+            "probation": Property(
+                "object",
+                "what the release must show on a device before it counts as confirmed",
+                default={},
+                fields={it.name: Property("integer", "see Probation", required=False) for it in fields(Probation)},
+            ),
+            "window": Property(
+                "object",
+                "when devices may change what they serve",
+                required=False,
+                fields={it.name: Property("integer", "see Window", required=False) for it in fields(Window)},
+            ),
+            "wait": Property("boolean", "whether an update waits for the gate", default=True, compared=False),
+        },
+        outputs={
+            "name": Property("string", "the wave's name"),
+            "number": Property("integer", "of the assignment that the devices follow, one more for every one of the fleet"),
+            "outcome": Property(
+                "string", "of the wave: passed, waiting, closed, paused, aborted, or superseded by something else that the fleet is told"
+            ),
+            "confirmed": Property("integer", "devices of the wave that serve the release, and have for as long as the gate asks"),
+            "contents": Property("object", "the digest of what devices keep, by class", items=Property("string", "a digest")),
+        },
+    )
+
+    def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
+        found = [*address_problems(inputs), *prefix_problems(inputs), *_release_problems(inputs["releases"])]
+        waves, wave = inputs["waves"], inputs["wave"]
+        if isinstance(waves, list) and wave is not UNKNOWN and wave >= len(waves):
+            found.append(Problem("wave", f"is {wave}", f"0 to {len(waves) - 1}, which is how many waves there are"))
+        return found
+
+    def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
+        changes = compare(self.spec, old_inputs, inputs)
+        if not changes and state.get("outcome") != PASSED:
+            changes.append(Change(("outcome",), "update", is_input=False))
+        return changes
+
+    def preview(self, inputs: Values, state: Values | None) -> Properties:
+        # An update that waits and succeeds ends with a gate that passed; one that does not, ends with an error.
+        return {**dict.fromkeys(self.spec.outputs, UNKNOWN), "outcome": PASSED if inputs["wait"] is True else UNKNOWN}
+
+    def create(self, inputs: Values, context: Context) -> Created:
+        id = f"{inputs['bucket']}/{inputs['prefix']}{inputs['fleet']}/{inputs['wave']}"
+        return Created(id, self._bring(inputs, id, context))
+
+    def update(self, id: str, state: Values, inputs: Values, context: Context) -> Properties:
+        return self._bring(inputs, id, context)
+
+    def _bring(self, inputs: Values, id: str, context: Context) -> Properties:
+        from isthmus.rollouts.bringing import bring
+        from isthmus.rollouts.stopping import RolloutStoppedError
+
+        fleet, intent = fleet_of(inputs), _intent(inputs)
+        try:
+            standing = bring(fleet, intent, inputs["wave"], wait=inputs["wait"], progress=context.progress, pause=context.pause)
+        except RolloutStoppedError as error:
+            raise PartlyMadeError([str(error)], _outputs(error.standing, inputs["wave"]), id) from error
+        return _outputs(standing, inputs["wave"])
+
+    def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
+        if not inputs:
+            raise not_importable("FleetWave", "the folder of the fleet's keys is not part of its id")
+        from isthmus.rollouts.looking import read_signed
+
+        with gone_with_its_store(inputs):
+            told = read_signed(fleet_of(inputs)).told
+            if told is None:
+                return None
+            is_ours = told.open_waves > inputs["wave"] and state.get("contents") == _contents(told.variants)
+            return Found(dict(inputs), _outputs_of(state) | ({} if is_ours else {"number": told.number, "outcome": SUPERSEDED}))
+        return None
+
+    def delete(self, id: str, state: Values, context: Context) -> None:
+        """Nothing is taken back: what devices are told goes with the repository."""
+
+
+def _outputs_of(state: Values) -> Properties:
+    return {name: state.get(name) for name in FleetWaveHandler.spec.outputs}
+
+
+def _outputs(standing: "Standing", wave: int) -> Properties:
+    its = standing.waves[wave] if wave < len(standing.waves) else standing.waves[-1]
+    return {
+        "name": its.name,
+        "number": standing.number,
+        "outcome": its.state,
+        "confirmed": len(its.tally.confirmed) if its.tally else 0,
+        "contents": _contents(standing.contents),
+    }
+
+
+def _contents(variants: Iterable[Variant]) -> Properties:
+    return {it.device_class: it.digest for it in variants}
+
+
+def _release_problems(releases: Any) -> Iterator[Problem]:
+    from isthmus_agent.formats import numbers
+    from isthmus_agent.formats.numbers import FormatError
+
+    if not isinstance(releases, Mapping):
+        return
+    if not releases:
+        yield Problem("releases", "is empty", "a digest for each class of devices")
+    for name, digest in releases.items():
+        where = property_path((name,), "releases")
+        try:
+            numbers.device_class(name, "")
+        except FormatError as error:
+            yield Problem(where, str(error))
+        yield from digest_problems({"digest": digest}, where)
+
+
+def _intent(inputs: Values) -> "Intent":
+    """What a program wants of the fleet. Raises InputError."""
+    from isthmus.fleet.gates import Gate
+    from isthmus.fleet.waves import Wave
+    from isthmus.rollouts.contents import contents_of
+    from isthmus.rollouts.intent import Intent
+
+    # Devices take the first that fits them.
+    ordered = sorted(inputs["releases"].items(), key=lambda it: (it[0] == ANY_CLASS, it[0]))
+    releases = {name: find_release({**inputs, "digest": digest}) for name, digest in ordered}
+    variants, files = contents_of(releases, inputs["fleet"], {})
+    waves = [Wave(**{name: value for name, value in it.items() if name != "gate"}) for it in inputs["waves"]]
+    gates = [Gate(**it["gate"]) for it in inputs["waves"]]
+    window = None if inputs.get("window") is None else Window(**inputs["window"])
+    return Intent(variants, files, waves, gates, Probation(**inputs["probation"]), window)

@@ -1,0 +1,22 @@
+"""What devices of this machine were given when they were enrolled. Previews read it, so nothing of the repository is imported."""
+
+import hashlib
+from pathlib import Path
+
+from isthmus.errors import PlatformError
+from isthmus_agent.formats.enrolment import Enrolment
+from isthmus_agent.manager.enrolment import enrolled
+
+
+def enrolment_in(folder: Path) -> Enrolment:
+    """What a device was given. Raises PlatformError where it was given nothing."""
+    found = enrolled(folder)
+    if found is None:
+        raise PlatformError(f"the device in {folder} is not enrolled any more. Fix: `pulumi up` again")
+    return found
+
+
+def mark_of(folder: Path) -> str:
+    """Another text whenever a device was enrolled anew; empty where it is not."""
+    found = enrolled(folder)
+    return "" if found is None else hashlib.sha256(found.to_json()).hexdigest()[:16]
