@@ -269,7 +269,7 @@ def test_what_a_wave_finds_is_found_with_that_confidence() -> None:
 def test_a_preview_says_in_one_line_what_a_gate_does() -> None:
     assert WAVE.explain(unreported=2) == (
         "canary: 100 devices; passes with 2 failures at most, which a release that fails on 1 % misses in 7.9 %; aborted by 2 among the "
-        "first 3, and by 7 in any case, which finds one that fails on 10.9 %; at most 5 devices are hurt (95 % confidence)"
+        "first 3, and by 7 in any case, which finds one that fails on 10.9 %; at most 5 hurt (95 % confidence)"
     )
 
 

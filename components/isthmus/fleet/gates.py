@@ -162,9 +162,9 @@ class WaveGate:
         half = self.gate.max_failure_percent / 2
         missed, hurt = self.stopped_percent(half), self.most_hurt(unreported=unreported)
         return (
-            f"{self.wave}: {self.devices} devices; passes with {limit} failures at most, which a release that fails on {half:g} % misses "
-            f"in {missed:.2g} %; aborted by {first} among the first {among}, and by {self.boundary.most_failures} in any case, which finds "
-            f"one that fails on {self.found_percent():.3g} %; at most {hurt} devices are hurt (95 % confidence)"
+            f"{self.wave}: {self.devices} device{'s' * (self.devices > 1)}; passes with {limit} failures at most, which a release that "
+            f"fails on {half:g} % misses in {missed:.2g} %; aborted by {first} among the first {among}, and by {self.boundary.most_failures} in any case, which finds "
+            f"one that fails on {self.found_percent():.3g} %; at most {hurt} hurt (95 % confidence)"
         )
 
 
