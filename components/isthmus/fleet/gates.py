@@ -163,8 +163,9 @@ class WaveGate:
         missed, hurt = self.stopped_percent(half), self.most_hurt(unreported=unreported)
         return (
             f"{self.wave}: {self.devices} device{'s' * (self.devices > 1)}; passes with {limit} failures at most, which a release that "
-            f"fails on {half:g} % misses in {missed:.2g} %; aborted by {first} among the first {among}, and by {self.boundary.most_failures} in any case, which finds "
-            f"one that fails on {self.found_percent():.3g} %; at most {hurt} hurt (95 % confidence)"
+            f"fails on {half:g} % misses in {missed:.2g} %; aborted by {first} among the first {among}, and by "
+            f"{self.boundary.most_failures} in any case, which finds one that fails on {self.found_percent():.3g} %; "
+            f"at most {hurt} hurt (95 % confidence)"
         )
 
 
