@@ -71,18 +71,18 @@ _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def release(folder: Path, version: int = 1) -> Release:
+def release(folder: Path, version: int = 1, recipe: str = "int8") -> Release:
     """A release with both variants, as if it had been compiled."""
     (folder / GOLDEN_NAME).write_text(json.dumps({"signature": "serving_default", "inputs": {"x": [[0.0]]}, "outputs": {"y": [[0.0]]}}))
     timing = Timing(1, 1, 1, 1)
     variants = tuple(
-        Variant(kind, "int8", (FileEntry(f"{kind}/{version}/{file}", 1_500, "0" * 64),), 0.98, 0.0)
+        Variant(kind, recipe, (FileEntry(f"{kind}/{version}/{file}", 1_500, "0" * 64),), 0.98, 0.0)
         for kind, file in ((SERVING, "saved_model.pb"), (EDGE, "model.tflite"))
     )
     manifest = Manifest(
         model="digits",
         version=version,
-        recipe="int8",
+        recipe=recipe,
         signature="serving_default",
         inputs=(),
         outputs=(),
@@ -98,12 +98,12 @@ def release(folder: Path, version: int = 1) -> Release:
 
 @contextmanager
 def compiled(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[Any]]:
-    """Every compile is done at once, with the same release in its version; yields the requests."""
+    """Every compile is done at once, with the same release in its version and recipe; yields the requests."""
     asked: list[Any] = []
 
     async def compile_release(request: Any, *_: Any, **__: Any) -> Release:
         asked.append(request)
-        return release(folder, request.version)
+        return release(folder, request.version, request.recipe)
 
     monkeypatch.setattr(compiling, "compile_release", compile_release)
     yield asked

@@ -114,6 +114,44 @@ def test_a_fleet_in_a_store_of_the_users_own_says_who_signs_and_as_whom_its_devi
     assert "fleets.cams.device_access: nobody says by which credentials the 3 devices" in str(refused.value)
 
 
+def fleet_file(folder, text):
+    (folder / "fleet.yaml").write_text(
+        "name: cameras\ndevices: [{name: camera-1, class: small}, {name: camera-2}, {name: camera-3}]\n" + text
+    )
+    return {"model": "models/digits", "fleet": str(folder / "fleet.yaml")}
+
+
+def test_each_class_of_devices_gets_its_own_release_of_one_model(asked, tmp_path):
+    variants = [{"class": "small", "recipe": "int8"}, {"class": "*", "recipe": "float16"}]
+    found = declaring.run({"fleets": {"cams": {**fleet_file(tmp_path, "classes: {small: {}}"), "variants": variants}}})
+    assert [request.recipe for request in asked] == ["int8", "float16"]
+    releases = {recipe: declaring.release(tmp_path, recipe=recipe).digest for recipe in ("int8", "float16")}
+    for wave in found.names("FleetWave"):
+        assert found.resources[f"{OWN}:FleetWave", wave]["releases"] == {"small": releases["int8"], "*": releases["float16"]}
+    assert found.outputs["fleets.cams.digest"] == releases["float16"]
+    plan = found.outputs["fleets.cams.plan"]
+    assert [(it["class"], it["digest"]) for it in plan["variants"]] == [("small", releases["int8"]), ("*", releases["float16"])]
+    assert [(wave["name"], wave["devices"]) for wave in plan["waves"]] == [("canary", 1), ("rest", 2)]
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_class_that_nothing_fits_ends_the_preview_with_its_numbers(tmp_path):
+    with pytest.raises(pulumi.RunError) as refused:
+        declaring.run({"fleets": {"cams": fleet_file(tmp_path, "classes: {small: {memory_megabytes: 20}}")}})
+    assert "fleets.cams.recipe: devices of class small: int8 needs 44 MB of memory" in str(refused.value)
+    assert "of 20 MB" in str(refused.value)
+
+
+@pytest.mark.usefixtures("asked")
+def test_what_is_wrong_with_a_fleets_waves_and_variants_is_said_before_anything_is_compiled(tmp_path, asked):
+    wrong = {"variants": [{"class": "tiny", "recipe": "int8"}], "waves": [{"group": "lab"}, {"percent": 100}]}
+    with pytest.raises(pulumi.RunError) as refused:
+        declaring.run({"fleets": {"cams": {**fleet_file(tmp_path, "classes: {small: {}}"), **wrong}}})
+    assert "fleets.cams.variants[0].class: the fleet file has no class 'tiny'" in str(refused.value)
+    assert "fleets.cams.waves[0].group: no device has the label 'group'" in str(refused.value)
+    assert not asked
+
+
 @pytest.mark.parametrize("platform", list(ON))
 def test_a_hybrid_declares_both_compiles_once_and_is_looked_at_once(platform, asked, monkeypatch):
     sought, planned = [], []

@@ -16,11 +16,11 @@ from isthmus.arguments.fleet_file import FleetSettings, load_fleet
 from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.source import SourceArgs
 from isthmus.compiling import Sought, Sources
-from isthmus.errors import InputError, Problem, SourceError
+from isthmus.errors import InputError, IsthmusError, Problem, SourceError
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.names import program
-from isthmus.planning import PlannedRollout, fleet_plan_of, planned_rollout, shown
+from isthmus.planning import PlannedRollout, choose_variants, fleet_plan_of, foreseen_rollout, shown
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.declare import LocalStack, loopback_url
 from isthmus.platforms.local.settings import LocalArgs, LocalSettings
@@ -29,7 +29,6 @@ from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
 from isthmus.sizing.fleet import FleetPlan
-from isthmus_agent.formats.assignment import ANY_CLASS
 
 
 class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
@@ -41,10 +40,13 @@ class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
 
 @dataclass(frozen=True)
 class CheckedRollout:
-    """What `check` found: the arguments, the model's source, and the fleet. rollout: None where its devices are not known yet."""
+    """What `check` found: the arguments, the model's source, and the fleet.
+
+    sought: by recipe, of each variant that is offered. rollout: None where its devices are not known yet.
+    """
 
     settings: EdgeSettings
-    sought: Sought
+    sought: Mapping[str, Sought]
     fleet: FleetSettings
     rollout: PlannedRollout | None = None
 
@@ -57,6 +59,20 @@ class CheckedRollout:
     def gates(self) -> Sequence[Gate]:
         """Of each wave."""
         return self.settings.gates(len(self.fleet.devices))
+
+    @property
+    def model_name(self) -> str:
+        """The name that devices serve it under."""
+        return next(iter(self.sought.values())).request.model
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class."""
+
+    plan: FleetPlan
+    releases: Mapping[str, str]
+    main: Release
 
 
 class EdgeFleetRollout(pulumi.ComponentResource):
@@ -98,9 +114,12 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         super().__init__("isthmus:index:EdgeFleetRollout", name, {}, opts)
         path = path or f"fleets.{name}"
         known = checked or compiling.sound(*check(name, args, path))
-        settings, model_name = known.settings, known.sought.request.model
-        judge = partial(_judged, known, path=path)
-        made = compiling.start(self, settings, known.sought, path, judge)
+        settings = known.settings
+        made = [
+            compiling.start(self, settings.model_copy(update={"recipe": recipe}), sought, path, partial(_described, path=path))
+            for recipe, sought in known.sought.items()
+        ]
+        planned: Output[_Planned] = Output.all(*(it.release for it in made)).apply(partial(_planned, self, known, path))
 
         place = _Place.of(settings, known.fleet)
         repository = FleetRepository(
@@ -111,16 +130,17 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             opts=ResourceOptions(parent=self, depends_on=place.ready),
         )
         here = self._devices_here(name, known, place, repository) if known.fleet.devices else {}
-        waves = self._waves(name, known, place, made, [repository, *here.values()])
+        what = {"releases": planned.apply(lambda it: it.releases), "cache_directory": made[0].cache_directory}
+        waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values()])
 
         self.devices = Output.all(**{device: loopback_url(process.endpoints) for device, process in here.items()})
-        self.digest = made.digest()
+        self.digest = planned.apply(lambda it: it.main.digest)
         self.number = waves[-1].number
         self.waves = Output.all(*(Output.all(name=it.name, outcome=it.outcome, confirmed=it.confirmed) for it in waves))
         self.confirmed = Output.all(*(it.confirmed for it in waves)).apply(sum)
         self.root_sha256 = repository.root_sha256
-        self.model_name = Output.from_input(model_name)
-        self.plan = Output.all(made.plan, made.release).apply(lambda both: shown(both[0], both[1], EDGE))
+        self.model_name = Output.from_input(known.model_name)
+        self.plan = planned.apply(lambda it: shown(it.plan, it.main, EDGE))
         self.register_outputs({output: getattr(self, output) for output in OUTPUTS})
 
     def _devices_here(self, name: str, known: CheckedRollout, place: "_Place", repository: FleetRepository) -> dict[str, LocalProcesses]:
@@ -141,25 +161,21 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             device.name: stack.processes(
                 f"{name}-{device.name}",
                 local.device(program(name, device.name), device.port),
-                apart=_device_inputs(settings, device.name, known.sought.request.model, told),
+                apart=_device_inputs(settings, device.name, known.model_name, told),
                 parent=self,
                 depends_on=[enrolled],
             )
             for device in fleet.devices
         }
 
-    def _waves(
-        self, name: str, known: CheckedRollout, place: "_Place", made: compiling.Compiling[FleetPlan], first: list[pulumi.Resource]
-    ) -> list[FleetWave]:
+    def _waves(self, name: str, known: CheckedRollout, inputs: Mapping[str, Any], first: list[pulumi.Resource]) -> list[FleetWave]:
         """Each opens when the gate of the one before it has passed."""
         settings, found, after = known.settings, [], first
         waves = [{**_written(wave), "gate": _written(gate)} for wave, gate in zip(known.waves, known.gates, strict=True)]
         for index in range(len(waves)):
             wave = FleetWave(
                 f"{name}-wave-{index + 1}",
-                **place.inputs,
-                releases={ANY_CLASS: made.digest()},
-                cache_directory=made.cache_directory,
+                **inputs,
                 waves=waves,
                 wave=index,
                 probation=_written(settings.probation_of()),
@@ -181,19 +197,17 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     settings, problems = problems_of(with_platforms(EdgeSettings), args, path)
     if settings is None:
         return None, problems
-    sought = (sources or Sources()).find(settings, settings.model_name or name, path)
-    problems = [*problems, *sought.problems]
+    sources = sources or Sources()
+    recipes = dict.fromkeys(recipe for _, recipe, _ in settings.offered())
+    sought = {it: sources.find(settings.model_copy(update={"recipe": it}), settings.model_name or name, path) for it in recipes}
+    problems = [*dict.fromkeys([*problems, *(problem for it in sought.values() for problem in it.problems)])]  # of one source
     try:
         fleet = load_fleet(settings.fleet, Path.cwd(), f"{path}.fleet")
     except InputError as error:
         return None, [*problems, *error.problems]
-    rollout = None
-    try:
-        # Who the devices elsewhere are is in the roster, and found when their waves are planned.
-        rollout = planned_rollout(settings, fleet.roster(), path) if fleet.devices else None
-    except InputError as error:
-        problems = [*problems, *error.problems]
-    return CheckedRollout(settings, sought, fleet, rollout), [*problems, *_elsewhere(settings, fleet, path)]
+    # Who the devices elsewhere are is in the roster, and found when their waves are planned.
+    rollout, wrong = foreseen_rollout(settings, fleet, path)
+    return CheckedRollout(settings, sought, fleet, rollout), [*problems, *wrong, *_elsewhere(settings, fleet, path)]
 
 
 def _elsewhere(settings: EdgeSettings, fleet: FleetSettings, path: str) -> Iterator[Problem]:
@@ -209,13 +223,26 @@ def _elsewhere(settings: EdgeSettings, fleet: FleetSettings, path: str) -> Itera
         yield Problem(f"{path}.device_access", what, "access_key and secret_key", fix)
 
 
-def _judged(known: CheckedRollout, release: Release, path: str) -> tuple[FleetPlan, str]:
+def _described(release: Release, path: str) -> tuple[Release, str]:
     if not release.manifest.has(EDGE):  # one that is named by its digest
         what = f"release {release.digest} was compiled for servers alone, and devices need an edge variant (.tflite)"
         fix = "compile the model with another recipe, or serve the release with CloudModelService"
         raise SourceError([Problem(f"{path}.model", what, "a release with an edge variant", fix)])
-    plan = fleet_plan_of(known.settings, len(known.fleet.devices), release, path, rollout=known.rollout)
-    return plan, f"{compiling.describe(release, EDGE)}\n{plan.explain()}"
+    return release, compiling.describe(release, EDGE)
+
+
+def _planned(component: pulumi.Resource, known: CheckedRollout, path: str, made: Sequence[Release]) -> _Planned:
+    """What each class of devices gets, and the plan; said on the component's row."""
+    settings, fleet, releases = known.settings, known.fleet, dict(zip(known.sought, made, strict=True))
+    try:
+        choices = choose_variants(settings, fleet, releases, path, {device.device_class for device in fleet.devices})
+        main = next(it for it in made if it.digest == choices[-1].offer.digest)
+        said = choices if settings.variants or fleet.classes else ()
+        plan = fleet_plan_of(settings, len(fleet.devices), main, path, rollout=known.rollout, choices=said)
+    except IsthmusError as error:
+        raise pulumi.RunError(str(error)) from None
+    pulumi.log.info(plan.explain(), component)
+    return _Planned(plan, {it.device_class: it.offer.digest for it in choices}, main)
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,8 @@ def choose_variants(
         releases: by recipe, one for each that `args.offered()` names.
         used: classes of devices that there are.
     """
-    offers = [_offer(releases[recipe], name, f"{path}{place}") for name, recipe, place in args.offered()]
+    asked = any(it.operators is not None for it in fleet.classes.values())
+    offers = [_offer(releases[recipe], name, f"{path}{place}", asks_operators=asked) for name, recipe, place in args.offered()]
     classes = [it.pure(name) for name, it in fleet.classes.items() if name != ANY_CLASS]
     if ANY_CLASS in (*fleet.classes, *used, *(offer.device_class for offer in offers)):
         classes.append(fleet.classes.get(ANY_CLASS, ClassSettings()).pure(ANY_CLASS))
@@ -153,10 +154,13 @@ def downloads_of(choices: Sequence[Choice]) -> dict[str, Download]:
     return {it.device_class: Download(it.offer.shipped_bytes) for it in choices}
 
 
-def _offer(release: Release, device_class: str, place: str) -> Offer:
+def _offer(release: Release, device_class: str, place: str, *, asks_operators: bool) -> Offer:
     manifest, record = release.manifest, release.record
     variant = manifest.variant(EDGE)
     measured = next((it for it in record.candidates if it.recipe == variant.recipe and not it.problem), None)
+    found = measured.operators if measured else ()
+    if asks_operators and not found:  # of a release that an earlier version made
+        found = operators(release.path(variant.files[0]).read_bytes())
     return Offer(
         device_class=device_class,
         digest=release.digest,
@@ -164,7 +168,7 @@ def _offer(release: Release, device_class: str, place: str) -> Offer:
         bundle_bytes=variant.size_bytes + manifest.golden.size_bytes + len(manifest.to_bytes()),
         shipped_bytes=(measured.shipped_bytes if measured else 0) or variant.size_bytes,
         memory_bytes=measured.peak_memory_bytes if measured else 0,
-        operators=measured.operators if measured else operators(release.path(variant.files[0]).read_bytes()),
+        operators=found,
         p95_ms=record.timing(EDGE).p95_ms,
         architecture=record.machine_class.partition(" ")[0],
         accuracy=variant.accuracy,
