@@ -46,7 +46,7 @@ _CONTRAST = """(() => {
 class Browser:
     """A page of a headless Chromium, driven over its debugging pipe (one JSON text a message, ended by a zero byte)."""
 
-    def __init__(self, program: Path, environment: dict[str, str], profile: Path) -> None:
+    def __init__(self, program: Path, environment: dict[str, str], profile: Path, *, reaches_loopback: bool = False) -> None:
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         arguments = [
@@ -58,7 +58,8 @@ class Browser:
             f"--user-data-dir={profile}",
         ]
         # Whatever the page asks for would go to a port where nobody listens, and fail loudly.
-        arguments += ["--proxy-server=127.0.0.1:1", "--proxy-bypass-list=<-loopback>", "--disable-background-networking", "about:blank"]
+        arguments += ["--proxy-server=127.0.0.1:1", *([] if reaches_loopback else ["--proxy-bypass-list=<-loopback>"])]
+        arguments += ["--disable-background-networking", "about:blank"]
         place = f"exec 3<&{theirs_in} 4>&{theirs_out}; exec " + '"$@"'
         self._process = subprocess.Popen(
             ["bash", "-c", place, "chromium", str(program), *arguments],
@@ -77,7 +78,7 @@ class Browser:
         self._session = {"sessionId": self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._ask(f"{domain}.enable")
-        self.offline(True)
+        self.offline(not reaches_loopback)
 
     def close(self) -> None:
         self._out.close()
@@ -88,17 +89,18 @@ class Browser:
     def offline(self, offline: bool) -> None:
         self._ask("Network.emulateNetworkConditions", offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1)
 
-    def open(self, file: Path, width: int, *, dark: bool = False) -> None:
-        """Opens a file at a width in pixels; what the page complains about from now on is in `complaints`."""
+    def open(self, where: Path | str, width: int, *, dark: bool = False) -> None:
+        """Opens a file, or an address, at a width in pixels; what the page complains about from now on is in `complaints`."""
         self.complaints = []
         self._ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", features=[scheme])
-        self._ask("Page.navigate", url=file.as_uri())
-        loaded = f"document.readyState + location.href == {json.dumps('complete' + file.as_uri())}"
+        url = where if isinstance(where, str) else where.as_uri()
+        self._ask("Page.navigate", url=url)
+        loaded = f"document.readyState + location.href == {json.dumps('complete' + url)}"
         deadline = patience.Deadline(DEADLINE_SECONDS)
         while self._ask("Runtime.evaluate", expression=loaded)["result"].get("value") is not True:
-            assert not deadline.over(), f"{file} was not loaded"
+            assert not deadline.over(), f"{url} was not loaded"
             time.sleep(0.01)
 
     def value(self, expression: str) -> Any:
@@ -154,8 +156,11 @@ class Browser:
 
 
 @contextmanager
-def running(profile: Path) -> Iterator[Browser]:
-    """Debian's, unpacked into the cache; skips the test where there is none. profile: an empty folder."""
+def running(profile: Path, *, reaches_loopback: bool = False) -> Iterator[Browser]:
+    """Debian's, unpacked into the cache; skips the test where there is none.
+
+    profile: an empty folder. reaches_loopback: this machine's own ports, and nothing else.
+    """
     try:
         root = debian.packages(load(PROJECT), ["chromium-headless-shell"])
     except PrepareError as error:
@@ -163,7 +168,7 @@ def running(profile: Path) -> Iterator[Browser]:
     program = root / "usr/lib/chromium/chromium-headless-shell"
     environment = debian.environment(root)
     environment["LD_LIBRARY_PATH"] += "".join(f":{folder}" for folder in sorted(root.glob("usr/lib/*/pulseaudio")))
-    opened = Browser(program, environment, profile)
+    opened = Browser(program, environment, profile, reaches_loopback=reaches_loopback)
     try:
         yield opened
     finally:

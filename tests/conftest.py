@@ -56,6 +56,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield opened
 
 
+@pytest.fixture
+def local_browser(tmp_path: Path) -> Iterator[Any]:
+    """One that reaches this machine's own ports, for pages that a command serves."""
+    with _beside("browser").running(tmp_path / "chromium", reaches_loopback=True) as opened:
+        yield opened
+
+
 @pytest.fixture(scope="session")
 def seaweedfs() -> ModuleType:
     """`seaweedfs.py` beside this file."""

@@ -28,6 +28,7 @@ COMMANDS: Table = {
         "What a fleet's devices are told, by its signed repository.",
         {
             "status": Command(f"{_ROOM}.fleet.status", "Show what a fleet is told: content, waves, limits, and when signatures expire."),
+            "page": Command(f"{_ROOM}.fleet.page", "Show where a rollout stands, here, as a page, or as one that is kept up to date."),
             "devices": Command(f"{_ROOM}.fleet.devices", "Show a fleet's devices, and let in those that have used their tokens."),
             "enrol": Command(f"{_ROOM}.fleet.enrol", "Make a token by which a device joins, once; or gets new keys."),
             "move": Command(f"{_ROOM}.fleet.move", "Let devices of a former version move over, by a last document of its key."),
