@@ -23,6 +23,7 @@ STATES: Final[Mapping[str, str]] = {
     CLOSED: "not begun",
 }
 """What a device of a wave may be at, in words. Every one has a shape of its own beside its colour."""
+_TEMPLATE: Final = "fleet.html.j2"
 SCRIPT: Final = "/fleet.js"
 """Where a live page finds `script()`, and what is new below `VIEW`."""
 VIEW: Final = "/view"
@@ -54,12 +55,12 @@ def html(standing: Mapping[str, Any], *, live: bool = False) -> str:
 
     Raises PlatformError where the template engine is not installed.
     """
-    return _template().render(**_values(standing, live=live), part="page", css=style() + _own_style())
+    return template("isthmus.pages", _TEMPLATE).render(**_values(standing, live=live), part="page", css=style() + _own_style())
 
 
 def view(standing: Mapping[str, Any]) -> str:
     """What a live page has in place of what it shows. Raises PlatformError as `html`."""
-    return _template().render(**_values(standing, live=True), part="view", css="")
+    return template("isthmus.pages", _TEMPLATE).render(**_values(standing, live=True), part="view", css="")
 
 
 def script() -> str:
@@ -82,10 +83,6 @@ def wave_view(wave: Mapping[str, Any]) -> WaveView:
     verdict = wave["verdict"]
     said = f"{verdict['outcome']}: {verdict['reason']}" if verdict else ""
     return WaveView(wave["name"], wave["state"], devices, counts, tuple(pieces), cells(counts), said, _when(wave), tuple(_facts(wave)))
-
-
-def _template() -> Any:
-    return template("isthmus.pages", "fleet.html.j2")
 
 
 def _own_style() -> str:
