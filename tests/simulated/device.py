@@ -92,6 +92,7 @@ class SimulatedDevice:
 
     def __init__(self, world: World, who: Device, key: bytes, credentials: Credentials | None, folder: Path) -> None:
         self.world, self.who, self.folder = world, who, folder
+        self._key, self._credentials = key, credentials
         self.touched: set[int] = set()
         self.confirmed: dict[str, float] = {}
         self.is_dead = False
@@ -113,6 +114,12 @@ class SimulatedDevice:
         self._reporter = _Reporter(self.disk.queue, sender, self.line, folder / "reported", monotonic=monotonic)
         self._reporter.start(self._figures)
         self._mark = self._dice.getrandbits(8 * _MARK_BYTES)
+
+    def again(self) -> "SimulatedDevice":
+        """The same device from what its disk has, after whatever ended it."""
+        found = SimulatedDevice(self.world, self.who, self._key, self._credentials, self.folder)
+        found.touched, found.confirmed, found.line.log = self.touched, self.confirmed, self.line.log
+        return found
 
     def boot(self) -> None:
         """Begins to live."""

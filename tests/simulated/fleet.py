@@ -116,6 +116,15 @@ class SimulatedFleet:
         for index, device in enumerate(self.devices.values()):
             self.agenda.at(self.agenda.now + over_seconds * index / len(self.devices), device.boot)
 
+    def revive(self) -> None:
+        """Starts those anew that were never heard of again, and has what silenced them be over."""
+        for digest in [digest for digest, kind in self.kinds.items() if kind.is_silent]:
+            del self.kinds[digest]
+        for name, device in self.devices.items():
+            if device.is_dead:
+                self.devices[name] = device.again()
+                self.devices[name].boot()
+
     def look(self, number: int, digests: Iterable[str], before: Look | None = None) -> Look:
         """What the devices say about an assignment, read as an operator does; ages are virtual."""
         asked = Asked(FLEET, number, self.roster, SECRET, list(digests), self.settings.heartbeat_seconds)
