@@ -16,7 +16,7 @@ from tests.fleet_sayings import FLEET
 from tests.fleet_standing import standing
 from toolchain.testing.patience import wait_until
 
-from isthmus.cli.commands.fleet.serving import TROUBLE, PageServer, Shown, keep_looking
+from isthmus.cli.commands.fleet.serving import TROUBLE, PageServer, Shown, keep_looking, serve
 from isthmus.cli.commands.fleet.standing_view import rendered
 from isthmus.errors import InputError, StoreError
 from isthmus.repository import roster
@@ -175,6 +175,19 @@ def test_a_look_that_fails_is_said_and_the_last_one_stays(server: PageServer, sh
 def test_a_taken_port_is_told(server: PageServer):
     with pytest.raises(InputError, match="--port"):
         PageServer(Shown(), server.server_port)
+
+
+def test_the_address_is_said_and_ctrl_c_is_an_end_and_no_error(monkeypatch: pytest.MonkeyPatch):
+    asked_first = []
+
+    def until_ctrl_c(server: PageServer) -> None:
+        asked_first.append(server.url)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PageServer, "serve_forever", until_ctrl_c)
+    console = Console(file=io.StringIO())
+    serve(standing, standing(10), console, port=0, every_seconds=60)
+    assert asked_first[0] in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
