@@ -33,7 +33,7 @@ def later(waves: Sequence[Wave], gates: Sequence[Gate], devices: int) -> set[str
     return set()
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     counts=st.sets(st.integers(1, 12), min_size=1, max_size=3).map(sorted),
     gates=st.lists(GATES, min_size=4, max_size=4),
