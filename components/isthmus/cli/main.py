@@ -29,6 +29,7 @@ COMMANDS: Table = {
         {
             "status": Command(f"{_ROOM}.fleet.status", "Show what a fleet is told: content, waves, limits, and when signatures expire."),
             "page": Command(f"{_ROOM}.fleet.page", "Show where a rollout stands, here, as a page, or as one that is kept up to date."),
+            "watch": Command(f"{_ROOM}.fleet.watch", "Take a rollout through its gates: open, pause or take back, as devices say."),
             "devices": Command(f"{_ROOM}.fleet.devices", "Show a fleet's devices, and let in those that have used their tokens."),
             "enrol": Command(f"{_ROOM}.fleet.enrol", "Make a token by which a device joins, once; or gets new keys."),
             "move": Command(f"{_ROOM}.fleet.move", "Let devices of a former version move over, by a last document of its key."),
@@ -36,7 +37,7 @@ COMMANDS: Table = {
             "access": Command(
                 f"{_ROOM}.fleet.access", "Say to a store what each device may do: SeaweedFS's identities, or a policy of AWS."
             ),
-            "promote": Command(f"{_ROOM}.fleet.promote", "Open the next wave of a fleet's rollout."),
+            "promote": Command(f"{_ROOM}.fleet.promote", "Open the next wave of a fleet's rollout, or end it, whatever its gate says."),
             "pause": Command(f"{_ROOM}.fleet.pause", "Have a fleet's devices begin nothing new."),
             "resume": Command(f"{_ROOM}.fleet.resume", "Have a paused fleet go on."),
             "abort": Command(f"{_ROOM}.fleet.abort", "Bring a fleet's devices back to the content before, under a new number."),

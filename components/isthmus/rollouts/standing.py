@@ -247,7 +247,7 @@ def _state(told: Assignment, index: int, its: WaveStanding, *, is_read: bool) ->
     if told.paused:
         return "paused"
     if its.verdict is None:
-        return "open" if its.gate and not is_read else "passed"
+        return "passed" if is_read else "open"
     return _STATES[its.verdict.outcome]
 
 

@@ -106,6 +106,7 @@ def test_a_rollout_is_taken_through_its_waves_and_back(told: Shell):
         "wave rest is open; it is paused: devices begin nothing until `isthmus fleet resume`",
     ]
     assert "devices go on with " in told("fleet", "resume").output
+    assert "is the fleet's" in told("fleet", "promote").output
     assert "all 2 waves are open" in told("fleet", "promote").output
     aborted = told("fleet", "abort").output.splitlines()
     assert aborted[0] == "cameras: number 2 → 3, open waves 2 → 1 of 1 (all)"

@@ -73,6 +73,8 @@ def after_resume(before: Assignment, after: Assignment) -> str:
 
 
 def after_promote(before: Assignment, after: Assignment) -> str:
+    if after.passed_seconds is not None:
+        return f"{contents(after)} is the fleet's: a release that comes next leaves it to whom it does not reach yet"
     return f"wave {after.waves[after.open_waves - 1].name} is open{'; ' + _is_paused(after) if after.paused else ''}"
 
 

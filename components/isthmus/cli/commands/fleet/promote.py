@@ -14,8 +14,8 @@ class Options(Repository):
 
 
 def run(options: Options) -> None:
-    """Opens the next wave, and says what changed. Raises IsthmusError."""
+    """Opens the next wave, or ends the rollout, and says what changed. Raises IsthmusError."""
     from isthmus.cli.commands.fleet.changing import after_promote, run_change
-    from isthmus.repository.changes import opened
+    from isthmus.repository.changes import promoted
 
-    run_change(options, options.fleet, options.key or (), opened, after_promote)
+    run_change(options, options.fleet, options.key or (), promoted, after_promote)

@@ -1,11 +1,12 @@
 """Keeping a repository well: signing anew, and mending. Each gives what to print, and whether all is well now."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
 from isthmus.cli.shared.repositories import days_left, fleet_of, founded
-from isthmus.errors import InputError, Problem
+from isthmus.errors import InputError, IntegrityError, Problem
+from isthmus.repository.enrolment import settle_if_possible
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.lost_rosters import check_copy
 from isthmus.repository.objects import ROSTER, Place
@@ -20,12 +21,25 @@ def refreshed(place: Place, keyring: Keyring, now: datetime) -> tuple[str, bool]
     """Not well: what needs keys that are not here has expired. Raises IsthmusError."""
     founded(place, keyring)
     done = refresh(place, keyring, now=now)
+    joined = list(_joined(place, keyring, now))
     ends = expiries(read(place, keyring.anchor()))
     lines = [f"signed {', '.join(done.signed)}; the timestamp expires {days_left(ends['timestamp'], now)}"]
     for role, expires in sorted(done.waiting.items(), key=lambda it: it[1]):
         word = "expires " if expires > now else "has "
         lines.append(f"{role} {word}{days_left(expires, now)}, and its keys are not here: run this where they are")
-    return "\n".join(lines), all(expires > now for expires in done.waiting.values())
+    return "\n".join([*lines, *joined]), all(expires > now for expires in done.waiting.values())
+
+
+def _joined(place: Place, keyring: Keyring, now: datetime) -> Iterator[str]:
+    """Lets in who has used its token: a line for each fleet that has somebody new, or whose roster cannot be read."""
+    for fleet in keyring.fleets:
+        try:
+            settled = settle_if_possible(place, keyring, fleet, now=now)
+        except IntegrityError as error:
+            yield f"{fleet}: nobody can join: {error}"
+        else:
+            if settled.joined:
+                yield f"{fleet}: joined: {', '.join(settled.joined)}"
 
 
 def recovered(place: Place, keyring: Keyring, rosters: Mapping[str, bytes]) -> tuple[str, bool]:

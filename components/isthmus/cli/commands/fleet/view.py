@@ -10,11 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from isthmus.cli.commands.fleet.said import STYLES, Seen, said
 from isthmus.cli.shared.repositories import Located, days_left, founded
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import TOP_ROLES
 from isthmus.repository.publish import assignment_in
 from isthmus.repository.reading import expiries
+from isthmus.rollouts.standing import Standing
 from isthmus.words import in_bytes
 from isthmus_agent.formats import digests
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, Wave
@@ -43,8 +45,8 @@ def read_told(found: Located, keyring: Keyring, fleet: str) -> Told:
     return Told(fleet, found.where, assignment_in(metadata) if metadata else None, its)
 
 
-def data(told: Told) -> dict[str, Any]:
-    """For JSON. `assignment` is what is signed, as it stands there."""
+def data(told: Told, seen: Seen | None = None) -> dict[str, Any]:
+    """For JSON. `assignment` is what is signed, as it stands there; `standing`: see `isthmus.rollouts.standing.Standing.data`."""
     its = told.assignment
     waves = [{"name": wave.name, "is_open": index < its.open_waves} for index, wave in enumerate(its.waves)] if its else []
     return {
@@ -52,11 +54,13 @@ def data(told: Told) -> dict[str, Any]:
         "store": told.where,
         "assignment": its.to_value() if its else None,
         "waves": waves,
+        "standing": seen.standing.data() if seen else None,
+        "not_read": seen.why_not if seen else "",
         "expires": {role: expires.isoformat() for role, expires in told.expires.items()},
     }
 
 
-def rendered(told: Told, now: datetime) -> RenderableType:
+def rendered(told: Told, now: datetime, seen: Seen | None = None) -> RenderableType:
     """A title, facts, and a row for each wave; fits a terminal of 80 columns."""
     its = told.assignment
     facts = Table.grid(padding=(0, 2))
@@ -70,7 +74,7 @@ def rendered(told: Told, now: datetime) -> RenderableType:
     fix = "" if is_well else ": no device follows anything newer; isthmus fleet refresh"
     facts.add_row("signed", Text(first + fix, style="" if is_well else "red"))
     title = f"fleet · {told.fleet}" + (f" · number {its.number}" if its else "")
-    rows = [facts, *([_waves(its)] if its else [])]
+    rows = [facts, *([_waves(its, seen.standing if seen else None)] if its else []), *(said(seen) if seen else [])]
     return Group(Text(title, style="bold"), *(Padding(row, (0, 0, 0, 2)) for row in rows))
 
 
@@ -107,11 +111,11 @@ def _probation(its: Assignment) -> Iterator[str]:
         yield f"predictions moved by {probation.max_distribution_distance_millionths / MILLION:g}"
 
 
-def _waves(its: Assignment) -> Table:
+def _waves(its: Assignment, standing: Standing | None) -> Table:
     found = Table("wave", "state", "devices", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for index, wave in enumerate(its.waves):
-        is_open = index < its.open_waves
-        found.add_row(Text(wave.name), Text("open" if is_open else "closed", style="green" if is_open else "dim"), Text(_whom(wave)))
+        state = standing.waves[index].state if standing else "open" if index < its.open_waves else "closed"
+        found.add_row(Text(wave.name), Text(state, style=STYLES[state]), Text(_whom(wave)))
     return found
 
 
