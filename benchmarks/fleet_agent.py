@@ -1,15 +1,15 @@
 """What a device's two processes take: memory, and time over the bare interpreter.
 
-    python benchmarks/fleet_agent.py [RELEASE]
+    PYTHONPATH=. python benchmarks/fleet_agent.py [RELEASE]
+
+The whole program, a minute after it has been told of the release over HTTP, fetched, tried and confirmed it.
 
 RELEASE: a folder with manifest.json, golden.json and the edge variant; the newest of this machine's cache by default.
 """
 
-import hashlib
 import http.client
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,26 +18,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from tests.fleet_store import MemoryStore, served
+from tests.isthmus_agent.living import Fleet, Living
 
 ROUNDS, REQUESTS = 20, 100
-MANAGER = """
-import sys
-from pathlib import Path
-from isthmus_agent.manager.listening import listen_tcp
-from isthmus_agent.manager.serving import Serving, Settings
-file, listener = Path(sys.argv[1]), listen_tcp("127.0.0.1", 0)
-serving = Serving([listener], Settings(), lambda event: print(listener.getsockname()[1], *serving.pids, event, flush=True), lambda _: file)
-serving.start()
-serving.serve("sha256:" + file.name)
-sys.stdin.read()
-serving.close()
-"""
+SETTLE_SECONDS = 60
 
 
 def megabytes(pid: int) -> dict[str, float]:
     """Rss and Pss of a process."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     return {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if line.startswith(("Rss:", "Pss:"))}
+
+
+def child_of(pid: int) -> int:
+    """The one process that serves."""
+    found = [int(it) for file in Path(f"/proc/{pid}/task").glob("*/children") for it in file.read_text().split()]
+    return next(it for it in found if b"isthmus_agent.server" in Path(f"/proc/{it}/cmdline").read_bytes())
 
 
 def bare_ms(model: bytes, signature: str, inputs: dict[str, Any]) -> float:
@@ -70,14 +67,13 @@ def main(release: Path) -> None:
     parts = {bundle.MODEL: edge.read_bytes(), bundle.GATES: b"{}"}
     parts |= {bundle.MANIFEST: (release / "manifest.json").read_bytes(), bundle.GOLDEN: (release / "golden.json").read_bytes()}
     content = bundle.join(parts)
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / hashlib.sha256(content).hexdigest()
-        file.write_bytes(content)
-        manager = subprocess.Popen([sys.executable, "-c", MANAGER, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert manager.stdin is not None  # noqa: S101
-        assert manager.stdout is not None  # noqa: S101
-        port, server, *said = manager.stdout.readline().split()
-        print(f"{manifest['model']}, {edge.stat().st_size / 1000:.0f} kB: {' '.join(said)[:8]}")
+    with TemporaryDirectory() as folder, served(MemoryStore()) as store:
+        fleet = Fleet.founded(store, Path(folder) / "keys")
+        device = Living(fleet, Path(folder) / "device", {"poll_seconds": 5})
+        number = fleet.tell(content)
+        device.start()
+        print(f"{manifest['model']}, {edge.stat().st_size / 1000:.0f} kB: {fleet.await_outcome(number, 'confirmed').outcome.value}")
+        manager, server, port = device.process.pid, child_of(device.process.pid), device.url.rpartition(":")[2]
         one = {name: column[:1] for name, column in golden["inputs"].items()}
         inputs = {spec["name"]: np.array(one[spec["name"]], spec["dtype"]) for spec in manifest["inputs"]}
         body = json.dumps({"inputs": one}).encode()
@@ -95,20 +91,20 @@ def main(release: Path) -> None:
         for _ in range(ROUNDS):
             bare = bare_ms(parts[bundle.MODEL], manifest["signature"], inputs)
             rounds.append((bare, median(timed(ask) for _ in range(REQUESTS))))
-        bare, served = (median(column) for column in zip(*rounds, strict=True))
-        memory = [megabytes(manager.pid), megabytes(int(server))]
+        bare, answered = (median(column) for column in zip(*rounds, strict=True))
+        time.sleep(SETTLE_SECONDS)
+        memory = [megabytes(manager), megabytes(server)]
         rows = [
             ("manager, RSS", f"{memory[0]['Rss']:.1f} MB", "30 MB"),
             ("server, RSS", f"{memory[1]['Rss']:.1f} MB", ""),
             ("both, PSS", f"{sum(it['Pss'] for it in memory):.1f} MB", "60 MB"),
             ("interpreter alone, p50", f"{bare:.3f} ms", ""),
-            ("request and answer over a kept connection, p50", f"{served:.3f} ms", ""),
+            ("request and answer over a kept connection, p50", f"{answered:.3f} ms", ""),
             ("over the interpreter, p50", f"{median(b - a for a, b in rounds):.3f} ms", "0.5 ms"),
         ]
         for what, found, most in rows:
             print(f"{what:<48}{found:>12}{most and f'   at most {most}'}")
-        manager.stdin.close()
-        manager.wait()
+        device.stop()
 
 
 if __name__ == "__main__":

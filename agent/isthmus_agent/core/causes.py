@@ -57,6 +57,10 @@ FAILURES: Final[dict[Reason, Failure]] = {
 }
 
 
+TOLD: Final = frozenset({Reason.REPLAYED, Reason.CONFLICTING_ASSIGNMENT})
+"""Of a look that failed: somebody plays back, or makes up, what the operator has to know of."""
+
+
 def failure_of(reason: Reason) -> Failure:
     """The class of a reason. One without a place in the table says nothing against the release."""
     return FAILURES.get(reason, Failure.DEVICE)

@@ -120,6 +120,11 @@ class LookNow:
     """Somebody at the device wants the store asked now, and not at its time."""
 
 
+@dataclass(frozen=True)
+class Stopping:
+    """Somebody ends the program, in order. It is the last event."""
+
+
 Event = (
     Tick
     | Checked
@@ -134,4 +139,5 @@ Event = (
     | PersistFailed
     | RollBack
     | LookNow
+    | Stopping
 )

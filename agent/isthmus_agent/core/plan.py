@@ -68,7 +68,7 @@ def _begin_trial(turn: Turn, assignment: Assignment, number: int, digest: str) -
         turn.say(number, digest, Outcome.BLOCKED if reason else Outcome.UPDATING, reason)
         return
     turn.set(phase=Phase.TRIAL, deadline=None, crashes=0, crashed_at=None)
-    turn.keep(trial=digest, trial_number=number, trial_boots=0, crashes=0, probation=assignment.probation)
+    turn.keep(trial=digest, trial_number=number, trial_boots=0, trial_reboots=0, crashes=0, probation=assignment.probation)
     turn.serve(digest)
     turn.say(number, digest, Outcome.UPDATING)
 
@@ -78,10 +78,13 @@ def _wait_seconds(turn: Turn, assignment: Assignment) -> float:
     if assignment.window is None:
         return 0.0
     if turn.utc_seconds is not None:
+        turn.set(waiting_until=None)
         return _own_window(assignment.window, assignment.salt, turn.state.device.name).opens_in_seconds(turn.utc_seconds)
-    if turn.state.phase is not Phase.WAITING:
-        turn.set(waiting_until=turn.now + turn.state.settings.clockless_wait_seconds)
-    return max(0.0, turn.state.waiting_until - turn.now)
+    until = turn.state.waiting_until if turn.state.phase is Phase.WAITING else None
+    if until is None:  # it may have known the time until now
+        until = turn.now + turn.state.settings.clockless_wait_seconds
+        turn.set(waiting_until=until)
+    return max(0.0, until - turn.now)
 
 
 def _own_window(window: Window, salt: str, device: str) -> Window:

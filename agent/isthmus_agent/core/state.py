@@ -30,8 +30,10 @@ class Device:
 class Settings:
     """How the core paces itself.
 
-    most_trial_boots: starts of the program during one probation that are still taken for chance; a model that takes the whole machine down
-    shows as these. most_crashes: of a confirmed content within crash_memory_seconds, before the one before it is served again.
+    most_trial_boots: starts of the program during one probation, in one life of the machine and with nobody who asked for them, that are
+    still taken for chance. most_trial_reboots: starts of the machine during one probation, after which the content is left, and nobody
+    blamed: power that comes and goes looks as a model does that takes the machine down. most_crashes: of a confirmed content within
+    crash_memory_seconds, before the one before it is served again.
     """
 
     poll_seconds: float = 60.0
@@ -40,6 +42,7 @@ class Settings:
     first_backoff_seconds: float = 5.0
     most_backoff_seconds: float = 900.0
     most_trial_boots: int = 3
+    most_trial_reboots: int = 10
     most_crashes: int = 3
     crash_memory_seconds: float = 86_400.0
     clockless_wait_seconds: float = 86_400.0
@@ -57,8 +60,8 @@ class Verdict:
 
     @property
     def is_against(self) -> bool:
-        """Whether the content is not tried again: the release is at fault, or an operator holds it back."""
-        return self.outcome.is_against_release or self.reason is Reason.HELD_BY_OPERATOR
+        """Whether the content is not tried again: the release is at fault, an operator holds it back, or trying it never ends."""
+        return self.outcome.is_against_release or self.reason in (Reason.HELD_BY_OPERATOR, Reason.RESTARTED_TOO_OFTEN)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,9 @@ class Kept:
     time_floor: seconds since 1970; no time before it is believed, as long as the metadata has time_keys. boots: starts of the program.
     current: the digest that is confirmed and served; current_number: the assignment that gave it. previous and
     previous_number: the same of what was served before it.
-    trial: the digest on probation, under trial_number; trial_boots: starts since then. crashes: of what is served, since it is.
+    trial: the digest on probation, under trial_number; trial_boots, trial_reboots: starts since then that nobody asked for, in one life of
+    the machine and with a new one. boot_id: of the machine's life at the last start. is_stopped: somebody ended the program in order.
+    crashes: of what is served, since it is.
     verdict: on the last content that was decided about.
     """
 
@@ -88,6 +93,9 @@ class Kept:
     crashes: int = 0
     verdict: Verdict | None = None
     time_keys: str = ""
+    trial_reboots: int = 0
+    boot_id: str = ""
+    is_stopped: bool = False
 
 
 class Phase(str, Enum):
@@ -147,7 +155,7 @@ class State:
     failures: int = 0
     draws: int = 0
     save_at: float = 0.0
-    waiting_until: float = 0.0
+    waiting_until: float | None = None
     serve_at: float = 0.0
     deadline: float | None = None
     measure_at: float = 0.0

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from isthmus_agent.core import events, probation
-from isthmus_agent.core.causes import Failure, failure_of
+from isthmus_agent.core.causes import TOLD, Failure, failure_of
 from isthmus_agent.core.effects import Check, Effect, Fetch, Measure, Persist, Say, Serve
 from isthmus_agent.core.events import Event
 from isthmus_agent.core.plan import fetch, plan, sweep
@@ -26,23 +26,38 @@ def step(state: State, event: Event, now: Moment) -> Step:
     return turn.state, tuple(turn.effects)
 
 
-def start(device: Device, settings: Settings, kept: Kept, now: Moment, *, held: frozenset[str], seed: str, is_lost: bool = False) -> Step:
+def start(
+    device: Device,
+    settings: Settings,
+    kept: Kept,
+    now: Moment,
+    *,
+    held: frozenset[str],
+    seed: str,
+    is_lost: bool = False,
+    boot_id: str = "",
+) -> Step:
     """The state of a program that begins, from what the disk kept. held: the slots that were verified just now.
 
-    is_lost: nothing on the disk says which numbers were seen, and yet it is not new.
+    is_lost: nothing on the disk says which numbers were seen, and yet it is not new. boot_id: of the machine's life; empty: not known.
     """
-    kept, began = replace(kept, boots=kept.boots + 1), now.seconds
+    before, began = kept, now.seconds
+    kept = replace(kept, boots=kept.boots + 1, boot_id=boot_id, is_stopped=False)
     turn = Turn(State(device, settings, kept, held, seed, began=began, poll_at=began, is_lost=is_lost, crashes=kept.crashes), now)
     _forget_missing(turn)
     kept = turn.state.kept
-    if kept.trial is not None and kept.trial_boots >= settings.most_trial_boots:
-        reason = Reason.RESTARTED_TOO_OFTEN
-        turn.leave_trial(Verdict(kept.trial_number, kept.trial, Outcome.ROLLED_BACK, reason))
-        return turn.state, tuple(turn.effects)
     if kept.trial is not None:
+        is_reboot = bool(before.boot_id and boot_id) and boot_id != before.boot_id
+        boots = kept.trial_boots + (not before.is_stopped and not is_reboot)
+        reboots = kept.trial_reboots + (not before.is_stopped and is_reboot)
+        is_blamed = boots > settings.most_trial_boots
+        if is_blamed or reboots > settings.most_trial_reboots:
+            outcome = Outcome.ROLLED_BACK if is_blamed else Outcome.BLOCKED
+            turn.leave_trial(Verdict(kept.trial_number, kept.trial, outcome, Reason.RESTARTED_TOO_OFTEN))
+            return turn.state, tuple(turn.effects)
         # A trial is begun again only once its start is counted: else a model that takes the machine down would do so for ever.
         turn.set(phase=Phase.TRIAL)
-        turn.keep(trial_boots=kept.trial_boots + 1)
+        turn.keep(trial_boots=boots, trial_reboots=reboots)
     else:
         turn.keep_anyway()
     if turn.state.to_serve is not None:
@@ -154,6 +169,10 @@ def _unchanged(turn: Turn, _: events.Unchanged) -> None:
 def _check_failed(turn: Turn, event: events.CheckFailed) -> None:
     _looked(turn)
     turn.set(poll_at=turn.now + turn.backoff_seconds())
+    said = turn.state.said
+    if event.reason in TOLD and said and not said.outcome.is_against_release:
+        # It changes nothing of what the device has, and says nothing against a release; the next good look is said without it.
+        turn.say(said.number, said.digest, said.outcome, event.reason, event.text)
 
 
 def _fetched(turn: Turn, event: events.Fetched) -> None:
@@ -335,6 +354,11 @@ def _roll_back(turn: Turn, _: events.RollBack) -> None:
         _go_back(turn, Verdict(kept.current_number, kept.current, Outcome.BLOCKED, held), may_return=True)
 
 
+def _stopping(turn: Turn, _: events.Stopping) -> None:
+    if turn.state.kept.trial is not None:  # else nobody asks how it ended
+        turn.keep_anyway(is_stopped=True)
+
+
 def _look_now(turn: Turn, _: events.LookNow) -> None:
     if not turn.state.looking:
         _look(turn)
@@ -354,4 +378,5 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     events.PersistFailed: _persist_failed,
     events.RollBack: _roll_back,
     events.LookNow: _look_now,
+    events.Stopping: _stopping,
 }

@@ -17,8 +17,18 @@ from isthmus_agent.formats.report import Outcome, Reason
 
 NAMES: Final = ("mark-a", "mark-b")
 _FIELDS: Final = tuple(Kept.__dataclass_fields__)
-_COUNTS: Final = ("number", "time_floor", "boots", "current_number", "previous_number", "trial_number", "trial_boots", "crashes")
-_TEXTS: Final = ("identity", "time_keys")
+_COUNTS: Final = (
+    "number",
+    "time_floor",
+    "boots",
+    "current_number",
+    "previous_number",
+    "trial_number",
+    "trial_boots",
+    "trial_reboots",
+    "crashes",
+)
+_TEXTS: Final = ("identity", "time_keys", "boot_id")
 _DIGESTS: Final = ("current", "previous", "trial")
 
 
@@ -66,6 +76,9 @@ def from_value(value: object) -> Kept:
     counts: dict[str, Any] = {name: integer(found[name], name) for name in _COUNTS}
     digests: dict[str, Any] = {name: None if found[name] is None else numbers.digest(found[name], name) for name in _DIGESTS}
     texts: dict[str, Any] = {name: _text(found[name], name) for name in _TEXTS}
+    if not isinstance(found["is_stopped"], bool):
+        raise FormatError("is_stopped", "expected true or false")
+    counts["is_stopped"] = found["is_stopped"]
     return Kept(**counts, **digests, **texts, probation=_probation(found["probation"]), verdict=_verdict(found["verdict"]))
 
 

@@ -1,4 +1,5 @@
-"""Reports that were not sent yet: one for each assignment, the newest. A verdict is never dropped for something that is none."""
+"""Reports that were not sent yet: one for each assignment, the newest. A verdict is never dropped for something that is none, and those on
+the newest assignments never at all."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,8 @@ from isthmus_agent.formats import numbers, report
 from isthmus_agent.formats.report import Outcome, Reason
 
 MOST_WITHOUT_VERDICT: Final = 16
-"""Of these the oldest are dropped."""
+MOST_VERDICTS: Final = 256
+"""Of both the oldest are dropped: a device without its store for years has so many releases by sticks, at most."""
 
 
 class Queue:
@@ -29,6 +31,7 @@ class Queue:
             else:
                 with suppress(OSError):
                     durable.remove(entry)
+        self._bound()
 
     @property
     def waiting(self) -> tuple[Say, ...]:
@@ -44,9 +47,12 @@ class Queue:
         with suppress(OSError):
             durable.make_folder(self._folder)
             durable.write_document(self._folder / str(say.number), _value(say))
-        without = sorted(number for number, it in self._reports.items() if not it.outcome.is_final)
-        for number in without[:-MOST_WITHOUT_VERDICT]:
-            self._drop(number)
+        self._bound()
+
+    def _bound(self) -> None:
+        for is_final, most in ((False, MOST_WITHOUT_VERDICT), (True, MOST_VERDICTS)):
+            for number in sorted(number for number, it in self._reports.items() if it.outcome.is_final is is_final)[:-most]:
+                self._drop(number)
 
     def sent(self, say: Say) -> None:
         """Takes a report out, unless there is another one about that assignment by now."""

@@ -148,6 +148,7 @@ class Executor:
         self._mailbox.ask(self._end)
 
     def _end(self) -> None:
+        self.give(events.Stopping())
         self._is_over = True
 
     def give(self, event: Event) -> None:

@@ -31,6 +31,7 @@ from isthmus_agent.manager.way import Way
 _METADATA: Final = "metadata"
 _REPORTED: Final = "reported"
 _MARK_BYTES: Final = 6
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _MOST_HELD_BACK_SECONDS: Final = 120.0
 
 
@@ -91,8 +92,14 @@ def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: S
     )
     seed, mark = os.urandom(16).hex(), int.from_bytes(os.urandom(_MARK_BYTES), "big")
     now = Moment(time.monotonic())
-    begun = step.start(device, local.pace, disk.kept, now, held=disk.held, seed=seed, is_lost=disk.is_lost)
+    begun = step.start(device, local.pace, disk.kept, now, held=disk.held, seed=seed, is_lost=disk.is_lost, boot_id=_boot_id())
     return Executor(begun, rooms, mailbox, mark, watcher)
+
+
+def _boot_id() -> str:
+    """Of the machine's life; empty where the kernel does not say."""
+    found = durable.read(_BOOT_ID, 64) or b""
+    return found.decode("ascii", "replace").strip()
 
 
 def where(listener: socket.socket) -> str:

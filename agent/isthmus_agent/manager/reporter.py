@@ -1,8 +1,8 @@
 """Sends reports, in a thread of its own: nothing ever waits for one.
 
 A report is the key of an empty object (`formats.report`). The same said again puts the same key again, which makes it young; where figures
-changed that somebody waits for, or something else is said, a new key is put, and then the old one deleted. Which keys are in the store is
-kept on disk, so that this also holds over restarts.
+changed that somebody waits for, or something else is said, a new key is put, and then the old one deleted; but what an earlier start of
+the program has said is deleted first. Which keys are in the store is kept on disk, so that this also holds over restarts.
 """
 
 import random
@@ -56,6 +56,7 @@ class Reporter:
         self._last: tuple[Say, Figures] | None = None
         self._said_since = 0.0
         self._keys = _remembered(memory)  # in the store, as far as is known; the newest last
+        self._inherited = frozenset(self._keys)
         self.last_failure = ""
         self.sent_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
@@ -122,19 +123,25 @@ class Reporter:
         key = self._key(say)
         # What was said of other assignments stays: it is about them.
         old = [it for it in self._keys if it != key and it.startswith(report.folder("", say.number))]
+        # What an earlier start has said goes first: beside what this one says it would look like a second device of this name.
+        self._delete([it for it in old if it in self._inherited])
         self._remember([*(it for it in self._keys if it != key), key])
         status = self._transport.put(self._url(key))
         if status not in (200, 201, 204):
             raise refused(status)
-        for it in old:
+        self._delete([it for it in old if it not in self._inherited])
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
             with suppress(RepositoryFailure):
-                if self._transport.delete(self._url(it)) in (200, 204, 404):
-                    self._remember([key_ for key_ in self._keys if key_ != it])
+                if self._transport.delete(self._url(key)) in (200, 204, 404):
+                    self._remember([it for it in self._keys if it != key])
 
     def _key(self, say: Say) -> str:
         last, figures = self._last, self._figures()
         is_said = last is not None and replace(last[0], text="") == replace(say, text="")
-        if not is_said:
+        # A reason that is added to an outcome does not begin it anew.
+        if last is None or (last[0].number, last[0].digest, last[0].outcome) != (say.number, say.digest, say.outcome):
             self._said_since = self._monotonic()
         figures = replace(figures, outcome_seconds=int(self._monotonic() - self._said_since))
         if last is None or not is_said or _is_news(last[1], figures):

@@ -9,9 +9,9 @@ from tests.isthmus_agent.core.world import BAD, DAY, GOOD, World, assignment, bl
 from isthmus_agent.core import events
 from isthmus_agent.core.causes import FAILURES, Failure
 from isthmus_agent.core.effects import Check, Fetch, Persist, Serve, Sweep
-from isthmus_agent.core.state import Settings
+from isthmus_agent.core.state import Moment, Phase, Settings
 from isthmus_agent.core.step import wakes_at
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Wave, draw
 from isthmus_agent.formats.report import Outcome, Reason
 from isthmus_agent.formats.window import Window
 
@@ -32,6 +32,8 @@ class Life(RuleBasedStateMachine):
         self.crashed: set[str] = set()
         self.interrupted: dict[str, int] = {}
         self.seen = 0
+        self.published_at = self.world.seconds
+        self.cuts: dict[str, int] = {}
         self.world.kinds[digest_of(1)] = GOOD
         self.world.offered = assignment(1, digest_of(1))
         self._boot(None)
@@ -50,6 +52,7 @@ class Life(RuleBasedStateMachine):
         window = None if in_window else Window(0, 60, 600)
         waves = (Wave("canary", 0, devices=("other",)), Wave("all", WHOLE_SHARE))
         world.offered = assignment(before.number + 1, digest, before, waves=waves, open_waves=2 if is_open else 1, window=window)
+        self.published_at = world.seconds
 
     @rule()
     def abort(self) -> None:
@@ -157,6 +160,19 @@ class Life(RuleBasedStateMachine):
         self._note_interruption(0)
         self.world.kill()
 
+    @rule()
+    def cut_power(self) -> None:
+        if trial := self.world.disk.trial:
+            self.cuts[trial] = self.cuts.get(trial, 0) + 1
+        self.world.cut_power()
+
+    @precondition(lambda self: self.world.state)
+    @rule()
+    def stop(self) -> None:
+        if self.world.disk_fault:  # it cannot be written down that it was in order
+            self._note_interruption(0)
+        self.world.stop()
+
     @precondition(lambda self: not self.world.state)
     @rule(kill=kills)
     def boot(self, kill: int | None) -> None:
@@ -178,6 +194,12 @@ class Life(RuleBasedStateMachine):
     @rule(offset=st.sampled_from([None, 0.0, 1_800_000_000.0]))
     def change_clock(self, offset: float | None) -> None:
         self.world.utc_offset = offset
+
+    @precondition(lambda self: self.world.state and self.world.state.phase is Phase.WAITING)
+    @rule()
+    def lose_the_time_in_front_of_a_window(self) -> None:
+        self.world.utc_offset = None
+        self._go_well(4)
 
     def _note_interruption(self, kill: int | None) -> None:
         if kill is not None and self.world.disk.trial:
@@ -204,18 +226,37 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def each_step_was_right(self) -> None:
         world = getattr(self, "world", None)
-        for event, effects in world.log[self.seen :] if world else []:
-            kept = None
+        for index, (event, effects) in enumerate(world.log[self.seen :] if world else [], self.seen):
+            kept, (offered, now, confirmed) = None, world.told[index]
             for effect in effects:
                 if isinstance(effect, Persist):
                     kept = effect.kept
-                if isinstance(effect, Sweep) and world.disk.current:
-                    assert world.disk.current in effect.keep, "the confirmed content is removed"
+                    confirmed = None if world.disk_fault else kept.current
+                if isinstance(effect, Sweep) and confirmed:
+                    assert confirmed in effect.keep, "the confirmed content is removed"
                 if isinstance(effect, Serve) and effect.digest and kept and kept.trial == effect.digest and event is not None:
                     is_look = isinstance(event, (events.Checked, events.Unchanged))
                     assert is_look or isinstance(event, (events.Crashed, events.Tick)), f"a trial began without a look: {event}"
+                    if is_look and kept.trial_boots == kept.trial_reboots == 0:
+                        self.began_rightly(effect.digest, offered, now)
         if world:
             self.seen = len(world.log)
+
+    def began_rightly(self, digest: str, offered: Assignment | None, now: Moment) -> None:
+        """At that very look the store offers it to this device, holds nothing back, and it is the device's time to change."""
+        assert offered
+        wanted = offered.wanted("camera-1", {}, "*")
+        assert wanted, "withdrawn"
+        assert wanted.variant, "withdrawn"
+        assert wanted.variant.digest == digest, "withdrawn, or superseded"
+        assert not offered.paused, "begun while it is held back"
+        if offered.window:
+            if now.utc_seconds is None:
+                assert now.seconds - self.published_at >= DAY, "without the time of day, and not waited for long enough"
+            else:
+                later_seconds = offered.window.jitter_seconds * draw(f"{offered.salt}/window", "camera-1") // WHOLE_SHARE
+                begins = offered.window.from_minute * 60 + later_seconds // 60 * 60
+                assert begins <= now.utc_seconds % DAY < offered.window.to_minute * 60, "outside of its own window"
 
     @invariant()
     def what_is_served_is_whole_tested_and_kept(self) -> None:
@@ -253,6 +294,7 @@ class Life(RuleBasedStateMachine):
         world.settle(most_steps=2500)
         self.numbers_never_go_back()
         self.nothing_but_the_release_is_a_releases_fault()
+        self.each_step_was_right()
         wanted = world.offered.wanted("camera-1", {}, "*")
         if wanted and wanted.variant:
             verdict = world.disk.verdict
@@ -261,6 +303,7 @@ class Life(RuleBasedStateMachine):
             last = [it for it in world.said if (it.number, it.digest) == (wanted.number, wanted.variant.digest)][-1]
             assert (last.outcome, last.reason) == (verdict.outcome, verdict.reason)
             is_fine = world.kinds[wanted.variant.digest] == GOOD and wanted.variant.digest not in {*self.crashed, *self.interrupted}
+            is_fine = is_fine and self.cuts.get(wanted.variant.digest, 0) <= world.settings.most_trial_reboots
             assert not is_fine or verdict.outcome is Outcome.CONFIRMED or verdict.reason is Reason.HELD_BY_OPERATOR
             assert variant_of(wanted.variant.digest) == wanted.variant
 

@@ -220,19 +220,90 @@ def test_crashes_are_counted_over_restarts():
     assert world.said[-1].outcome is Outcome.ROLLED_BACK
 
 
-def test_a_model_that_takes_the_machine_down_is_left_after_some_starts():
+@pytest.mark.parametrize(
+    ("end", "most", "outcome"),
+    [(World.kill, Settings().most_trial_boots, Outcome.ROLLED_BACK), (World.cut_power, Settings().most_trial_reboots, Outcome.BLOCKED)],
+)
+def test_a_trial_that_is_begun_again_and_again_is_left_and_power_cuts_blame_nobody(end, most, outcome):
     world = on_the_way(Phase.TRIAL)
     world.answer()
-    for _ in range(world.settings.most_trial_boots):
-        world.kill()
+    for _ in range(most):
+        end(world)
         world.boot()
         world.answer()
         assert world.served == B
-    world.kill()
+    end(world)
     world.boot()
     world.settle()
     assert world.served == A
-    assert world.disk.verdict == Verdict(2, B, Outcome.ROLLED_BACK, Reason.RESTARTED_TOO_OFTEN)
+    assert world.disk.verdict == Verdict(2, B, outcome, Reason.RESTARTED_TOO_OFTEN)
+    world.tick(DAY)
+    world.settle()
+    assert world.served == A  # not tried again before there is another assignment
+    assert bool(blames(world.said)) is outcome.is_against_release
+
+
+def test_a_program_that_is_stopped_in_order_may_be_started_as_often_as_one_likes():
+    world = on_the_way(Phase.TRIAL)
+    world.answer()
+    for _ in range(30):
+        world.stop()
+        world.boot()
+        world.answer()
+    assert (world.served, world.disk.trial_boots, world.disk.is_stopped) == (B, 0, False)
+    world.kill()
+    world.boot()
+    assert world.disk.trial_boots == 1
+    world.settle()
+    assert world.disk.current == B
+
+
+@pytest.mark.parametrize("reason", [Reason.REPLAYED, Reason.CONFLICTING_ASSIGNMENT])
+def test_what_is_played_back_is_told_beside_the_outcome_until_the_next_good_look(reason):
+    world = device_with(A)
+    world.tick(70)
+    world.answer(reason)
+    said = world.said[-1]
+    assert (said.number, said.outcome, said.reason, failure_of(reason)) == (1, Outcome.CONFIRMED, reason, Failure.TRANSPORT)
+    count = len(world.said)
+    world.tick(70)
+    world.answer(reason)
+    assert len(world.said) == count  # once
+    world.tick(100)
+    world.answer()
+    assert (world.said[-1].outcome, world.said[-1].reason) == (Outcome.CONFIRMED, Reason.NONE)
+    assert world.served == A
+
+
+def test_an_old_assignment_is_told_of_and_not_followed():
+    world = on_the_way(Phase.TRIAL)
+    world.settle()
+    world.tick(70)
+    world.pending.clear()
+    world.give(events.Checked(assignment(1, A)))
+    assert (world.said[-1].number, world.said[-1].outcome, world.said[-1].reason) == (2, Outcome.CONFIRMED, Reason.REPLAYED)
+
+
+def test_what_was_said_against_a_release_is_not_covered_by_a_replay():
+    world = on_the_way(Phase.DOWNLOADING)
+    world.kinds[B] = "fails"
+    world.settle()
+    world.tick(100)
+    world.answer(Reason.REPLAYED)
+    assert (world.said[-1].outcome, world.said[-1].reason) == (Outcome.UNFIT, Reason.SELF_TEST_FAILED)
+
+
+def test_a_clock_that_is_lost_while_a_window_is_waited_for_opens_nothing():
+    world = device_with(A)
+    world.utc_offset = 1_800_000_000.0 - 1_800_000_000.0 % DAY + 12 * 3600
+    offer(world, 2, B, window=Window(60, 120))
+    world.tick(70)
+    while world.running.phase is not Phase.WAITING:
+        world.answer()
+    world.utc_offset = None
+    world.tick(70)
+    world.answer()
+    assert (world.running.phase, world.served) == (Phase.WAITING, A)
 
 
 def test_a_confirmed_model_that_crashes_again_and_again_is_left_for_the_one_before():

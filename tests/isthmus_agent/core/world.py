@@ -39,7 +39,10 @@ def assignment(number: int, digest: str, before: Before | None = None, **more: o
 
 @dataclass
 class World:
-    """disk: what was persisted. slots: the whole ones. kinds: of the contents, by digest. pending: what is to be answered, in order."""
+    """disk: what was persisted. slots: the whole ones. kinds: of the contents, by digest. pending: what is to be answered, in order.
+
+    log: each step; told: what the store offered at each, when that was, and what was confirmed before it.
+    """
 
     kinds: dict[str, str] = field(default_factory=dict)
     offered: Assignment | None = None
@@ -50,11 +53,13 @@ class World:
     pending: list[Effect] = field(default_factory=list)
     said: list[Say] = field(default_factory=list)
     log: list[tuple[Event | None, tuple[Effect, ...]]] = field(default_factory=list)
+    told: list[tuple[Assignment | None, Moment, str | None]] = field(default_factory=list)
     disk_fault: Reason | None = None
     seconds: float = 1000.0
     utc_offset: float | None = 1_800_000_000.0
     settings: Settings = field(default_factory=Settings)
     starts: int = 0
+    boot_id: str = "boot-1"
 
     @property
     def now(self) -> Moment:
@@ -73,12 +78,22 @@ class World:
         self.starts += 1
         device = Device("camera-1", "cameras")
         held = frozenset(self.slots)
-        self.state, effects = start(device, self.settings, self.disk, self.now, held=held, seed=f"s{self.starts}")
+        self.state, effects = start(device, self.settings, self.disk, self.now, held=held, seed=f"s{self.starts}", boot_id=self.boot_id)
         self._did(None, effects, most_effects)
 
     def kill(self) -> None:
-        """Ends the program, as a power cut does."""
+        """Ends the program, and not the machine."""
         self.state, self.pending, self.served = None, [], None
+
+    def cut_power(self) -> None:
+        """Ends the machine, which starts again."""
+        self.kill()
+        self.boot_id += "'"
+
+    def stop(self) -> None:
+        """Ends the program, as its operator does."""
+        self.give(events.Stopping())
+        self.kill()
 
     def give(self, event: Event, most_effects: int | None = None) -> tuple[Effect, ...]:
         """Has something happen. most_effects: after so many the program is killed."""
@@ -93,6 +108,7 @@ class World:
 
     def _did(self, event: Event | None, effects: tuple[Effect, ...], most: int | None) -> None:
         self.log.append((event, effects))
+        self.told.append((self.offered, self.now, self.disk.current))
         for index, effect in enumerate(effects):
             if most is not None and index >= most:
                 self.kill()

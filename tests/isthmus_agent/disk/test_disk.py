@@ -17,7 +17,7 @@ from isthmus_agent.core.effects import Say
 from isthmus_agent.core.state import Kept, Verdict
 from isthmus_agent.disk import durable, marks
 from isthmus_agent.disk.opening import opened
-from isthmus_agent.disk.queue import MOST_WITHOUT_VERDICT, Queue
+from isthmus_agent.disk.queue import MOST_VERDICTS, MOST_WITHOUT_VERDICT, Queue
 from isthmus_agent.disk.slots import Parts
 from isthmus_agent.formats.assignment import Probation
 from isthmus_agent.formats.numbers import FormatError
@@ -213,6 +213,9 @@ kepts = st.builds(
     *(counts, st.text(max_size=32), counts, counts, *contents),
     probation=st.builds(Probation, counts, counts, maybe_counts, maybe_counts, maybe_counts),
     crashes=counts,
+    trial_reboots=counts,
+    **{name: st.text(max_size=32) for name in ("time_keys", "boot_id")},
+    is_stopped=st.booleans(),
     verdict=st.none() | st.builds(Verdict, counts, digests, st.sampled_from(Outcome), st.sampled_from(Reason)),
 )
 
@@ -368,6 +371,16 @@ def test_a_verdict_is_not_dropped_for_something_that_is_none_nor_for_many(tmp_pa
     again.open()
     assert again.waiting[0] == verdict
     assert len(again.waiting) == MOST_WITHOUT_VERDICT + 1
+
+
+def test_of_verdicts_that_nobody_takes_those_on_the_newest_assignments_stay(tmp_path):
+    queue = Queue(tmp_path / "reports")
+    for number in range(MOST_VERDICTS + 5, 0, -1):
+        queue.put(Say(number, _digest(NEW), Outcome.CONFIRMED))
+    queue.put(Say(9999, _digest(NEW), Outcome.UPDATING))
+    again = Queue(tmp_path / "reports")
+    again.open()
+    assert [say.number for say in again.waiting] == [*range(MOST_VERDICTS + 5, 5, -1), 9999]
 
 
 def test_a_later_verdict_takes_the_place_of_an_earlier_one(tmp_path):
