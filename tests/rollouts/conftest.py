@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.release.conftest import make_release  # noqa: F401 - a fixture
 from tests.rollouts.world import OLD, World, intent
 
 

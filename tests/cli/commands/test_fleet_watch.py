@@ -99,9 +99,9 @@ def test_the_status_shows_what_devices_say_where_the_secret_is_here(shell: Shell
     for part in (
         "canary paused",
         "rest closed",
-        "wave canary: 1 of 2 confirmed, 1 failed",
-        "unfit, self test failed: camera-1",
-        "on 1; 6 devices",
+        "1 of 2 1",
+        "failed 1 × self test failed: camera-1",
+        "on 1",
     ):
         assert part in text
     assert json.loads(shell("fleet", "status", "--json").output)["standing"]["waves"][0]["counts"]["failed"] == 1

@@ -74,7 +74,7 @@ def rendered(told: Told, now: datetime, seen: Seen | None = None) -> RenderableT
     fix = "" if is_well else ": no device follows anything newer; isthmus fleet refresh"
     facts.add_row("signed", Text(first + fix, style="" if is_well else "red"))
     title = f"fleet · {told.fleet}" + (f" · number {its.number}" if its else "")
-    rows = [facts, *([_waves(its, seen.standing if seen else None)] if its else []), *(said(seen) if seen else [])]
+    rows = [facts, *([_waves(its, seen.standing if seen else None)] if its else []), *([said(seen)] if seen else [])]
     return Group(Text(title, style="bold"), *(Padding(row, (0, 0, 0, 2)) for row in rows))
 
 
