@@ -8,15 +8,17 @@ import pytest
 from tests.fleet_sayings import FLEET, ONE, THREE, TWO, path_of, telling
 from tests.fleet_store import MemoryStore, Served
 from tests.repository.devices import Device
-from tuf.api.metadata import MetaFile
+from tuf.api.metadata import Metadata, MetaFile, Targets
 
+from isthmus.errors import IntegrityError
 from isthmus.repository import ceremony
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
-from isthmus.repository.publish import publish, publish_roster
+from isthmus.repository.publish import Puts, publish, publish_roster
 from isthmus.repository.reading import read
 from isthmus.repository.recover import recover
-from isthmus.repository.roles import signed, timestamp_of
+from isthmus.repository.roles import delegated_of, signed, timestamp_of
+from isthmus_agent.formats.signed_fields import FIELD
 from isthmus_agent.manager.failures import RepositoryFailure
 
 EPOCH = 2**32
@@ -127,3 +129,38 @@ def test_without_it_devices_do_not_go_on(place: Place, told: Keyring, http: Serv
     del http.store.objects["edge/metadata/timestamp.json"]
     with pytest.raises(RepositoryFailure):
         device.number()
+
+
+UNREADABLE = {
+    "a number without end": lambda told: {**told, "number": 10**400},
+    "another fleet's": lambda told: {**told, "fleet": "doors"},
+    "nothing of ours": lambda told: {"format": 2},
+    "no object": lambda told: [told],
+}
+
+
+@pytest.mark.parametrize("ends_by", ["recover", "revoke"])
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_what_a_thief_of_the_fleets_key_signed_that_nobody_can_read_is_ended(
+    told: Keyring, http: Served, tmp_path: Path, what: str, ends_by: str
+):
+    place, now = Place(http.store, "edge/"), datetime.now(UTC)
+    device = Device(http, told, tmp_path / "device")
+    assert device.number() == 2
+    current, puts = read(place, told.anchor()), Puts(place, place.objects.tag(place.timestamp_key))
+    role = current.delegated[FLEET].signed
+    field = UNREADABLE[what](role.unrecognized_fields[FIELD])
+
+    def make(version: int) -> Metadata[Targets]:
+        metadata = delegated_of(FLEET, version, now, role.targets, {})
+        metadata.signed.unrecognized_fields[FIELD] = field
+        return metadata
+
+    edition = {FLEET: puts.role(FLEET, role.version, make, told.signers(FLEET))}
+    puts.in_force(current, edition, told.signers("snapshot"), told.signers("timestamp"), now)
+    with pytest.raises(IntegrityError):
+        publish(place, told, FLEET, telling(THREE), {path_of(THREE): THREE})
+    keyid = told.roles[FLEET].keys[0].public.keyid
+    ring = recover(place, told).keyring if ends_by == "recover" else ceremony.revoke(place, told, keyid)
+    publish(place, ring, FLEET, telling(THREE), {path_of(THREE): THREE})
+    assert device.number() == EPOCH

@@ -80,6 +80,15 @@ def adopt(
     return [*roles, *([TIMESTAMP] if renew_timestamp else []), *([ROOT] if new_root else [])]
 
 
+def readable(fleet: str, metadata: Metadata[Targets], now: datetime) -> Metadata[Targets]:
+    """The role of a fleet that begins a new epoch. Where nobody can read what it is told: the same files, unsigned, told nothing."""
+    try:
+        assignment_in(metadata, fleet)
+    except IntegrityError:
+        return delegated_of(fleet, metadata.signed.version, now, metadata.signed.targets, None)
+    return metadata
+
+
 class _Signing:
     """Who signs for a role: its keys of the ring, and those that it has in force, as far as they are at hand."""
 
@@ -137,14 +146,14 @@ def _version(metadata: Metadata[Any]) -> int:
 
 
 def _outside_epoch(keyring: Keyring, fleet: str, metadata: Metadata[Targets]) -> bool:
-    told = assignment_in(metadata)
+    told = assignment_in(metadata, fleet)
     return told is not None and told.number not in numbers_of(keyring.epochs.get(fleet, 0))
 
 
 def _maker(keyring: Keyring, role: str, current: Current, now: datetime) -> Callable[[int], Metadata[Targets]]:
     """The same content. Where it is of an earlier epoch, somebody else may have written it: it waits until the operator says it again."""
     metadata = current.delegated[role]
-    told = assignment_in(metadata) if role in keyring.fleets else None
+    told = assignment_in(metadata, role) if role in keyring.fleets else None
     if told is not None and _outside_epoch(keyring, role, metadata):
         told = replace(told, number=numbers_of(keyring.epochs[role]).start, paused=True)
     return lambda version: delegated_of(role, version, now, metadata.signed.targets, told.to_value() if told else None)

@@ -5,7 +5,7 @@ finished by the next one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from tuf.api.metadata import Metadata
 
 from isthmus.errors import InputError, IntegrityError, Problem
-from isthmus.repository.adopting import adopt
+from isthmus.repository.adopting import adopt, readable
 from isthmus.repository.keyring import FILE_NAME, Keyring, RoleKey, RoleKeys
 from isthmus.repository.keys import FILE, make_key, public_key, scheme_of
 from isthmus.repository.objects import (
@@ -153,6 +153,7 @@ def revoke(
     if len(matching) != 1:
         what = f"{len(matching)} keys begin with {keyid!r}"
         raise InputError([Problem("key", what, "the beginning of one key's id", "see `isthmus keys status`")])
+    epochs = keyring.epochs
     for role, keys in keyring.roles.items():
         if any(it.public.keyid == matching[0] for it in keys.keys):
             made = role_key(key or next_key(keyring, role), keyring.folder)
@@ -161,7 +162,10 @@ def revoke(
                 keyring = keyring.with_epoch(role, keyring.epochs.get(role, 0) + 1)
     keyring.save()
     if not is_later:
-        _adopt(place, keyring, now)
+        now, current = now or datetime.now(UTC), read(place, keyring.anchor())
+        anew = {fleet for fleet in keyring.fleets if keyring.epochs.get(fleet, 0) != epochs.get(fleet, 0)}
+        delegated = {role: readable(role, it, now) if role in anew else it for role, it in current.delegated.items()}
+        adopt(place, keyring, replace(current, delegated=delegated), now)
     return keyring
 
 

@@ -25,7 +25,7 @@ from isthmus.repository.objects import (
     Place,
     RacedError,
 )
-from isthmus.repository.reading import Current, read
+from isthmus.repository.reading import RECOVER, Current, read
 from isthmus.repository.roles import delegated_of, meta_of, signed, snapshot_of, timestamp_of
 from isthmus_agent.formats.assignment import Assignment, from_value
 from isthmus_agent.formats.numbers import FormatError
@@ -65,7 +65,7 @@ def publish(
     signers = {role: keyring.signers(role) for role in (fleet, SNAPSHOT, TIMESTAMP)}  # before anything is written
     current = read(place, keyring.anchor())
     before = current.delegated.get(fleet)
-    told = assignment_in(before) if before else None
+    told = assignment_in(before, fleet) if before else None
     assignment = _checked(change(told, number := next_number(keyring, fleet, told)), fleet, number, told)
     given = {path: _target(path, content) for path, content in (files or {}).items()}
     targets = _named({**(before.signed.targets if before else {}), **given}, assignment)
@@ -127,13 +127,16 @@ def read_roster(place: Place, current: Current, name: str) -> bytes:
     return content
 
 
-def assignment_in(metadata: Metadata[Any]) -> Assignment | None:
-    """What a fleet's role tells it. Raises IntegrityError where that cannot be read."""
+def assignment_in(metadata: Metadata[Any], fleet: str) -> Assignment | None:
+    """What a fleet's role tells it. Raises IntegrityError where that cannot be read, or is for another fleet."""
     field = metadata.signed.unrecognized_fields.get(FIELD)
     try:
-        return None if field is None else from_value(field)
+        found = None if field is None else from_value(field)
     except FormatError as error:
-        raise IntegrityError(f"the assignment in force cannot be read: {error}") from error
+        raise IntegrityError(f"the assignment in force cannot be read: {error}; {RECOVER}") from error
+    if found is not None and found.fleet != fleet:
+        raise IntegrityError(f"the assignment in force of {fleet} is for {found.fleet}; {RECOVER}")
+    return found
 
 
 def next_number(keyring: Keyring, fleet: str, told: Assignment | None) -> int:

@@ -18,7 +18,7 @@ from isthmus.release.store import MissingObjectError
 from isthmus.repository.objects import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Place
 
 MOST_METADATA_BYTES = 16 << 20
-_RECOVER = "see what is wrong with `isthmus fleet recover`"
+RECOVER = "see what is wrong with `isthmus fleet recover`"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def next_root(root: Metadata[Root], data: bytes, name: str) -> Metadata[Root]:
     verify(root.signed, ROOT, found, name)
     verify(found.signed, ROOT, found, name)
     if found.signed.version != root.signed.version + 1:
-        raise IntegrityError(f"{name} has version {found.signed.version} inside; {_RECOVER}")
+        raise IntegrityError(f"{name} has version {found.signed.version} inside; {RECOVER}")
     return found
 
 
@@ -109,7 +109,7 @@ def read_snapshot(place: Place, root: Metadata[Root], timestamp: Metadata[Timest
 def read_role(place: Place, role: str, snapshot: Metadata[Snapshot], above: Root | Targets) -> Metadata[Targets]:
     """above: whoever says which keys the role has."""
     if (meta := snapshot.signed.meta.get(f"{role}.json")) is None:
-        raise IntegrityError(f"the snapshot knows no role {role}; {_RECOVER}")
+        raise IntegrityError(f"the snapshot knows no role {role}; {RECOVER}")
     key = place.metadata_key(role, meta.version)
     data = _bytes(place, key)
     found = parsed(Targets, data, key)
@@ -123,9 +123,9 @@ def parsed(kind: type[Any], data: bytes, name: str) -> Metadata[Any]:
     try:
         metadata: Metadata[Any] = Metadata.from_bytes(data)
     except RepositoryError as error:
-        raise IntegrityError(f"{name} is no metadata, or torn ({error}); {_RECOVER}") from error
+        raise IntegrityError(f"{name} is no metadata, or torn ({error}); {RECOVER}") from error
     if not isinstance(metadata.signed, kind):
-        raise IntegrityError(f"{name} is metadata of a {metadata.signed.type}; {_RECOVER}")
+        raise IntegrityError(f"{name} is metadata of a {metadata.signed.type}; {RECOVER}")
     return metadata
 
 
@@ -134,26 +134,26 @@ def verify(above: Root | Targets, role: str, metadata: Metadata[Any], name: str)
     try:
         above.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
     except (RepositoryError, ValueError) as error:
-        raise IntegrityError(f"{name} is not signed by the keys of {role}: {error}; {_RECOVER}") from error
+        raise IntegrityError(f"{name} is not signed by the keys of {role}: {error}; {RECOVER}") from error
 
 
 def _bytes(place: Place, key: str) -> bytes:
     try:
         return place.objects.get(key, max_bytes=MOST_METADATA_BYTES)
     except MissingObjectError as error:
-        raise IntegrityError(f"{error}; {_RECOVER}") from error
+        raise IntegrityError(f"{error}; {RECOVER}") from error
 
 
 def _same(meta: Any, version: int, data: bytes, name: str) -> None:
     if meta.version != version:
-        raise IntegrityError(f"{name} has version {version} inside, and {meta.version} is in force; {_RECOVER}")
+        raise IntegrityError(f"{name} has version {version} inside, and {meta.version} is in force; {RECOVER}")
     _bounded(version, name)
     try:
         meta.verify_length_and_hashes(data)
     except RepositoryError as error:
-        raise IntegrityError(f"{name} is not the one that is in force ({error}); {_RECOVER}") from error
+        raise IntegrityError(f"{name} is not the one that is in force ({error}); {RECOVER}") from error
 
 
 def _bounded(version: int, name: str) -> None:
     if version > MOST_METADATA_VERSION:
-        raise IntegrityError(f"{name} has version {version}: nobody counts so far who means well; {_RECOVER}")
+        raise IntegrityError(f"{name} has version {version}: nobody counts so far who means well; {RECOVER}")

@@ -16,11 +16,12 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timest
 from isthmus.errors import IntegrityError
 from isthmus.limits import MOST_METADATA_VERSION
 from isthmus.release.store import MissingObjectError
-from isthmus.repository.adopting import adopt
+from isthmus.repository.adopting import adopt, readable
 from isthmus.repository.ceremony import next_key, role_key
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.lost_rosters import check_copy, content_of, restored
 from isthmus.repository.objects import ROOT, ROSTER, SNAPSHOT, TARGETS, TIMESTAMP, Place
+from isthmus.repository.publish import assignment_in
 from isthmus.repository.reading import (
     MOST_METADATA_BYTES,
     Current,
@@ -77,7 +78,7 @@ def recover(place: Place, keyring: Keyring, *, rosters: Mapping[str, bytes] | No
         if snapshot and f"{role}.json" not in snapshot.signed.meta:
             continue
         above = targets.signed if targets.signatures else wanted
-        found = _tried(done, read_role, place, role, snapshot, above) if snapshot else None
+        found = _tried(done, _read_told, place, role, snapshot, above) if snapshot else None
         if found is None:
             newest = _newest(place, role, above)
             if role in keyring.fleets:
@@ -86,7 +87,7 @@ def recover(place: Place, keyring: Keyring, *, rosters: Mapping[str, bytes] | No
             if snapshot is None and newest is None:
                 continue  # it may never have been told anything
             lost.add(role)
-            found = newest or delegated_of(role, _version(snapshot, role), now, {}, None)
+            found = readable(role, newest, now) if newest else delegated_of(role, _version(snapshot, role), now, {}, None)
         delegated[role] = found
     if snapshot is None:
         meta = {TARGETS: targets, **delegated}
@@ -129,6 +130,13 @@ def _tried(done: list[str], reading: Callable[..., _Found], *arguments: Any) -> 
     except IntegrityError as error:
         done.append(f"replaced: {error}".partition("; see what")[0])
         return None
+
+
+def _read_told(place: Place, role: str, snapshot: Metadata[Snapshot], above: Targets) -> Metadata[Targets]:
+    """A delegated role, of which also can be read what it tells a fleet."""
+    found = read_role(place, role, snapshot, above)
+    assignment_in(found, role)
+    return found
 
 
 def _newest(place: Place, role: str, above: Root | Targets) -> Metadata[Any] | None:

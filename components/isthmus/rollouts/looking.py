@@ -38,7 +38,8 @@ def read_signed(fleet: Fleet) -> Signed:
     """What is in force. Raises IntegrityError where it cannot be read, StoreError where the store fails."""
     current = read(fleet.place, fleet.keyring.anchor())
     metadata = current.delegated.get(fleet.name)
-    return Signed(current.tag, current, assignment_in(metadata) if metadata else None, dict(metadata.signed.targets) if metadata else {})
+    told = assignment_in(metadata, fleet.name) if metadata else None
+    return Signed(current.tag, current, told, dict(metadata.signed.targets) if metadata else {})
 
 
 def observed(fleet: Fleet, *, now: Clock = time.time, pause: Pause = time.sleep) -> Standing | None:

@@ -36,7 +36,7 @@ def change(place: Place, keyring: Keyring, fleet: str, by: Change) -> Changed:
     publishes in the same moment.
     """
     current = founded(place, keyring)
-    told = assignment_in(current.delegated[fleet]) if fleet in current.delegated else None
+    told = assignment_in(current.delegated[fleet], fleet) if fleet in current.delegated else None
     if told and by(told, next_number(keyring, fleet, told)) == told:
         return Changed(told, told)
     check_not_expired(current)

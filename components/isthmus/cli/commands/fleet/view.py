@@ -42,7 +42,7 @@ def read_told(found: Located, keyring: Keyring, fleet: str) -> Told:
     current = founded(found.place, keyring)
     metadata = current.delegated.get(fleet)
     its = {role: expires for role, expires in expiries(current).items() if role in {*TOP_ROLES, fleet}}
-    return Told(fleet, found.where, assignment_in(metadata) if metadata else None, its)
+    return Told(fleet, found.where, assignment_in(metadata, fleet) if metadata else None, its)
 
 
 def data(told: Told, seen: Seen | None = None) -> dict[str, Any]:
