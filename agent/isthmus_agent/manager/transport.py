@@ -104,6 +104,9 @@ class Transport:
                 tag = response.headers.get("ETag", "")
                 dates = tuple(response.headers.get_all("Date") or ())
                 yield Answer(response.status, tag if _is_plain(tag) else "", reading.chunks(watch), dates)
+            except TransportFailure:
+                reading.give_up()
+                raise
             finally:
                 if reading.leave():
                     self._kept[place] = connection
@@ -232,6 +235,10 @@ class _Reading:
                 raise SlowFailure("the store does not answer in time")
             if self._left:
                 raise TransportFailure(f"the answer broke off: {self._left} bytes are missing")
+
+    def give_up(self) -> None:
+        """Has nothing more of it read: the rest of what comes too slowly would take as long as the sender likes."""
+        self._left = None
 
     def leave(self) -> bool:
         """Whether the connection is good for another request: the answer is read, or nearly, and then read here."""

@@ -1,5 +1,6 @@
 """Downloads go on where they ended, and are believed only when they are whole."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,16 @@ def test_a_trickle_is_given_up_and_what_came_is_kept(device: Device, http: Serve
     http.fault = lambda path, headers: None
     fetch(device, part)
     assert part.read_bytes() == BUNDLE
+
+
+def test_a_trickle_that_is_nearly_over_is_given_up_as_soon(device: Device, http: Served, part: Path):
+    """What is left of it would go into the kept connection otherwise, for as long as the sender likes."""
+    part.write_bytes(BUNDLE[:-1000])
+    http.fault = lambda path, headers: Reply(206, BUNDLE[-1000:], trickle_seconds=0.05)
+    begun = time.monotonic()
+    with pytest.raises(SlowFailure, match="too slow"):
+        fetch(device, part, HASTY)
+    assert time.monotonic() - begun < 25  # the whole of it takes 50 s
 
 
 def test_a_head_that_trickles_is_ended_by_the_deadline(device: Device, http: Served, part: Path):
