@@ -28,7 +28,9 @@ class Checked:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """The store has nothing newer than what was `Checked` last."""
+    """The store has nothing newer than what was `Checked` last. utc_floor: a time that is past by now, as for Checked."""
+
+    utc_floor: int = 0
 
 
 @dataclass(frozen=True)

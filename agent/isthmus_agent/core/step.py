@@ -11,6 +11,7 @@ from isthmus_agent.core.events import Event
 from isthmus_agent.core.plan import fetch, plan, sweep
 from isthmus_agent.core.state import Device, Kept, Moment, Phase, Settings, State, Verdict
 from isthmus_agent.core.turn import Turn
+from isthmus_agent.formats.assignment import Assignment
 from isthmus_agent.formats.report import Outcome, Reason
 
 _RESTING = (Phase.IDLE, Phase.CONFIRMED, Phase.ROLLED_BACK, Phase.UNFIT, Phase.BLOCKED)
@@ -127,9 +128,9 @@ def _looked(turn: Turn) -> None:
 
 def _checked(turn: Turn, event: events.Checked) -> None:
     state, kept, found = turn.state, turn.state.kept, event.assignment
-    refused = _refused(state, event)
-    if refused:
-        _check_failed(turn, events.CheckFailed(refused))
+    reason = refused(state, event)
+    if reason:
+        _check_failed(turn, events.CheckFailed(reason))
         return
     _looked(turn)
     if state.unsaved:  # a disk that takes nothing: there is no going forward
@@ -139,13 +140,18 @@ def _checked(turn: Turn, event: events.Checked) -> None:
     is_anew = event.time_keys != kept.time_keys
     floor = event.utc_floor if is_anew or event.utc_floor >= kept.time_floor + step_seconds else kept.time_floor
     accepted = replace(kept, number=found.number, identity=found.identity, time_floor=floor, time_keys=event.time_keys)
+    _plan_and_keep(turn, found, accepted)
+
+
+def _plan_and_keep(turn: Turn, assignment: Assignment, accepted: Kept) -> None:
+    before = turn.state.kept
     turn.set(kept=accepted)
-    plan(turn, found)
-    if accepted != kept and not any(isinstance(effect, Persist) for effect in turn.effects):
+    plan(turn, assignment)
+    if accepted != before and not any(isinstance(effect, Persist) for effect in turn.effects):
         turn.keep()  # one write a step: where the plan has one, this is in it
 
 
-def _refused(state: State, event: events.Checked) -> Reason | None:
+def refused(state: State, event: events.Checked) -> Reason | None:
     """Why an assignment is not believed, although it is signed."""
     kept, found = state.kept, event.assignment
     if found.fleet != state.device.fleet:
@@ -157,13 +163,17 @@ def _refused(state: State, event: events.Checked) -> Reason | None:
     return None
 
 
-def _unchanged(turn: Turn, _: events.Unchanged) -> None:
+def _unchanged(turn: Turn, event: events.Unchanged) -> None:
     if turn.state.assignment is None:
         _check_failed(turn, events.CheckFailed(Reason.ODD_ANSWER))
         return
     _looked(turn)
+    kept = turn.state.kept
+    if event.utc_floor >= kept.time_floor + turn.state.settings.time_floor_step_seconds:
+        # Else whoever holds back what is new has the whole of a timestamp's time again after each restart.
+        kept = replace(kept, time_floor=event.utc_floor)
     if not turn.state.unsaved:
-        plan(turn, turn.state.assignment)
+        _plan_and_keep(turn, turn.state.assignment, kept)
 
 
 def _check_failed(turn: Turn, event: events.CheckFailed) -> None:

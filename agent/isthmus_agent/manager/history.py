@@ -10,6 +10,7 @@ from typing import Any, Final
 from isthmus_agent.core import events
 from isthmus_agent.core.events import Event
 from isthmus_agent.core.state import Phase, State
+from isthmus_agent.core.step import refused
 from isthmus_agent.disk import durable
 from isthmus_agent.formats import digests
 from isthmus_agent.formats.report import printable
@@ -82,7 +83,7 @@ def read(file: Path) -> tuple[Entry, ...]:
 
 def _told(before: State, event: Event) -> str:
     telling: dict[type, Callable[[Any], str]] = {
-        events.Checked: lambda it: "" if _is_known(before, it) else f"told of release {it.assignment.number}",
+        events.Checked: lambda it: _told_of(before, it),
         events.CheckFailed: lambda it: f"the store could not be asked: {_why(it)}",
         events.Fetched: lambda it: f"fetched {digests.shown(it.digest)}",
         events.FetchFailed: lambda it: f"could not fetch {digests.shown(it.digest)}: {_why(it)}",
@@ -100,6 +101,13 @@ def _told(before: State, event: Event) -> str:
 def printable_text(text: str) -> str:
     """Nothing of what a store or a model said can move a terminal's cursor."""
     return "".join(it if it.isprintable() else "?" for it in text[:300])
+
+
+def _told_of(before: State, event: events.Checked) -> str:
+    number = event.assignment.number
+    if reason := refused(before, event):
+        return f"release {number} was not believed: {reason.name.lower()}"
+    return "" if _is_known(before, event) else f"told of release {number}"
 
 
 def _is_known(before: State, event: events.Checked) -> bool:

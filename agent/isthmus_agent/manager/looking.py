@@ -77,7 +77,7 @@ class Looker:
         floor = Floor(now, known.number, self._floor.root, known.time_keys or self._floor.time_keys)
         found = self._repository.poll(floor) if check.is_conditional else self._repository.refresh(floor)
         if found is None:
-            return events.Unchanged()
+            return events.Unchanged(time_floor)
         # A time that only the store's clock said is not kept: it would hold for ever.
         is_kept = is_judged_by_store and floor.time_keys in ("", found.floor.time_keys)
         learned = time_floor if is_kept else found.floor.time_seconds

@@ -50,7 +50,6 @@ def run(
         listener = _listening(settings.local.listen)
         try:
             executor = made(settings, listener, watcher, clock)
-            control = Control(folder, executor.asked)
         except OSError as error:
             listener.close()
             fix = "free some of the disk, or make it writable"
@@ -60,13 +59,26 @@ def run(
         if mirror is not None:
             executor.update_from(mirror)
             executor.ends_when_settled = True
-        say(f"device {settings.device.name} listens on {where(listener)}")
-        watcher.ready()
-        try:
+        with _control(folder, executor, say):
+            say(f"device {settings.device.name} listens on {where(listener)}")
+            watcher.ready()
             executor.run()
-        finally:
-            control.close()
     return executor
+
+
+@contextmanager
+def _control(folder: Path, executor: Executor, say: Callable[[str], None]) -> Iterator[None]:
+    """Answers people at the device. A disk that takes no socket keeps nobody from being served."""
+    try:
+        control = Control(folder, executor.asked)
+    except OSError as error:
+        say(f"status, rollback and update cannot ask this program: {folder} takes no socket ({error.strerror or error})")
+        yield
+        return
+    try:
+        yield
+    finally:
+        control.close()
 
 
 def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: StoreClock | None = None) -> Executor:

@@ -612,3 +612,15 @@ def test_a_time_that_others_have_said_is_forgotten_with_their_keys():
     for keys, floor in (("old", 9_000_000), ("new", 5000), ("new", 4000)):
         world.give(events.Checked(offered, utc_floor=floor, time_keys=keys))
     assert (world.disk.time_floor, world.disk.time_keys) == (5000, "new")
+
+
+def test_time_that_passes_without_news_is_kept_over_a_restart():
+    """Else whoever holds back what is new has the whole of a timestamp's time again after each."""
+    world = device_with(A)
+    before = world.disk.time_floor
+    floor = before + world.settings.time_floor_step_seconds
+    for utc_floor, kept in ((floor - 1, before), (floor, floor)):
+        world.tick(1000)
+        world.pending.clear()
+        world.give(events.Unchanged(utc_floor))
+        assert world.disk.time_floor == kept
