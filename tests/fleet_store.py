@@ -96,7 +96,10 @@ class MemoryStore:
 
 @dataclass
 class Reply:
-    """What a test has sent instead of the store's answer. trickle_seconds: between its bytes; endless: goes on with zeros for ever."""
+    """What a test has sent instead of the store's answer. trickle_seconds: between its bytes; endless: goes on with zeros for ever.
+
+    sent: gets how many bytes of an endless answer were taken off this side's hands.
+    """
 
     status: int = 200
     body: bytes = b""
@@ -104,6 +107,7 @@ class Reply:
     trickle_seconds: float = 0.0
     trickles_head: bool = False
     endless: bool = False
+    sent: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -181,8 +185,10 @@ def served(store: MemoryStore) -> Iterator[Served]:
             with suppress(OSError):
                 self._send(head, reply.trickle_seconds if reply.trickles_head else 0.0)
                 self._send(reply.body, reply.trickle_seconds)
+                reply.sent.append(0)
                 while reply.endless and not state.stopped.is_set():
                     self.wfile.write(bytes(1 << 16))
+                    reply.sent[-1] += 1 << 16
 
         def _send(self, data: bytes, trickle_seconds: float) -> None:
             if not trickle_seconds:

@@ -10,7 +10,7 @@ from tests.isthmus_agent import tiny_model
 from tests.isthmus_agent.living import ROWS, Fleet, Living, plain
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def content() -> Callable[..., bytes]:
     """Contents by their version. is_fit: whether the model answers its golden vectors."""
 
