@@ -55,6 +55,8 @@ STATUS_PORT: Final = 9902
 HOST_REST_PORT: Final = 8511
 HOST_GRPC_PORT: Final = 8521
 
+FLEET_REPOSITORY: Final = "FleetRepository"
+"""The type of the resource that says where a stack has a fleet."""
 MOST_LABEL_CHARACTERS: Final = 63
 """Of a DNS label (RFC 1123)."""
 MOST_PROGRAM_CHARACTERS: Final = 64

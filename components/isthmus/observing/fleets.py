@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.errors import IsthmusError
-from isthmus.names import edge_part
+from isthmus.names import FLEET_REPOSITORY, edge_part
 from isthmus.observing.parts import AVAILABLE, RUNNING, Block, Outputs, Part
 from isthmus.observing.stack_state import StackState, read_stack
 from isthmus.release.store import Store, StoreAddress
@@ -19,7 +19,6 @@ from isthmus.rollouts.looking import observed
 from isthmus.rollouts.standing import Standing, WaveStanding
 from isthmus_agent.formats import digests
 
-REPOSITORY: Final = "FleetRepository"
 _STATES: Final = {"passed": AVAILABLE, "open": RUNNING, "waiting": RUNNING, "closed": RUNNING}
 """What a wave's state means for who asks whether all is well."""
 
@@ -34,7 +33,7 @@ def facts(outputs: Outputs) -> tuple[tuple[str, str], ...]:
 def block(name: str, state: StackState) -> Block:
     """A row for each wave. Raises IsthmusError where the store, or what it takes to read it, is not here."""
     # Credentials in the store are secrets of the state.
-    known = read_stack(state.name, show_secrets=True).resources.get(REPOSITORY, {})
+    known = read_stack(state.name, show_secrets=True).resources.get(FLEET_REPOSITORY, {})
     place = next((known[it] for it in (f"{name}-repository", f"{edge_part(name)}-repository") if it in known), None)
     if place is None:
         raise IsthmusError(f"the stack has no repository of fleet {name}. Fix: pulumi up")

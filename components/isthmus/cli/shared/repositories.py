@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from isthmus.cli.shared.options import DEFAULT_KEYS, FLEET_STORE_VARIABLE, Repository
 from isthmus.errors import InputError, IsthmusError, Problem
+from isthmus.names import FLEET_REPOSITORY
 from isthmus.observing.stack_state import StackState, read_stack
 from isthmus.release.located import credential_variables, located
 from isthmus.release.store import MissingBucketError, RefusedCredentialsError, Store, StoreAddress, UnreachableStoreError
@@ -18,8 +18,6 @@ from isthmus.repository.keys import ENVIRONMENT, FILE, KeyNotAtHandError, public
 from isthmus.repository.objects import ROOT, Place
 from isthmus.repository.reading import Current, read
 
-FLEET_REPOSITORY: Final = "FleetRepository"
-"""The type of the resource that says where a stack has a fleet."""
 _OWN = credential_variables(FLEET_STORE_VARIABLE)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.errors import InputError, IsthmusError, Problem
+from isthmus.names import FLEET_REPOSITORY
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 class FleetRepositoryHandler(HandlerBase):
     spec = ResourceSpec(
-        name="FleetRepository",
+        name=FLEET_REPOSITORY,
         description="A fleet's signed repository (TUF) in a bucket: what its devices are told, who they are, and what they say.",
         inputs={
             "store": STORE,
