@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Fallback, Limits, Page, Start
@@ -32,6 +32,11 @@ class Stage(Enum):
     STARTS = "starts"
     SERVES = "serves"
     DRAINS = "drains"
+
+
+WORKING_FOLDER: Final = "/"
+"""Of the device program's own processes: an interpreter that is told a module looks for it in its working folder first, and where somebody
+starts a command others may write."""
 
 
 def environment() -> dict[str, str]:
@@ -74,6 +79,7 @@ class Child:
                 stdout=subprocess.DEVNULL,  # the interpreter writes there, at times
                 pass_fds=given,
                 env=environment(),
+                cwd=WORKING_FOLDER,
             )
         except BaseException:
             ours.close()

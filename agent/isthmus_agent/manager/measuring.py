@@ -14,7 +14,7 @@ from typing import Any
 from isthmus_agent import channel
 from isthmus_agent.core.events import Measurement
 from isthmus_agent.manager import probe
-from isthmus_agent.manager.child import Child, environment
+from isthmus_agent.manager.child import WORKING_FOLDER, Child, environment
 
 _MORE_SECONDS = 5.0
 
@@ -53,6 +53,7 @@ class Measuring:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 env=environment(),
+                cwd=WORKING_FOLDER,
             )
         except OSError:
             return

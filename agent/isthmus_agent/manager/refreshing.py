@@ -26,7 +26,7 @@ from typing import IO, Any, Final
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.formats.sizes import MOST_TARGETS_BYTES
 from isthmus_agent.manager import failures
-from isthmus_agent.manager.child import environment
+from isthmus_agent.manager.child import WORKING_FOLDER, environment
 from isthmus_agent.manager.failures import DeviceFailure, RepositoryFailure, TransportFailure
 from isthmus_agent.manager.transport import Transport
 
@@ -114,6 +114,7 @@ def in_child(question: Question, transport: Transport) -> Refreshed:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment(),
+            cwd=WORKING_FOLDER,
         )
     except OSError as error:
         raise DeviceFailure(f"no process to be had: {error.strerror or error}", Reason.OUT_OF_MEMORY) from None

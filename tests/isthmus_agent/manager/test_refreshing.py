@@ -42,6 +42,14 @@ def test_a_process_of_its_own_finds_what_this_one_finds(question: Question):
     assert question_from(replace(question, timestamp=b"\x00{").to_text()) == replace(question, timestamp=b"\x00{")
 
 
+def test_what_lies_in_the_folder_where_a_command_was_started_is_no_part_of_the_program(
+    question: Question, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "json.py").write_text("raise SystemExit('run by somebody else')")
+    monkeypatch.chdir(tmp_path)
+    assert in_child(question, Transport()).assignment is not None
+
+
 @pytest.mark.parametrize(
     ("reply", "kind", "reason"),
     [
