@@ -143,7 +143,9 @@ class Interception:
         while True:
             ((_, events),) = poll.poll()
             if not events & select.POLLIN:
-                return  # nobody is left
+                if events & select.POLLHUP:
+                    return  # nobody is left
+                continue  # the kernel was interrupted by a signal while it looked
             notification = bytearray(_NOTIFICATION.size)
             try:
                 ioctl(listener, _RECEIVE, notification)
