@@ -12,12 +12,9 @@ from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
-from isthmus.provider.handlers.fleets import FLEET, KEYS, keyring_of, keyring_problems, place_of
+from isthmus.provider.handlers.fleets import PLACE, keyring_of, keyring_problems, place_of
 from isthmus.provider.handlers.owners import OWNER, own_names, owner, prefix_owner_problems
 from isthmus.provider.handlers.stores import (
-    BUCKET,
-    PREFIX,
-    STORE,
     access_problems,
     address_problems,
     gone_with_its_store,
@@ -36,11 +33,7 @@ class FleetRepositoryHandler(HandlerBase):
         name=FLEET_REPOSITORY,
         description="A fleet's signed repository (TUF) in a bucket: what its devices are told, who they are, and what they say.",
         inputs={
-            "store": STORE,
-            "bucket": BUCKET,
-            "prefix": PREFIX,
-            "fleet": FLEET,
-            "keys": KEYS,
+            **PLACE,
             "make_keys": Property(
                 "boolean", "whether a key ring that is not there is made, for a store of the stack's own", default=False, compared=False
             ),

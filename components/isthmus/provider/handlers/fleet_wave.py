@@ -10,9 +10,9 @@ from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties
-from isthmus.provider.handlers.fleets import FLEET, KEYS, fleet_of
+from isthmus.provider.handlers.fleets import PLACE, fleet_of
 from isthmus.provider.handlers.releases import digest_problems, find_release
-from isthmus.provider.handlers.stores import BUCKET, PREFIX, STORE, address_problems, gone_with_its_store, prefix_problems
+from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
 from isthmus_agent.formats.assignment import ANY_CLASS, Probation, Variant
 from isthmus_agent.formats.window import Window
 
@@ -53,11 +53,7 @@ class FleetWaveHandler(HandlerBase):
         name="FleetWave",
         description="A release on a wave of a fleet and on those before it, each opened when the gate of the one before it has passed.",
         inputs={
-            "store": STORE,
-            "bucket": BUCKET,
-            "prefix": PREFIX,
-            "fleet": FLEET,
-            "keys": KEYS,
+            **PLACE,
             "releases": Property(
                 "object", "the release's digest by class of devices; `*`: of every other", items=Property("string", "a digest")
             ),

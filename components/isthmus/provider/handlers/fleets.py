@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from isthmus.errors import InputError, Problem
 from isthmus.plugin.schema import Property
 from isthmus.plugin.values import is_known
-from isthmus.provider.handlers.stores import open_store
+from isthmus.provider.handlers.stores import BUCKET, PREFIX, STORE, open_store
 
 if TYPE_CHECKING:
     from isthmus.repository.keyring import Keyring
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 FLEET: Final = Property("string", "the fleet's name", replaces=True)
 # Each machine has it elsewhere.
 KEYS: Final = Property("string", "the folder of the key ring; private keys are in no state", compared=False)
+
+PLACE: Final = {"store": STORE, "bucket": BUCKET, "prefix": PREFIX, "fleet": FLEET, "keys": KEYS}
+"""Inputs of each resource of a fleet."""
 
 
 def place_of(values: Mapping[str, Any]) -> "Place":

@@ -11,8 +11,8 @@ from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
-from isthmus.provider.handlers.fleets import FLEET, KEYS, keyring_of, place_of
-from isthmus.provider.handlers.stores import BUCKET, PREFIX, STORE, address_problems, gone_with_its_store, prefix_problems
+from isthmus.provider.handlers.fleets import PLACE, keyring_of, place_of
+from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
 from isthmus.provider.local import identities
 from isthmus.provider.local.enrolled import enrolment_in, mark_of
 from isthmus.provider.local.identities import IdentitiesFile
@@ -32,11 +32,7 @@ class LocalDevicesHandler(HandlerBase):
         name="LocalDevices",
         description="Devices of a fleet that run on this machine: each is enrolled with a token of its own, and keeps what it is there.",
         inputs={
-            "store": STORE,
-            "bucket": BUCKET,
-            "prefix": PREFIX,
-            "fleet": FLEET,
-            "keys": KEYS,
+            **PLACE,
             "directory": Property("string", "the folder of the devices' folders", replaces=True),
             "devices": Property(
                 "array",
