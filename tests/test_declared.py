@@ -7,10 +7,12 @@ from tests import declaring
 from isthmus import planning
 from isthmus.arguments.checking import Checked
 from isthmus.compile import request
+from isthmus.errors import StoreError
 from isthmus.observing.parts import Block
 from isthmus.platforms.platform import Platform
 from isthmus.platforms.registry import PLATFORMS, observer_of
 from isthmus.platforms.served import Served
+from isthmus_agent.formats.roster import Device, Roster
 
 SERVICE = {"model": "models/digits", "requests_per_second": 20, "p95_ms": 50}
 STORE = {"endpoint": "http://store", "access_key": "a", "secret_key": "hunter2"}
@@ -150,6 +152,30 @@ def test_what_is_wrong_with_a_fleets_waves_and_variants_is_said_before_anything_
     assert "fleets.cams.variants[0].class: the fleet file has no class 'tiny'" in str(refused.value)
     assert "fleets.cams.waves[0].group: no device has the label 'group'" in str(refused.value)
     assert not asked
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_fleet_elsewhere_is_planned_for_the_devices_of_its_signed_roster(tmp_path, monkeypatch):
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text("{name: cams}")
+    given = {"model": "models/digits", "fleet": str(fleet), "waves": [{"count": 2}, {"percent": 100}], **ELSEWHERE}
+    del given["device_access"]
+    read = []
+    devices = tuple(Device(f"camera-{number}", "*") for number in range(10))
+    monkeypatch.setattr("isthmus.platforms.rosters.Keyring.load", str)
+    monkeypatch.setattr("isthmus.platforms.rosters.roster.read", lambda *args: read.append(args) or Roster("cams", devices))
+    found = declaring.run({"fleets": {"cams": given}})
+    assert [it["devices"] for it in found.outputs["fleets.cams.plan"]["waves"]] == [2, 8]
+    assert found.names("LocalDevices") == []
+    assert found.outputs["fleets.cams.devices"] == {}
+    ((place, keys, name),) = read
+    assert (place.prefix, keys, name) == ("models/dev/cams/", "keys", "cams")
+    monkeypatch.setattr("isthmus.platforms.rosters.roster.read", failing)
+    assert not declaring.run({"fleets": {"cams": given}}).outputs["fleets.cams.plan"].get("waves")
+
+
+def failing(*_):
+    raise StoreError("it does not answer")
 
 
 @pytest.mark.parametrize("platform", list(ON))

@@ -25,10 +25,12 @@ from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.declare import LocalStack, loopback_url
 from isthmus.platforms.local.settings import LocalArgs, LocalSettings
 from isthmus.platforms.publishing import key_prefix
+from isthmus.platforms.rosters import signed_roster
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
 from isthmus.sizing.fleet import FleetPlan
+from isthmus_agent.formats.roster import Device
 
 
 class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
@@ -42,12 +44,13 @@ class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
 class CheckedRollout:
     """What `check` found: the arguments, the model's source, and the fleet.
 
-    sought: by recipe, of each variant that is offered. rollout: None where its devices are not known yet.
+    sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is.
     """
 
     settings: EdgeSettings
     sought: Mapping[str, Sought]
     fleet: FleetSettings
+    devices: Sequence[Device]
     rollout: PlannedRollout | None = None
 
     @property
@@ -133,7 +136,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         what = {"releases": planned.apply(lambda it: it.releases), "cache_directory": made[0].cache_directory}
         waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values()])
 
-        self.devices = Output.all(**{device: loopback_url(process.endpoints) for device, process in here.items()})
+        # Of none, `all` makes a list.
+        self.devices = Output.all(**{device: loopback_url(process.endpoints) for device, process in here.items()}).apply(dict)
         self.digest = planned.apply(lambda it: it.main.digest)
         self.number = waves[-1].number
         self.waves = Output.all(*(Output.all(name=it.name, outcome=it.outcome, confirmed=it.confirmed) for it in waves))
@@ -205,9 +209,10 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
         fleet = load_fleet(settings.fleet, Path.cwd(), f"{path}.fleet")
     except InputError as error:
         return None, [*problems, *error.problems]
-    # Who the devices elsewhere are is in the roster, and found when their waves are planned.
-    rollout, wrong = foreseen_rollout(settings, fleet, path)
-    return CheckedRollout(settings, sought, fleet, rollout), [*problems, *wrong, *_elsewhere(settings, fleet, path)]
+    wrong = [*_elsewhere(settings, fleet, path)]
+    devices = fleet.roster() if fleet.devices or problems or wrong else signed_roster(settings, fleet.name)
+    rollout, more = foreseen_rollout(settings, fleet, path, devices)
+    return CheckedRollout(settings, sought, fleet, devices, rollout), [*problems, *more, *wrong]
 
 
 def _elsewhere(settings: EdgeSettings, fleet: FleetSettings, path: str) -> Iterator[Problem]:
@@ -235,10 +240,10 @@ def _planned(component: pulumi.Resource, known: CheckedRollout, path: str, made:
     """What each class of devices gets, and the plan; said on the component's row."""
     settings, fleet, releases = known.settings, known.fleet, dict(zip(known.sought, made, strict=True))
     try:
-        choices = choose_variants(settings, fleet, releases, path, {device.device_class for device in fleet.devices})
+        choices = choose_variants(settings, fleet, releases, path, {device.device_class for device in known.devices})
         main = next(it for it in made if it.digest == choices[-1].offer.digest)
         said = choices if settings.variants or fleet.classes else ()
-        plan = fleet_plan_of(settings, len(fleet.devices), main, path, rollout=known.rollout, choices=said)
+        plan = fleet_plan_of(settings, len(known.devices), main, path, rollout=known.rollout, choices=said)
     except IsthmusError as error:
         raise pulumi.RunError(str(error)) from None
     pulumi.log.info(plan.explain(), component)
