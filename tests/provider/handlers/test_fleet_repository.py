@@ -162,6 +162,31 @@ def test_a_device_that_lost_its_enrolment_or_its_way_in_is_mended(
         assert own(devices, opened, "camera-2").tag("cameras/metadata/timestamp.json")
 
 
+def test_devices_of_a_repository_that_was_lost_begin_anew_in_the_next_one(
+    plugin: Any, inputs: dict[str, Any], devices: dict[str, Any], opened: Store
+) -> None:
+    plugin.create("FleetRepository", inputs)
+    made = plugin.create("LocalDevices", devices)
+    remembered = Path(devices["directory"]) / "camera-1" / "metadata-of-then"
+    remembered.write_text("a later version than the next repository has")
+    opened.delete(opened.list("cameras/"))
+    plugin.create("FleetRepository", inputs)
+    assert plugin.update(made, devices).outputs["marks"] != made.outputs["marks"]
+    assert not remembered.exists()
+    assert names(inputs, opened) == ["camera-1", "camera-2"]
+
+
+def test_devices_go_also_where_their_fleets_keys_are_not_here_any_more(
+    plugin: Any, inputs: dict[str, Any], devices: dict[str, Any], opened: Store
+) -> None:
+    plugin.create("FleetRepository", inputs)
+    made = plugin.create("LocalDevices", devices)
+    shutil.rmtree(inputs["keys"])
+    plugin.delete(made)
+    assert not Path(devices["directory"]).exists()
+    assert "stay on the roster of fleet cameras" in plugin.engine.texts(ephemeral=False)[-1]
+
+
 def test_everything_wrong_with_the_arguments_is_said_at_once(plugin: Any, inputs: dict[str, Any], devices: dict[str, Any]) -> None:
     found = plugin.problems("FleetRepository", {**inputs, "store": {**inputs["store"], "endpoint": "not a url"}, "prefix": "x"})
     assert [text.split(": ")[0] for text in found] == ["store.endpoint", "prefix"]

@@ -123,6 +123,8 @@ def test_waves_are_opened_one_after_the_other_and_found_as_they_are(plugin: Any,
         assert plugin.read(resource).outputs == resource.outputs
         assert not plugin.diff(resource, its).diffs
     assert plugin.update(first, inputs).outputs["number"] == first.outputs["number"]  # nothing is told anew
+    Path(inputs["keys"]).rename(f"{inputs['keys']}-elsewhere")
+    assert plugin.read(first).outputs == first.outputs
 
 
 def test_a_release_that_fails_is_taken_back_and_tried_again_from_the_canary_on(

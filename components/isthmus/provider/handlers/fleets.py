@@ -54,10 +54,12 @@ def keyring_problems(inputs: Mapping[str, Any]) -> list[Problem]:
     return [Problem("keys", f"the key ring has no fleet {fleet!r}", f"one of {known}", f"isthmus keys add {fleet} --keys {folder}")]
 
 
-def fleet_of(values: Mapping[str, Any]) -> "Fleet":
-    """The operator's side of the fleet. Raises InputError, KeyNotAtHandError."""
+def fleet_of(values: Mapping[str, Any], *, reads_reports: bool = True) -> "Fleet":
+    """The operator's side of the fleet. reads_reports: what devices say, for which its secret is needed. Raises InputError,
+    KeyNotAtHandError."""
     from isthmus.repository import roster
     from isthmus.rollouts.intent import Fleet
 
     keyring, fleet = keyring_of(values), values["fleet"]
-    return Fleet(place_of(values), keyring, fleet, roster.fleet_secret(roster.secret_uri(fleet), keyring.folder))
+    secret = roster.fleet_secret(roster.secret_uri(fleet), keyring.folder) if reads_reports else None
+    return Fleet(place_of(values), keyring, fleet, secret)

@@ -109,7 +109,7 @@ class LocalDevicesHandler(HandlerBase):
         missing = [it for it in wanted if not enrolling.is_enrolled(here, it, roster)]
         for number, device in enumerate(missing, 1):
             context.progress(f"enrolling {device.name} ({number} of {len(missing)})")
-            enrolling.enrol_here(here, device, _access(inputs))
+            enrolling.enrol_here(here, device, roster, _access(inputs))
         roster = enrolment.settle(place, keyring, fleet).roster if missing else roster
         if former := _former(state, {it.name for it in wanted}):
             roster = _without(place, keyring, fleet, former)
@@ -150,6 +150,19 @@ class LocalDevicesHandler(HandlerBase):
         there = [device for device in inputs["devices"] if (Path(inputs["directory"]) / device["name"]).is_dir()]
         return Found({**inputs, "devices": there}, dict(state)) if there or not inputs["devices"] else None
 
+    def _take_out(self, place: "Place", state: Values, names: Sequence[str], context: Context) -> None:
+        """Has the fleet know the devices no more, as far as its keys are here."""
+        from isthmus.repository.keyring import NotEnoughKeysError
+        from isthmus.repository.keys import KeyNotAtHandError
+
+        try:
+            roster = _without(place, keyring_of(state), state["fleet"], names)
+            file = _identities_file(state)
+            if file is not None and identities.write(file, _area(state), roster, _secret(state)):
+                file.read_again()
+        except (InputError, KeyNotAtHandError, NotEnoughKeysError) as error:
+            context.warn(f"{', '.join(names)} stay on the roster of fleet {state['fleet']}: {error}")
+
     def mark(self, id: str, inputs: Values, context: Context) -> None:
         folder = Path(id)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -166,10 +179,7 @@ class LocalDevicesHandler(HandlerBase):
         with gone_with_its_store(state):
             place = place_of(state)
             if place.objects.tag(place.timestamp_key):
-                roster = _without(place, keyring_of(state), state["fleet"], names)
-                file = _identities_file(state)
-                if file is not None and identities.write(file, _area(state), roster, _secret(state)):
-                    file.read_again()
+                self._take_out(place, state, names, context)
         _remove(Path(id), names)
         (Path(id) / MAKING_FILE).unlink(missing_ok=True)
         if Path(id).is_dir() and not any(Path(id).iterdir()):

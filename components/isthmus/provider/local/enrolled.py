@@ -5,7 +5,7 @@ from pathlib import Path
 
 from isthmus.errors import PlatformError
 from isthmus_agent.formats.enrolment import Enrolment
-from isthmus_agent.manager.enrolment import enrolled
+from isthmus_agent.manager.enrolment import FILE, enrolled
 
 
 def enrolment_in(folder: Path) -> Enrolment:
@@ -18,5 +18,5 @@ def enrolment_in(folder: Path) -> Enrolment:
 
 def mark_of(folder: Path) -> str:
     """Another text whenever a device was enrolled anew; empty where it is not."""
-    found = enrolled(folder)
-    return "" if found is None else hashlib.sha256(found.to_json()).hexdigest()[:16]
+    # The file, since what a device is given may be the same again; which token gave it never is.
+    return "" if enrolled(folder) is None else hashlib.sha256((folder / FILE).read_bytes()).hexdigest()[:16]

@@ -51,12 +51,13 @@ def is_enrolled(here: Here, device: Device, roster: Roster) -> bool:
     return told == (device.device_class, dict(device.labels), here.url) and _trusts(here.keyring, found) and _same(device, known)
 
 
-def enrol_here(here: Here, device: Device, access: Access) -> None:
-    """Gives a device a token, and uses it. Raises IsthmusError."""
+def enrol_here(here: Here, device: Device, roster: Roster, access: Access) -> None:
+    """Gives a device a token, and uses it. roster: in force. Raises IsthmusError."""
     folder = here.folders[device.name]
     before = enrolled(folder)
-    if before is not None and not _trusts(here.keyring, before):
-        shutil.rmtree(folder)  # of a fleet that is no more: it would follow nothing that this one is told
+    if before is not None and not (_trusts(here.keyring, before) and roster.next_generation(device.name) > before.generation):
+        # Of a repository that is no more: it remembers later versions than this one has, and would follow nothing that it is told.
+        shutil.rmtree(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     token = enrolment.issue(
         here.place,
