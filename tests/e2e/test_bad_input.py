@@ -5,6 +5,8 @@ from contextlib import closing
 
 import pytest
 
+from isthmus.repository import ceremony
+
 pytestmark = pytest.mark.e2e
 
 
@@ -93,16 +95,24 @@ def test_a_port_in_use(refused):
         refused(f"port {port} is held by ", "expected a free port", local={"port": port, "grpc_port": 0})
 
 
-def test_a_store_that_cannot_be_reached(refused):
+@pytest.fixture
+def signed(shared):
+    """What a fleet in a store of the user's own needs beside it."""
+    if not (shared.root / "keys").exists():
+        ceremony.init(shared.root / "keys", ["cameras"])
+    return {"keys": "keys", "device_access": {"access_key": "device", "secret_key": "hunter3"}}
+
+
+def test_a_store_that_cannot_be_reached(refused, signed):
     store = {"endpoint": "http://127.0.0.1:1", "access_key": "key", "secret_key": "hunter2"}
-    done = refused("cannot reach", "http://127.0.0.1:1", store=store)
-    assert "hunter2" not in done.text
+    done = refused("cannot reach", "http://127.0.0.1:1", store=store, **signed)
+    assert "hunter" not in done.text
 
 
-def test_wrong_credentials_of_a_store(refused, store_server):
+def test_wrong_credentials_of_a_store(refused, signed, store_server):
     store = {"endpoint": store_server.address.endpoint, "access_key": "key", "secret_key": "hunter2"}
-    done = refused("credentials", store_server.address.endpoint, store=store)
-    assert "hunter2" not in done.text
+    done = refused("credentials", store_server.address.endpoint, store=store, **signed)
+    assert "hunter" not in done.text
 
 
 def test_a_missing_passphrase(shared, digits):

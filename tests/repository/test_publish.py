@@ -1,6 +1,7 @@
 """Publishing: in an order that can be broken off anywhere, and against others who publish at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
@@ -18,7 +19,7 @@ from isthmus.repository.keys import KeyNotAtHandError
 from isthmus.repository.objects import Place, RacedError
 from isthmus.repository.publish import publish, publish_roster
 from isthmus.repository.roles import meta_of, signed, snapshot_of
-from isthmus_agent.formats.assignment import Assignment
+from isthmus_agent.formats.assignment import Assignment, Probation
 from isthmus_agent.manager.failures import RepositoryFailure
 
 
@@ -56,6 +57,14 @@ def test_an_abort_tells_the_content_before_under_a_new_number(place: Place, keyr
     wanted = aborted.wanted("any", {}, "*")
     assert wanted is not None
     assert wanted.number == 3
+
+
+def test_what_was_asked_of_a_release_is_not_asked_of_the_one_that_devices_go_back_to(place: Place, keyring: Keyring):
+    tell(place, keyring, ONE)
+    tell(place, keyring, TWO)
+    strict = Probation(5, 1, max_p95_microseconds=1, max_rss_bytes=1, max_distribution_distance_millionths=0)
+    publish(place, keyring, FLEET, lambda told, number: replace(told, probation=strict))
+    assert publish(place, keyring, FLEET, changes.aborted).assignment.probation == Probation(5, 1)
 
 
 def test_there_is_nothing_to_abort_to_before_a_second_release(place: Place, keyring: Keyring):

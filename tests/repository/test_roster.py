@@ -84,7 +84,7 @@ def test_a_joining_device_disturbs_no_other(place: Place, keyring: Keyring, http
     assert again is not None
     assert again.assignment == told.assignment
     assert read(place, keyring.anchor()).delegated[FLEET].to_bytes() == before
-    assert [path.rpartition("/")[2] for path in http.paths] == ["timestamp.json", "2.root.json", "3.snapshot.json"]
+    assert [path.rpartition("/")[2] for path in http.paths] == ["timestamp.json", "3.snapshot.json"]
     http.requests.clear()
     assert device.poll() is None
     assert len(http.requests) == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from isthmus.errors import InputError, Problem
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Probation, Wave
 
 
 def opened(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
@@ -58,6 +58,8 @@ def aborted(told: Assignment | None, number: int, now: datetime | None = None) -
     return replace(
         found,
         number=number,
+        # What devices had is not judged by what was asked of what took its place.
+        probation=Probation(found.probation.seconds, found.probation.max_crashes),
         variants=found.before.variants,
         deltas=(),
         waves=everybody,
