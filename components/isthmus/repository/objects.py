@@ -40,7 +40,7 @@ class Objects(Protocol):
 
 
 def folders(prefix: str) -> tuple[str, ...]:
-    """What all keys of a repository below a prefix begin with, one of them each. The metadata comes first: devices follow it."""
+    """What all keys of a repository below a prefix begin with, one of them each."""
     return tuple(f"{prefix}{folder}/" for folder in ("metadata", "targets", "health", "enrol"))
 
 

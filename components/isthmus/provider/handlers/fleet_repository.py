@@ -82,7 +82,6 @@ class FleetRepositoryHandler(HandlerBase):
         keyring = _made_keyring(inputs) if inputs["make_keys"] else keyring_of(inputs)
         if ceremony.found(place, keyring):
             context.progress("put an empty repository there")
-        ceremony.resume(place, keyring)
         waiting = refresh(place, keyring).waiting
         for role, expires in waiting.items():
             fix = "`isthmus fleet refresh` where its key is"
@@ -129,14 +128,12 @@ class FleetRepositoryHandler(HandlerBase):
     def delete(self, id: str, state: Values, context: Context) -> None:
         from isthmus.release import owners
         from isthmus.repository.keyring import FILE_NAME
-        from isthmus.repository.objects import folders
+        from isthmus.rollouts.removing import remove_all
 
         with gone_with_its_store(state):
             store, prefix = open_store(state), state["prefix"]
             owners.ensure_own(store, prefix, own_names(state, context))
-            # Devices follow the timestamp: without it they keep what they have.
-            for folder in folders(prefix):
-                store.delete(store.list(folder))
+            remove_all(place_of(state))
             owners.give_up(store, prefix)
         keys = Path(state["keys"])
         if state.get("make_keys") and (keys / FILE_NAME).is_file():
