@@ -17,7 +17,7 @@ from isthmus_agent.formats import enrolment, numbers
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.manager.failures import DeviceFailure, RepositoryFailure, TransportFailure
-from isthmus_agent.manager.transport import Transport
+from isthmus_agent.manager.transport import Transport, fetched
 
 FILE: Final = "enrolment"
 COPY: Final = "enrolment.copy"
@@ -147,19 +147,6 @@ def _discard(token: Token, transport: Transport) -> None:
     """The sealed object is of no more use. Where it stays, the operator's next look at the roster removes it."""
     with suppress(RepositoryFailure):
         transport.delete(token.discard_url)
-
-
-def fetched(url: str, transport: Transport, most_bytes: int) -> tuple[int, bytes]:
-    """Status and body of a small answer. Raises TransportFailure."""
-    found = b""
-    with transport.get(url) as answer:
-        for chunk in answer.chunks:
-            found += chunk
-            if len(found) > most_bytes:
-                if answer.status != 200:
-                    break
-                raise TransportFailure("the store's answer is larger than what was asked for")
-        return answer.status, found
 
 
 def _keep(file: Path, kept: _Kept) -> None:

@@ -9,9 +9,9 @@ from securesystemslib.signer import Signature, SSlibKey
 from isthmus_agent.formats import former
 from isthmus_agent.formats.former import Former
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.manager.enrolment import RefusedTokenFailure, fetched
+from isthmus_agent.manager.enrolment import RefusedTokenFailure
 from isthmus_agent.manager.failures import TransportFailure
-from isthmus_agent.manager.transport import Transport
+from isthmus_agent.manager.transport import Transport, fetched
 
 _KEY_ID: Final = "former"
 

@@ -28,7 +28,7 @@ from isthmus_agent.formats.sizes import MOST_TARGETS_BYTES
 from isthmus_agent.manager import failures
 from isthmus_agent.manager.child import WORKING_FOLDER, environment
 from isthmus_agent.manager.failures import DeviceFailure, RepositoryFailure, TransportFailure
-from isthmus_agent.manager.transport import Transport
+from isthmus_agent.manager.transport import Transport, fetched
 
 _MOST_SECONDS: Final = 600.0
 _MOST_MESSAGE_BYTES: Final = 4 * MOST_TARGETS_BYTES
@@ -157,21 +157,7 @@ def _asked(question: Question, transport: Transport, says: IO[bytes], tells: IO[
 def _got(transport: Transport, url: str, folder_url: str) -> tuple[int, bytes]:
     if not url.startswith(folder_url):
         raise ValueError("it asks for something else than metadata")
-    with transport.get(url) as answer:
-        if answer.status != 200:
-            return answer.status, b""
-        return 200, whole(answer.chunks, MOST_TARGETS_BYTES)
-
-
-def whole(chunks: Any, most_bytes: int) -> bytes:
-    """An answer, in one piece. Raises TransportFailure where it is larger."""
-    pieces, size = [], 0
-    for chunk in chunks:
-        pieces.append(chunk)
-        size += len(chunk)
-        if size > most_bytes:
-            raise TransportFailure(f"the store's answer is larger than the {most_bytes} bytes that it may have", Reason.ODD_ANSWER)
-    return b"".join(pieces)
+    return fetched(url, transport, MOST_TARGETS_BYTES)
 
 
 def looks_signed(data: bytes) -> bool:

@@ -24,8 +24,8 @@ from isthmus_agent.formats.report import Reason
 from isthmus_agent.formats.sizes import most_bytes
 from isthmus_agent.manager import downloads
 from isthmus_agent.manager.failures import DeviceFailure, ExpiredFailure, TransportFailure, UntrustedFailure, refused
-from isthmus_agent.manager.refreshing import Floor, Question, Refresh, Refreshed, Target, looks_signed, whole
-from isthmus_agent.manager.transport import Patience, Transport
+from isthmus_agent.manager.refreshing import Floor, Question, Refresh, Refreshed, Target, looks_signed
+from isthmus_agent.manager.transport import Patience, Transport, whole
 
 ROOT_SECONDS: Final = 3600.0
 """After which the store is asked for a newer root, also where nothing points to one."""

@@ -14,12 +14,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from isthmus_agent.formats.report import Reason
 from isthmus_agent.manager.failures import SlowFailure, TransportFailure
 from isthmus_agent.manager.signing_v4 import Credentials, StoreClock, signed_url
 
@@ -153,6 +154,23 @@ class Transport:
         if proxy:
             found.set_tunnel(host, port or 443, _proxy_headers(proxy))
         return found
+
+
+def whole(chunks: Iterable[bytes], most_bytes: int) -> bytes:
+    """An answer, in one piece. Raises TransportFailure where it is larger."""
+    pieces, size = [], 0
+    for chunk in chunks:
+        pieces.append(chunk)
+        size += len(chunk)
+        if size > most_bytes:
+            raise TransportFailure(f"the store's answer is larger than the {most_bytes} bytes that it may have", Reason.ODD_ANSWER)
+    return b"".join(pieces)
+
+
+def fetched(url: str, transport: Transport, most_bytes: int) -> tuple[int, bytes]:
+    """Status and body of a small answer; the body is empty unless the status is 200. Raises TransportFailure."""
+    with transport.get(url) as answer:
+        return answer.status, whole(answer.chunks, most_bytes) if answer.status == 200 else b""
 
 
 class _TlsConnection(HTTPSConnection):
