@@ -6,6 +6,7 @@ import json
 import random
 import socket
 import threading
+from collections import deque
 from collections.abc import Collection, Container
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,11 @@ _LOWEST: Final = 20_000
 _USUAL_EPHEMERAL_START: Final = 32_768
 _ATTEMPTS: Final = 200
 
+# Each holds a name of this machine's, so that another process passes the port over until its server listens.
+_MOST_RESERVATIONS: Final = 256
+
 _handed_out: set[int] = set()
+_reservations: deque[socket.socket] = deque()
 _lock = threading.Lock()
 
 
@@ -40,7 +45,10 @@ def is_free(port: int) -> bool:
 
 
 def choose(taken: Collection[int]) -> int:
-    """A free port that is not in `taken`, and that this process has handed out to nobody else.
+    """A free port that is not in `taken`, and that was handed out to nobody else on this machine.
+
+    Between its being handed out and its server's listening, another process would find it free as well, and servers that share ports
+    (SO_REUSEPORT) would not notice. So it is reserved while this process lives, or until many others were.
 
     It lies below the range of outgoing connections: a replica that restarts must not find its port held by one of those.
     Raises ResourceFullError.
@@ -49,10 +57,24 @@ def choose(taken: Collection[int]) -> int:
     with _lock:
         for _ in range(_ATTEMPTS):
             port = random.randint(_LOWEST, highest)  # noqa: S311 - nothing depends on its being hard to guess
-            if port not in taken and port not in _handed_out and is_free(port):
+            if port not in taken and port not in _handed_out and _reserved(port) and is_free(port):
                 _handed_out.add(port)
                 return port
     raise ResourceFullError(f"no free port between {_LOWEST} and {highest} on {HOST}")
+
+
+def _reserved(port: int) -> bool:
+    """Whether it is reserved for this process by now. The name is one of the network namespace's, as the port is, and leaves no file."""
+    reservation = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        reservation.bind(f"\0isthmus-port-{port}")
+    except OSError:
+        reservation.close()
+        return False
+    _reservations.append(reservation)
+    if len(_reservations) > _MOST_RESERVATIONS:
+        _reservations.popleft().close()
+    return True
 
 
 def _ephemeral_start() -> int:
@@ -83,6 +105,12 @@ def holder(port: int) -> Holder:
 
 def listeners(wanted: Container[int]) -> list[tuple[int, int | None]]:
     """Port and process id of all that listens on these ports; None: a process of another user's."""
+    found = _listeners(wanted)
+    # Who has which socket is read before which sockets there are: one that was opened in between seems to be nobody's that may be seen.
+    return _listeners(wanted) if any(pid is None for _, pid in found) else found
+
+
+def _listeners(wanted: Container[int]) -> list[tuple[int, int | None]]:
     import psutil
 
     try:
