@@ -19,7 +19,7 @@ from isthmus.repository import ceremony
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import publish
-from isthmus_agent.formats import bundle, enrolment, report
+from isthmus_agent.formats import bundle, enrolment, report, sealing
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Probation, Variant, Wave
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.report import Report
@@ -95,7 +95,7 @@ class Fleet:
         )
         secret = hashlib.sha256(f"{device}/{generation}".encode()).digest()
         places = [f"{PREFIX}enrol/{device}-{generation}.{it}" for it in ("sealed", "claim")]
-        self.store.put(places[0], enrolment.sealed(secret, joins.to_json(), b"n" * enrolment.NONCE_BYTES))
+        self.store.put(places[0], sealing.sealed(enrolment.SEALED, secret, joins.to_json(), b"n" * sealing.NONCE_BYTES))
         sealed, claim = (self.http.url + it for it in places)
         return Token(FLEET, device, 2**32, hashlib.sha256(root).hexdigest(), secret, sealed, sealed, claim, claim).text()
 

@@ -8,14 +8,8 @@ The token has the secret, a hash of the root metadata that the device shall trus
 kind of request about one object: to read the sealed object and to delete it, to write the claim unless there is one, and to read it. The
 store ends them (7 days at most). The claim makes the token good for one device: whoever writes it first has it.
 
-A device has the standard library and no cipher of it. What is sealed is sealed once under a secret of 32 random bytes, and is small, so a
-construction from HMAC-SHA256 alone will do, and its parts are the textbook's:
-
-- keys for encrypting, for the tag and for the claim: HKDF-SHA256 (RFC 5869) of the secret, one purpose each;
-- encryption: XOR with HMAC(key, nonce ‖ counter) for counter 0, 1, …: a pseudorandom function in counter mode;
-- then the tag: HMAC of format, nonce and ciphertext, compared in constant time before anything else is done (encrypt, then MAC).
-
-    isthmus-sealed-1\\n  ‖  nonce (16)  ‖  ciphertext  ‖  tag (32)
+The object is sealed (`sealing`, the construction for small contents) under the token's secret of 32 random bytes, once; a third key, with
+the purpose `claim`, is for the claim.
 """
 
 import base64
@@ -30,22 +24,24 @@ from urllib.parse import urlsplit
 
 from isthmus_agent.formats import numbers, report
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.sealing import NONCE_BYTES, SECRET_BYTES, Kind
 
 FORMAT: Final = 1
-SECRET_BYTES: Final = 32
-NONCE_BYTES: Final = 16
-TAG_BYTES: Final = 32
 MOST_SECONDS: Final = 7 * 86_400
 """That a token is good for: no store signs an address for longer."""
 MOST_TOKEN_CHARACTERS: Final = 8192
 MOST_ENROLMENT_BYTES: Final = 60 << 10
 MOST_SEALED_BYTES: Final = MOST_ENROLMENT_BYTES + 128
+SEALED: Final = Kind(
+    magic=b"isthmus-sealed-1\n",
+    salt=b"isthmus-enrolment",
+    most_bytes=MOST_SEALED_BYTES,
+    refusal="the sealed object is not what the operator has put there for this token",
+)
 MOST_ROOT_BYTES: Final = 40 << 10
 CLAIM_BYTES: Final = 32 + NONCE_BYTES
 _MOST_TEXT: Final = 2048
 _WORD: Final = "isthmus-enrol-1."
-_MAGIC: Final = b"isthmus-sealed-1\n"
-_BLOCK_BYTES: Final = 32
 _FIELDS: Final = (
     *("format", "fleet", "device", "class", "labels", "generation"),
     *("url", "region", "access_key", "secret_key", "report_key", "root"),
@@ -200,49 +196,19 @@ def enrolment_from(content: bytes) -> Enrolment:
     )
 
 
-def sealed(secret: bytes, content: bytes, nonce: bytes) -> bytes:
-    """The content, so that only the secret's owner reads or changes it. nonce: 16 random bytes; a secret seals one content."""
-    beginning = _MAGIC + nonce + _crypted(_derived(secret, b"encrypt"), nonce, content)
-    return beginning + hmac.digest(_derived(secret, b"authenticate"), beginning, "sha256")
-
-
-def unsealed(secret: bytes, content: bytes) -> bytes:
-    """What was sealed. Raises FormatError where it was not sealed with this secret, or is not what was."""
-    beginning, tag = content[:-TAG_BYTES], content[-TAG_BYTES:]
-    least = len(_MAGIC) + NONCE_BYTES + TAG_BYTES
-    expected = hmac.digest(_derived(secret, b"authenticate"), beginning, "sha256")
-    if not least <= len(content) <= MOST_SEALED_BYTES or not beginning.startswith(_MAGIC) or not hmac.compare_digest(tag, expected):
-        raise FormatError("", "the sealed object is not what the operator has put there for this token")
-    nonce, text = beginning[len(_MAGIC) :][:NONCE_BYTES], beginning[len(_MAGIC) + NONCE_BYTES :]
-    return _crypted(_derived(secret, b"encrypt"), nonce, text)
-
-
 def claim(secret: bytes, nonce: bytes) -> bytes:
     """What a device writes to have the token for itself. nonce: the device's own, by which it knows its claim again."""
-    return _derived(secret, b"claim") + nonce
+    return SEALED.derived(secret, b"claim") + nonce
 
 
 def claim_of(secret: bytes) -> str:
     """The name of a token's objects: it tells nothing of the secret, and who knows it can check a claim (`is_claim`)."""
-    return hashlib.sha256(_derived(secret, b"claim")).hexdigest()
+    return hashlib.sha256(SEALED.derived(secret, b"claim")).hexdigest()
 
 
 def is_claim(content: bytes, name: str) -> bool:
     """Whether it was written by somebody who has the token."""
     return len(content) == CLAIM_BYTES and hmac.compare_digest(hashlib.sha256(content[:-NONCE_BYTES]).hexdigest(), name)
-
-
-def _derived(secret: bytes, purpose: bytes) -> bytes:
-    """HKDF-SHA256, 32 bytes."""
-    extracted = hmac.digest(b"isthmus-enrolment", secret, "sha256")
-    return hmac.digest(extracted, purpose + b"\x01", "sha256")
-
-
-def _crypted(key: bytes, nonce: bytes, content: bytes) -> bytes:
-    """Encrypts and decrypts."""
-    blocks = range(-(-len(content) // _BLOCK_BYTES))
-    stream = b"".join(hmac.digest(key, nonce + counter.to_bytes(8, "big"), "sha256") for counter in blocks)[: len(content)]
-    return (int.from_bytes(content, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(content), "big")
 
 
 def _url(value: object, where: str) -> str:

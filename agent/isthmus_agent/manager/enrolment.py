@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from isthmus_agent.disk import durable
-from isthmus_agent.formats import enrolment, numbers
+from isthmus_agent.formats import enrolment, numbers, sealing
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.manager.failures import DeviceFailure, RepositoryFailure, TransportFailure
@@ -61,7 +61,7 @@ def enrol(text: str, folder: Path, transport: Transport | None = None) -> Enrolm
     transport = transport or Transport()
     kept = _kept(folder / _CLAIMING)
     if kept is None or kept.claim != name:
-        kept = _Kept(name, os.urandom(enrolment.NONCE_BYTES), _opened(token, transport))
+        kept = _Kept(name, os.urandom(sealing.NONCE_BYTES), _opened(token, transport))
         _keep(folder / _CLAIMING, kept)
     _claim(token, kept.nonce, transport)
     for file in (FILE, COPY):
@@ -113,7 +113,7 @@ def _opened(token: Token, transport: Transport) -> Enrolment:
     if status != 200:
         raise TransportFailure(f"the store answers {status}")
     try:
-        found = enrolment.enrolment_from(enrolment.unsealed(token.secret, content))
+        found = enrolment.enrolment_from(sealing.unsealed(enrolment.SEALED, token.secret, content))
     except FormatError as error:
         # A portal's page comes with 200 as well, so this is not for ever.
         raise TransportFailure(f"what the store answers is not what this token opens: {error}") from None

@@ -18,7 +18,7 @@ from isthmus.repository import roster
 from isthmus.repository.access import DeviceAccess
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import ROSTER, SNAPSHOT, TIMESTAMP, Objects, Place
-from isthmus_agent.formats import enrolment, numbers
+from isthmus_agent.formats import enrolment, numbers, sealing
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.roster import Device, Pending, Roster
@@ -74,7 +74,7 @@ def issue(
     """
     now = now or datetime.now(UTC)
     device = _checked(wanted, valid_seconds)
-    token_secret = os.urandom(enrolment.SECRET_BYTES)
+    token_secret = os.urandom(sealing.SECRET_BYTES)
     name = enrolment.claim_of(token_secret)
     expires_seconds = int(now.timestamp()) + valid_seconds
     given: list[Device] = []
@@ -102,7 +102,7 @@ def issue(
         device.report_key(secret, fleet),
         root,
     )
-    content = enrolment.sealed(token_secret, found.to_json(), os.urandom(enrolment.NONCE_BYTES))
+    content = sealing.sealed(enrolment.SEALED, token_secret, found.to_json(), os.urandom(sealing.NONCE_BYTES))
     place.objects.put(_key(place, name, _SEALED), content)
 
     def signed(method: str, ending: str, *, only_new: bool = False) -> str:

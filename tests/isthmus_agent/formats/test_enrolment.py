@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus_agent.formats import enrolment
+from isthmus_agent.formats import enrolment, sealing
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.numbers import FormatError
 
@@ -30,18 +30,18 @@ def test_what_is_read_is_what_was_written():
 
 @given(st.binary(max_size=300), st.binary(min_size=32, max_size=32), st.binary(min_size=16, max_size=16))
 def test_what_is_unsealed_is_what_was_sealed(content, secret, nonce):
-    assert enrolment.unsealed(secret, enrolment.sealed(secret, content, nonce)) == content
+    assert sealing.unsealed(enrolment.SEALED, secret, sealing.sealed(enrolment.SEALED, secret, content, nonce)) == content
 
 
 def test_what_was_sealed_and_changed_anywhere_is_refused():
-    sealed = enrolment.sealed(SECRET, b"content of some length, more than a block of 32", NONCE)
+    sealed = sealing.sealed(enrolment.SEALED, SECRET, b"content of some length, more than a block of 32", NONCE)
     changed = [sealed[:at] + bytes([sealed[at] ^ bit]) + sealed[at + 1 :] for at in range(len(sealed)) for bit in (1, 128)]
     cut = [sealed[:at] for at in range(len(sealed))]
     for wrong in [*changed, *cut, sealed + b"\0", b"\0" + sealed]:
         with pytest.raises(FormatError, match="not what the operator has put there"):
-            enrolment.unsealed(SECRET, wrong)
+            sealing.unsealed(enrolment.SEALED, SECRET, wrong)
     with pytest.raises(FormatError, match="not what the operator has put there"):
-        enrolment.unsealed(SECRET[::-1], sealed)
+        sealing.unsealed(enrolment.SEALED, SECRET[::-1], sealed)
 
 
 def test_the_construction_is_that_of_its_description():
@@ -61,7 +61,7 @@ def test_the_construction_is_that_of_its_description():
     content = bytes(range(77))
     stream = b"".join(mac(derived(b"encrypt"), NONCE + counter.to_bytes(8, "big")) for counter in range(3))
     wanted = b"isthmus-sealed-1\n" + NONCE + bytes(a ^ b for a, b in zip(content, stream, strict=False))
-    assert enrolment.sealed(SECRET, content, NONCE) == wanted + mac(derived(b"authenticate"), wanted)
+    assert sealing.sealed(enrolment.SEALED, SECRET, content, NONCE) == wanted + mac(derived(b"authenticate"), wanted)
     assert enrolment.claim(SECRET, NONCE) == derived(b"claim") + NONCE
     assert enrolment.claim_of(SECRET) == hashlib.sha256(derived(b"claim")).hexdigest()
 
@@ -74,7 +74,7 @@ def test_the_vectors_stay():
         bytes(64): "e95bee79dea3c30382231f54dfa50c3a266c432b4d04bafef1793f37672d1cd3a131c83c5d0b1b42d80eb7bf0fad1d80"
         "56c1b2d22547afc4f85064318ae0ed3d21061d95e5809a56c8fca18150cacb38119246369b52f5e834bb971a1b0cd0b4",
     }
-    assert {content: enrolment.sealed(SECRET, content, NONCE)[33:].hex() for content in vectors} == vectors
+    assert {content: sealing.sealed(enrolment.SEALED, SECRET, content, NONCE)[33:].hex() for content in vectors} == vectors
     assert enrolment.claim_of(SECRET) == "fbe37820f0eff83a36e67468862bac76d1f7c8698cb048ca3a1503120cf9a0e4"
 
 
