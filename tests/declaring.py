@@ -14,7 +14,7 @@ from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks, set_mocks
 from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
-from isthmus import compiling, stack
+from isthmus import compiling, edge, stack
 from isthmus.release.manifest import EDGE, GOLDEN_NAME, SERVING, FileEntry, Manifest, Record, Release, Timing, Variant
 
 
@@ -98,7 +98,7 @@ def release(folder: Path, version: int = 1, recipe: str = "int8") -> Release:
 
 @contextmanager
 def compiled(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[Any]]:
-    """Every compile is done at once, with the same release in its version and recipe; yields the requests."""
+    """Every compile is done at once, with the same release in its version and recipe, which has no files; yields the requests."""
     asked: list[Any] = []
 
     async def compile_release(request: Any, *_: Any, **__: Any) -> Release:
@@ -106,6 +106,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[Any
         return release(folder, request.version, request.recipe)
 
     monkeypatch.setattr(compiling, "compile_release", compile_release)
+    monkeypatch.setattr(edge, "downloads", lambda *_: {})
     yield asked
 
 

@@ -12,6 +12,7 @@ from isthmus.observing.parts import Block
 from isthmus.platforms.platform import Platform
 from isthmus.platforms.registry import PLATFORMS, observer_of
 from isthmus.platforms.served import Served
+from isthmus.sizing.rollout import Download
 from isthmus_agent.formats.roster import Device, Roster
 
 SERVICE = {"model": "models/digits", "requests_per_second": 20, "p95_ms": 50}
@@ -162,10 +163,15 @@ def test_a_fleet_elsewhere_is_planned_for_the_devices_of_its_signed_roster(tmp_p
     del given["device_access"]
     read = []
     devices = tuple(Device(f"camera-{number}", "*") for number in range(10))
+    asked = []
     monkeypatch.setattr("isthmus.platforms.rosters.Keyring.load", str)
+    monkeypatch.setattr("isthmus.edge.downloads", lambda *of: asked.append(of) or {"*": Download(5000, 300)})
     monkeypatch.setattr("isthmus.platforms.rosters.roster.read", lambda *args: read.append(args) or Roster("cams", devices))
     found = declaring.run({"fleets": {"cams": given}})
     assert [it["devices"] for it in found.outputs["fleets.cams.plan"]["waves"]] == [2, 8]
+    assert [(it["full_bytes"], it["delta_bytes"]) for it in found.outputs["fleets.cams.plan"]["waves"]] == [(10_000, 600), (40_000, 2400)]
+    ((name, where, releases),) = asked
+    assert (name, where["store"]["secret_key"], where["prefix"], [*releases]) == ("cams", "hunter2", "models/dev/cams/", ["*"])
     assert found.names("LocalDevices") == []
     assert found.outputs["fleets.cams.devices"] == {}
     ((place, keys, name),) = read

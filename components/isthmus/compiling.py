@@ -93,7 +93,7 @@ def request_of(args: SourceSettings, model_name: str) -> CompileRequest:
     )
 
 
-class _Progress:
+class Progress:
     """Shows each step on the component's own row, and how long the step has lasted while it goes on."""
 
     def __init__(self, component: pulumi.Resource) -> None:
@@ -135,7 +135,7 @@ def start(
     cache = ReleaseCache(directory)
 
     async def work() -> _Made[P]:
-        say = _Progress(component)
+        say = Progress(component)
         try:
             release = await _compile(sought, cache, say, path, lambda line: pulumi.log.warn(line, component))
             problems = check_accuracy(release, args.min_accuracy, path) if args.min_accuracy is not None else []

@@ -1,10 +1,12 @@
 """EdgeFleetRollout: a signed bundle brought to every device of a fleet."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import pulumi
 from pulumi import Input, Output, ResourceOptions
@@ -25,7 +27,7 @@ from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.declare import LocalStack, loopback_url
 from isthmus.platforms.local.settings import LocalArgs, LocalSettings
 from isthmus.platforms.publishing import key_prefix
-from isthmus.platforms.rosters import signed_roster
+from isthmus.platforms.rosters import downloads, signed_roster
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
@@ -122,9 +124,11 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             compiling.start(self, settings.model_copy(update={"recipe": recipe}), sought, path, partial(_described, path=path))
             for recipe, sought in known.sought.items()
         ]
-        planned: Output[_Planned] = Output.all(*(it.release for it in made)).apply(partial(_planned, self, known, path))
-
         place = _Place.of(settings, known.fleet)
+        # Where the store is not known before an update, the plan is all the same; and nothing secret is part of it.
+        where: Output[Any] = Output.from_input(cast(Any, Output.from_input(place.inputs).future()))
+        planned: Output[_Planned] = Output.all(where, *(it.release for it in made)).apply(partial(_planned, self, known, path))
+
         repository = FleetRepository(
             f"{name}-repository",
             **place.inputs,
@@ -236,18 +240,25 @@ def _described(release: Release, path: str) -> tuple[Release, str]:
     return release, compiling.describe(release, EDGE)
 
 
-def _planned(component: pulumi.Resource, known: CheckedRollout, path: str, made: Sequence[Release]) -> _Planned:
-    """What each class of devices gets, and the plan; said on the component's row."""
-    settings, fleet, releases = known.settings, known.fleet, dict(zip(known.sought, made, strict=True))
+async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str, found: Sequence[Any]) -> _Planned:
+    """What each class of devices gets, and the plan; said on the component's row. found: inputs of the fleet's resources, None where they
+    are not known; then the releases that were made."""
+    (place, *made), settings, fleet = found, known.settings, known.fleet
+    releases = dict(zip(known.sought, made, strict=True))
     try:
         choices = choose_variants(settings, fleet, releases, path, {device.device_class for device in known.devices})
         main = next(it for it in made if it.digest == choices[-1].offer.digest)
         said = choices if settings.variants or fleet.classes else ()
-        plan = fleet_plan_of(settings, len(known.devices), main, path, rollout=known.rollout, choices=said)
+        chosen = {it.device_class: it.offer.digest for it in choices}
+        with closing(compiling.Progress(component)) as say:
+            say("what devices will fetch")
+            digests = {it.digest: it for it in made}
+            fetched = await asyncio.to_thread(downloads, fleet.name, place, {name: digests[digest] for name, digest in chosen.items()})
+        plan = fleet_plan_of(settings, len(known.devices), main, path, rollout=known.rollout, choices=said, downloads=fetched)
     except IsthmusError as error:
         raise pulumi.RunError(str(error)) from None
     pulumi.log.info(plan.explain(), component)
-    return _Planned(plan, {it.device_class: it.offer.digest for it in choices}, main)
+    return _Planned(plan, chosen, main)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,20 @@
-"""The devices of a fleet that runs elsewhere, as far as a preview can know them."""
+"""What a preview can know of a fleet by reading what is signed: its devices, and what they will fetch."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from isthmus.arguments.components import EdgeSettings
 from isthmus.errors import IsthmusError
 from isthmus.platforms.publishing import key_prefix
+from isthmus.release.cache import default_cache_directory
+from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
 from isthmus.repository import roster
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
+from isthmus.sizing.rollout import Download
 from isthmus_agent.formats.roster import Device
 
 
@@ -28,3 +34,25 @@ def signed_roster(settings: EdgeSettings, fleet: str) -> tuple[Device, ...]:
         return roster.read(place, Keyring.load(Path(settings.keys)), fleet).devices
     except IsthmusError:
         return ()
+
+
+def downloads(fleet: str, place: Mapping[str, Any] | None, releases: Mapping[str, Release]) -> Mapping[str, Download]:
+    """What one device of each class will fetch; without deltas where nothing is there yet, or cannot be read, as for `signed_roster`.
+
+    Raises IntegrityError where a release is damaged.
+
+    Args:
+        place: inputs of the fleet's resources; None: they are not all known yet.
+        releases: by class of devices.
+    """
+    # A program that has no fleet does without these and what they bring.
+    from isthmus.release.kept_deltas import KeptDeltas
+    from isthmus.rollouts.foreseeing import foreseen_downloads
+    from isthmus.rollouts.intent import Fleet
+
+    its = None
+    with suppress(IsthmusError):
+        if place is not None:
+            store = Store(StoreAddress.from_inputs(place["store"]), place["bucket"])
+            its = Fleet(Place(store, place["prefix"]), Keyring.load(Path(place["keys"])), fleet)
+    return foreseen_downloads(fleet, releases, its, make=KeptDeltas.beside(default_cache_directory()).make)

@@ -44,12 +44,6 @@ def make(old: bytes, new: bytes) -> bytes:
     return min((_written(old, new, steps) for steps in _ways(old, new)), key=len)
 
 
-def make_if_smaller(old: bytes, new: bytes, full_bytes: int) -> bytes | None:
-    """The delta, where it is smaller than what full_bytes holds; None where devices better fetch that."""
-    delta = make(old, new)
-    return delta if len(delta) < full_bytes else None
-
-
 def _ways(old: bytes, new: bytes) -> Iterator[list[Step]]:
     tensors = _tensors(old, new)
     if tensors:

@@ -1,7 +1,7 @@
 """Bundles as devices get them: of a release one object, and deltas between two (`isthmus_agent.formats.bundle` says what is in them).
 
-The same release and gate values make the same plain form, whatever the machine. The packed form is the same where the compressors
-(zlib, bzip2, liblzma) are of the same versions.
+The same release and gate values make the same plain form, whatever the machine. What lies in the store is a delta from nothing, the
+same where the compressors (zlib, bzip2, liblzma) are of the same versions.
 """
 
 import json
@@ -10,7 +10,6 @@ from typing import Any
 
 from isthmus.digest import Digest
 from isthmus.errors import IntegrityError
-from isthmus.release import deltas
 from isthmus.release.manifest import EDGE, FileEntry, Release
 from isthmus_agent.formats import bundle
 from isthmus_agent.formats.numbers import FormatError
@@ -36,11 +35,6 @@ def plain(release: Release, gates: Mapping[str, Any]) -> bytes:
         return bundle.join(parts)
     except FormatError as error:
         raise IntegrityError(f"{release.digest} makes no bundle: {error}") from error
-
-
-def packed(plain_form: bytes) -> bytes:
-    """The bundle as it lies in the store."""
-    return deltas.make(b"", plain_form)
 
 
 def _content(release: Release, file: FileEntry) -> bytes:

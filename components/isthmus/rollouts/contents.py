@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,9 @@ MOST_OLD_CONTENTS: Final = 4
 """That deltas are made from, for each new one: the most frequent on the fleet."""
 _DIGITS: Final = 32
 
+Make = Callable[[bytes, bytes], bytes]
+"""Makes a delta of two plain contents: `deltas.make`, or one that knows those that were made before."""
+
 
 @dataclass(frozen=True)
 class Content:
@@ -31,23 +34,31 @@ class Content:
     file: bytes
 
 
-def content_of(release: Release, fleet: str, gate_values: Mapping[str, Any], device_class: str = ANY_CLASS) -> Content:
+def content_of(
+    release: Release, fleet: str, gate_values: Mapping[str, Any], device_class: str = ANY_CLASS, *, make: Make = deltas.make
+) -> Content:
     """A release's edge variant as a fleet gets it. gate_values: as for `device_bundle.plain`. Raises IntegrityError."""
     plain = device_bundle.plain(release, gate_values)
-    digest, file = Digest.of(plain), device_bundle.packed(plain)
+    digest, file = Digest.of(plain), make(b"", plain)
     return Content(Variant(device_class, digest, f"{fleet}/{digest.hex}{BUNDLE_ENDING}", len(file)), file)
 
 
 def contents_of(
-    releases: Mapping[str, Release], fleet: str, gate_values: Mapping[str, Any]
+    releases: Mapping[str, Release], fleet: str, gate_values: Mapping[str, Any], *, make: Make = deltas.make
 ) -> tuple[tuple[Variant, ...], Mapping[str, bytes]]:
     """Variants by class of devices, the first that fits a device for it, and their files by target path: for an `Intent`."""
-    found = [content_of(release, fleet, gate_values, device_class) for device_class, release in releases.items()]
+    found = [content_of(release, fleet, gate_values, device_class, make=make) for device_class, release in releases.items()]
     return tuple(it.variant for it in found), {it.variant.bundle: it.file for it in found}
 
 
 def deltas_to(
-    new: Sequence[Variant], files: Mapping[str, bytes | Path], old: Sequence[Variant], targets: Mapping[str, TargetFile], place: Place
+    new: Sequence[Variant],
+    files: Mapping[str, bytes | Path],
+    old: Sequence[Variant],
+    targets: Mapping[str, TargetFile],
+    place: Place,
+    *,
+    make: Make = deltas.make,
 ) -> tuple[tuple[Delta, ...], Mapping[str, bytes]]:
     """Deltas where they are smaller than the bundle, and their files by target path.
 
@@ -66,7 +77,7 @@ def deltas_to(
             plain = plains[before.digest]
             if plain is None or after is None or (before.digest, variant.digest) in made:
                 continue
-            if (file := deltas.make_if_smaller(plain, after, variant.bytes)) is not None:
+            if len(file := make(plain, after)) < variant.bytes:
                 path = _path(variant, before.digest)
                 made[before.digest, variant.digest] = Delta(before.digest, variant.digest, path, len(file)), file
     return tuple(delta for delta, _ in made.values()), {delta.path: file for delta, file in made.values()}

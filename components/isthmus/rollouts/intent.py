@@ -13,8 +13,10 @@ from isthmus.errors import InputError, Problem, property_path
 from isthmus.fleet.gates import Gate, WaveGate, plan_gates
 from isthmus.fleet.signed import signed_gate
 from isthmus.fleet.waves import PlannedWave, Wave, plan_waves, wave_names
+from isthmus.release import deltas
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
+from isthmus.rollouts.contents import Make
 from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Before, Delta, Kept, Probation, Variant
 from isthmus_agent.formats.assignment import Wave as SignedWave
 from isthmus_agent.formats.roster import Device
@@ -25,12 +27,13 @@ _SALT_BYTES = 8
 
 @dataclass(frozen=True)
 class Fleet:
-    """The operator's side of one fleet. secret: the fleet's, by which reports are read; None: it is not here."""
+    """The operator's side of one fleet. secret: the fleet's, by which reports are read; None: it is not here. make: makes deltas."""
 
     place: Place
     keyring: Keyring
     name: str
     secret: bytes | None = field(default=None, repr=False)
+    make: Make = deltas.make
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from isthmus_agent.formats.assignment import ANY_CLASS, Probation, Variant
 from isthmus_agent.formats.window import Window
 
 if TYPE_CHECKING:
+    from isthmus.rollouts.contents import Make
     from isthmus.rollouts.intent import Intent
     from isthmus.rollouts.standing import Standing
 
@@ -113,7 +114,8 @@ class FleetWaveHandler(HandlerBase):
         from isthmus.rollouts.bringing import bring
         from isthmus.rollouts.stopping import RolloutStoppedError
 
-        fleet, intent = fleet_of(inputs), _intent(inputs)
+        fleet = fleet_of(inputs)
+        intent = _intent(inputs, fleet.make)
         try:
             standing = bring(fleet, intent, inputs["wave"], wait=inputs["wait"], progress=context.progress, pause=context.pause)
         except RolloutStoppedError as error:
@@ -177,7 +179,7 @@ def _release_problems(releases: Any) -> Iterator[Problem]:
         yield from digest_problems({"digest": digest}, where)
 
 
-def _intent(inputs: Values) -> "Intent":
+def _intent(inputs: Values, make: "Make") -> "Intent":
     """What a program wants of the fleet. Raises InputError."""
     from isthmus.fleet.gates import Gate
     from isthmus.fleet.waves import Wave
@@ -187,7 +189,7 @@ def _intent(inputs: Values) -> "Intent":
     # Devices take the first that fits them.
     ordered = sorted(inputs["releases"].items(), key=lambda it: (it[0] == ANY_CLASS, it[0]))
     releases = {name: find_release({**inputs, "digest": digest}) for name, digest in ordered}
-    variants, files = contents_of(releases, inputs["fleet"], {})
+    variants, files = contents_of(releases, inputs["fleet"], {}, make=make)
     waves = [Wave(**{name: value for name, value in it.items() if name != "gate"}) for it in inputs["waves"]]
     gates = [Gate(**it["gate"]) for it in inputs["waves"]]
     window = None if inputs.get("window") is None else Window(**inputs["window"])

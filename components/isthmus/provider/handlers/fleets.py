@@ -12,6 +12,7 @@ from isthmus.provider.handlers.stores import BUCKET, PREFIX, STORE, open_store
 if TYPE_CHECKING:
     from isthmus.repository.keyring import Keyring
     from isthmus.repository.objects import Place
+    from isthmus.rollouts.contents import Make
     from isthmus.rollouts.intent import Fleet
 
 FLEET: Final = Property("string", "the fleet's name", replaces=True)
@@ -62,4 +63,13 @@ def fleet_of(values: Mapping[str, Any], *, reads_reports: bool = True) -> "Fleet
 
     keyring, fleet = keyring_of(values), values["fleet"]
     secret = roster.fleet_secret(roster.secret_uri(fleet), keyring.folder) if reads_reports else None
-    return Fleet(place_of(values), keyring, fleet, secret)
+    return Fleet(place_of(values), keyring, fleet, secret, make_of(values))
+
+
+def make_of(values: Mapping[str, Any]) -> "Make":
+    """How deltas are made: those that this machine has made are kept beside its releases, where a resource knows these."""
+    from isthmus.release import deltas
+    from isthmus.release.kept_deltas import KeptDeltas
+
+    directory = values.get("cache_directory")
+    return KeptDeltas.beside(Path(directory)).make if directory else deltas.make
