@@ -7,7 +7,7 @@ from tests.isthmus_agent.cutting import EVERY_SECONDS, REPORTED, LawBrokenError,
 from tests.isthmus_agent.living import Fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(EVERY_SECONDS)]
-CALLS = 10
+CALLS = 5
 """Of about 110. Each costs a start of the program."""
 NOTHING_KEPT = """
 import os

@@ -8,7 +8,7 @@ from tests.isthmus_agent.cutting import EVERY_SECONDS, REPORTED, Disk, LawBroken
 from tests.isthmus_agent.living import Fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(EVERY_SECONDS)]
-CALLS = 8
+CALLS = 4
 NO_SYNC = "import os; os.fsync = lambda descriptor: None"
 
 

@@ -74,14 +74,16 @@ def the_fleets_key_alone(siege: Siege) -> None:
     siege.forge(FORGED, siege.keys(snapshot=own, timestamp=own))
 
 
-@pytest.mark.parametrize("sign", [own_keys, another_fleets_key, the_rosters_key, the_online_keys, the_fleets_key_alone])
-def test_a_release_that_is_signed_by_the_wrong_keys_is_not_taken(siege: Siege, sign):
-    sign(siege)
-    siege.await_refusal(UNTRUSTED)
-    siege.holds(1, 1)
+def test_a_release_that_is_signed_by_the_wrong_keys_is_not_taken(siege: Siege):
+    before = siege.seen()
+    for sign in (another_fleets_key, the_rosters_key, the_online_keys, the_fleets_key_alone, own_keys):
+        siege.play_back(before)
+        sign(siege)
+        siege.await_refusal(UNTRUSTED)
+        siege.holds(1, 1)
     siege.recover()
     siege.goes_on(2)
-    sign(siege)
+    own_keys(siege)
     siege.start_again(weakened=NO_SIGNATURES)
     siege.await_confirmed(FORGED)  # it is an attack: a device that verifies nothing takes it
 
