@@ -35,7 +35,7 @@ for recipe in recipes:
     keras.utils.set_random_seed(1)
     model = keras.saving.load_model(source.path, compile=False)
     training = load_training(source, "digits.model")
-    training.epochs = 2
+    training.epochs = 1
     for step in Recipe.of(recipe).structure:
         model = shrink(model, step, training, lambda _: None, "digits.model")
     print(recipe, hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest())
