@@ -106,7 +106,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[Any
         return release(folder, request.version, request.recipe)
 
     monkeypatch.setattr(compiling, "compile_release", compile_release)
-    monkeypatch.setattr(edge, "downloads", lambda *_: {})
+    monkeypatch.setattr(edge, "downloads", lambda *_, **__: {})
     yield asked
 
 

@@ -159,18 +159,19 @@ def test_what_is_wrong_with_a_fleets_waves_and_variants_is_said_before_anything_
 def test_a_fleet_elsewhere_is_planned_for_the_devices_of_its_signed_roster(tmp_path, monkeypatch):
     fleet = tmp_path / "fleet.yaml"
     fleet.write_text("{name: cams}")
-    given = {"model": "models/digits", "fleet": str(fleet), "waves": [{"count": 2}, {"percent": 100}], **ELSEWHERE}
+    given = {"model": "models/digits", "fleet": str(fleet), "waves": [{"count": 2}, {"percent": 100}], "encrypt": True, **ELSEWHERE}
     del given["device_access"]
     read = []
     devices = tuple(Device(f"camera-{number}", "*") for number in range(10))
     asked = []
     monkeypatch.setattr("isthmus.platforms.rosters.Keyring.load", str)
-    monkeypatch.setattr("isthmus.edge.downloads", lambda *of: asked.append(of) or {"*": Download(5000, 300)})
+    monkeypatch.setattr("isthmus.edge.downloads", lambda *of, encrypt: asked.append((*of, encrypt)) or {"*": Download(5000, 300)})
     monkeypatch.setattr("isthmus.platforms.rosters.roster.read", lambda *args: read.append(args) or Roster("cams", devices))
     found = declaring.run({"fleets": {"cams": given}})
     assert [it["devices"] for it in found.outputs["fleets.cams.plan"]["waves"]] == [2, 8]
     assert [(it["full_bytes"], it["delta_bytes"]) for it in found.outputs["fleets.cams.plan"]["waves"]] == [(10_000, 600), (40_000, 2400)]
-    ((name, where, releases),) = asked
+    ((name, where, releases, is_sealed),) = asked
+    assert [found.resources[f"{OWN}:FleetWave", it]["encrypt"] for it in found.names("FleetWave")] == [is_sealed] * 2 == [True] * 2
     assert (name, where["store"]["secret_key"], where["prefix"], [*releases]) == ("cams", "hunter2", "models/dev/cams/", ["*"])
     assert found.names("LocalDevices") == []
     assert found.outputs["fleets.cams.devices"] == {}

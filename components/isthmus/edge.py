@@ -188,6 +188,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
                 wave=index,
                 probation=_written(settings.probation_of()),
                 window=None if (window := settings.window_of()) is None else _written(window),
+                encrypt=settings.encrypt,
                 wait=settings.wait,
                 opts=ResourceOptions(parent=self, depends_on=after),
             )
@@ -253,7 +254,8 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
         with closing(compiling.Progress(component)) as say:
             say("what devices will fetch")
             digests = {it.digest: it for it in made}
-            fetched = await asyncio.to_thread(downloads, fleet.name, place, {name: digests[digest] for name, digest in chosen.items()})
+            wanted = {name: digests[digest] for name, digest in chosen.items()}
+            fetched = await asyncio.to_thread(downloads, fleet.name, place, wanted, encrypt=settings.encrypt)
         plan = fleet_plan_of(settings, len(known.devices), main, path, rollout=known.rollout, choices=said, downloads=fetched)
     except IsthmusError as error:
         raise pulumi.RunError(str(error)) from None

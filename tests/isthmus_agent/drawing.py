@@ -20,6 +20,7 @@ device_names = _texts(128)
 digests = st.binary(min_size=32, max_size=32).map(lambda it: f"sha256:{it.hex()}")
 salts = st.binary(min_size=8, max_size=8).map(bytes.hex)
 labels = st.dictionaries(names, _texts(20, " /:@+"), max_size=3)
+content_keys = st.none() | st.binary(min_size=8, max_size=8).map(bytes.hex)
 counts = st.integers(0, MOST_NUMBER)
 maybe = st.none() | st.integers(0, MOST_NUMBER - 1)
 JSON = st.recursive(
@@ -32,7 +33,8 @@ JSON = st.recursive(
 
 def bundles(fleet: str) -> st.SearchStrategy[tuple[Variant, ...]]:
     """Variants of a fleet, each of a class of its own."""
-    one = st.builds(Variant, names | st.just("*"), digests, digests.map(lambda it: f"{fleet}/{it[7:]}.bundle"), st.integers(1, 1 << 32))
+    paths = digests.map(lambda it: f"{fleet}/{it[7:]}.bundle")
+    one = st.builds(Variant, names | st.just("*"), digests, paths, st.integers(1, 1 << 32), content_keys)
     return st.lists(one, min_size=1, max_size=3, unique_by=lambda it: it.device_class).map(tuple)
 
 
@@ -67,7 +69,7 @@ def kept(fleet: str, number: int) -> st.SearchStrategy[tuple[Kept, ...]]:
 def assignments(draw: st.DrawFn) -> Assignment:
     """Sound assignments."""
     fleet, number = draw(names), draw(st.integers(1, MOST_NUMBER))
-    delta = st.builds(Delta, digests, digests, digests.map(lambda it: f"{fleet}/{it[7:]}.delta"), st.integers(1, 1 << 32))
+    delta = st.builds(Delta, digests, digests, digests.map(lambda it: f"{fleet}/{it[7:]}.delta"), st.integers(1, 1 << 32), content_keys)
     drawn = draw(waves(st.none() | gates))
     open_waves = draw(st.integers(0, len(drawn)))
     before = st.builds(Before, st.integers(1, number - 1), bundles(fleet)) if number > 1 else st.none()

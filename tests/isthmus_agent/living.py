@@ -19,7 +19,7 @@ from isthmus.repository import ceremony
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import publish
-from isthmus_agent.formats import bundle, enrolment, report, sealing
+from isthmus_agent.formats import bundle, enrolment, report, sealed_contents, sealing
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Probation, Variant, Wave
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.report import Report
@@ -67,9 +67,18 @@ class Fleet:
     def store(self) -> MemoryStore:
         return self.http.store
 
-    def tell(self, content: bytes, *, old: bytes | None = None, probation: Probation = Probation(1), **more: Any) -> int:  # noqa: B008
-        """Gives all devices a content, and returns the assignment's number. old: makes a delta from it."""
+    def tell(
+        self,
+        content: bytes,
+        *,
+        old: bytes | None = None,
+        key: bytes | None = None,
+        probation: Probation = Probation(1),  # noqa: B008
+        **more: Any,
+    ) -> int:
+        """Gives all devices a content, and returns the assignment's number. old: makes a delta from it. key: seals the bundle."""
         digest, full = digest_of(content), deltas.make(b"", content)
+        full, name = (full, None) if key is None else (sealed_contents.sealed(key, full), sealed_contents.key_name(key))
         path = f"{FLEET}/{digest[7:19]}.bundle"
         files, known = {path: full}, []
         if old is not None:
@@ -79,7 +88,7 @@ class Fleet:
 
         def change(told: Assignment | None, number: int) -> Assignment:
             before = Before(told.number, told.variants) if told else None
-            waves, variants = (Wave("all", WHOLE_SHARE),), (Variant("*", digest, path, len(full)),)
+            waves, variants = (Wave("all", WHOLE_SHARE),), (Variant("*", digest, path, len(full), name),)
             common: dict[str, Any] = {"before": before, "probation": probation, "deltas": tuple(known), "opened_seconds": (0,), **more}
             return Assignment(FLEET, number, "00" * 8, variants, waves, 1, **common)
 

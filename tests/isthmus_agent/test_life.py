@@ -11,25 +11,41 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.fleet_store import Reply
-from tests.isthmus_agent.living import ROWS, Fleet, Living, digest_of
+from tests.isthmus_agent.living import FLEET, ROWS, SECRET, Fleet, Living, digest_of
 from toolchain.testing import patience
 
+from isthmus.release import deltas
 from isthmus_agent.formats.assignment import Probation
 from isthmus_agent.formats.report import Reason
+from isthmus_agent.formats.sealed_contents import content_key
 from isthmus_agent.formats.window import Window
 
 Content = Callable[..., bytes]
 pytestmark = pytest.mark.slow
 
 
-def test_a_device_goes_from_nothing_to_serving_and_reports_it(fleet: Fleet, device: Living, content: Content):
-    number = fleet.tell(content(1))
+def test_a_device_goes_from_nothing_to_serving_what_nobody_else_can_read_and_reports_it(fleet: Fleet, device: Living, content: Content):
+    key, stored = content_key(SECRET, FLEET), deltas.make(b"", content(1))
+    number = fleet.tell(content(1), key=key)
+    device.start()
+    report = fleet.await_outcome(number, "blocked")
+    assert (report.reason, report.text[-22:]) == (Reason.CONTENT_KEY, "enrol the device again")
+    assert device.stop() == 0
+    device.changes["content_key"] = key.hex()
     device.start()
     report = fleet.await_outcome(number, "confirmed")
     assert device.served() == digest_of(content(1))
     assert len(device.predict()) == len(ROWS)
-    assert (report.digest, report.figures.boots) == (digest_of(content(1))[7:23], 1)
-    assert device.stop() == 0
+    assert (report.digest, report.figures.boots) == (digest_of(content(1))[7:23], 2)
+    assert not pieces_in_store(fleet, stored)
+    fleet.tell(content(1))
+    assert pieces_in_store(fleet, stored), "the look finds what is stored plain"
+
+
+def pieces_in_store(fleet: Fleet, stored: bytes) -> list[bytes]:
+    """16 bytes each, of a bundle as it would lie in the store if it were plain, that are in any object of it."""
+    objects = list(fleet.store.objects.values())
+    return [piece for at in range(len(stored) - 15) if any((piece := stored[at : at + 16]) in it for it in objects)]
 
 
 def test_an_update_comes_by_a_delta_and_takes_over_without_a_gap(fleet: Fleet, confirmed: Living, content: Content):

@@ -48,6 +48,18 @@ def wave_devices(world: World, index: int) -> set[str]:
     return {it.name for it in world.devices if world.told.wave_of(it.name, it.labels) == index}
 
 
+def test_a_release_that_is_sealed_from_now_on_or_no_more_is_told_anew_with_the_same_content(world: World):
+    world.bring(intent(OLD))
+    for number, key in ((2, world.fleet.content_key), (3, b"another secret's key".ljust(32)), (4, None)):
+        for _ in range(2):  # what is told already is told once
+            assert [it.state for it in world.bring(intent(OLD, key=key)).waves] == ["passed"] * 3
+        told = world.told
+        assert (told.number, told.variants, told.deltas) == (number, intent(OLD, key=key).variants, ())
+        assert told.before is not None
+        assert told.before.variants != told.variants
+    assert Counter(world.contents().values()) == {digest_of(OLD): 12}
+
+
 def test_a_release_comes_to_all_devices_wave_by_wave(world: World):
     found = world.bring(intent(OLD))
     assert [it.state for it in found.waves] == ["passed"] * 3

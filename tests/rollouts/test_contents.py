@@ -1,15 +1,18 @@
 """Contents as a fleet gets them, and deltas from what is on it."""
 
+import io
 from dataclasses import replace
 
 import pytest
 from tests.fleet_sayings import FLEET
 from tests.rollouts.world import NEW, OLD, THIRD, World, digest_of, intent
 
+from isthmus.release import deltas
 from isthmus.repository.objects import Place
 from isthmus.rollouts.contents import MOST_OLD_CONTENTS, contents_of, deltas_to
 from isthmus.rollouts.looking import read_signed
 from isthmus_agent.formats.assignment import Variant
+from isthmus_agent.formats.sealed_contents import opened
 
 
 def old_of(*contents: bytes) -> list[Variant]:
@@ -27,6 +30,20 @@ def made(world: World, *old: Variant, new: bytes = NEW) -> dict[str, str]:
 def test_a_delta_is_made_from_each_content_that_is_on_the_fleet(settled: World):
     settled.bring(intent(NEW), upto=0)
     assert made(settled, *old_of(NEW, OLD), new=THIRD) == dict.fromkeys([digest_of(NEW), digest_of(OLD)], digest_of(THIRD))
+
+
+def test_a_delta_between_sealed_contents_is_that_of_the_plain_ones_sealed_and_is_made_with_the_key_alone(settled: World):
+    key = settled.fleet.content_key
+    settled.bring(intent(NEW, key=key))
+    its, targets, place = intent(THIRD, key=key), read_signed(settled.fleet).targets, settled.fleet.place
+    found, files = deltas_to(its.variants, its.files, settled.told.contents, targets, place, key=key)
+    assert {it.from_: opened(io.BytesIO(files[it.path]), it.key, key).read() for it in found} == {
+        digest_of(it): deltas.make(it, THIRD) for it in (OLD, NEW)
+    }
+    assert {it.key for it in found} == {its.variants[0].key}
+    assert all(it.bytes == len(files[it.path]) < its.variants[0].bytes for it in found)
+    for other in (None, bytes(32)):
+        assert deltas_to(its.variants, its.files, settled.told.contents, targets, place, key=other) == ((), {})
 
 
 def test_there_is_none_from_what_it_is_itself_and_from_what_the_repository_does_not_have(settled: World):
@@ -77,3 +94,9 @@ def test_a_release_is_the_same_content_each_time_and_one_file_for_classes_that_s
     assert variants[0].bundle == f"{FLEET}/{variants[0].digest[7:]}.bundle"
     assert contents_of({"small": release, "*": release}, FLEET, {"p95_ms": 1.5}) == (variants, files)
     assert contents_of({"*": release}, FLEET, {})[0][0].digest != variants[0].digest
+    key = b"k" * 32
+    (sealed,), stored = contents_of({"*": release}, FLEET, {"p95_ms": 1.5}, key=key)
+    assert contents_of({"*": release}, FLEET, {"p95_ms": 1.5}, key=key) == ((sealed,), stored)
+    assert sealed.digest == variants[0].digest
+    assert sealed.bundle != variants[0].bundle
+    assert opened(io.BytesIO(stored[sealed.bundle]), sealed.key, key).read() == files[variants[0].bundle]

@@ -14,8 +14,8 @@ from isthmus.rollouts.intent import Fleet, Intent
 from isthmus.sizing.rollout import Download
 
 
-def about(release: Release) -> Intent:
-    variants, files = contents_of({"*": release}, FLEET, {})
+def about(release: Release, key: bytes | None = None) -> Intent:
+    variants, files = contents_of({"*": release}, FLEET, {}, key=key)
     return replace(intent(b""), variants=variants, files=files)
 
 
@@ -24,8 +24,19 @@ def whole_alone(old: bytes, new: bytes) -> bytes:
     return deltas.make(old, new)
 
 
-def foreseen(fleet: Fleet | None, make: Make = deltas.make, **releases: Release) -> dict[str, Download]:
-    return foreseen_downloads(FLEET, releases, fleet, make=make)
+def foreseen(fleet: Fleet | None, make: Make = deltas.make, *, encrypt: bool = False, **releases: Release) -> dict[str, Download]:
+    return foreseen_downloads(FLEET, releases, fleet, make=make, encrypt=encrypt)
+
+
+def test_of_sealed_contents_all_is_foreseen_with_the_key_and_the_size_of_the_whole_without(world: World, make_release):
+    old, new = (make_release(model=bytes(range(256)) * 40 + end) for end in (b"old", b"new"))
+    key = world.fleet.content_key
+    world.bring(about(old, key))
+    found, blind = (foreseen(it, encrypt=True, small=new) for it in (world.fleet, replace(world.fleet, secret=None)))
+    world.bring(about(new, key), upto=0)
+    (signed,) = world.told.deltas
+    assert found == {"small": Download(about(new, key).variants[0].bytes, signed.bytes)}
+    assert blind == {"small": replace(found["small"], delta_bytes=None)}
 
 
 def test_devices_fetch_the_delta_that_publishing_will_make_from_what_the_fleet_had(world: World, make_release):

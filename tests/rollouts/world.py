@@ -18,7 +18,7 @@ from isthmus.rollouts.bringing import bring, follow
 from isthmus.rollouts.intent import Fleet, Intent
 from isthmus.rollouts.looking import at, read_signed
 from isthmus.rollouts.standing import Standing
-from isthmus_agent.formats import report
+from isthmus_agent.formats import report, sealed_contents
 from isthmus_agent.formats.assignment import Assignment, Probation, Variant, Wanted
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Roster
@@ -43,9 +43,11 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def intent(content: bytes, **changes: object) -> Intent:
+def intent(content: bytes, *, key: bytes | None = None, **changes: object) -> Intent:
+    """key: what it is sealed with."""
     packed, digest = deltas.make(b"", content), digest_of(content)
-    variant = Variant("*", digest, f"{FLEET}/{digest[7:]}.bundle", len(packed))
+    packed, name = (packed, None) if key is None else (sealed_contents.sealed(key, packed), sealed_contents.key_name(key))
+    variant = Variant("*", digest, f"{FLEET}/{digest[7:]}{'-sealed' if key else ''}.bundle", len(packed), name)
     common: dict[str, object] = {"waves": WAVES, "gates": [GATE] * 3, "probation": Probation(5)}
     return Intent((variant,), {variant.bundle: packed}, **{**common, **changes})  # type: ignore[arg-type]
 

@@ -43,6 +43,7 @@ FAILURES: Final[dict[Reason, Failure]] = {
     Reason.HELD_BY_OPERATOR: Failure.DEVICE,
     Reason.STATE_LOST: Failure.DEVICE,
     Reason.SERVER_FAULT: Failure.DEVICE,  # the server did not start for a reason that is not the model's
+    Reason.CONTENT_KEY: Failure.DEVICE,  # the content is sealed with a key that this device was not given
     Reason.BUNDLE_INVALID: Failure.UNFIT,  # exactly what was signed, and yet no bundle
     Reason.SELF_TEST_FAILED: Failure.UNFIT,
     Reason.SELF_TEST_CRASHED: Failure.UNFIT,

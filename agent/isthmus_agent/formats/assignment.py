@@ -13,6 +13,7 @@ Reading what was written gives the same value: `from_value(it.to_value()) == it`
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -48,12 +49,16 @@ def draw(salt: str, device: str) -> int:
 
 @dataclass(frozen=True)
 class Variant:
-    """A content for the devices of a class. digest: what names the content on a device. bundle: its target path. bytes: of the bundle."""
+    """A content for the devices of a class. digest: what names the content on a device. bundle: its target path. bytes: of the bundle.
+
+    key: the name of the key that the bundle is sealed with (`sealed_contents`); None: it is plain.
+    """
 
     device_class: str
     digest: str
     bundle: str
     bytes: int
+    key: str | None = None
 
     def fits(self, device_class: str) -> bool:
         """Whether it is for devices of that class."""
@@ -62,12 +67,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class Delta:
-    """What makes the bundle `to` out of the bundle `from_`. path: its target path."""
+    """What makes the bundle `to` out of the bundle `from_`. path: its target path. key: as of a variant."""
 
     from_: str
     to: str
     path: str
     bytes: int
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,7 @@ class Assignment:
             "number": self.number,
             "salt": self.salt,
             "variants": [_variant_value(it) for it in self.variants],
-            "deltas": [{"from": it.from_, "to": it.to, "path": it.path, "bytes": it.bytes} for it in self.deltas],
+            "deltas": [{"from": it.from_, "to": it.to, "path": it.path, "bytes": it.bytes, **_key_value(it)} for it in self.deltas],
             "waves": [_wave_value(it) for it in self.waves],
             "open": self.open_waves,
             "opened": list(self.opened_seconds),
@@ -213,6 +219,7 @@ class Assignment:
 
 _MEMBERS = ("name", "share", "labels", "devices")
 _VARIANT = ("class", "digest", "bundle", "bytes")
+_SEALED = ("key",)
 _PROBATION: dict[str, tuple[int, int]] = {
     "seconds": (0, MOST_PROBATION_SECONDS),
     "max_crashes": (0, MOST_CRASHES),
@@ -264,17 +271,31 @@ def _variants(value: object, where: str, fleet: str) -> tuple[Variant, ...]:
 
 
 def _variant(value: object, where: str, fleet: str) -> Variant:
-    found = numbers.fields(value, where, _VARIANT)
+    found = numbers.fields(value, where, _VARIANT, _SEALED)
     return Variant(
         numbers.device_class(found["class"], f"{where}.class"),
         numbers.digest(found["digest"], f"{where}.digest"),
         numbers.target_path(found["bundle"], f"{where}.bundle", fleet, BUNDLE_ENDING),
         integer(found["bytes"], f"{where}.bytes", 1, MOST_BUNDLE_BYTES),
+        _key(found, where),
     )
 
 
 def _variant_value(variant: Variant) -> dict[str, Any]:
-    return {"class": variant.device_class, "digest": variant.digest, "bundle": variant.bundle, "bytes": variant.bytes}
+    found = {"class": variant.device_class, "digest": variant.digest, "bundle": variant.bundle, "bytes": variant.bytes}
+    return {**found, **_key_value(variant)}
+
+
+def _key(found: Mapping[str, object], where: str) -> str | None:
+    name = found.get("key", "")
+    if "key" in found and not (isinstance(name, str) and re.fullmatch(r"[0-9a-f]{16}", name)):
+        raise FormatError(f"{where}.key", f"found {numbers.shown(name)}, expected 16 hexadecimal digits in lower case")
+    return str(name) or None
+
+
+def _key_value(of: Variant | Delta) -> dict[str, str]:
+    """Left out for what is plain: so it was written before there were keys."""
+    return {} if of.key is None else {"key": of.key}
 
 
 def _wave_value(wave: Wave) -> dict[str, Any]:
@@ -298,10 +319,11 @@ def _deltas(value: object, fleet: str) -> tuple[Delta, ...]:
     found = []
     for index, it in enumerate(numbers.items(value, "deltas", MOST_DELTAS)):
         where = f"deltas[{index}]"
-        entry = numbers.fields(it, where, ("from", "to", "path", "bytes"))
+        entry = numbers.fields(it, where, ("from", "to", "path", "bytes"), _SEALED)
         start, end = numbers.digest(entry["from"], f"{where}.from"), numbers.digest(entry["to"], f"{where}.to")
         path = numbers.target_path(entry["path"], f"{where}.path", fleet, DELTA_ENDING)
-        found.append(Delta(start, end, path, integer(entry["bytes"], f"{where}.bytes", 1, MOST_BUNDLE_BYTES)))
+        size_bytes = integer(entry["bytes"], f"{where}.bytes", 1, MOST_BUNDLE_BYTES)
+        found.append(Delta(start, end, path, size_bytes, _key(entry, where)))
     numbers.unique([(it.from_, it.to) for it in found], "deltas", "step")
     return tuple(found)
 

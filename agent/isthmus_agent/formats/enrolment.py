@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from isthmus_agent.formats import numbers, report
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.sealed_contents import KEY_BYTES
 from isthmus_agent.formats.sealing import NONCE_BYTES, SECRET_BYTES, Kind
 
 FORMAT: Final = 1
@@ -46,13 +47,15 @@ _FIELDS: Final = (
     *("format", "fleet", "device", "class", "labels", "generation"),
     *("url", "region", "access_key", "secret_key", "report_key", "root"),
 )
+_CONTENT_KEY: Final = "content_key"
 
 
 @dataclass(frozen=True)
 class Enrolment:
     """What a device is given when it joins. The secrets appear in no repr.
 
-    url: of the repository, with the bucket and the prefix; ends with `/`. root: the root metadata that the device trusts.
+    url: of the repository, with the bucket and the prefix; ends with `/`. root: the root metadata that the device trusts. content_key: of
+    sealed contents (`sealed_contents`); None: whoever enrolled it gave none.
     """
 
     fleet: str
@@ -66,6 +69,7 @@ class Enrolment:
     secret_key: str = field(repr=False)
     report_key: bytes = field(repr=False)
     root: bytes = field(repr=False)
+    content_key: bytes | None = field(default=None, repr=False)
 
     def to_json(self) -> bytes:
         """The one way to write it. Raises FormatError where it is larger than a device will read."""
@@ -83,6 +87,7 @@ class Enrolment:
                 "secret_key": self.secret_key,
                 "report_key": _base64(self.report_key),
                 "root": _base64(self.root),
+                **({} if self.content_key is None else {_CONTENT_KEY: _base64(self.content_key)}),
             }
         )
         if len(content) > MOST_ENROLMENT_BYTES:
@@ -159,21 +164,7 @@ def token_from(text: str) -> Token:
 
 def enrolment_from(content: bytes) -> Enrolment:
     """An enrolment as it was written. Raises FormatError for every content that is none, and nothing else."""
-    names = (
-        "format",
-        "fleet",
-        "device",
-        "class",
-        "labels",
-        "generation",
-        "url",
-        "region",
-        "access_key",
-        "secret_key",
-        "report_key",
-        "root",
-    )
-    found = numbers.fields(numbers.load(content, "the enrolment", MOST_ENROLMENT_BYTES), "", names)
+    found = numbers.fields(numbers.load(content, "the enrolment", MOST_ENROLMENT_BYTES), "", _FIELDS, (_CONTENT_KEY,))
     numbers.integer(found["format"], "format", FORMAT, FORMAT)
     url = _url(found["url"], "url")
     if not url.endswith("/"):
@@ -193,6 +184,7 @@ def enrolment_from(content: bytes) -> Enrolment:
         _word(found["secret_key"], "secret_key"),
         _bytes(found["report_key"], "report_key", report.KEY_BYTES),
         root,
+        _bytes(found[_CONTENT_KEY], _CONTENT_KEY, KEY_BYTES) if _CONTENT_KEY in found else None,
     )
 
 

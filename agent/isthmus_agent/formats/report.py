@@ -90,6 +90,7 @@ class Reason(IntEnum):
     HELD_BY_OPERATOR = 29
     STATE_LOST = 30
     SERVER_FAULT = 31
+    CONTENT_KEY = 32
     # The release.
     BUNDLE_INVALID = 40
     SELF_TEST_FAILED = 41

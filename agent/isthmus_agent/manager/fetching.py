@@ -15,9 +15,10 @@ from isthmus_agent.disk import durable
 from isthmus_agent.disk.opening import Disk
 from isthmus_agent.disk.slots import digest_of
 from isthmus_agent.formats import bundle, delta, digests
-from isthmus_agent.formats.assignment import Delta
+from isthmus_agent.formats.assignment import Delta, Variant
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import Reason
+from isthmus_agent.formats.sealed_contents import ClosedError, check_key, opened
 from isthmus_agent.manager.downloads import Signed, download, is_whole, url_of
 from isthmus_agent.manager.failures import DeviceFailure, RepositoryFailure, UntrustedFailure, disk_reason, reason_of
 from isthmus_agent.manager.transport import Patience
@@ -30,9 +31,18 @@ SPARE_BYTES = 1 << 20
 class Fetcher:
     """Fetches one content at a time, in the thread that calls `fetch`. The other methods are for any thread."""
 
-    def __init__(self, disk: Disk, way: Way, targets_url: str, tell: Callable[[Event], None], patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        way: Way,
+        targets_url: str,
+        tell: Callable[[Event], None],
+        patience: Patience | None = None,
+        *,
+        content_key: bytes | None = None,
+    ) -> None:
         self._disk, self._way, self._targets_url, self._tell = disk, way, targets_url, tell
-        self._patience = patience or Patience()
+        self._patience, self._content_key = patience or Patience(), content_key
         self._lock = threading.Lock()
         self._wanted: str | None = None
         self._progress: tuple[Path, int] | None = None
@@ -57,6 +67,8 @@ class Fetcher:
             event: Event = self._fetched(wish, number, targets)
         except RepositoryFailure as failure:
             event = events.FetchFailed(digest, reason_of(failure), str(failure))
+        except ClosedError as error:
+            event = events.FetchFailed(digest, Reason.CONTENT_KEY, str(error))
         except FormatError as error:
             event = events.FetchFailed(digest, Reason.BUNDLE_INVALID, str(error))
         except OSError as error:
@@ -81,21 +93,25 @@ class Fetcher:
         best = min(wish.deltas, key=lambda it: it.bytes, default=None)
         if best is not None and best.bytes < wish.variant.bytes and best.path in targets:
             try:
+                check_key(best.key, self._content_key)
                 self._from_delta(best, targets[best.path], number)
-            except FormatError as error:
+            except (ClosedError, FormatError) as error:
                 return events.FetchFailed(digest, Reason.DELTA_UNUSABLE, str(error))
         elif wish.variant.bundle in targets:
-            self._whole(digest, targets[wish.variant.bundle], number)
+            check_key(wish.variant.key, self._content_key)  # before it is fetched in vain
+            self._whole(wish.variant, targets[wish.variant.bundle], number)
         else:
             raise UntrustedFailure(f"the fleet's role has no {wish.variant.bundle!r}")
         return events.Fetched(digest)
 
-    def _whole(self, digest: str, target: Signed, number: int) -> None:
+    def _whole(self, wish: Variant, target: Signed, number: int) -> None:
+        digest = wish.digest
         packed = self._download(digest, target)
         try:
             with packed.open("rb") as stream:
-                self._make(digest, number, lambda new: bundle.unpack(stream, new, digest=digest))
-        except FormatError:
+                plain = opened(stream, wish.key, self._content_key)
+                self._make(digest, number, lambda new: bundle.unpack(plain, new, digest=digest))
+        except (ClosedError, FormatError):
             _check_still_whole(packed, target)
             durable.remove(packed)
             raise
@@ -105,8 +121,8 @@ class Fetcher:
         packed = self._download(wish.to, target)
         try:
             with packed.open("rb") as stream, os.fdopen(durable.open_regular(self._disk.slots.path(wish.from_)), "rb") as old:
-                most = bundle.MOST_PLAIN_BYTES
-                self._make(wish.to, number, lambda new: delta.apply(old, stream, new, digest=wish.to, most_bytes=most))
+                most, plain = bundle.MOST_PLAIN_BYTES, opened(stream, wish.key, self._content_key)
+                self._make(wish.to, number, lambda new: delta.apply(old, plain, new, digest=wish.to, most_bytes=most))
         finally:
             with suppress(OSError):
                 durable.remove(packed)

@@ -96,7 +96,7 @@ def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: S
         disk,
         serving.Serving([listener], served, mailbox.tell, disk.slots.path),
         looker,
-        Fetcher(disk, ways[1], address.targets_url, mailbox.tell),
+        Fetcher(disk, ways[1], address.targets_url, mailbox.tell, content_key=identity.content_key),
         Reporter(disk.queue, sender, transport, folder / _REPORTED),
         History(folder / telling.HISTORY, lambda: looker.utc_seconds(disk.kept.time_floor) or clock.now()),
         ways,

@@ -22,7 +22,7 @@ A device that is in no fleet may be told all of it there, tests are:
       "store": {"endpoint": "https://store:9000", "bucket": "models", "prefix": "edge/", "region": "us-east-1",
                 "access_key": "…", "secret_key": "…", "token": "…"},
       "root": {… the root.json of the enrolment …},
-      "report_key": "64 hexadecimal digits"
+      "report_key": "64 hexadecimal digits", "content_key": "64 hexadecimal digits"
 
 Of these device, fleet, store (endpoint, bucket), root and report_key are needed. Credentials that are left out come from AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; a store that lets everybody read needs none. A file and an enrolment that say something
@@ -34,7 +34,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -68,7 +68,7 @@ CONFIG: Final = Path("/etc/isthmus-agent/config.json")
 STATE_DIRECTORY: Final = Path("/var/lib/isthmus-agent")
 ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _NEEDED: Final = ("device", "fleet", "store", "root", "report_key")
-_IDENTITY: Final = (*_NEEDED, "class", "labels")
+_IDENTITY: Final = (*_NEEDED, "class", "labels", "content_key")
 _PACE: Final = ("poll_seconds", "heartbeat_seconds", "measure_seconds", "retry_seconds")
 _LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swap", "fallback", *_PACE)
 _SECRETS: Final = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": TOKEN}
@@ -82,7 +82,7 @@ _PREFIX: Final = re.compile(r"(|[A-Za-z0-9._~/-]{1,399}/)")
 class Identity:
     """Who a device is, and what lets it in. url: of the fleet's repository, with the bucket and the prefix; ends with `/`.
 
-    root: root metadata. report_key: the device's own.
+    root: root metadata. report_key: the device's own. content_key: of sealed contents, where it was given one.
     """
 
     device: core.Device
@@ -90,6 +90,7 @@ class Identity:
     credentials: Credentials | None
     root: bytes = field(repr=False)
     report_key: bytes = field(repr=False)
+    content_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ def from_value(value: Mapping[str, Any], environment: Mapping[str, str] = os.env
     joined = None if top.problems else _joined(local.state_directory, top)
     if own and joined:
         _compare(own, joined, top)
+        own = replace(own, content_key=own.content_key or joined.content_key)
     elif not own and not joined and not top.problems:
         what = f"this device is in no fleet: {local.state_directory} has no enrolment"
         top.problems.append(Problem("isthmus-agent", what, "isthmus-agent enrol --token-file FILE, with a token of `isthmus fleet enrol`"))
@@ -236,7 +238,8 @@ def _own(top: Section, environment: Mapping[str, str]) -> Identity:
         top.get("labels", numbers.labels, {}),
     )
     url, credentials = _store(top.section("store"), environment)
-    return Identity(device, url, credentials, top.get("root", _root, b""), top.get("report_key", _report_key, b""))
+    root, report_key, content_key = top.get("root", _root, b""), top.get("report_key", _key, b""), top.get("content_key", _key, None)
+    return Identity(device, url, credentials, root, report_key, content_key)
 
 
 def _joined(folder: Path, top: Section) -> Identity | None:
@@ -252,7 +255,8 @@ def _joined(folder: Path, top: Section) -> Identity | None:
 def of_enrolment(found: Enrolment) -> Identity:
     """Who a device is by its enrolment."""
     device = core.Device(found.device, found.fleet, found.device_class, found.labels)
-    return Identity(device, found.url, Credentials(found.access_key, found.secret_key, found.region), found.root, found.report_key)
+    credentials = Credentials(found.access_key, found.secret_key, found.region)
+    return Identity(device, found.url, credentials, found.root, found.report_key, found.content_key)
 
 
 def _compare(own: Identity, joined: Identity, top: Section) -> None:
@@ -322,7 +326,7 @@ def _limit(name: str) -> Callable[[Any, str], Any]:
     return check
 
 
-def _report_key(value: Any, where: str) -> bytes:
+def _key(value: Any, where: str) -> bytes:
     if not isinstance(value, str) or not re.fullmatch(rf"[0-9a-f]{{{2 * report.KEY_BYTES}}}", value):
         raise FormatError(where, f"expected {2 * report.KEY_BYTES} hexadecimal digits in lower case")
     return bytes.fromhex(value)

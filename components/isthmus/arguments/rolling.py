@@ -55,7 +55,8 @@ class RollingArgs(TypedDict, total=False):
 
     releases_per_month: for the cost of shipping. device_megabits_per_second: for the times that a preview shows. waves: left out: one
     device, then all. gate: of every wave. wait: whether `up` waits for the gates; else `isthmus fleet watch` or the next `up` looks at
-    them. keys: folder of the key ring. variants: recipes by class of devices; left out: `recipe` for all.
+    them. keys: folder of the key ring. variants: recipes by class of devices; left out: `recipe` for all. encrypt: what lies in the store
+    for devices can be read by them alone.
     """
 
     fleet: Input[str]
@@ -66,6 +67,7 @@ class RollingArgs(TypedDict, total=False):
     probation: Input[ProbationArgs]
     window: Input[WindowArgs]
     wait: Input[bool]
+    encrypt: Input[bool]
     keys: Input[str]
     device_access: Input[DeviceAccessArgs]
     variants: Input[list[VariantArgs]]
@@ -96,6 +98,7 @@ class RollingSettings(Checked):
     probation: ProbationSettings = ProbationSettings()
     window: WindowSettings | None = None
     wait: bool = True
+    encrypt: bool = False
     keys: Annotated[str, Field(min_length=1)] | None = None
     device_access: DeviceAccessSettings | None = None
     variants: Annotated[tuple[VariantSettings, ...], Field(max_length=MOST_CLASSES)] = ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def signed_roster(settings: EdgeSettings, fleet: str) -> tuple[Device, ...]:
         return ()
 
 
-def downloads(fleet: str, place: Mapping[str, Any] | None, releases: Mapping[str, Release]) -> Mapping[str, Download]:
+def downloads(
+    fleet: str, place: Mapping[str, Any] | None, releases: Mapping[str, Release], *, encrypt: bool = False
+) -> Mapping[str, Download]:
     """What one device of each class will fetch; without deltas where nothing is there yet, or cannot be read, as for `signed_roster`.
 
     Raises IntegrityError where a release is damaged.
@@ -44,6 +47,7 @@ def downloads(fleet: str, place: Mapping[str, Any] | None, releases: Mapping[str
     Args:
         place: inputs of the fleet's resources; None: they are not all known yet.
         releases: by class of devices.
+        encrypt: whether contents will be sealed.
     """
     # A program that has no fleet does without these and what they bring.
     from isthmus.release.kept_deltas import KeptDeltas
@@ -55,4 +59,5 @@ def downloads(fleet: str, place: Mapping[str, Any] | None, releases: Mapping[str
         if place is not None:
             store = Store(StoreAddress.from_inputs(place["store"]), place["bucket"])
             its = Fleet(Place(store, place["prefix"]), Keyring.load(Path(place["keys"])), fleet)
-    return foreseen_downloads(fleet, releases, its, make=KeptDeltas.beside(default_cache_directory()).make)
+            its = replace(its, secret=roster.fleet_secret(roster.secret_uri(fleet), its.keyring.folder))
+    return foreseen_downloads(fleet, releases, its, make=KeptDeltas.beside(default_cache_directory()).make, encrypt=encrypt)

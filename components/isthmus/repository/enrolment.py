@@ -22,6 +22,7 @@ from isthmus_agent.formats import enrolment, numbers, sealing
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.roster import Device, Pending, Roster
+from isthmus_agent.formats.sealed_contents import content_key
 
 DEFAULT_SECONDS: Final = 86_400
 LATE_SECONDS: Final = 3600
@@ -101,6 +102,7 @@ def issue(
         keys.secret_key,
         device.report_key(secret, fleet),
         root,
+        content_key(secret, fleet),
     )
     content = sealing.sealed(enrolment.SEALED, token_secret, found.to_json(), os.urandom(sealing.NONCE_BYTES))
     place.objects.put(_key(place, name, _SEALED), content)

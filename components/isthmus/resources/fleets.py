@@ -92,9 +92,9 @@ class FleetWave(Resource):
     """A release on a wave of a fleet and on those before it, each opened when the gate of the one before it has passed.
 
     releases: digest by class of devices; `*`: of every other. waves: all of the rollout, as `isthmus.fleet.waves.Wave` with a `gate`
-    each; wave: the index of this one. With `wait` an update ends when the gate has passed, and fails with the evidence where it aborts or
-    pauses; else with what stands, and the next update goes on. An update that was interrupted goes on where it was. A release that was
-    aborted begins at the first wave again.
+    each; wave: the index of this one. encrypt: bundles and deltas are sealed with the fleet's content key. With `wait` an update ends
+    when the gate has passed, and fails with the evidence where it aborts or pauses; else with what stands, and the next update goes on.
+    An update that was interrupted goes on where it was. A release that was aborted begins at the first wave again.
     Outputs: `name`, `number`, `outcome`, `confirmed` (how many devices of the wave), `contents` (digest of what
     devices keep, by class).
     """
@@ -120,6 +120,7 @@ class FleetWave(Resource):
         wave: Input[int],
         probation: Input[Mapping[str, Any]] | None = None,
         window: Input[Mapping[str, Any]] | None = None,
+        encrypt: Input[bool] = False,
         wait: Input[bool] = True,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -135,6 +136,7 @@ class FleetWave(Resource):
             "wave": wave,
             "probation": probation or {},
             "window": window,
+            "encrypt": encrypt,
             "wait": wait,
         }
         super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

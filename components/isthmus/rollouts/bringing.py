@@ -150,7 +150,8 @@ class _Bringing:
         """From what is on the fleet: of what it is told, that first which most devices say that they have."""
         count = self._stands_with_versions(told).versions
         old = sorted(told.contents, key=lambda it: -count.get(it.digest, 0))
-        return deltas_to(intent.variants, intent.files, old, self._signed.targets, self._fleet.place, make=self._fleet.make)
+        fleet, targets = self._fleet, self._signed.targets
+        return deltas_to(intent.variants, intent.files, old, targets, fleet.place, make=fleet.make, key=fleet.content_key)
 
     def _stands_with_versions(self, told: Assignment) -> Standing:
         found = self._patiently(lambda: self._looked(told, None))

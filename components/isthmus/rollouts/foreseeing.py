@@ -9,9 +9,12 @@ from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import Signed, read_signed
 from isthmus.sizing.rollout import Download
 from isthmus_agent.formats.assignment import Assignment, Variant
+from isthmus_agent.formats.sealed_contents import KIND
 
 
-def foreseen_downloads(name: str, releases: Mapping[str, Release], fleet: Fleet | None, *, make: Make) -> dict[str, Download]:
+def foreseen_downloads(
+    name: str, releases: Mapping[str, Release], fleet: Fleet | None, *, make: Make, encrypt: bool = False
+) -> dict[str, Download]:
     """What one device of each class will fetch, with the delta from what the fleet had before: it is made, as publishing will make it.
 
     Nothing is asked but what is signed: a release counts as the fleet's when its last wave has passed. Of the one that the fleet is told
@@ -23,18 +26,20 @@ def foreseen_downloads(name: str, releases: Mapping[str, Release], fleet: Fleet 
         releases: by class of devices, as for `contents_of`.
         fleet: None: it is not known yet where its repository is.
         make: as for `deltas_to`.
+        encrypt: whether contents will be sealed. Their sizes are known without the key; deltas from sealed ones are not.
     """
     variants, files = contents_of(releases, name, {}, make=make)
+    more_bytes = KIND.more_bytes if encrypt else 0
     signed = _signed(fleet) if fleet else None
     if fleet is None or signed is None or signed.told is None:
-        return {it.device_class: Download(it.bytes) for it in variants}
+        return {it.device_class: Download(it.bytes + more_bytes) for it in variants}
     sizes, found = {(it.from_, it.to): it.bytes for it in signed.told.deltas}, {}
     for it in variants:
         before = _before(signed.told, it)
         if before and (before.digest, it.digest) not in sizes:
-            made, _ = deltas_to([it], files, [before], signed.targets, fleet.place, make=make)
-            sizes |= {(delta.from_, delta.to): delta.bytes for delta in made}
-        found[it.device_class] = Download(it.bytes, sizes.get((before.digest, it.digest)) if before else None)
+            made, _ = deltas_to([it], files, [before], signed.targets, fleet.place, make=make, key=fleet.content_key)
+            sizes |= {(delta.from_, delta.to): delta.bytes + more_bytes for delta in made}
+        found[it.device_class] = Download(it.bytes + more_bytes, sizes.get((before.digest, it.digest)) if before else None)
     return found
 
 

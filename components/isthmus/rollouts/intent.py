@@ -20,6 +20,7 @@ from isthmus.rollouts.contents import Make
 from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Before, Delta, Kept, Probation, Variant
 from isthmus_agent.formats.assignment import Wave as SignedWave
 from isthmus_agent.formats.roster import Device
+from isthmus_agent.formats.sealed_contents import content_key
 from isthmus_agent.formats.window import Window
 
 _SALT_BYTES = 8
@@ -34,6 +35,11 @@ class Fleet:
     name: str
     secret: bytes | None = field(default=None, repr=False)
     make: Make = deltas.make
+
+    @property
+    def content_key(self) -> bytes | None:
+        """Of sealed contents; None where the secret is not here."""
+        return None if self.secret is None else content_key(self.secret, self.name)
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,13 @@ def plan(intent: Intent, devices: Sequence[Device], salt: str, path: str = "wave
 
 
 def is_about(told: Assignment, intent: Intent) -> bool:
-    """Whether that is what the fleet is told: the same contents for the same classes, and, until its end, by the same waves.
+    """Whether that is what the fleet is told: the same contents for the same classes, sealed with the same key, and, until its end, by the
+    same waves.
 
     How large a share a wave has stays as it was signed: it was drawn from the devices that there were.
     """
-    contents = [(it.device_class, it.digest) for it in told.variants]
-    if contents != [(it.device_class, it.digest) for it in intent.variants]:
+    contents = [(it.device_class, it.digest, it.key) for it in told.variants]
+    if contents != [(it.device_class, it.digest, it.key) for it in intent.variants]:
         return False
     return told.passed_seconds is not None or [_shape(it) for it in told.waves] == [
         (name, dict(it.selector), tuple(it.devices)) for name, it in zip(wave_names(intent.waves), intent.waves, strict=True)

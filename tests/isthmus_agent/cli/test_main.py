@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from tests.fleet_store import Reply
-from tests.isthmus_agent.living import Fleet, Living, digest_of
+from tests.isthmus_agent.living import FLEET, SECRET, Fleet, Living, digest_of
 from toolchain.testing import patience
 
 from isthmus_agent.formats.assignment import Probation
+from isthmus_agent.formats.sealed_contents import content_key
 
 Content = Callable[..., bytes]
 pytestmark = pytest.mark.slow
@@ -98,8 +99,11 @@ def test_a_running_device_without_a_store_is_updated_from_a_stick(fleet: Fleet, 
     fleet.await_outcome(number, "confirmed")
 
 
-def test_a_device_that_does_not_run_is_updated_from_a_stick(fleet: Fleet, device: Living, content: Content, tmp_path: Path):
-    fleet.tell(content(1))
+def test_a_device_that_does_not_run_is_updated_from_a_stick_that_nobody_else_can_read(
+    fleet: Fleet, device: Living, content: Content, tmp_path: Path
+):
+    fleet.tell(content(1), key=(key := content_key(SECRET, FLEET)))
+    device.changes["content_key"] = key.hex()
     stick = mirrored(fleet, tmp_path / "stick")
     cut_off(fleet)
     found = device.ask("update", "--from", str(stick))

@@ -22,7 +22,7 @@ def _variant(letter: str, device_class: str = "*") -> Variant:
     return Variant(device_class, f"sha256:{letter * 64}", f"cameras/{letter * 64}.bundle", 1000)
 
 
-A, B = _variant("a"), _variant("b")
+A, B = _variant("a"), replace(_variant("b"), key="0123456789abcdef")
 SOUND = Assignment(
     fleet="cameras",
     number=17,
@@ -34,7 +34,7 @@ SOUND = Assignment(
         Wave("all", WHOLE_SHARE),
     ),
     open_waves=1,
-    deltas=(Delta(A.digest, B.digest, "cameras/a-b.delta", 10),),
+    deltas=(Delta(A.digest, B.digest, "cameras/a-b.delta", 10, "0123456789abcdef"),),
     before=Before(16, (A,)),
     window=Window(60, 300, 600),
     kept=(Kept(15, "11" * 8, (_variant("d"),), (Wave("canary", 0, devices=("camera-3",)),)),),

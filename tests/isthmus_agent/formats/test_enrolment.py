@@ -26,6 +26,9 @@ ENROLMENT = Enrolment(
 def test_what_is_read_is_what_was_written():
     assert enrolment.token_from(f"  {TOKEN.text()}\n") == TOKEN
     assert enrolment.enrolment_from(ENROLMENT.to_json()) == ENROLMENT
+    with_key = replace(ENROLMENT, content_key=b"c" * 32)
+    assert enrolment.enrolment_from(with_key.to_json()) == with_key
+    assert b"content_key" not in ENROLMENT.to_json(), "enrolments of before there were content keys are read"
 
 
 @given(st.binary(max_size=300), st.binary(min_size=32, max_size=32), st.binary(min_size=16, max_size=16))

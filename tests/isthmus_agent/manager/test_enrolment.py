@@ -22,6 +22,7 @@ from isthmus.repository.objects import Place
 from isthmus_agent.formats.enrolment import MOST_SECONDS, Token
 from isthmus_agent.formats.report import device_key
 from isthmus_agent.formats.roster import Device
+from isthmus_agent.formats.sealed_contents import content_key
 from isthmus_agent.manager import enrolment as joining
 from isthmus_agent.manager.enrolment import RefusedTokenFailure
 from isthmus_agent.manager.failures import DeviceFailure, TransportFailure
@@ -111,6 +112,7 @@ def test_a_device_joins_once_it_has_used_its_token(operator: Operator, tmp_path:
         0,
     )
     assert found.report_key == device_key(SECRET, FLEET, "camera-1", 0)
+    assert found.content_key == content_key(SECRET, FLEET)
     assert found.root == operator.keyring.anchor()
     assert found.url.endswith("/edge/")
     assert (found.access_key, found.secret_key) == (

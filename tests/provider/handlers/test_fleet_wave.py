@@ -1,5 +1,6 @@
 """FleetWave against a real store, with devices that only say how it goes."""
 
+import base64
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from isthmus.rollouts.looking import read_signed
 from isthmus_agent.formats.assignment import Assignment
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device
+from isthmus_agent.formats.sealed_contents import key_name
 
 pytestmark = pytest.mark.slow
 
@@ -123,6 +125,19 @@ def test_waves_are_opened_one_after_the_other_and_found_as_they_are(plugin: Any,
         assert plugin.read(resource).outputs == resource.outputs
         assert not plugin.diff(resource, its).diffs
     assert plugin.update(first, inputs).outputs["number"] == first.outputs["number"]  # nothing is told anew
+    plain = told(fleet).variants
+    sealed = plugin.update(first, {**inputs, "encrypt": True})
+    assert fleet.content_key is not None
+    assert [it.key for it in told(fleet).variants] == [key_name(fleet.content_key)]
+    assert (sealed.outputs["outcome"], sealed.outputs["contents"]) == ("passed", first.outputs["contents"])
+    assert plugin.read(sealed).outputs == sealed.outputs
+    secret = Path(inputs["keys"]) / "cameras-devices.secret"
+    kept, _ = secret.read_bytes(), secret.write_bytes(base64.b64encode(b"another secret".ljust(32)))
+    assert plugin.read(sealed).outputs["outcome"] == "superseded", "who has left has the former key"
+    secret.write_bytes(kept)
+    first = plugin.update(first, inputs)
+    assert first.outputs["number"] == sealed.outputs["number"] + 1
+    assert told(fleet).variants == plain
     Path(inputs["keys"]).rename(f"{inputs['keys']}-elsewhere")
     assert plugin.read(first).outputs == first.outputs
 

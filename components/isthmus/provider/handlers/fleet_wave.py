@@ -73,6 +73,7 @@ class FleetWaveHandler(HandlerBase):
                 required=False,
                 fields={it.name: Property("integer", "see Window", required=False) for it in fields(Window)},
             ),
+            "encrypt": Property("boolean", "whether bundles and deltas are sealed with the fleet's content key", default=False),
             "wait": Property("boolean", "whether an update waits for the gate", default=True, compared=False),
         },
         outputs={
@@ -115,7 +116,7 @@ class FleetWaveHandler(HandlerBase):
         from isthmus.rollouts.stopping import RolloutStoppedError
 
         fleet = fleet_of(inputs)
-        intent = _intent(inputs, fleet.make)
+        intent = _intent(inputs, fleet.make, fleet.content_key if inputs["encrypt"] else None)
         try:
             standing = bring(fleet, intent, inputs["wave"], wait=inputs["wait"], progress=context.progress, pause=context.pause)
         except RolloutStoppedError as error:
@@ -136,6 +137,7 @@ class FleetWaveHandler(HandlerBase):
             if told is None:
                 return None
             is_ours = told.open_waves > inputs["wave"] and state.get("contents") == _contents(told.variants)
+            is_ours = is_ours and _is_sealed_as_wanted(told.variants, inputs)
             return Found(dict(inputs), _outputs_of(state) | ({} if is_ours else {"number": told.number, "outcome": SUPERSEDED}))
         return None
 
@@ -162,6 +164,21 @@ def _contents(variants: Iterable[Variant]) -> Properties:
     return {it.device_class: it.digest for it in variants}
 
 
+def _is_sealed_as_wanted(variants: Iterable[Variant], inputs: Values) -> bool:
+    """Whether contents are sealed with the key of the fleet's secret of now; where that is not here: whether they are at all."""
+    from isthmus.repository.keys import KeyNotAtHandError
+    from isthmus_agent.formats.sealed_contents import key_name
+
+    names = {it.key for it in variants}
+    if not inputs.get("encrypt"):
+        return names == {None}
+    try:
+        key = fleet_of(inputs).content_key
+    except (InputError, KeyNotAtHandError):
+        return None not in names
+    return key is not None and names == {key_name(key)}
+
+
 def _release_problems(releases: Any) -> Iterator[Problem]:
     from isthmus_agent.formats import numbers
     from isthmus_agent.formats.numbers import FormatError
@@ -179,8 +196,8 @@ def _release_problems(releases: Any) -> Iterator[Problem]:
         yield from digest_problems({"digest": digest}, where)
 
 
-def _intent(inputs: Values, make: "Make") -> "Intent":
-    """What a program wants of the fleet. Raises InputError."""
+def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
+    """What a program wants of the fleet. key: that contents are sealed with. Raises InputError."""
     from isthmus.fleet.gates import Gate
     from isthmus.fleet.waves import Wave
     from isthmus.rollouts.contents import contents_of
@@ -189,7 +206,7 @@ def _intent(inputs: Values, make: "Make") -> "Intent":
     # Devices take the first that fits them.
     ordered = sorted(inputs["releases"].items(), key=lambda it: (it[0] == ANY_CLASS, it[0]))
     releases = {name: find_release({**inputs, "digest": digest}) for name, digest in ordered}
-    variants, files = contents_of(releases, inputs["fleet"], {}, make=make)
+    variants, files = contents_of(releases, inputs["fleet"], {}, make=make, key=key)
     waves = [Wave(**{name: value for name, value in it.items() if name != "gate"}) for it in inputs["waves"]]
     gates = [Gate(**it["gate"]) for it in inputs["waves"]]
     window = None if inputs.get("window") is None else Window(**inputs["window"])

@@ -106,7 +106,7 @@ class LocalDevicesHandler(HandlerBase):
         wanted, folders = _wanted(inputs), _folders(inputs)
         here = enrolling.Here(place, keyring, fleet, _url(inputs), str(inputs["store"].get("region") or ""), folders)
         roster = enrolment.settle(place, keyring, fleet).roster
-        missing = [it for it in wanted if not enrolling.is_enrolled(here, it, roster)]
+        missing = [it for it in wanted if not enrolling.is_enrolled(here, it, roster, _secret(inputs))]
         for number, device in enumerate(missing, 1):
             context.progress(f"enrolling {device.name} ({number} of {len(missing)})")
             enrolling.enrol_here(here, device, roster, _access(inputs))

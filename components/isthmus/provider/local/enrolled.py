@@ -17,6 +17,7 @@ def enrolment_in(folder: Path) -> Enrolment:
 
 
 def mark_of(folder: Path) -> str:
-    """Another text whenever a device was enrolled anew; empty where it is not."""
+    """Another text whenever a device was enrolled anew; empty where it is not, or was before devices were given a content key."""
     # The file, since what a device is given may be the same again; which token gave it never is.
-    return "" if enrolled(folder) is None else hashlib.sha256((folder / FILE).read_bytes()).hexdigest()[:16]
+    found = enrolled(folder)
+    return "" if found is None or found.content_key is None else hashlib.sha256((folder / FILE).read_bytes()).hexdigest()[:16]

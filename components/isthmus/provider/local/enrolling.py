@@ -16,6 +16,7 @@ from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus_agent.formats.enrolment import Enrolment
 from isthmus_agent.formats.roster import Device, Roster
+from isthmus_agent.formats.sealed_contents import content_key
 from isthmus_agent.manager.enrolment import enrol, enrolled
 from isthmus_agent.manager.failures import RepositoryFailure
 
@@ -42,10 +43,12 @@ class Access:
     make: Callable[[Device], DeviceAccess]
 
 
-def is_enrolled(here: Here, device: Device, roster: Roster) -> bool:
-    """Whether the device is in the roster, and its folder has what it was given then."""
+def is_enrolled(here: Here, device: Device, roster: Roster, secret: bytes) -> bool:
+    """Whether the device is in the roster, and its folder has what it was given then. secret: the fleet's, of which keys are made."""
     found, known = enrolled(here.folders[device.name]), roster.by_name().get(device.name)
     if found is None or known is None or found.generation != known.generation:
+        return False
+    if found.content_key != content_key(secret, here.fleet):
         return False
     told = (found.device_class, dict(found.labels), found.url)
     return told == (device.device_class, dict(device.labels), here.url) and _trusts(here.keyring, found) and _same(device, known)
