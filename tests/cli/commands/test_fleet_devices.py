@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from isthmus.cli import main
 from isthmus.repository import roster
-from isthmus_agent.formats import enrolment
-from isthmus_agent.formats.enrolment import Token, enrolment_from, unsealed
+from isthmus_agent.formats import enrolment, sealing
+from isthmus_agent.formats.enrolment import SEALED, Token, enrolment_from
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_device_is_sent_a_token_and_joins_when_it_has_used_it(shell: Shell, id
 def test_the_token_opens_what_the_store_and_the_identities_have(shell: Shell, identities: Path):
     token = enrolled(shell, identities, "camera-1")
     (sealed,) = (content for key, content in shell.store.objects.items() if key.endswith(".sealed"))
-    found = enrolment_from(unsealed(token.secret, sealed))
+    found = enrolment_from(sealing.unsealed(SEALED, token.secret, sealed))
     assert (found.url, found.device_class) == (URL + "/", "default")
     admin, device = json.loads(identities.read_text())["identities"]
     assert admin == {"name": "admin"}
