@@ -1,5 +1,6 @@
 """Keys by URI: read where they are, and never by others; what is missing is said."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,16 @@ def test_an_unknown_kind_is_told_with_those_that_there_are(tmp_path: Path):
 def test_a_key_of_a_service_needs_its_public_half(tmp_path: Path):
     with pytest.raises(InputError, match=r"PUBLIC\.pem"):
         public_key("awskms:alias/root", tmp_path)
+
+
+@pytest.mark.parametrize("make", [CryptoSigner.generate_rsa, CryptoSigner.generate_ecdsa])
+def test_a_key_whose_signatures_no_device_could_verify_is_refused(make: Callable[[], CryptoSigner], tmp_path: Path):
+    signer = make()
+    (tmp_path / "a.pem").write_bytes(signer.private_bytes)
+    (tmp_path / "a.pem").chmod(0o600)
+    for uri, public_pem in (("file:a.pem", ""), ("awskms:alias/root", signer.public_key.keyval["public"])):
+        with pytest.raises(InputError, match=f"{uri} signs by {signer.public_key.scheme}, which no device can verify; expected a key of"):
+            public_key(uri, tmp_path, public_pem)
 
 
 def test_a_library_that_is_missing_is_told_with_how_to_install_it(tmp_path: Path):

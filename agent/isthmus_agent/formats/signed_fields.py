@@ -12,6 +12,8 @@ from typing import Any
 from isthmus_agent.formats.numbers import MOST_NUMBER, integer
 
 FIELD = "isthmus"
+SCHEMES = frozenset({"ed25519"})
+"""Of the keys that sign a repository: what a device verifies, which has no library for others."""
 NUMBERS_PER_EPOCH = 2**32
 MOST_EPOCH = 2**20
 MOST_SECONDS = 2**36

@@ -4,8 +4,9 @@
 with, so that an update is the timestamp, the snapshot, the fleet's role, and the bundle.
 
 A newer root is asked for where the timestamp names one, where what was signed does not verify by the one that is known, and in any case
-after ROOT_SECONDS: so long at most may who has stolen the timestamp's key, and writes it into the store, keep a device from a root that
-takes the key away.
+after ROOT_SECONDS, by a look that finds nothing new: an update costs no more for it. News put that off MOST_PUT_OFF times, and each time
+for QUIET_SECONDS and a look at most. So long may who has stolen the timestamp's key, and writes it into the store, keep a device from a
+root that takes the key away.
 """
 
 import hashlib
@@ -31,6 +32,8 @@ ROOT_SECONDS: Final = 3600.0
 """After which the store is asked for a newer root, also where nothing points to one."""
 QUIET_SECONDS: Final = 300.0
 """After news: what is asked then belongs to an update, which is to cost as little as it can."""
+MOST_PUT_OFF: Final = 3
+"""Looks with news, one after another, that leave out a question for a newer root which is due."""
 _SEEN = "seen"  # not *.json: it is no metadata
 
 
@@ -95,6 +98,7 @@ class Repository:
         self._refresh = refresh or _here
         self._monotonic = monotonic
         self._root_asked_at = self._refreshed_at = float("-inf")
+        self._put_off = MOST_PUT_OFF  # the first look of this process asks in any case
         self._targets: Mapping[str, Target] | None = None
 
     def poll(self, floor: Floor) -> Found | None:
@@ -117,7 +121,8 @@ class Repository:
             return None
         if timestamp is None or not looks_signed(timestamp):
             raise TransportFailure("the store's answer is no metadata: a portal, or something else on the way", Reason.NOT_THE_STORE)
-        if not is_root_due:
+        if not is_root_due or self._put_off < MOST_PUT_OFF:
+            self._put_off += is_root_due
             with suppress(UntrustedFailure):
                 return self._refreshed(floor, timestamp, tag, asks_for_root=False)
         return self._refreshed(floor, timestamp, tag)
@@ -144,10 +149,13 @@ class Repository:
         """A question of its own, now and then: nothing else says that there is one, where the roles' keys stay."""
         with self._transport.get(f"{self._address.metadata_url}{version + 1}.root.json") as answer:
             if answer.status in (403, 404):
-                self._root_asked_at = self._monotonic()
+                self._root_is_known()
             elif answer.status != 200:
                 raise refused(answer.status)
             return answer.status == 200
+
+    def _root_is_known(self) -> None:
+        self._root_asked_at, self._put_off = self._monotonic(), 0
 
     def _refreshed(self, floor: Floor, timestamp: bytes | None, tag: str, *, asks_for_root: bool = True) -> Found:
         address = self._address
@@ -155,7 +163,7 @@ class Repository:
         found = self._refresh(question, self._transport)
         self._refreshed_at = self._monotonic()
         if asks_for_root:
-            self._root_asked_at = self._monotonic()
+            self._root_is_known()
         try:
             assignment = None if found.assignment is None else from_value(found.assignment)
         except FormatError as error:

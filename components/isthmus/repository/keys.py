@@ -21,6 +21,7 @@ from securesystemslib.signer import (
 )
 
 from isthmus.errors import InputError, IsthmusError, Problem
+from isthmus_agent.formats.signed_fields import SCHEMES
 
 FILE, ENVIRONMENT = "file", "env"
 PIN_VARIABLE = "ISTHMUS_KEY_PIN"
@@ -52,8 +53,16 @@ def make_key(uri: str, folder: Path) -> SSlibKey:
 def public_key(uri: str, folder: Path, public_pem: str = "") -> SSlibKey:
     """The public half of a key that exists. public_pem: itself, which keys of a service or a token need.
 
-    Raises InputError where it cannot be read, KeyNotAtHandError where it is not here.
+    Raises InputError where it cannot be read, or no device could verify what it signs, KeyNotAtHandError where it is not here.
     """
+    found = _public_key(uri, folder, public_pem)
+    if found.scheme not in SCHEMES:
+        what = f"{uri} signs by {found.scheme}, which no device can verify"
+        raise InputError([Problem("key", what, f"a key of {' or '.join(sorted(SCHEMES))}", "file:, env: and hv: have such keys")])
+    return found
+
+
+def _public_key(uri: str, folder: Path, public_pem: str) -> SSlibKey:
     if public_pem:
         try:
             return SSlibKey.from_crypto(load_pem_public_key(public_pem.encode()))

@@ -17,7 +17,7 @@ from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import publish, publish_roster
 from isthmus_agent.manager.failures import DeviceFailure, ReplayFailure, TransportFailure, UntrustedFailure
-from isthmus_agent.manager.repository import ROOT_SECONDS, Address, Floor, Repository
+from isthmus_agent.manager.repository import QUIET_SECONDS, ROOT_SECONDS, Address, Floor, Repository
 from isthmus_agent.manager.signing_v4 import Credentials, StoreClock, signed_url
 from isthmus_agent.manager.transport import Transport
 
@@ -170,6 +170,28 @@ def test_a_new_root_that_the_timestamp_does_not_name_is_found_within_an_hour(htt
         found.append((repository.poll(floor), len(http.requests)))
     assert [it and it.floor.root for it, _ in found] == [None, None, 2, None]
     assert [count for _, count in found] == [1, 1, 4, 1]  # asked for, fetched, and the next one asked for
+
+
+def test_the_hourly_question_is_put_off_by_news_which_costs_an_update_nothing_but_not_for_ever(
+    http: Served, place: Place, keyring: Keyring, tmp_path: Path
+):
+    root, now = keyring.root_at(1), [0.0]
+    assert root is not None
+    repository = Repository(Address(http.url + PREFIX, FLEET), tmp_path / "device", root, Transport(), monotonic=lambda: now[0])
+    floor = Floor(int(time.time()))
+
+    def asked(after_seconds: float, news: bytes = b"") -> tuple[int, bool]:
+        now[0] += after_seconds
+        if news:
+            tell(place, keyring, news)
+        http.requests.clear()
+        assert (repository.poll(floor) is not None) is bool(news)
+        return len(http.requests), f"{PREFIX}metadata/2.root.json" in http.paths
+
+    assert asked(0, b"1") == (5, True)  # its first look
+    assert [asked(ROOT_SECONDS + 1, b"2"), asked(1), asked(QUIET_SECONDS + 1)] == [(3, False), (1, False), (2, True)]
+    looks = [asked(ROOT_SECONDS + 1, b"3"), asked(1, b"4"), asked(1, b"5"), asked(1, b"6"), asked(1, b"7")]
+    assert looks == [(3, False), (3, False), (3, False), (4, True), (3, False)]
 
 
 def test_what_no_known_root_vouches_for_is_asked_about_at_once(http: Served, place: Place, keyring: Keyring, device: Device):
