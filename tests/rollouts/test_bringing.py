@@ -60,6 +60,15 @@ def test_a_release_that_is_sealed_from_now_on_or_no_more_is_told_anew_with_the_s
     assert Counter(world.contents().values()) == {digest_of(OLD): 12}
 
 
+def test_of_a_content_that_is_sealed_with_another_secrets_key_it_is_said_that_there_is_no_delta(settled: World):
+    settled.bring(intent(THIRD, key=bytes(32)))
+    assert not [line for line in settled.lines if line.startswith("no delta")]
+    settled.bring(intent(NEW), upto=0)
+    said = f"no delta from {digest_of(THIRD)[7:19]}: it is sealed with the key of another secret of the fleet"
+    assert [line for line in settled.lines if line.startswith("no delta")] == [said]
+    assert {it.from_ for it in settled.told.deltas} == {digest_of(OLD)}
+
+
 def test_a_release_comes_to_all_devices_wave_by_wave(world: World):
     found = world.bring(intent(OLD))
     assert [it.state for it in found.waves] == ["passed"] * 3

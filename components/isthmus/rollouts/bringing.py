@@ -21,7 +21,7 @@ from isthmus.repository.publish import Change, publish
 from isthmus.repository.reading import check_not_expired
 from isthmus.repository.reports import Look, look
 from isthmus.rollouts import stopping
-from isthmus.rollouts.contents import deltas_to
+from isthmus.rollouts.contents import deltas_to, is_openable
 from isthmus.rollouts.deciding import Step, step
 from isthmus.rollouts.intent import Fleet, Intent, adjusted, following, is_about, plan, salt_after
 from isthmus.rollouts.looking import Clock, Pause, Signed, asked, at, earlier_looks, read_signed
@@ -151,6 +151,9 @@ class _Bringing:
         count = self._stands_with_versions(told).versions
         old = sorted(told.contents, key=lambda it: -count.get(it.digest, 0))
         fleet, targets = self._fleet, self._signed.targets
+        wanted = {it.digest for it in intent.variants}
+        for it in dict.fromkeys(it for it in old if it.digest not in wanted and not is_openable(it, fleet.content_key)):
+            self._progress(f"no delta from {digests.shown(it.digest)}: it is sealed with the key of another secret of the fleet")
         return deltas_to(intent.variants, intent.files, old, targets, fleet.place, make=fleet.make, key=fleet.content_key)
 
     def _stands_with_versions(self, told: Assignment) -> Standing:
