@@ -9,10 +9,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from isthmus_agent.formats.ecdsa import CURVES
 from isthmus_agent.formats.numbers import MOST_NUMBER, integer
 
 FIELD = "isthmus"
-SCHEMES = frozenset({"ed25519"})
+SCHEMES = frozenset({"ed25519", *CURVES})
 """Of the keys that sign a repository: what a device verifies, which has no library for others."""
 NUMBERS_PER_EPOCH = 2**32
 MOST_EPOCH = 2**20

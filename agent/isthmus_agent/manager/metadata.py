@@ -32,6 +32,7 @@ from isthmus_agent.formats.assignment import from_value
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.formats.signed_fields import FIELD, epoch_in, numbers_of, root_in, signed_at_in
 from isthmus_agent.formats.sizes import most_bytes
+from isthmus_agent.manager import verifying
 from isthmus_agent.manager.failures import (
     DeviceFailure,
     ExpiredFailure,
@@ -64,6 +65,7 @@ _MOST_PROCESSOR_SECONDS = 120
 _HISTORY = "root_history"
 _LINK = "root.json"
 _DAY_SECONDS = 86_400
+verifying.use()
 
 
 class MetadataFetcher(FetcherInterface):

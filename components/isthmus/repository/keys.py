@@ -58,7 +58,7 @@ def public_key(uri: str, folder: Path, public_pem: str = "") -> SSlibKey:
     found = _public_key(uri, folder, public_pem)
     if found.scheme not in SCHEMES:
         what = f"{uri} signs by {found.scheme}, which no device can verify"
-        raise InputError([Problem("key", what, f"a key of {' or '.join(sorted(SCHEMES))}", "file:, env: and hv: have such keys")])
+        raise InputError([Problem("key", what, f"a key of {' or '.join(sorted(SCHEMES))}", "make one of these")])
     return found
 
 

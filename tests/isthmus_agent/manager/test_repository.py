@@ -7,12 +7,15 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from securesystemslib.signer import CryptoSigner
 from tests.fleet_sayings import FLEET, path_of, telling
 from tests.fleet_store import Reply, Served
 from tests.isthmus_agent.manager.conftest import BUNDLE
 from tests.repository.devices import PREFIX, Device
 
 from isthmus.repository import ceremony
+from isthmus.repository.ceremony import WantedKey
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import publish, publish_roster
@@ -192,6 +195,27 @@ def test_the_hourly_question_is_put_off_by_news_which_costs_an_update_nothing_bu
     assert [asked(ROOT_SECONDS + 1, b"2"), asked(1), asked(QUIET_SECONDS + 1)] == [(3, False), (1, False), (2, True)]
     looks = [asked(ROOT_SECONDS + 1, b"3"), asked(1, b"4"), asked(1, b"5"), asked(1, b"6"), asked(1, b"7")]
     assert looks == [(3, False), (3, False), (3, False), (4, True), (3, False)]
+
+
+def test_keys_that_services_and_tokens_make_are_verified_without_a_library(
+    http: Served, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given: dict[str, list[WantedKey]] = {}
+    for role, curve in (("root", ec.SECP384R1()), ("timestamp", ec.SECP256R1())):
+        path = tmp_path / f"{role}.pem"
+        path.write_bytes(CryptoSigner(ec.generate_private_key(curve)).private_bytes)
+        path.chmod(0o600)
+        given[role] = [WantedKey(f"file:{path}")]
+    keyring = ceremony.init(tmp_path / "keys", [FLEET], threshold=1, given=given)
+    ceremony.found(place, keyring)
+    tell(place, keyring)
+    device = Device(http, keyring, tmp_path / "device")
+    with monkeypatch.context() as patched:
+        patched.setattr("securesystemslib.signer._key.CRYPTO_IMPORT_ERROR", "there is none")
+        assert device.poll() is not None
+    http.store.objects[place.timestamp_key] = http.store.objects[place.timestamp_key].replace(b'"version":2', b'"version":3')
+    with pytest.raises(UntrustedFailure, match="timestamp was signed by 0/1"):
+        device.poll()
 
 
 def test_what_no_known_root_vouches_for_is_asked_about_at_once(http: Served, place: Place, keyring: Keyring, device: Device):
