@@ -44,7 +44,7 @@ from isthmus.repository.objects import Place
 from isthmus.repository.publish import publish
 from isthmus_agent.core.state import Settings
 from isthmus_agent.formats import roster as rosters
-from isthmus_agent.formats.assignment import Probation
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.formats.roster import Device
 

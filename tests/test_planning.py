@@ -256,6 +256,7 @@ def test_a_rollout_has_the_devices_of_the_roster_in_its_waves(release):
             3,
             "fleets.a.gate.max_failure_percent: the gate can never abort",
         ),
+        ({"waves": [{"percent": 100}], "most_per_minute": 1}, 1500, "fleets.a.waves[0].most_per_minute: 1,500 devices take 1,500 minutes"),
         ({"waves": [{"percent": 100, "gate": {"min_reports": 9}}]}, 3, "fleets.a.waves[0].gate.min_reports: the wave can never pass"),
         (
             {"waves": [{"percent": 100}], "gate": {"confidence_percent": 95}},
@@ -296,6 +297,16 @@ def test_without_a_window_that_spreads_it_all_devices_of_a_wave_may_be_hurt(rele
     args = rolling()
     plan = fleet_plan_of(args, 1000, release, "fleets.a", rollout=planned_rollout(args, fleet(1000), "fleets.a"))
     assert [wave.most_hurt for wave in plan.waves] == [1, 999]
+
+
+def test_a_pace_takes_its_time_and_fewer_may_be_hurt(release):
+    args = rolling(waves=[{"count": 100}, {"percent": 100, "most_per_minute": 20}], most_per_minute=10)
+    plan = fleet_plan_of(args, 1000, release, "fleets.a", rollout=planned_rollout(args, fleet(1000), "fleets.a"))
+    free = rolling(waves=[{"count": 100}, {"percent": 100}])
+    all_at_once = fleet_plan_of(free, 1000, release, "fleets.a", rollout=planned_rollout(free, fleet(1000), "fleets.a"))
+    assert [wave.seconds - other.seconds for wave, other in zip(plan.waves, all_at_once.waves, strict=True)] == [9 * 60, 44 * 60]
+    assert plan.waves[1].gate.endswith("; 20 begin in a minute at most, the last after 44 min")
+    assert plan.waves[1].most_hurt < 150 < all_at_once.waves[1].most_hurt
 
 
 def test_what_the_stacks_own_store_ships_is_free(release):

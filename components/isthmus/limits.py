@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from isthmus_agent.formats import assignment as signed
+from isthmus_agent.formats import probation
 from isthmus_agent.formats.gate import MOST_DEADLINE_SECONDS, MOST_REPORTS, MOST_SOAK_SECONDS
 from isthmus_agent.formats.numbers import MOST_NUMBER
+from isthmus_agent.formats.pace import MOST_PER_MINUTE
 from isthmus_agent.formats.roster import MOST_DEVICES
 from isthmus_agent.formats.window import MOST_JITTER_SECONDS, Window
 
@@ -118,12 +120,13 @@ FLEET_GATE: Final[Mapping[str, Limit]] = {
 FLEET_WAVE: Final[Mapping[str, Limit]] = {
     "percent": Limit("of the devices that the wave's selector fits", None, 0, 100, beyond=True),
     "count": Limit("of them", None, 1, MOST_DEVICES, whole=True),
+    "most_per_minute": Limit("of the wave's devices that begin in a minute; left out: all at once", None, 1, MOST_PER_MINUTE, whole=True),
 }
 MOST_WAVES: Final = signed.MOST_WAVES
 PROBATION: Final[Mapping[str, Limit]] = {
-    "seconds": Limit("that a device looks at the release", signed.Probation.seconds, 0, signed.MOST_PROBATION_SECONDS, whole=True),
-    "max_crashes": Limit("that are forgiven in that time", signed.Probation.max_crashes, 0, signed.MOST_CRASHES, whole=True),
-    "max_p95_ms": Limit("of what clients ask; left out: not asked", None, 0.001, signed.MOST_LATENCY_MICROSECONDS / 1000),
+    "seconds": Limit("that a device looks at the release", probation.Probation.seconds, 0, probation.MOST_PROBATION_SECONDS, whole=True),
+    "max_crashes": Limit("that are forgiven in that time", probation.Probation.max_crashes, 0, probation.MOST_CRASHES, whole=True),
+    "max_p95_ms": Limit("of what clients ask; left out: not asked", None, 0.001, probation.MOST_LATENCY_MICROSECONDS / 1000),
     "max_memory_megabytes": Limit("that the server may fill; left out: not asked", None, 1, MOST_NUMBER // 10**6),
     "max_distribution_distance": replace(SHARE, what="between the predictions of both releases; left out: not asked"),
 }

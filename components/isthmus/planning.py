@@ -21,7 +21,10 @@ from isthmus.sizing.headroom import Headroom
 from isthmus.sizing.rollout import Download, Pace, WavePlan, plan_wave
 from isthmus.sizing.service import ServiceInputs, ServicePlan, plan_service
 from isthmus.tflite.operators import operators
+from isthmus.words import duration
 from isthmus_agent.formats.assignment import ANY_CLASS
+from isthmus_agent.formats.pace import MINUTE_SECONDS
+from isthmus_agent.formats.pace import Pace as WavePace
 from isthmus_agent.formats.roster import Device
 
 # The variance of fewer times than these says nothing; then, as without a measurement, times are taken as exponential.
@@ -217,19 +220,30 @@ def _wave_plans(
 ) -> tuple[WavePlan, ...]:
     found = []
     for wave, gate, classes in zip(rollout.waves, rollout.gates, rollout.classes, strict=True):
-        unreported = _unreported(args, gate.devices)
-        pace = Pace(args.device_megabits_per_second, args.probation.seconds, gate.gate.soak_seconds, float(args.longest_wait_seconds()))
+        its = wave.signed.pace
+        unreported = _unreported(args, gate.devices, its)
+        pace = Pace(
+            args.device_megabits_per_second,
+            args.probation.seconds,
+            gate.gate.soak_seconds,
+            float(args.longest_wait_seconds()),
+            float(its.seconds) if its else 0.0,
+        )
         fetched = [(count, downloads.get(name, downloads[ANY_CLASS])) for name, count in classes.items()]
         hurt, said = gate.most_hurt(unreported=unreported), gate.explain(unreported)
+        said += f"; {its.most_per_minute:,} begin in a minute at most, the last after {duration(its.seconds)}" if its else ""
         found.append(plan_wave(wave.signed.name, fetched, pace, price_per_gigabyte=price_per_gigabyte, most_hurt=hurt, gate=said))
     return tuple(found)
 
 
-def _unreported(args: EdgeSettings, devices: int) -> int:
-    """How many of a wave's devices may have begun before the first of them have said how it goes: all, unless a window spreads them."""
+def _unreported(args: EdgeSettings, devices: int, pace: WavePace | None) -> int:
+    """How many of a wave's devices may have begun before the first of them have said how it goes: all, unless a window or a pace spreads
+    them."""
+    seconds = args.probation.seconds + LOOK_SECONDS
     jitter = args.window.jitter_seconds if args.window else 0
-    share = min(1.0, (args.probation.seconds + LOOK_SECONDS) / jitter) if jitter else 1.0
-    return math.ceil(devices * share)
+    most = math.ceil(devices * min(1.0, seconds / jitter)) if jitter else devices
+    # Without a window: those who waited for it begin together, however their downloads were spread.
+    return min(most, pace.most_per_minute * (math.ceil(seconds / MINUTE_SECONDS) + 1)) if pace and not args.window else most
 
 
 def shown(plan: ServicePlan | FleetPlan, release: Release, kind: str) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from isthmus.arguments.secrets import in_plain
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.platforms.rules import with_platforms
-from isthmus_agent.formats.assignment import Assignment, Probation, Variant, from_value
+from isthmus_agent.formats.assignment import Assignment, Variant, from_value
 from isthmus_agent.formats.assignment import Wave as SignedWave
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.window import Window
 
 PAGE = Path(__file__).parents[2] / "docs" / "edge.md"

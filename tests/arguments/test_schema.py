@@ -46,6 +46,6 @@ def test_every_argument_is_written_and_checked_under_one_name(written: Any, chec
 def test_pulumi_can_read_all_of_it() -> None:
     found = Analyzer("isthmus").analyze([CloudModelService, EdgeFleetRollout, HybridDeployment])
     wave = found["type_definitions"]["WaveArgs"].properties
-    assert {"name", "percent", "count", "group", "labels", "devices", "gate"} == wave.keys()
+    assert {"name", "percent", "count", "group", "labels", "devices", "gate", "mostPerMinute"} == wave.keys()
     assert {"from", "to", "jitterSeconds"} == found["type_definitions"]["WindowArgs"].properties.keys()
     assert {"class", "recipe"} == found["type_definitions"]["VariantArgs"].properties.keys()

@@ -16,10 +16,11 @@ from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.repository.objects import Place
 from isthmus_agent.core.state import Settings
+from isthmus_agent.formats.pace import pace_draw
 from isthmus_agent.formats.report import Reason
 
 DEVICES, POLL_SECONDS = 50, 300.0
-WAVES = (Wave(percent=20), Wave(percent=50), Wave(percent=100))
+WAVES = (Wave(percent=20), Wave(percent=50), Wave(percent=100, most_per_minute=2))
 GATE = Gate(max_failure_percent=10, soak_seconds=60, deadline_seconds=1200)
 BAD = {
     "ends the interpreter on a request": Kind(bad_request_seconds=20),
@@ -82,10 +83,14 @@ def a_good_release_takes_six_requests_a_device_and_three_small_files_a_wave(flee
     progress = bring(fleet, content(2, GOOD), Plan(WAVES, GATE))
     fleet.agenda.run(fleet.agenda.now + 2 * POLL_SECONDS)
     assert progress.outcome == "pass"
+    paced = progress.waves[2]
+    fetched = {name: max(at for at, kind in fleet.devices[name].line.log if kind == BUNDLE) for name in paced.devices}
+    for place, name in enumerate(sorted(paced.devices, key=lambda name: pace_draw(content(2).digest[7:23], name))):
+        assert 60 * (place // 2) - 1 <= fetched[name] - progress.opened[2] < 60 * (place // 2) + 1.2 * POLL_SECONDS
     assert {device.state.kept.current for device in fleet.devices.values()} == {content(2).digest}
     assert progress.puts == [4, 3, 3, 3]
-    for name, device in fleet.devices.items():
-        kinds = [kind for _, kind in device.line.log[before[name] :]]
+    for name in fleet.devices.keys() - set(paced.devices):  # those look until it is their minute
+        kinds = [kind for _, kind in fleet.devices[name].line.log[before[name] :]]
         at = kinds.index(BUNDLE)
         update = kinds[at - kinds[at::-1].index("timestamp") : at + kinds[at:].index(REPORT) + 1]
         assert Counter(update) == Counter(["timestamp", "snapshot", "fleet role", BUNDLE, IDLE, REPORT])  # idle: the look before the switch

@@ -23,7 +23,7 @@ from tests.isthmus_agent.living import PREFIX, ROWS, Fleet, Living, digest_of, p
 from toolchain.testing import patience
 
 from isthmus_agent.formats import report
-from isthmus_agent.formats.assignment import Probation
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Outcome
 from isthmus_agent.manager import control, telling
 

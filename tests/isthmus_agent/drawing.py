@@ -2,9 +2,11 @@
 
 from hypothesis import strategies as st
 
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Kept, Probation, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Kept, Variant, Wave
 from isthmus_agent.formats.gate import WHEN_UNCLEAR, Gate
 from isthmus_agent.formats.numbers import MOST_NUMBER
+from isthmus_agent.formats.pace import WHOLE_PACE, Pace
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Pending, Roster
 from isthmus_agent.formats.window import Window
@@ -50,9 +52,16 @@ gates = st.builds(
 )
 
 
-def waves(gate: st.SearchStrategy[Gate | None]) -> st.SearchStrategy[tuple[Wave, ...]]:
+paces = st.builds(
+    Pace, st.integers(1, 1_000_000), st.lists(st.integers(1, WHOLE_PACE - 1), max_size=3, unique=True).map(lambda it: tuple(sorted(it)))
+)
+
+
+def waves(gate: st.SearchStrategy[Gate | None], *, are_kept: bool = False) -> st.SearchStrategy[tuple[Wave, ...]]:
     """Waves of one assignment."""
-    wave = st.builds(Wave, names, st.integers(0, WHOLE_SHARE), labels, st.lists(device_names, max_size=3, unique=True).map(tuple), gate)
+    listed = st.lists(device_names, max_size=3, unique=True).map(tuple)
+    pace, reached = (st.none(), st.integers(0, WHOLE_PACE)) if are_kept else (st.none() | paces, st.just(WHOLE_PACE))
+    wave = st.builds(Wave, names, st.integers(0, WHOLE_SHARE), labels, listed, gate, pace, reached)
     return st.lists(wave, min_size=1, max_size=4, unique_by=lambda it: it.name).map(tuple)
 
 
@@ -60,7 +69,7 @@ def kept(fleet: str, number: int) -> st.SearchStrategy[tuple[Kept, ...]]:
     """Rollouts before an assignment that did not come to their end."""
     if number == 1:
         return st.just(())
-    one = st.builds(Kept, st.integers(1, number - 1), salts, bundles(fleet), waves(st.none()))
+    one = st.builds(Kept, st.integers(1, number - 1), salts, bundles(fleet), waves(st.none(), are_kept=True))
     ordered = st.lists(one, max_size=2, unique_by=lambda it: it.number)
     return ordered.map(lambda found: tuple(sorted(found, key=lambda it: -it.number)))
 

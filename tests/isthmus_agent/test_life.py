@@ -15,7 +15,7 @@ from tests.isthmus_agent.living import FLEET, ROWS, SECRET, Fleet, Living, diges
 from toolchain.testing import patience
 
 from isthmus.release import deltas
-from isthmus_agent.formats.assignment import Probation
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.formats.sealed_contents import content_key
 from isthmus_agent.formats.window import Window

@@ -11,7 +11,7 @@ from tests.isthmus_agent import contents
 from tests.isthmus_agent.cutting import Disk, Placed, need, why_no_disk
 from tests.isthmus_agent.living import Fleet, Living
 
-from isthmus_agent.formats.assignment import Probation
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Reason
 
 Content = Callable[..., bytes]

@@ -19,7 +19,8 @@ from isthmus.repository.keys import KeyNotAtHandError
 from isthmus.repository.objects import Place, RacedError
 from isthmus.repository.publish import publish, publish_roster
 from isthmus.repository.roles import meta_of, signed, snapshot_of
-from isthmus_agent.formats.assignment import Assignment, Probation
+from isthmus_agent.formats.assignment import Assignment
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.manager.failures import RepositoryFailure
 
 

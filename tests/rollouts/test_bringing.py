@@ -19,7 +19,7 @@ from isthmus.rollouts.bringing import PATIENCE_SECONDS
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import at, observed
 from isthmus.rollouts.stopping import RolloutAbortedError, RolloutPausedError, RolloutReplacedError
-from isthmus_agent.formats.assignment import Probation
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Outcome
 from isthmus_agent.formats.roster import Device, Roster
 from isthmus_agent.formats.window import Window
@@ -234,6 +234,19 @@ def test_other_gates_keep_the_number(settled: World):
     assert (told.number, told.probation.seconds, told.window) == (2, 7, Window(0, 1439))
     assert {it.gate.soak_seconds for it in told.waves if it.gate} == {30}
     assert told.opened_seconds[0] < settled.time
+
+
+def test_a_paced_wave_has_so_many_begin_in_a_minute_and_its_deadline_waits_for_the_last_of_them(settled: World):
+    wanted = intent(NEW, waves=[replace(it, most_per_minute=1) for it in WAVES], gates=[replace(GATE, deadline_seconds=60)] * 3)
+    settled.bring(wanted, upto=1)
+    settled.bring(replace(wanted, waves=[replace(it, most_per_minute=2) for it in WAVES]))
+    began = {name: at for (name, number), at in settled.begun.items() if number == 2}
+    opened = settled.told.opened_seconds
+    found = [sorted(began[name] - opened[wave] for name in wave_devices(settled, wave)) for wave in range(3)]
+    assert [[int(it // 60) for it in wave] for wave in found] == [[0, 1], [0, 1, 2, 3], [0, 0, 1, 1, 2, 2]]
+    assert len(began) == 12
+    assert settled.told.number == 2
+    assert any("not due yet" in line for line in settled.lines)
 
 
 def test_other_waves_take_another_number(settled: World):

@@ -13,6 +13,7 @@ from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave, plan_waves
 from isthmus.repository import changes
 from isthmus.rollouts.intent import Intent, Plan, adjusted, following, is_about, plan, salt_after
+from isthmus.rollouts.looking import at
 from isthmus_agent.formats import assignment
 from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Variant
 from isthmus_agent.formats.roster import Device
@@ -24,6 +25,8 @@ LISTS = (
     (Wave("lab", devices=("camera-03", "camera-07")), Wave(labels={"site": "b"}, count=5), Wave(percent=100)),
     (Wave(labels={"site": "a"}), Wave(percent=100)),
     (Wave(percent=100),),
+    (Wave(count=6, most_per_minute=2), Wave(percent=100, most_per_minute=3)),
+    (Wave("lab", devices=("camera-03", "camera-07", "camera-11"), most_per_minute=1), Wave(percent=100)),
 )
 
 
@@ -43,37 +46,60 @@ def has(told: Assignment, device: Device) -> object:
     return told.wanted(device.name, device.labels, device.device_class)
 
 
+def begun(told: Assignment, device: Device, at: int) -> bool:
+    """Whether a device that is on has begun with what its open wave gives it."""
+    begins = told.begins(device.name, device.labels)
+    return is_reached(told, device) and (begins is None or sum(begins) <= at)
+
+
 def is_reached(told: Assignment, device: Device) -> bool:
     wave = told.wave_of(device.name, device.labels)
     return wave is not None and wave < told.open_waves
 
 
-# A release by some list of waves, and what then happens to it: so many more waves open, the end, or an abort.
+# A release by some list of waves, and what then happens to it: so many more waves open, the end, or an abort; and for how many minutes.
 HISTORIES = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(0, len(LISTS) - 1), st.integers(0, 2), st.sampled_from(["", "", "end", "abort"])), max_size=8
+    st.tuples(
+        st.integers(0, 3),
+        st.integers(0, len(LISTS) - 1),
+        st.integers(0, 2),
+        st.sampled_from(["", "", "end", "abort", "pause"]),
+        st.integers(0, 9),
+    ),
+    max_size=8,
 )
 
 
 @given(HISTORIES)
-def test_devices_outside_of_the_open_waves_keep_what_they_have(history: list[tuple[int, int, int, str]]):
+def test_devices_outside_of_the_open_waves_keep_what_they_have(history: list[tuple[int, int, int, str, int]]):
     told: Assignment | None = None
-    for content, waves, more, then in history:
+    now, keeps = 1000, dict[str, object]()
+    for content, waves, more, then, minutes in history:
         its = wanted(content, waves)
-        before = told
-        told = following(told, (told.number if told else 0) + 1, FLEET, its, planned(its, salt_after(told)), at_seconds=1)
+        # Whose minute is just coming is taken for begun: devices have clocks of their own.
+        soon = {it.name for it in DEVICES if told and begun(told, it, now + 60) and not begun(told, it, now)} if told else set[str]()
+        told = following(told, (told.number if told else 0) + 1, FLEET, its, planned(its, salt_after(told)), at_seconds=now)
         assert assignment.from_value(told.to_value()) == told
         for device in DEVICES:
-            if not is_reached(told, device):
-                assert has(told, device) == (has(before, device) if before else None)
+            if not is_reached(told, device) and device.name not in soon:
+                assert has(told, device) == keeps.get(device.name)
         for _ in range(min(more, len(told.waves) - told.open_waves)):
             reached = {device.name: has(told, device) for device in DEVICES if is_reached(told, device)}
-            told = changes.opened(told, told.number)
+            told = changes.opened(told, told.number, at(now))
             assert reached.items() <= {device.name: has(told, device) for device in DEVICES}.items()
+        now += 60 * minutes
+        keeps = {it.name: has(told, it) if begun(told, it, now) or not is_reached(told, it) else keeps.get(it.name) for it in DEVICES}
+        if then == "pause":
+            told = changes.paused(told, told.number, at(now))
+            now += 3600
+            assert changes.paused(told, told.number, at(now)) == told
         if then == "end":
             told = changes.passed(replace(told, open_waves=len(told.waves), opened_seconds=(1,) * len(told.waves)), told.number)
+            keeps = {it.name: has(told, it) for it in DEVICES}
         elif then == "abort" and told.before:
             content_before = {it.digest for it in told.before.variants}
             told = changes.aborted(told, told.number + 1)
+            keeps = {it.name: has(told, it) for it in DEVICES}
             assert {it.variant.digest for device in DEVICES if (it := has(told, device)) and it.variant} <= content_before  # type: ignore[attr-defined]
 
 
@@ -111,4 +137,4 @@ def test_the_same_contents_by_the_same_waves_are_what_is_told():
     assert not is_about(told, replace(its, variants=(replace(its.variants[0], device_class="large"),)))
     ended = changes.passed(replace(told, open_waves=3, opened_seconds=(1, 1, 1)), 1)
     assert is_about(ended, replace(its, waves=its.waves[1:], gates=its.gates[1:]))
-    assert adjusted(ended, replace(its, gates=its.gates[1:])).waves == ended.waves
+    assert adjusted(ended, replace(its, gates=its.gates[1:]), DEVICES, 1).waves == ended.waves

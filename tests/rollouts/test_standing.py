@@ -13,6 +13,7 @@ from isthmus.repository.reports import DeviceReport, Look
 from isthmus.rollouts.standing import MOST_NAMES, Standing, standing_of
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Variant, Wave
 from isthmus_agent.formats.gate import Gate
+from isthmus_agent.formats.pace import Pace, pace_draw
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Roster
 from isthmus_agent.formats.window import Window
@@ -92,6 +93,23 @@ def test_more_failures_than_the_gate_allows_and_no_proof_pause():
     assert states(found) == ["paused", "closed"]
     assert found.verdict is not None
     assert found.verdict.outcome == "inconclusive"
+
+
+def test_devices_whose_minute_has_not_come_are_neither_silent_nor_late_and_the_deadline_counts_from_the_last_minute():
+    its = told(2)
+    draws = sorted(pace_draw("00" * 8, name) for name in REST)
+    paced = replace(its, waves=(its.waves[0], replace(its.waves[1], pace=Pace(2, tuple(draws[2::2])))))  # ten minutes
+    found = stands({REST[0]: CONFIRMED}, after=130, its=paced)
+    assert found.waves[1].tally is not None
+    assert len(found.waves[1].tally.later) in (13, 14)
+    assert found.waves[1].line().endswith(" not due yet")
+    assert len(set(found.silent) & set(REST)) in (5, 6)
+    assert found.verdict is not None
+    assert (found.verdict.outcome, found.waves[1].elapsed_seconds) == ("wait", 0)
+    assert [stands(ALL_WELL, after=540 + late, its=paced).waves[1].state for late in (599, 600)] == ["waiting", "aborted"]
+    well = {**ALL_WELL, **{name: CONFIRMED for name in REST if pace_draw("00" * 8, name) < draws[-2]}}
+    assert stands(well, after=539, its=paced).waves[1].state == "waiting"
+    assert stands(well, after=541, its=replace(paced, paused=True)).waves[1].tally == stands(well, after=0, its=paced).waves[1].tally
 
 
 def test_what_is_paused_is_not_counted_as_silent_too_long():

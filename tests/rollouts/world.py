@@ -19,7 +19,8 @@ from isthmus.rollouts.intent import Fleet, Intent
 from isthmus.rollouts.looking import at, read_signed
 from isthmus.rollouts.standing import Standing
 from isthmus_agent.formats import report, sealed_contents
-from isthmus_agent.formats.assignment import Assignment, Probation, Variant, Wanted
+from isthmus_agent.formats.assignment import Assignment, Variant, Wanted
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Roster
 
@@ -62,6 +63,8 @@ class World:
     time: float = NOW
     lines: list[str] = field(default_factory=list)
     history: dict[str, list[Wanted | None]] = field(default_factory=dict)
+    begun: dict[tuple[str, object], float] = field(default_factory=dict)
+    """When each device began with a number."""
     between: list[Callable[[], object]] = field(default_factory=list)
     """Done in the next pauses, one in each."""
 
@@ -104,6 +107,10 @@ class World:
             seen = self.history.setdefault(device.name, [])
             if not seen or seen[-1] != wanted:
                 seen.append(wanted)
+            begins = told.begins(device.name, device.labels) if wanted and wanted.number == told.number else None
+            if begins and self.time < sum(begins):
+                continue
+            self.begun.setdefault((device.name, wanted and wanted.number), self.time)
             if wanted and wanted.variant and not told.paused:
                 self._say(device, wanted.number, wanted.variant.digest)
 

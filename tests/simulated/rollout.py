@@ -13,7 +13,8 @@ from isthmus.fleet.waves import PlannedWave, Wave, plan_waves
 from isthmus.repository.changes import aborted, opened, passed, seconds_at
 from isthmus.repository.publish import Change, publish
 from isthmus.repository.reports import Look
-from isthmus_agent.formats.assignment import Assignment, Before, Probation
+from isthmus_agent.formats.assignment import Assignment, Before
+from isthmus_agent.formats.probation import Probation
 
 
 @dataclass(frozen=True)

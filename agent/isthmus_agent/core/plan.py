@@ -37,6 +37,8 @@ def plan(turn: Turn, assignment: Assignment) -> None:
         turn.rest()
     elif digest in state.held:
         _begin_trial(turn, assignment, wanted.number, variant.digest)
+    elif state.fetching is None and _begins_in_seconds(turn, assignment, wanted.number) > 0:
+        turn.set(phase=Phase.WAITING)  # it says nothing yet: who is heard of has begun
     else:
         fetch(turn, assignment, wanted.number, variant)
 
@@ -46,6 +48,25 @@ def _go_on(turn: Turn, assignment: Assignment, number: int) -> None:
     kept = turn.state.kept
     if (kept.trial_number, kept.probation) != (number, assignment.probation):
         turn.keep(trial_number=number, probation=assignment.probation)
+
+
+def _begins_in_seconds(turn: Turn, assignment: Assignment, number: int) -> float:
+    """How long it is until this device may begin, by the pace of its wave.
+
+    By the time of day, and, where that is not known or somebody's clock is wrong, no longer than if the wave had been opened when the
+    device first saw it open: nobody's clock keeps a release from a device. No look is taken earlier for it: devices that may begin in the
+    same minute begin at their own next look.
+    """
+    device = turn.state.device
+    begins = assignment.begins(device.name, device.labels) if number == assignment.number else None
+    if begins is None:
+        return 0.0
+    opened_seconds, later_seconds = begins
+    seen = turn.state.seen_open
+    if seen is None or seen[:2] != (number, opened_seconds):
+        turn.set(seen_open=(seen := (number, opened_seconds, turn.now)))
+    utc_seconds = turn.state.kept.time_floor if turn.utc_seconds is None else turn.utc_seconds
+    return min(opened_seconds + later_seconds - utc_seconds, seen[2] + later_seconds - turn.now)
 
 
 def _settle(turn: Turn, number: int, digest: str) -> None:

@@ -1,7 +1,7 @@
 """Whether a content in service keeps what its probation asks."""
 
 from isthmus_agent.core.events import Measurement
-from isthmus_agent.formats.assignment import Probation
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Reason
 
 

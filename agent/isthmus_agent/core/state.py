@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from isthmus_agent.formats.assignment import Assignment, Probation, Wanted
+from isthmus_agent.formats.assignment import Assignment, Wanted
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import HEARTBEAT_SECONDS, Outcome, Reason
 
 
@@ -130,8 +131,9 @@ class State:
     is_lost: the disk could not say which numbers were seen; an assignment is then believed only if it is known to be fresh.
     served, serving: what answers requests; what was asked to. fetching, looking: what is under way. target: what the device is to have.
     whole_only: the digest of which no delta could be used. save_at: when what is `unsaved` is written again. waiting_until: for a window,
-    where the time of day is not known. serve_at: before which nothing is started again. deadline: the end of the probation, from when the
-    trial content is in service; None before.
+    where the time of day is not known. seen_open: the number and the opening of this device's paced wave, and when it first saw that.
+    serve_at: before which nothing is started again. deadline: the end of the probation, from when the trial content is in service; None
+    before.
     crashes: of what is served, also where the disk did not take it. crashed_at: the last one. began: of this process.
     is_retreat: what the last step wanted kept holds even if the disk did not take it.
     """
@@ -156,6 +158,7 @@ class State:
     draws: int = 0
     save_at: float = 0.0
     waiting_until: float | None = None
+    seen_open: tuple[int, int, float] | None = None
     serve_at: float = 0.0
     deadline: float | None = None
     measure_at: float = 0.0

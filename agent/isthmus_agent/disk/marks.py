@@ -11,8 +11,8 @@ from typing import Any, Final
 from isthmus_agent.core.state import Kept, Verdict
 from isthmus_agent.disk import durable
 from isthmus_agent.formats import numbers
-from isthmus_agent.formats.assignment import Probation
 from isthmus_agent.formats.numbers import FormatError, integer
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Outcome, Reason
 
 NAMES: Final = ("mark-a", "mark-b")

@@ -4,7 +4,7 @@ Everything that a device acts upon stands here and is signed; nothing is ever ta
 itself what it is to have (`Assignment.wanted`): it belongs to the first wave that has it, and outside of the open waves it keeps what it
 has: that of an earlier rollout that reached it and did not come to its end (`kept`), else `before`.
 
-Gates of the waves, and when each wave was opened, are for whoever opens the next one: a device acts on neither.
+Gates of the waves are for whoever opens the next one: a device acts on none, and asks when its wave was opened only if that has a pace.
 
 Membership is a draw, the same for everybody who knows the assignment: the first 4 bytes of SHA-256 over salt, a zero byte and the device's
 name. A wave has the devices whose draw is below its share, so that a larger share has all that a smaller one has.
@@ -18,9 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from isthmus_agent.formats import gate, numbers, window
+from isthmus_agent.formats import gate, numbers, pace, probation, window
 from isthmus_agent.formats.gate import Gate
-from isthmus_agent.formats.numbers import MILLION, FormatError, integer
+from isthmus_agent.formats.numbers import FormatError, integer
+from isthmus_agent.formats.pace import WHOLE_PACE, Pace, pace_draw
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.signed_fields import MOST_SECONDS
 from isthmus_agent.formats.window import Window
 
@@ -35,9 +37,6 @@ MOST_WAVES: Final = 64
 MOST_KEPT: Final = 8
 MOST_NAMED_DEVICES: Final = 10_000
 MOST_BUNDLE_BYTES: Final = 4 << 30
-MOST_PROBATION_SECONDS: Final = 7 * 86_400
-MOST_LATENCY_MICROSECONDS: Final = 3600 * MILLION
-MOST_CRASHES: Final = 1000
 BUNDLE_ENDING: Final = ".bundle"
 DELTA_ENDING: Final = ".delta"
 
@@ -78,13 +77,18 @@ class Delta:
 
 @dataclass(frozen=True)
 class Wave:
-    """Devices whose draw is below `share` and that have all the labels, and those that are named. gate: None: nobody waits for them."""
+    """Devices whose draw is below `share` and that have all the labels, and those that are named. gate: None: nobody waits for them.
+
+    pace: how many of them begin in a minute; None: all may at once. reached: of a wave that is kept: only those whose `pace_draw` is below.
+    """
 
     name: str
     share: int
     labels: Mapping[str, str] = field(default_factory=dict)
     devices: Sequence[str] = ()
     gate: Gate | None = None
+    pace: Pace | None = None
+    reached: int = WHOLE_PACE
 
     def has(self, device: str, labels: Mapping[str, str], salt: str) -> bool:
         """Whether this wave has the device, whatever an earlier one has."""
@@ -105,7 +109,7 @@ class Before:
 class Kept:
     """An earlier rollout that was replaced before it came to its end: whom it had reached keeps its content until a wave reaches it again.
 
-    waves: those that were open, without their gates.
+    waves: those that were open, without their gates and paces: as far as they had come.
     """
 
     number: int
@@ -113,20 +117,10 @@ class Kept:
     variants: tuple[Variant, ...]
     waves: tuple[Wave, ...]
 
-
-@dataclass(frozen=True)
-class Probation:
-    """What a new content must show on a device before it counts as confirmed. None: not asked.
-
-    seconds: how long it is looked at. max_crashes: how many are still forgiven in that time.
-    max_distribution_distance_millionths: how far its predictions may be distributed from those of the version before, on the same inputs.
-    """
-
-    seconds: int = 60
-    max_crashes: int = 0
-    max_p95_microseconds: int | None = None
-    max_rss_bytes: int | None = None
-    max_distribution_distance_millionths: int | None = None
+    def has(self, device: str, labels: Mapping[str, str]) -> bool:
+        """Whether it had reached the device: the wave that the device belongs to had."""
+        wave = _first(self.waves, self.salt, device, labels)
+        return wave is not None and pace_draw(self.salt, device) < self.waves[wave].reached
 
 
 @dataclass(frozen=True)
@@ -153,7 +147,7 @@ class Assignment:
     open_waves: int
     deltas: tuple[Delta, ...] = ()
     before: Before | None = None
-    probation: Probation = Probation()
+    probation: Probation = field(default_factory=Probation)
     window: Window | None = None
     paused: bool = False
     kept: tuple[Kept, ...] = ()
@@ -170,9 +164,16 @@ class Assignment:
         if wave is not None and wave < self.open_waves:
             return Wanted(self.number, _fitting(self.variants, device_class))
         for it in self.kept:
-            if _first(it.waves, it.salt, device, labels) is not None:
+            if it.has(device, labels):
                 return Wanted(it.number, _fitting(it.variants, device_class))
         return Wanted(self.before.number, _fitting(self.before.variants, device_class)) if self.before else None
+
+    def begins(self, device: str, labels: Mapping[str, str]) -> tuple[int, int] | None:
+        """When the device's open wave was opened, and how many seconds later the device may begin. None: at once."""
+        wave = self.wave_of(device, labels)
+        if wave is None or wave >= self.open_waves or (its := self.waves[wave].pace) is None:
+            return None
+        return self.opened_seconds[wave], its.later_seconds(pace_draw(self.salt, device))
 
     @property
     def contents(self) -> tuple[Variant, ...]:
@@ -188,8 +189,8 @@ class Assignment:
     def identity(self) -> str:
         """What stays the same as long as the number does: 32 hexadecimal digits over contents, salt, waves and what was before.
 
-        Opening waves, pausing, further deltas, gates, limits and windows don't change it. Two assignments of one number that differ in it
-        are not by one honest publisher.
+        Opening waves, pausing, further deltas, gates, paces, limits and windows don't change it. Two assignments of one number that
+        differ in it are not by one honest publisher.
         """
         whole = self.to_value()
         kept = {name: whole[name] for name in ("fleet", "number", "salt", "variants", "before", "kept")}
@@ -211,7 +212,7 @@ class Assignment:
             "passed": self.passed_seconds,
             "before": _before_value(self.before) if self.before else None,
             "kept": [_kept_value(it) for it in self.kept],
-            "probation": {name: value for name in _PROBATION if (value := getattr(self.probation, name)) is not None},
+            "probation": self.probation.to_value(),
             "window": self.window.to_value() if self.window else None,
             "paused": self.paused,
         }
@@ -220,13 +221,6 @@ class Assignment:
 _MEMBERS = ("name", "share", "labels", "devices")
 _VARIANT = ("class", "digest", "bundle", "bytes")
 _SEALED = ("key",)
-_PROBATION: dict[str, tuple[int, int]] = {
-    "seconds": (0, MOST_PROBATION_SECONDS),
-    "max_crashes": (0, MOST_CRASHES),
-    "max_p95_microseconds": (1, MOST_LATENCY_MICROSECONDS),
-    "max_rss_bytes": (1, numbers.MOST_NUMBER),
-    "max_distribution_distance_millionths": (0, MILLION),
-}
 _ROLLOUT = ("fleet", "number", "salt", "variants", "deltas", "waves", "open", "opened", "passed", "before", "kept")
 _NEEDED = ("format", *_ROLLOUT, "probation", "window", "paused")
 
@@ -254,7 +248,7 @@ def from_value(value: object) -> Assignment:
         open_waves=open_waves,
         deltas=_deltas(found["deltas"], fleet),
         before=_before(found["before"], fleet, number),
-        probation=_probation(found["probation"]),
+        probation=probation.from_value(found["probation"], "probation"),
         window=None if found["window"] is None else window.from_value(found["window"], "window"),
         paused=numbers.truth(found["paused"], "paused"),
         kept=_kept(found["kept"], fleet, number),
@@ -299,11 +293,13 @@ def _key_value(of: Variant | Delta) -> dict[str, str]:
 
 
 def _wave_value(wave: Wave) -> dict[str, Any]:
-    return _members_value(wave) | {"gate": wave.gate.to_value() if wave.gate else None}
+    paced = {"pace": wave.pace.to_value()} if wave.pace else {}
+    return _members_value(wave) | {"gate": wave.gate.to_value() if wave.gate else None} | paced
 
 
 def _members_value(wave: Wave) -> dict[str, Any]:
-    return {"name": wave.name, "share": wave.share, "labels": dict(sorted(wave.labels.items())), "devices": list(wave.devices)}
+    reached = {"reached": wave.reached} if wave.reached < WHOLE_PACE else {}
+    return {"name": wave.name, "share": wave.share, "labels": dict(sorted(wave.labels.items())), "devices": list(wave.devices)} | reached
 
 
 def _before_value(before: Before) -> dict[str, Any]:
@@ -328,22 +324,30 @@ def _deltas(value: object, fleet: str) -> tuple[Delta, ...]:
     return tuple(found)
 
 
-def _waves(value: object, where: str, least: int, *, have_gates: bool = True) -> tuple[Wave, ...]:
+def _waves(value: object, where: str, least: int, *, are_kept: bool = False) -> tuple[Wave, ...]:
     listed = numbers.items(value, where, MOST_WAVES, least)
-    waves = tuple(_wave(it, f"{where}[{index}]", have_gates=have_gates) for index, it in enumerate(listed))
+    waves = tuple(_wave(it, f"{where}[{index}]", are_kept=are_kept) for index, it in enumerate(listed))
     numbers.unique([wave.name for wave in waves], where, "name")
     return waves
 
 
-def _wave(value: object, where: str, *, have_gates: bool) -> Wave:
-    found = numbers.fields(value, where, (*_MEMBERS, *(("gate",) if have_gates else ())))
-    its = found.get("gate")
+def _wave(value: object, where: str, *, are_kept: bool) -> Wave:
+    found = numbers.fields(value, where, *(((_MEMBERS, ("reached",))) if are_kept else ((*_MEMBERS, "gate"), ("pace",))))
+    its, paced = found.get("gate"), found.get("pace")
     listed = numbers.items(found["devices"], f"{where}.devices", MOST_NAMED_DEVICES)
     devices = tuple(numbers.device_name(it, f"{where}.devices[{index}]") for index, it in enumerate(listed))
     numbers.unique(devices, f"{where}.devices", "device")
     share = integer(found["share"], f"{where}.share", 0, WHOLE_SHARE)
     name, labels = numbers.name(found["name"], f"{where}.name"), numbers.labels(found["labels"], f"{where}.labels")
-    return Wave(name, share, labels, devices, None if its is None else gate.from_value(its, f"{where}.gate"))
+    return Wave(
+        name,
+        share,
+        labels,
+        devices,
+        gate=None if its is None else gate.from_value(its, f"{where}.gate"),
+        pace=None if paced is None else pace.from_value(paced, f"{where}.pace"),
+        reached=integer(found.get("reached", WHOLE_PACE), f"{where}.reached", 0, WHOLE_PACE),
+    )
 
 
 def _before(value: object, fleet: str, number: int) -> Before | None:
@@ -360,7 +364,7 @@ def _kept(value: object, fleet: str, number: int) -> tuple[Kept, ...]:
         entry = numbers.fields(it, where, ("number", "salt", "variants", "waves"))
         its_number = integer(entry["number"], f"{where}.number", 1, (found[-1].number if found else number) - 1)
         variants = _variants(entry["variants"], f"{where}.variants", fleet)
-        waves = _waves(entry["waves"], f"{where}.waves", 1, have_gates=False)
+        waves = _waves(entry["waves"], f"{where}.waves", 1, are_kept=True)
         found.append(Kept(its_number, numbers.salt(entry["salt"], f"{where}.salt"), variants, waves))
     return tuple(found)
 
@@ -376,11 +380,6 @@ def _passed(value: object, all_open: bool) -> int | None:
     if not all_open:
         raise FormatError("passed", "not all waves are open")
     return integer(value, "passed", 0, MOST_SECONDS)
-
-
-def _probation(value: object) -> Probation:
-    found = numbers.fields(value, "probation", ("seconds", "max_crashes"), _PROBATION)
-    return Probation(**{name: integer(it, f"probation.{name}", *_PROBATION[name]) for name, it in found.items()})
 
 
 def _first(waves: Sequence[Wave], salt: str, device: str, labels: Mapping[str, str]) -> int | None:

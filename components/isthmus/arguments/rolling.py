@@ -29,12 +29,13 @@ from isthmus.limits import (
     DAY_SECONDS,
     DEVICE_MEGABITS_PER_SECOND,
     FALLBACK_TIMEOUT_MS,
+    FLEET_WAVE,
     MIN_CONFIDENCE,
     MOST_CLASSES,
     MOST_WAVES,
     RELEASES_PER_MONTH,
 )
-from isthmus_agent.formats.assignment import Probation
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.window import Window
 
 
@@ -56,7 +57,7 @@ class RollingArgs(TypedDict, total=False):
     releases_per_month: for the cost of shipping. device_megabits_per_second: for the times that a preview shows. waves: left out: one
     device, then all. gate: of every wave. wait: whether `up` waits for the gates; else `isthmus fleet watch` or the next `up` looks at
     them. keys: folder of the key ring. variants: recipes by class of devices; left out: `recipe` for all. encrypt: what lies in the store
-    for devices can be read by them alone.
+    for devices can be read by them alone. most_per_minute: devices of a wave that begin.
     """
 
     fleet: Input[str]
@@ -66,6 +67,7 @@ class RollingArgs(TypedDict, total=False):
     gate: Input[FleetGateArgs]
     probation: Input[ProbationArgs]
     window: Input[WindowArgs]
+    most_per_minute: Input[int]
     wait: Input[bool]
     encrypt: Input[bool]
     keys: Input[str]
@@ -97,6 +99,7 @@ class RollingSettings(Checked):
     gate: FleetGateSettings = FleetGateSettings()
     probation: ProbationSettings = ProbationSettings()
     window: WindowSettings | None = None
+    most_per_minute: Annotated[int, Limited(FLEET_WAVE["most_per_minute"])] | None = None
     wait: bool = True
     encrypt: bool = False
     keys: Annotated[str, Field(min_length=1)] | None = None
@@ -108,9 +111,9 @@ class RollingSettings(Checked):
     def wave_list(self, devices: int) -> Sequence[Wave]:
         """The waves. Where none are given: one device, then all. devices: of the whole fleet, 0 where that is not known."""
         if self.waves is not None:
-            return [wave.pure() for wave in self.waves]
-        rest = Wave("rest", percent=100)
-        return [Wave("all", percent=100)] if devices == 1 else [Wave("canary", count=1), rest]
+            return [wave.pure(self.most_per_minute) for wave in self.waves]
+        found = [Wave("all", percent=100)] if devices == 1 else [Wave("canary", count=1), Wave("rest", percent=100)]
+        return [replace(wave, most_per_minute=self.most_per_minute) for wave in found]
 
     def gates(self, devices: int) -> Sequence[Gate]:
         """The gate of each wave of `wave_list`."""

@@ -13,9 +13,10 @@ from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.limits import FLEET_GATE as GATE
 from isthmus.limits import FLEET_WAVE, JITTER_SECONDS, PROBATION
-from isthmus_agent.formats.assignment import MOST_NAMED_DEVICES, Probation
+from isthmus_agent.formats.assignment import MOST_NAMED_DEVICES
 from isthmus_agent.formats.gate import WHEN_UNCLEAR, WhenUnclear
 from isthmus_agent.formats.numbers import MILLION
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.window import Window
 
 MINUTES_AN_HOUR: Final = 60
@@ -42,7 +43,7 @@ class WaveArgs(TypedDict, total=False):
     """A wave: who has the release once it is open.
 
     percent, count: of the devices that `group` and `labels` fit; they grow from wave to wave. group: short for the label of that name.
-    devices: by name. gate: what of the rollout's gate is another one for this wave.
+    devices: by name. gate: what of the rollout's gate is another one for this wave. most_per_minute: as the rollout's, for this wave.
     """
 
     name: Input[str]
@@ -52,6 +53,7 @@ class WaveArgs(TypedDict, total=False):
     labels: Input[dict[str, str]]
     devices: Input[list[str]]
     gate: Input[FleetGateArgs]
+    most_per_minute: Input[int]
 
 
 class ProbationArgs(TypedDict, total=False):
@@ -96,10 +98,12 @@ class WaveSettings(Checked):
     labels: Labels = Field(default_factory=dict)
     devices: Annotated[tuple[DeviceName, ...], Field(max_length=MOST_NAMED_DEVICES)] = ()
     gate: FleetGateSettings | None = None
+    most_per_minute: Annotated[int, Limited(FLEET_WAVE["most_per_minute"])] | None = None
 
-    def pure(self) -> Wave:
-        """The wave as `isthmus.fleet.waves` plans it."""
-        return Wave(self.name or "", self.percent, self.count, self.group, self.labels, self.devices)
+    def pure(self, most_per_minute: int | None = None) -> Wave:
+        """The wave as `isthmus.fleet.waves` plans it. most_per_minute: where it says none itself."""
+        most = self.most_per_minute or most_per_minute
+        return Wave(self.name or "", self.percent, self.count, self.group, self.labels, self.devices, most)
 
 
 class ProbationSettings(Checked):

@@ -6,7 +6,7 @@ The rules, in the order in which they are applied:
    the deadline, devices that have not said how it went are failures too.
 2. **pass**: even if every device that is still undecided should fail, no more would have failed than the wave may have
    (`WaveGate.pass_limit`); and at least `min_reports` devices said how it went. Only a device that has served for `soak_seconds` is
-   decided.
+   decided, and no wave passes before each of its devices might begin.
 3. **inconclusive**: the wave can no longer pass, or nobody is left to wait for. The rollout pauses until somebody looks: devices that
    have not begun keep what they have, and what the others say may still be proof.
 4. **wait** otherwise.
@@ -17,7 +17,7 @@ none. The order in which reports came changes nothing.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Protocol
@@ -175,6 +175,7 @@ class Tally:
 
     confirmed: serve the release, and have for `soak_seconds`. soaking: serve it for a shorter time. updating: on the way.
     failed, blocked: device → reason. unclear: one identity on two devices. silent: said nothing, or not what they promised to say.
+    later: said nothing, and may not begin yet.
     """
 
     confirmed: tuple[str, ...] = ()
@@ -184,6 +185,7 @@ class Tally:
     blocked: Mapping[str, str] = field(default_factory=dict)
     unclear: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
 
     @property
     def heard(self) -> int:
@@ -214,6 +216,7 @@ class Evidence:
     min_reports: int
     elapsed_seconds: float
     is_late: bool
+    later: int = 0
 
     def data(self) -> dict[str, object]:
         """Of JSON's types alone."""
@@ -230,20 +233,27 @@ class GateVerdict:
     evidence: Evidence
 
 
-def tally(devices: Sequence[str], reports: Mapping[str, WaveReport], gate: Gate, unclear: Collection[str] = ()) -> Tally:
+def tally(
+    devices: Sequence[str],
+    reports: Mapping[str, WaveReport],
+    gate: Gate,
+    unclear: Collection[str] = (),
+    is_later: Callable[[str], bool] = lambda _: False,
+) -> Tally:
     """Where these devices stand. Reports of other devices do not count.
 
     Args:
         unclear: devices whose identity was seen twice.
+        is_later: whether a device that said nothing may not begin yet.
     """
-    found: dict[str, list[str]] = {"confirmed": [], "soaking": [], "updating": [], "unclear": [], "silent": []}
+    found: dict[str, list[str]] = {"confirmed": [], "soaking": [], "updating": [], "unclear": [], "silent": [], "later": []}
     failed, blocked = {}, {}
     for device in devices:
         report = reports.get(device)
         if device in unclear:
             found["unclear"].append(device)
         elif report is None:
-            found["silent"].append(device)
+            found["later" if is_later(device) else "silent"].append(device)
         elif report.outcome.is_against_release:  # final, however old
             failed[device] = report.reason or "it gave no reason"
         elif report.outcome is Outcome.BLOCKED:
@@ -261,7 +271,7 @@ def judge(wave: WaveGate, seen: Tally, elapsed_seconds: float, begun: int | None
     """The verdict at this moment.
 
     Args:
-        elapsed_seconds: since the wave was opened.
+        elapsed_seconds: since each of the wave's devices may begin.
         begun: how many of the wave's devices may have begun with the release by now, for an earlier stop; None: all of them, which is
             always right. It must count every device that failed, and the order of beginning must have nothing to do with how it goes:
             those that are due by a signed schedule, or `Tally.heard` where devices say that they begin.
@@ -269,7 +279,7 @@ def judge(wave: WaveGate, seen: Tally, elapsed_seconds: float, begun: int | None
     is_late = elapsed_seconds >= wave.gate.deadline_seconds
     waiting = len(seen.silent) + len(seen.updating)
     failures = len(seen.failed) + (waiting if is_late else 0)
-    undecided = len(seen.soaking) + (0 if is_late else waiting)
+    undecided = len(seen.soaking) + len(seen.later) + (0 if is_late else waiting)
     began = wave.devices if is_late or begun is None else min(max(begun, failures), wave.devices)
     asked = wave.devices - len(seen.blocked) - len(seen.unclear)
     evidence = Evidence(
@@ -288,6 +298,7 @@ def judge(wave: WaveGate, seen: Tally, elapsed_seconds: float, begun: int | None
         min_reports=wave.min_reports,
         elapsed_seconds=elapsed_seconds,
         is_late=is_late,
+        later=len(seen.later),
     )
     return GateVerdict(wave.wave, *_outcome(wave, evidence, undecided), evidence)
 
@@ -316,13 +327,14 @@ def _outcome(wave: WaveGate, seen: Evidence, undecided: int) -> tuple[GateOutcom
         )
     reports = seen.confirmed + seen.failed
     has_reports = reports >= seen.min_reports
-    if has_reports and seen.failures + undecided <= seen.passes_with:
+    if has_reports and not seen.later and seen.failures + undecided <= seen.passes_with:
         rest = f", {undecided} undecided" if undecided else ""
         return "pass", f"{counted}{rest}; {seen.passes_with} may; {reports} said how it went"
     aside = seen.blocked + seen.unclear
     may_pass = seen.failures <= (seen.passes_with if seen.is_late else wave.pass_limit(seen.devices))  # who is blocked tries again
     if may_pass and (undecided or (aside and not seen.is_late)):
         known = f"{seen.updating} on the way, {seen.soaking} soaking, {seen.silent} silent, {aside} blocked or unclear"
+        known += f", {seen.later} may not begin yet" if seen.later else ""
         return "wait", f"{counted}; waiting for {undecided + aside} ({known})"
     if may_pass and not has_reports:
         known = f"{seen.blocked} are blocked, {seen.unclear} unclear"

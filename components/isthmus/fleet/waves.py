@@ -17,9 +17,11 @@ from fractions import Fraction
 from typing import Final
 
 from isthmus.errors import InputError, Problem, property_path
+from isthmus.fleet.pacing import pace_of, pace_problems
 from isthmus.limits import FLEET_WAVE
 from isthmus_agent.formats.assignment import WHOLE_SHARE, draw
 from isthmus_agent.formats.assignment import Wave as SignedWave
+from isthmus_agent.formats.pace import pace_draw
 from isthmus_agent.formats.roster import Device
 
 GROUP_LABEL: Final = "group"
@@ -29,7 +31,8 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Wave:
-    """A wave as a user writes it. name: empty: `canary` for the first of several, else its place."""
+    """A wave as a user writes it. name: empty: `canary` for the first of several, else its place. most_per_minute: of its devices that
+    begin; None: all at once."""
 
     name: str = ""
     percent: float | None = None
@@ -37,6 +40,7 @@ class Wave:
     group: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     devices: Sequence[str] = ()
+    most_per_minute: int | None = None
 
     @property
     def selector(self) -> Mapping[str, str]:
@@ -80,6 +84,8 @@ def plan_waves(waves: Sequence[Wave], roster: Sequence[Device], salt: str, path:
         where = property_path([len(waves) - 1], path)
         what = f"after the last wave {_number(len(missing))} of {len(roster)} would not have the release ({_shown(missing)})"
         problems.append(Problem(where, what, "waves that reach all devices", "end with `percent: 100`"))
+    for index, it in enumerate(planned):
+        problems += pace_problems(len(it.devices), it.signed.pace, f"{property_path([index], path)}.most_per_minute")
     if problems:
         raise InputError(problems)
     return planned
@@ -96,7 +102,9 @@ def _resolved(waves: Sequence[Wave], roster: Sequence[Device], salt: str) -> tup
         else:
             having = fitting[: _wanted(wave, len(fitting))]
             share, named = _share(having, fitting, draws)
-        planned.append(PlannedWave(SignedWave(name, share, wave.selector, named), tuple(it for it in having if it not in reached)))
+        new = tuple(it for it in having if it not in reached)
+        pace = None if wave.most_per_minute is None else pace_of([pace_draw(salt, it) for it in new], wave.most_per_minute)
+        planned.append(PlannedWave(SignedWave(name, share, wave.selector, named, pace=pace), new))
         reached.update(having)
     return tuple(planned), reached
 

@@ -20,6 +20,7 @@ STATES: Final[Mapping[str, str]] = {
     "blocked": "blocked",
     "unclear": "unclear",
     "silent": "silent",
+    "later": "not due yet",
     CLOSED: "not begun",
 }
 """What a device of a wave may be at, in words. Every one has a shape of its own beside its colour."""
@@ -132,6 +133,8 @@ def _when(wave: Mapping[str, Any]) -> str:
     if wave["opened_seconds"] is None:
         return ""
     open_for = f"open since {_time(wave['opened_seconds'])}"
+    if pace := wave.get("pace"):
+        open_for += f"; {pace['most_per_minute']:,} devices a minute may begin, the last {duration(pace['seconds'])} after the opening"
     gate = wave["gate"]
     if not gate or wave["state"] != "waiting":
         return open_for

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from isthmus.errors import InputError, Problem
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Probation, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Wave
+from isthmus_agent.formats.probation import Probation
 
 
 def opened(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
@@ -32,9 +33,16 @@ def promoted(told: Assignment | None, number: int, now: datetime | None = None) 
     return opened(found, number, now)
 
 
-def paused(told: Assignment | None, number: int) -> Assignment:
-    """Devices begin nothing new."""
-    return replace(_needed(told), paused=True)
+def paused(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
+    """Devices begin nothing new. Of the last open wave's pace only what is to come is left, which begins anew when devices go on."""
+    found = _needed(told)
+    if found.paused:
+        return found
+    waves = list(found.waves)
+    if found.open_waves and (its := waves[found.open_waves - 1].pace):
+        came = its.after(seconds_at(now) - found.opened_seconds[-1])
+        waves[found.open_waves - 1] = replace(waves[found.open_waves - 1], pace=came)
+    return replace(found, paused=True, waves=tuple(waves))
 
 
 def resumed(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:

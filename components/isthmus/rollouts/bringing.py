@@ -124,9 +124,9 @@ class _Bringing:
         try:
             if told is None or not is_about(told, intent):
                 self._tell_anew(intent)
-            elif (wanted := adjusted(told, intent)) != told:
+            elif (wanted := adjusted(told, intent, self._roster.devices, int(self._now()))) != told:
                 self._publish(lambda *_: wanted)
-                self._progress(f"number {told.number} goes on with other gates, probation or window")
+                self._progress(f"number {told.number} goes on with other gates, pace, probation or window")
         except _MovedError:
             self._read()
             found = self._signed.told
@@ -199,15 +199,16 @@ class _Bringing:
         raise stopping.paused_by_somebody(standing)
 
     def _abort(self, standing: Standing) -> None:
-        if self._told.before is None:
-            self._publish(changes.paused)
-            raise stopping.paused(standing, nothing_before=True)
         now = at(self._now())
+        if self._told.before is None:
+            self._publish(lambda told, number: changes.paused(told, number, now))
+            raise stopping.paused(standing, nothing_before=True)
         self._publish(lambda told, number: changes.aborted(told, number, now))
         raise stopping.aborted(standing, self._told.number)
 
     def _hold_back(self, standing: Standing) -> None:
-        self._publish(changes.paused)
+        now = at(self._now())
+        self._publish(lambda told, number: changes.paused(told, number, now))
         raise stopping.paused(standing)
 
     def _open(self, standing: Standing) -> None:
@@ -288,8 +289,9 @@ class _Bringing:
         told = self._signed_or_none.told if self._signed_or_none else None
         if not self._wait or told is None or not told.opened_seconds:
             return PATIENCE_SECONDS
-        gate = told.waves[told.open_waves - 1].gate
-        return max(PATIENCE_SECONDS, told.opened_seconds[-1] + gate.deadline_seconds - self._now() if gate else 0.0)
+        wave = told.waves[told.open_waves - 1]
+        until = told.opened_seconds[-1] + (wave.pace.seconds if wave.pace else 0) + (wave.gate.deadline_seconds if wave.gate else 0)
+        return max(PATIENCE_SECONDS, until - self._now())
 
 
 def _line(standing: Standing) -> str:

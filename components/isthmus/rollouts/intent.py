@@ -17,8 +17,10 @@ from isthmus.release import deltas
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.rollouts.contents import Make
-from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Before, Delta, Kept, Probation, Variant
+from isthmus.rollouts.paces import at_once, reached, repaced
+from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Before, Delta, Kept, Variant
 from isthmus_agent.formats.assignment import Wave as SignedWave
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.roster import Device
 from isthmus_agent.formats.sealed_contents import content_key
 from isthmus_agent.formats.window import Window
@@ -97,10 +99,11 @@ def is_about(told: Assignment, intent: Intent) -> bool:
     ]
 
 
-def adjusted(told: Assignment, intent: Intent) -> Assignment:
-    """What is told, with the gates, the probation and the window of the intent: the number stays."""
+def adjusted(told: Assignment, intent: Intent, devices: Sequence[Device], at_seconds: int) -> Assignment:
+    """What is told, with the gates, the paces, the probation and the window of the intent: the number stays. Errors as for `repaced`."""
     waves = told.waves
     if len(waves) == len(intent.gates):
+        waves = repaced(told, [it.most_per_minute for it in intent.waves], devices, at_seconds)
         waves = tuple(replace(wave, gate=signed_gate(gate)) for wave, gate in zip(waves, intent.gates, strict=True))
     return replace(told, waves=waves, probation=intent.probation, window=intent.window)
 
@@ -115,8 +118,8 @@ def following(
 ) -> Assignment:
     """The next assignment, with its first wave open. Raises InputError where too many rollouts in a row came to no end."""
     waves = tuple(replace(it.signed, gate=signed_gate(gate)) for it, gate in zip(planned.waves, intent.gates, strict=True))
-    before, kept = _kept_after(told)
-    opens = Kept(number, planned.salt, intent.variants, (replace(waves[0], gate=None),))
+    before, kept = _kept_after(told, at_seconds)
+    opens = Kept(number, planned.salt, intent.variants, (at_once(waves[0]),))
     kept = tuple(it for index, it in enumerate(kept) if not any(_covers(other, it) for other in (opens, *kept[:index])))
     if len(kept) > MOST_KEPT:
         what = f"{len(kept)} rollouts in a row were replaced before they came to their end"
@@ -138,7 +141,7 @@ def following(
     )
 
 
-def _kept_after(told: Assignment | None) -> tuple[Before | None, tuple[Kept, ...]]:
+def _kept_after(told: Assignment | None, at_seconds: int) -> tuple[Before | None, tuple[Kept, ...]]:
     """What devices that the next rollout does not reach have."""
     if told is None:
         return None, ()
@@ -146,13 +149,13 @@ def _kept_after(told: Assignment | None) -> tuple[Before | None, tuple[Kept, ...
         return Before(told.number, told.variants), ()
     if not told.open_waves:
         return told.before, told.kept
-    reached = tuple(replace(it, gate=None) for it in told.waves[: told.open_waves])
-    return told.before, (Kept(told.number, told.salt, told.variants, reached), *told.kept)
+    return told.before, (Kept(told.number, told.salt, told.variants, reached(told, at_seconds)), *told.kept)
 
 
 def _covers(newer: Kept, older: Kept) -> bool:
     """Whether all devices of the older one are surely the newer one's."""
-    return newer.salt == older.salt and all(any(_has_all(wave, it) for wave in newer.waves) for it in older.waves)
+    is_as_far = min(it.reached for it in newer.waves) >= max(it.reached for it in older.waves)
+    return is_as_far and newer.salt == older.salt and all(any(_has_all(wave, it) for wave in newer.waves) for it in older.waves)
 
 
 def _has_all(wave: SignedWave, other: SignedWave) -> bool:

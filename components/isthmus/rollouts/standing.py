@@ -4,7 +4,7 @@ It is made anew at every look, from these three and the time alone: nobody has t
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -12,6 +12,7 @@ from isthmus.fleet.gates import Evidence, Gate, GateVerdict, Tally, WaveGate, ju
 from isthmus.fleet.signed import gate_of
 from isthmus.repository.reports import Look
 from isthmus_agent.formats.assignment import Assignment, Variant
+from isthmus_agent.formats.pace import Pace, pace_draw
 from isthmus_agent.formats.report import Outcome, told_digest
 from isthmus_agent.formats.roster import Device, Roster
 
@@ -25,7 +26,8 @@ MOST_NAMES: Final = 20
 class WaveStanding:
     """gate, verdict: None: nobody waits for this wave, or (verdict) it is closed, or nothing was read. tally: None likewise.
 
-    elapsed_seconds: since it was opened in which its devices could begin: a window that is closed stops that clock.
+    elapsed_seconds: since all its devices may begin: since it was opened, or since the last minute of its pace; a window that is closed
+    stops that clock. pace: how many of them begin in a minute; None: all may at once.
     """
 
     name: str
@@ -36,6 +38,7 @@ class WaveStanding:
     verdict: GateVerdict | None = None
     opened_seconds: int | None = None
     elapsed_seconds: float = 0.0
+    pace: Pace | None = None
 
     def line(self) -> str:
         """Such as `wave canary: 3 of 5 confirmed, 1 on the way, 1 silent`."""
@@ -53,6 +56,7 @@ class WaveStanding:
             "devices": len(self.devices),
             "opened_seconds": self.opened_seconds,
             "elapsed_seconds": self.elapsed_seconds,
+            "pace": {"most_per_minute": self.pace.most_per_minute, "seconds": self.pace.seconds} if self.pace else None,
             "gate": asdict(self.gate) if self.gate else None,
             "counts": _counts(self.tally) if self.tally else None,
             "verdict": _verdict(self.verdict) if self.verdict else None,
@@ -121,10 +125,11 @@ class Standing:
 
             fleet, number, at_seconds, paused, is_read, devices: as here; passed_seconds: null until the last wave has passed
             contents, before: [{class, digest, bytes}]
-            waves: [{name, state, devices, opened_seconds, elapsed_seconds, gate, counts, verdict}]
+            waves: [{name, state, devices, opened_seconds, elapsed_seconds, pace, gate, counts, verdict}]
                 devices: how many. state: closed, open, waiting, passed, paused or aborted
+                pace: null, or {most_per_minute, seconds: from the opening until the last device may begin}
                 gate: null, or {max_failure_percent, min_reports, soak_seconds, deadline_seconds, confidence_percent, when_unclear}
-                counts: null, or {confirmed, soaking, updating, failed, blocked, unclear, silent}
+                counts: null, or {confirmed, soaking, updating, failed, blocked, unclear, silent, later}
                 verdict: null, or {outcome: pass, abort, inconclusive or wait; reason: a sentence; evidence: the numbers of
                     `isthmus.fleet.gates.Evidence` by name}
             versions: [{digest, devices}], the most devices first
@@ -207,33 +212,42 @@ def _waves(told: Assignment, members: Sequence[tuple[str, ...]], look: Look | No
     by_index = {index: gate for (index, _), gate in zip(judged, planned, strict=True)}
     found = []
     for index, (wave, gate) in enumerate(zip(told.waves, gates, strict=True)):
-        its = WaveStanding(wave.name, "closed", members[index], gate)
+        its = WaveStanding(wave.name, "closed", members[index], gate, pace=wave.pace)
         if index < told.open_waves:
             opened = told.opened_seconds[index] if index < len(told.opened_seconds) else None
-            its = replace(its, opened_seconds=opened, elapsed_seconds=_elapsed(told, opened, now_seconds))
+            its = replace(its, opened_seconds=opened, elapsed_seconds=_elapsed(told, opened, wave.pace, now_seconds))
             if look is not None:
-                its = _judged(told, index, its, by_index.get(index), look)
+                seen = tally(members[index], look.reports, gates[index] or Gate(), look.unclear, _is_later(told, its, now_seconds))
+                its = _judged(told, index, replace(its, tally=seen), by_index.get(index), seen)
             its = replace(its, state=_state(told, index, its, is_read=look is not None))
         found.append(its)
     return tuple(found)
 
 
-def _elapsed(told: Assignment, opened_seconds: int | None, now_seconds: float) -> float:
-    if opened_seconds is None or now_seconds <= opened_seconds:  # by another machine's clock
+def _elapsed(told: Assignment, opened_seconds: int | None, pace: Pace | None, now_seconds: float) -> float:
+    since_seconds = None if opened_seconds is None else opened_seconds + (pace.seconds if pace else 0)
+    if since_seconds is None or now_seconds <= since_seconds:  # also by another machine's clock
         return 0.0
-    return told.window.open_between(opened_seconds, now_seconds) if told.window else now_seconds - opened_seconds
+    return told.window.open_between(since_seconds, now_seconds) if told.window else now_seconds - since_seconds
 
 
-def _judged(told: Assignment, index: int, its: WaveStanding, gate: WaveGate | None, look: Look) -> WaveStanding:
-    seen = tally(its.devices, look.reports, its.gate or Gate(), look.unclear)
+def _is_later(told: Assignment, its: WaveStanding, now_seconds: float) -> Callable[[str], bool]:
+    """Of a device of an open wave: whether it may not begin yet."""
+    if its.pace is None or its.opened_seconds is None or told.passed_seconds is not None:
+        return lambda _: False
+    reached = its.pace.reached(0 if told.paused else now_seconds - its.opened_seconds)
+    return lambda device: pace_draw(told.salt, device) >= reached
+
+
+def _judged(told: Assignment, index: int, its: WaveStanding, gate: WaveGate | None, seen: Tally) -> WaveStanding:
     if its.gate is None:
-        return replace(its, tally=seen)
+        return its
     if gate is None:
-        return replace(its, tally=seen, verdict=GateVerdict(its.name, "inconclusive", _NOBODY, _NOTHING))
+        return replace(its, verdict=GateVerdict(its.name, "inconclusive", _NOBODY, _NOTHING))
     # Of waves that have passed, and while nobody may begin, only what devices say counts, and not their silence.
     counts_silence = index == told.open_waves - 1 and not told.paused and told.passed_seconds is None
     elapsed = its.elapsed_seconds if counts_silence else 0.0
-    return replace(its, tally=seen, verdict=judge(gate, seen, elapsed, seen.heard if index == told.open_waves - 1 else None))
+    return replace(its, verdict=judge(gate, seen, elapsed, seen.heard if index == told.open_waves - 1 else None))
 
 
 def _state(told: Assignment, index: int, its: WaveStanding, *, is_read: bool) -> WaveState:
@@ -295,6 +309,7 @@ _WORDS: Final = {
     "blocked": "blocked",
     "unclear": "unclear",
     "silent": "silent",
+    "later": "not due yet",
 }
 _STATES: Final[Mapping[str, WaveState]] = {"pass": "passed", "abort": "aborted", "inconclusive": "paused", "wait": "waiting"}
 _NOBODY: Final = "the roster has no device of this wave any more"

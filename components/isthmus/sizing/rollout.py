@@ -1,7 +1,7 @@
 """What a rollout costs and takes, wave by wave, before anything is sent: bytes, time, money, and devices that may be hurt. Pure.
 
-The time is that of a device which is on and finds the release at once: it waits for the window, downloads everything (no delta), is on
-probation, and soaks. A wave has passed when enough devices have done so.
+The time is that of the last device to begin, if all are on and find the release at once: it waits for its minute, and for the window,
+downloads everything (no delta), is on probation, and soaks. A wave has passed when enough devices have done so.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,12 +28,14 @@ class Download:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a rollout may go. megabits_per_second: of a device's connection; the others: seconds that a device spends on each."""
+    """How fast a rollout may go. megabits_per_second: of a device's connection; the others: seconds that a device spends on each,
+    and spread_seconds: from the wave's opening until the last of its devices begins."""
 
     megabits_per_second: float
     probation_seconds: float
     soak_seconds: float
     window_seconds: float = 0.0
+    spread_seconds: float = 0.0
 
     def download_seconds(self, size_bytes: int) -> float:
         return size_bytes * 8 / (self.megabits_per_second * BITS_PER_MEGABIT)
@@ -44,8 +46,8 @@ class WavePlan:
     """One wave.
 
     devices: that it brings the release to. full_bytes: that all of them fetch without deltas; delta_bytes: with them, None where there are
-    none. seconds: until a device counts; window_seconds: for which it may have to wait for its window before. cost: of what is fetched,
-    with deltas. most_hurt: devices on which a release fails at most before the wave is stopped. gate: what it asks, in words.
+    none. seconds: until the last device counts; window_seconds: for which it may have to wait for its window before. cost: of what is
+    fetched, with deltas. most_hurt: devices on which a release fails at most before the wave is stopped. gate: what it asks, in words.
     """
 
     name: str
@@ -86,7 +88,7 @@ def plan_wave(
         devices=sum(devices for devices, _ in given),
         full_bytes=full,
         delta_bytes=least if any(devices and it.delta_bytes is not None for devices, it in given) else None,
-        seconds=pace.download_seconds(slowest) + pace.probation_seconds + pace.soak_seconds,
+        seconds=pace.spread_seconds + pace.download_seconds(slowest) + pace.probation_seconds + pace.soak_seconds,
         window_seconds=pace.window_seconds,
         cost=least / BYTES_PER_GIGABYTE * price_per_gigabyte,
         most_hurt=most_hurt,
@@ -117,7 +119,11 @@ WAVE_COLUMNS: Final = (
         "the same with deltas, for devices that have the release before",
         lambda wave: "–" if wave.get("delta_bytes") is None else in_bytes(wave["delta_bytes"]),
     ),
-    WaveColumn("time", "download, probation and soak of a device that is on; and its wait for the window", _time),
+    WaveColumn(
+        "time",
+        "until the last device has begun, downloaded, been on probation and soaked; and its wait for the window",
+        _time,
+    ),
     WaveColumn("cost", "of what is fetched, with deltas", lambda wave: money(wave["cost"])),
     WaveColumn("hurt", "devices on which a release fails at most before the wave is stopped", lambda wave: f"{int(wave['most_hurt']):,}"),
 )

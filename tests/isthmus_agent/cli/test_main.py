@@ -10,7 +10,7 @@ from tests.fleet_store import Reply
 from tests.isthmus_agent.living import FLEET, SECRET, Fleet, Living, digest_of
 from toolchain.testing import patience
 
-from isthmus_agent.formats.assignment import Probation
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.sealed_contents import content_key
 
 Content = Callable[..., bytes]

@@ -12,6 +12,7 @@ from isthmus_agent.core.effects import Check, Fetch, Persist, Serve, Sweep
 from isthmus_agent.core.state import Moment, Phase, Settings
 from isthmus_agent.core.step import wakes_at
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Wave, draw
+from isthmus_agent.formats.pace import WHOLE_PACE, Pace
 from isthmus_agent.formats.report import Outcome, Reason
 from isthmus_agent.formats.window import Window
 
@@ -42,16 +43,25 @@ class Life(RuleBasedStateMachine):
 
     # What an operator does.
 
-    @rule(kind=st.sampled_from([GOOD, GOOD, GOOD, *BAD]), is_open=st.booleans(), in_window=st.sampled_from([True, True, False]))
-    def publish(self, kind: str, is_open: bool, in_window: bool) -> None:
+    @rule(
+        kind=st.sampled_from([GOOD, GOOD, GOOD, *BAD]),
+        is_open=st.booleans(),
+        in_window=st.sampled_from([True, True, False]),
+        is_paced=st.sampled_from([False, False, True]),
+    )
+    def publish(self, kind: str, is_open: bool, in_window: bool, is_paced: bool = False) -> None:
         world = self.world
         assert world.offered
         digest = digest_of(len(world.kinds) + 1)
         world.kinds[digest] = kind
         before = Before(world.offered.number, world.offered.variants)
         window = None if in_window else Window(0, 60, 600)
-        waves = (Wave("canary", 0, devices=("other",)), Wave("all", WHOLE_SHARE))
-        world.offered = assignment(before.number + 1, digest, before, waves=waves, open_waves=2 if is_open else 1, window=window)
+        # The device's draw is some 0.4 of the whole: it begins five minutes after the opening.
+        pace = Pace(1, (1, 2, 3, 4, 5, WHOLE_PACE - 1)) if is_paced else None
+        waves = (Wave("canary", 0, devices=("other",)), Wave("all", WHOLE_SHARE, pace=pace))
+        opened = (int(world.seconds + 1_800_000_000),) * 2
+        common = {"waves": waves, "open_waves": 2 if is_open else 1, "window": window, "opened_seconds": opened}
+        world.offered = assignment(before.number + 1, digest, before, **common)
         self.published_at = world.seconds
 
     @rule()
@@ -69,6 +79,7 @@ class Life(RuleBasedStateMachine):
         waves = len(offered.waves) if is_open else offered.open_waves
         before, probation, window = offered.before, offered.probation, offered.window
         common = {"waves": offered.waves, "open_waves": waves, "probation": probation, "window": window, "paused": paused}
+        common["opened_seconds"] = offered.opened_seconds
         self.world.offered = assignment(offered.number, offered.variants[0].digest, before, **common)
 
     # What happens to the device.
@@ -234,6 +245,8 @@ class Life(RuleBasedStateMachine):
                     confirmed = None if world.disk_fault else kept.current
                 if isinstance(effect, Sweep) and confirmed:
                     assert confirmed in effect.keep, "the confirmed content is removed"
+                if isinstance(effect, Fetch) and offered and now.utc_seconds and (begins := offered.begins("camera-1", {})):
+                    assert effect.variant not in offered.variants or now.utc_seconds >= sum(begins), "begun before its minute"
                 if isinstance(effect, Serve) and effect.digest and kept and kept.trial == effect.digest and event is not None:
                     is_look = isinstance(event, (events.Checked, events.Unchanged))
                     assert is_look or isinstance(event, (events.Crashed, events.Tick)), f"a trial began without a look: {event}"
@@ -289,6 +302,7 @@ class Life(RuleBasedStateMachine):
             open_waves=offered.open_waves,
             probation=offered.probation,
             window=offered.window,
+            opened_seconds=offered.opened_seconds,
         )
         # Windows are polled for: half an hour each is a settled device's day.
         world.settle(most_steps=2500)

@@ -11,7 +11,9 @@ from isthmus_agent.core.effects import Cancel, Check, Fetch, Persist, Say, Serve
 from isthmus_agent.core.events import Measurement
 from isthmus_agent.core.state import Device, Kept, Moment, Phase, Settings, Verdict
 from isthmus_agent.core.step import start, step, wakes_at
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Delta, Probation, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Delta, Wave
+from isthmus_agent.formats.pace import Pace, pace_draw
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Outcome, Reason
 from isthmus_agent.formats.window import Window
 
@@ -437,6 +439,65 @@ def test_a_change_waits_for_its_window_and_is_spread_over_it():
         assert 600 <= minute < 631
         starts.add(minute)
     assert len(starts) == 3
+
+
+def paced(minute: int, opened_seconds: float) -> dict[str, object]:
+    """An assignment in whose one wave the device begins in that minute."""
+    drawn = pace_draw("00" * 8, "camera-1")
+    shares = (*sorted(drawn - it for it in range(minute)), drawn + 1)
+    return {"waves": (Wave("all", WHOLE_SHARE, pace=Pace(1, shares)),), "opened_seconds": (int(opened_seconds),)}
+
+
+def seconds_until_it_begins(world: World) -> float:
+    began = world.seconds
+    while not any(isinstance(it, Fetch) for it in world.pending):
+        world.answer() if world.pending else world.tick(max(0.0, wakes_at(world.running) - world.seconds))
+    assert not [it for it in world.said[:-1] if it.digest == B]  # who is heard of has begun
+    return world.seconds - began
+
+
+@pytest.mark.parametrize(
+    ("utc_offset", "opened_ago", "least_seconds"),
+    [
+        (1_800_000_000.0, 0, 1800),
+        (1_800_000_000.0, 1000, 800),
+        (1_800_000_000.0, 10**6, 0),
+        (1_800_000_000.0, -(10**8), 1800),  # a publisher's clock: as if it were opened now
+        (None, 0, 1800),
+        (0.0, 0, 1800),  # a device that takes it for 1970
+    ],
+)
+def test_a_device_begins_in_its_own_minute_and_no_clock_keeps_the_release_from_it(utc_offset, opened_ago, least_seconds):
+    world = device_with(A)
+    offer(world, 2, B, **paced(30, world.seconds + 1_800_000_000 - opened_ago))
+    world.utc_offset = utc_offset
+    assert least_seconds <= seconds_until_it_begins(world) <= least_seconds + 2 * world.settings.poll_seconds * 1.1
+    world.settle()
+    assert world.served == B
+
+
+def test_a_device_that_has_begun_goes_on_whatever_the_pace_says_then_and_one_that_waits_follows_it():
+    world = on_the_way(Phase.DOWNLOADING)
+    offer(world, 2, B, **paced(1000, world.seconds + 1_800_000_000))
+    world.answer()
+    world.settle()
+    assert world.served == B
+    offer(world, 3, C, **paced(1000, world.seconds + 1_800_000_000))
+    world.tick(100)
+    world.answer()
+    assert world.running.phase is Phase.WAITING
+    offer(world, 3, C, **paced(0, world.seconds + 1_800_000_000))
+    world.tick(100)
+    world.answer()
+    assert world.running.phase is Phase.DOWNLOADING
+
+
+def test_a_time_that_is_proven_to_be_past_is_enough_for_a_device_without_a_clock_that_starts_again_and_again():
+    world = device_with(A, utc_offset=None)
+    offer(world, 2, B, **paced(1000, 1_800_000_000))
+    world.disk = replace(world.disk, time_floor=1_800_000_000 + 60_000)
+    world.boot()
+    assert seconds_until_it_begins(world) < 120
 
 
 def test_without_the_time_of_day_a_device_waits_for_so_long_and_no_longer():

@@ -19,8 +19,8 @@ from isthmus_agent.disk import durable, marks
 from isthmus_agent.disk.opening import opened
 from isthmus_agent.disk.queue import MOST_VERDICTS, MOST_WITHOUT_VERDICT, Queue
 from isthmus_agent.disk.slots import Parts
-from isthmus_agent.formats.assignment import Probation
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Outcome, Reason
 
 OLD, NEW, NEXT = b"old model" * 100, b"new model" * 100, b"next model" * 100

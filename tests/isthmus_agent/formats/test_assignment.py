@@ -15,6 +15,7 @@ from isthmus_agent.formats import assignment, numbers
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Kept, Variant, Wanted, Wave
 from isthmus_agent.formats.gate import Gate
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.pace import Pace
 from isthmus_agent.formats.window import Window
 
 
@@ -30,14 +31,14 @@ SOUND = Assignment(
     variants=(_variant("c", "small"), B),
     waves=(
         Wave("canary", 0, devices=("camera-1",), gate=Gate(20_000, 300, 3600)),
-        Wave("site", WHOLE_SHARE, {"site": "a"}),
+        Wave("site", WHOLE_SHARE, {"site": "a"}, pace=Pace(2, (7, 2**40))),
         Wave("all", WHOLE_SHARE),
     ),
     open_waves=1,
     deltas=(Delta(A.digest, B.digest, "cameras/a-b.delta", 10, "0123456789abcdef"),),
     before=Before(16, (A,)),
     window=Window(60, 300, 600),
-    kept=(Kept(15, "11" * 8, (_variant("d"),), (Wave("canary", 0, devices=("camera-3",)),)),),
+    kept=(Kept(15, "11" * 8, (_variant("d"),), (Wave("canary", 0, devices=("camera-3",), reached=2**47),)),),
     opened_seconds=(1_800_000_000,),
 )
 
@@ -94,6 +95,12 @@ def test_nothing_but_the_one_error_is_raised_for_any_bytes(content):
         (("waves", 0, "gate", "when_unclear"), "perhaps", "when_unclear: found 'perhaps', expected pause or pass"),
         (("waves", 0, "gate", "when_unclear"), ["pause"], "when_unclear: found a list"),
         (("waves", 0, "gate", "extra"), 1, r"waves\[0\]\.gate: unknown field 'extra'"),
+        (("waves", 1, "pace", "most_per_minute"), 0, r"waves\[1\]\.pace\.most_per_minute: found 0"),
+        (("waves", 1, "pace", "shares"), [1] * 1441, r"waves\[1\]\.pace\.shares: found a list of 1441"),
+        (("waves", 1, "pace", "shares"), [7, 7], r"waves\[1\]\.pace\.shares: they do not rise"),
+        (("waves", 1, "pace", "shares", 0), 2**48, r"waves\[1\]\.pace\.shares\[0\]: found 281474976710656"),
+        (("waves", 1, "reached"), 1, r"waves\[1\]: unknown field 'reached'"),
+        (("kept", 0, "waves", 0, "reached"), -1, r"kept\[0\]\.waves\[0\]\.reached: found -1"),
         (("kept", 0, "number"), 17, r"kept\[0\]\.number: found 17, expected a whole number from 1 to 16"),
         (("kept", 0, "waves", 0, "gate"), None, r"kept\[0\]\.waves\[0\]: unknown field 'gate'"),
         (("kept", 0, "variants", 0, "bundle"), "roster/x.bundle", "expected cameras/NAME"),
@@ -193,7 +200,8 @@ def test_a_window_may_go_over_midnight():
 
 def test_the_identity_is_of_content_and_members_and_not_of_how_far_the_rollout_is():
     same = [replace(SOUND, open_waves=2), replace(SOUND, paused=True), replace(SOUND, deltas=()), replace(SOUND, window=None)]
-    same += [replace(SOUND, opened_seconds=(1,)), replace(SOUND, waves=tuple(replace(it, gate=None) for it in SOUND.waves))]
+    same += [replace(SOUND, waves=tuple(replace(it, pace=None) for it in SOUND.waves)), replace(SOUND, opened_seconds=(1,))]
+    same += [replace(SOUND, waves=tuple(replace(it, gate=None) for it in SOUND.waves))]
     assert {it.identity for it in same} == {SOUND.identity}
     other = [replace(SOUND, salt="11" * 8), replace(SOUND, variants=(A,)), replace(SOUND, before=None), replace(SOUND, number=18)]
     other.append(replace(SOUND, kept=()))

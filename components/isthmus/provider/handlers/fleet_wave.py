@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.errors import InputError, Problem, property_path
-from isthmus.limits import FLEET_GATE
+from isthmus.limits import FLEET_GATE, FLEET_WAVE
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
@@ -13,7 +13,8 @@ from isthmus.plugin.values import UNKNOWN, Properties
 from isthmus.provider.handlers.fleets import PLACE, fleet_of
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
-from isthmus_agent.formats.assignment import ANY_CLASS, Probation, Variant
+from isthmus_agent.formats.assignment import ANY_CLASS, Variant
+from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.window import Window
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _WAVE: Final = Property(
         "labels": Property("object", "labels that a device must have", required=False, items=_TEXT),
         "devices": Property("array", "devices by name", required=False, items=_TEXT),
         "gate": _GATE,
+        "most_per_minute": Property.of(FLEET_WAVE["most_per_minute"]),
     },
 )
 

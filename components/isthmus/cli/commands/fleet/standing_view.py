@@ -20,6 +20,7 @@ _MARKS: Final[Mapping[str, tuple[str, str]]] = {
     "blocked": ("!", "yellow"),
     "unclear": ("?", "magenta"),
     "silent": ("□", ""),
+    "later": ("–", "dim"),
     CLOSED: ("·", "dim"),
 }
 """Every state has a character of its own beside its colour."""

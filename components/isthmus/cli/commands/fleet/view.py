@@ -17,7 +17,7 @@ from isthmus.repository.objects import TOP_ROLES
 from isthmus.repository.publish import assignment_in
 from isthmus.repository.reading import expiries
 from isthmus.rollouts.standing import Standing
-from isthmus.words import in_bytes
+from isthmus.words import duration, in_bytes
 from isthmus_agent.formats import digests
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, Wave
 from isthmus_agent.formats.numbers import MILLION
@@ -130,4 +130,6 @@ def _whom(wave: Wave) -> str:
     if wave.devices:
         shown = ", ".join(wave.devices[:3])
         parts.append(shown + (f" and {len(wave.devices) - 3} more" if len(wave.devices) > 3 else ""))
+    if wave.pace:
+        parts.append(f"{wave.pace.most_per_minute:,} a minute" + (f", over {duration(wave.pace.seconds)}" if wave.pace.seconds else ""))
     return "; ".join(parts) or "none"

@@ -1,0 +1,65 @@
+"""The paces of a rollout's waves, when they are changed while it is under way, and as far as they came. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from isthmus.errors import InputError, property_path
+from isthmus.fleet.pacing import pace_of, pace_problems
+from isthmus_agent.formats.assignment import Assignment, Wave
+from isthmus_agent.formats.pace import WHOLE_PACE, Pace, pace_draw
+from isthmus_agent.formats.roster import Device
+
+
+def reached(told: Assignment, at_seconds: int) -> tuple[Wave, ...]:
+    """The open waves, as far as their paces came: what is kept of a rollout that is replaced. A minute more than by the clock: those who
+    begin have clocks of their own."""
+    found = []
+    for wave, opened in zip(told.waves[: told.open_waves], told.opened_seconds, strict=True):
+        since = 0 if told.paused and wave is told.waves[told.open_waves - 1] else at_seconds - opened + 60
+        found.append(replace(wave, gate=None, pace=None, reached=wave.pace.reached(since) if wave.pace else WHOLE_PACE))
+    return tuple(found)
+
+
+def at_once(wave: Wave) -> Wave:
+    """The part of a wave that begins when it is opened."""
+    return replace(wave, gate=None, pace=None, reached=wave.pace.reached(0) if wave.pace else WHOLE_PACE)
+
+
+def repaced(told: Assignment, most: Sequence[int | None], devices: Iterable[Device], at_seconds: int) -> tuple[Wave, ...]:
+    """The waves with other paces. Whoever may have begun by now has, and nobody begins in the same minute as more than are allowed then.
+
+    most: of each wave, a minute. Raises InputError where a wave would take too long.
+    """
+    changed = {index for index, (wave, it) in enumerate(zip(told.waves, most, strict=True)) if _most(wave) != it}
+    if told.passed_seconds is not None or not changed:
+        return told.waves
+    draws: dict[int, list[int]] = {index: [] for index in changed}
+    for device in devices:
+        if (index := told.wave_of(device.name, device.labels)) in draws:
+            draws[index].append(pace_draw(told.salt, device.name))
+    waves, problems = list(told.waves), []
+    for index in sorted(changed):
+        pace = _changed(told, index, most[index], draws[index], at_seconds)
+        problems += pace_problems(len(draws[index]), pace, f"{property_path([index], 'waves')}.most_per_minute")
+        waves[index] = replace(waves[index], pace=pace)
+    if problems:
+        raise InputError(problems)
+    return tuple(waves)
+
+
+def _most(wave: Wave) -> int | None:
+    return wave.pace.most_per_minute if wave.pace else None
+
+
+def _changed(told: Assignment, index: int, most: int | None, draws: Sequence[int], at_seconds: int) -> Pace | None:
+    if most is None:
+        return None
+    if index >= told.open_waves:
+        return pace_of(draws, most)
+    was = told.waves[index].pace
+    if was is None:  # all may have begun
+        return Pace(most)
+    since = 0 if told.paused and index == told.open_waves - 1 else at_seconds - told.opened_seconds[index]
+    come = was.reached(since)
+    begun = [it for it in was.shares if it <= come]
+    return Pace(most, (*begun, *pace_of([it for it in draws if it >= come], most).shares))
