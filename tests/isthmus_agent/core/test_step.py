@@ -450,8 +450,11 @@ def paced(minute: int, opened_seconds: float) -> dict[str, object]:
 
 def seconds_until_it_begins(world: World) -> float:
     began = world.seconds
-    while not any(isinstance(it, Fetch) for it in world.pending):
+    for _ in range(500):
+        if any(isinstance(it, Fetch) for it in world.pending):
+            break
         world.answer() if world.pending else world.tick(max(0.0, wakes_at(world.running) - world.seconds))
+    assert isinstance(world.pending[-1], Fetch)
     assert not [it for it in world.said[:-1] if it.digest == B]  # who is heard of has begun
     return world.seconds - began
 
