@@ -14,6 +14,8 @@ where one is handed over:
     drain                                                  accept no more, finish what has begun, end
                                      released              it rests between two requests: another may go on with it
     measure                          measured
+    sample                                                 one request may be handed over, by chance; see `server.sampling`
+                                     sampled + memory      a request, with its answer
 
 A connection's descriptor is held on both sides, and a page of shared memory says what each is at (`Page`). So the connections outlive a
 server: those that rest are handed on, and the manager answers those whose request died with it.
@@ -29,6 +31,7 @@ from typing import Any, Final
 
 LOADED, READY, UNFIT, HELD, DROPPED, RELEASED, MEASURED = "loaded", "ready", "unfit", "held", "dropped", "released", "measured"
 SERVE, ADOPT, DRAIN, MEASURE = "serve", "adopt", "drain", "measure"
+SAMPLE, SAMPLED = "sample", "sampled"
 MOST_MESSAGE_BYTES: Final = 16 << 10
 MOST_TEXT_CHARACTERS: Final = 1000
 
@@ -151,7 +154,7 @@ class Channel:
                 raise EOFError
             try:
                 message = json.loads(content)
-                if (message["what"] in (HELD, ADOPT)) != bool(descriptors):
+                if (message["what"] in (HELD, ADOPT, SAMPLED)) != bool(descriptors):
                     raise ValueError("a descriptor too many, or none")
             except (ValueError, LookupError, TypeError):
                 for descriptor in descriptors:

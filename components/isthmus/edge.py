@@ -16,6 +16,7 @@ from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import EdgeSettings
 from isthmus.arguments.fleet_file import FleetSettings, load_fleet
 from isthmus.arguments.rolling import RollingArgs
+from isthmus.arguments.samples import signed_of
 from isthmus.arguments.source import SourceArgs
 from isthmus.compiling import Sought, Sources
 from isthmus.errors import InputError, IsthmusError, Problem, SourceError
@@ -161,6 +162,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             directory=str(stack.directory / "fleets" / fleet.name / "devices"),
             devices=[{"name": it.name, "class": it.device_class, "labels": dict(it.labels)} for it in fleet.roster()],
             identities=place.identities,
+            samples=None if settings.samples is None else {"labels": dict(settings.samples.labels)},
             access=None if settings.device_access is None else _secret(settings.device_access.model_dump()),
             opts=ResourceOptions(parent=self, depends_on=[repository]),
         )
@@ -189,6 +191,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
                 probation=_written(settings.probation_of()),
                 window=None if (window := settings.window_of()) is None else _written(window),
                 encrypt=settings.encrypt,
+                samples=signed_of(settings.samples),
                 wait=settings.wait,
                 opts=ResourceOptions(parent=self, depends_on=after),
             )

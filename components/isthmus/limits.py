@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from isthmus_agent.formats import assignment as signed
-from isthmus_agent.formats import probation
+from isthmus_agent.formats import probation, samples_wanted
 from isthmus_agent.formats.gate import MOST_DEADLINE_SECONDS, MOST_REPORTS, MOST_SOAK_SECONDS
 from isthmus_agent.formats.numbers import MOST_NUMBER
 from isthmus_agent.formats.pace import MOST_PER_MINUTE
@@ -131,6 +131,17 @@ PROBATION: Final[Mapping[str, Limit]] = {
     "max_distribution_distance": replace(SHARE, what="between the predictions of both releases; left out: not asked"),
 }
 JITTER_SECONDS: Final = Limit("over which devices spread their changes", Window.jitter_seconds, 0, MOST_JITTER_SECONDS, whole=True)
+
+# What an owner wants of what devices are asked.
+SAMPLES: Final[Mapping[str, Limit]] = {
+    "share_percent": Limit("of a device's requests that are taken", None, 0.0001, 100),
+    "most_per_day": Limit(
+        "of a device, evenly over the day", samples_wanted.SamplesWanted.most_per_day, 1, samples_wanted.MOST_PER_DAY, whole=True
+    ),
+    "most_kilobytes": Limit(
+        "of a request with its answer; larger ones are not taken", 64, 1, samples_wanted.MOST_SAMPLE_BYTES // 1000, whole=True
+    ),
+}
 DEVICE_MEGABITS_PER_SECOND: Final = Limit("of a device's connection, for the times that a preview shows", 10.0, beyond=True)
 
 # What a class of devices has.

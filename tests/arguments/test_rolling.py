@@ -17,6 +17,7 @@ from isthmus.arguments.secrets import in_plain
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.platforms.rules import with_platforms
+from isthmus_agent.formats import samples_wanted
 from isthmus_agent.formats.assignment import Assignment, Variant, from_value
 from isthmus_agent.formats.assignment import Wave as SignedWave
 from isthmus_agent.formats.probation import Probation
@@ -236,3 +237,38 @@ def test_without_variants_the_recipe_is_for_every_class() -> None:
         ("small", "int8", ".variants[0]"),
         ("*", "float16", ".variants[1]"),
     ]
+
+
+KEY = "x25519:3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="
+
+
+def test_samples_are_signed_in_whole_numbers_and_left_out_nothing_is() -> None:
+    assert rolling().samples is None
+    found = rolling(samples={"owner_key": KEY, "share_percent": 0.5, "labels": {"site": "a"}}).samples
+    assert found is not None
+    wanted = found.signed()
+    assert (wanted.share_millionths, wanted.most_per_day, wanted.most_bytes, wanted.labels) == (5000, 24, 64_000, {"site": "a"})
+    assert samples_wanted.from_value(wanted.to_value(), "samples") == wanted
+    least = rolling(samples={"owner_key": KEY, "share_percent": 0.0001, "most_kilobytes": 262, "most_per_day": 86_400}).samples
+    assert least is not None
+    assert samples_wanted.from_value(least.signed().to_value(), "samples").share_millionths == 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "told"),
+    [
+        ({"share_percent": 1}, "fleets.x.samples.owner_key"),
+        ({"owner_key": KEY}, "fleets.x.samples.share_percent"),
+        ({"owner_key": KEY, "share_percent": 0}, "expected 0.0001 to 100"),
+        ({"owner_key": KEY, "share_percent": 1, "most_kilobytes": 300}, "expected 1 to 262"),
+        ({"owner_key": KEY, "share_percent": 1, "most_per_day": 100_000}, "expected 1 to 86,400"),
+        ({"owner_key": "-----BEGIN PRIVATE KEY-----hunter2", "share_percent": 1}, "the private half, which belongs in no stack"),
+        ({"owner_key": KEY[:-4], "share_percent": 1}, "as `isthmus keys sampling` shows it"),
+        ({"owner_key": f"x25519:{'A' * 43}=", "share_percent": 1}, "anybody could read"),
+        ({"owner_key": KEY, "share_percent": 1, "labels": {"site": "~"}}, "a label's value"),
+    ],
+)
+def test_what_is_wrong_with_samples_is_told(samples: dict[str, Any], told: str) -> None:
+    (found,) = messages(samples=samples, gate=PATIENT)
+    assert told in found
+    assert "hunter2" not in found

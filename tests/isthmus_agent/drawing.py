@@ -4,11 +4,12 @@ from hypothesis import strategies as st
 
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Kept, Variant, Wave
 from isthmus_agent.formats.gate import WHEN_UNCLEAR, Gate
-from isthmus_agent.formats.numbers import MOST_NUMBER
+from isthmus_agent.formats.numbers import MILLION, MOST_NUMBER
 from isthmus_agent.formats.pace import WHOLE_PACE, Pace
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Pending, Roster
+from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.formats.window import Window
 
 
@@ -74,6 +75,11 @@ def kept(fleet: str, number: int) -> st.SearchStrategy[tuple[Kept, ...]]:
     return ordered.map(lambda found: tuple(sorted(found, key=lambda it: -it.number)))
 
 
+samples_wanted = st.builds(
+    SamplesWanted, st.binary(min_size=32, max_size=32), st.integers(1, MILLION), st.integers(1, 86_400), st.integers(1, 262_144), labels
+)
+
+
 @st.composite
 def assignments(draw: st.DrawFn) -> Assignment:
     """Sound assignments."""
@@ -99,6 +105,7 @@ def assignments(draw: st.DrawFn) -> Assignment:
         draw(kept(fleet, number)),
         tuple(draw(st.lists(times, min_size=open_waves, max_size=open_waves))),
         draw(st.none() | times) if open_waves == len(drawn) else None,
+        draw(st.none() | samples_wanted),
     )
 
 

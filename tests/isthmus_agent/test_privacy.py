@@ -9,19 +9,27 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 from tests.isthmus_agent.clouds import PREDICTIONS, CloudRole, says
-from tests.isthmus_agent.living import Fleet, Living
+from tests.isthmus_agent.living import DEVICE, FLEET, SECRET, Fleet, Living, digest_of
 from tests.isthmus_agent.tapping import tapped
 from toolchain.testing import patience
+
+from isthmus_agent.formats import report, samples, samples_wanted, x25519
+from isthmus_agent.formats.numbers import MILLION
+from isthmus_agent.formats.samples import Object, Sample
+from isthmus_agent.formats.samples_wanted import SamplesWanted
 
 pytestmark = pytest.mark.slow
 
 NUMBERS = [0.71828182, -1.41421356, 0.57721566, -2.23606797]
 WORD = "canary-9f3b27c4d1"
+PRIVATE = b"the owner's private key, 32 bytes"[:32]
+PUBLIC = x25519.public_of(PRIVATE)
 BINARY = struct.pack("<4f", *NUMBERS)
 PREDICT = "POST /v1/models/digits:predict HTTP/1.1"
 
@@ -162,6 +170,56 @@ def test_nothing_that_a_device_is_asked_is_in_what_it_sends_or_keeps(
     }
     assert any("slots" in it for it in places)
     assert {name: found for name, it in places.items() if (found := found_in(it))} == {}
+    assert fleet.store.list("edge/samples/") == []
+
+
+def test_with_consent_the_owners_key_opens_what_was_asked_and_nothing_else_shows_it(
+    fleet: Fleet, device: Living, content: Callable[..., bytes], tmp_path: Path
+):
+    wanted = SamplesWanted(PUBLIC, MILLION, samples_wanted.MOST_PER_DAY)
+    endpoint, _, bucket = fleet.http.url.removeprefix("http://").partition("/")
+    never = request(PREDICT, json.dumps({"instances": [[9.5, *NUMBERS[1:]]]}).encode(), "X-Isthmus-Sample: never")
+    with tapped(f"http://{endpoint}") as tap:
+        device.changes = {"store": {"endpoint": tap.url, "bucket": bucket.rstrip("/"), "prefix": "edge/"}, "heartbeat_seconds": 1}
+        device.start()
+        fleet.await_outcome(fleet.tell(content(1), samples=wanted), "confirmed")
+
+        def sampled() -> list[Sample]:
+            assert b"predictions" in ask(device, never) + ask(device, ASKED["compressed"])
+            return samples_of(fleet)
+
+        patience.wait_until(lambda: len(sampled()) >= 2)
+        assert device.stop() == 0
+        sent = [bytes(it) for it in tap.sent]
+    opened = samples_of(fleet)
+    assert {(it.request, it.digest, it.model, it.status) for it in opened} == {(ROWS, digest_of(content(1)), "digits", 200)}
+    assert all(b"predictions" in it.answer and it.minutes > 29_000_000 and it.confidence_millionths for it in opened)
+    assert sum(map(len, sent)) > 5_000
+    assert [found for it in sent if (found := found_in(it))] == []
+    places = {
+        **{f"object {key}": key.encode() + b"\n" + body for key, body in fleet.store.objects.items()},
+        **dict(kept_by(device.folder)),
+        "log": (tmp_path / "device.log").read_bytes(),
+    }
+    assert {name: found for name, it in places.items() if (found := found_in(it))} == {}
+
+    before, device.changes = fleet.store.list("edge/samples/"), {"samples": "never", "heartbeat_seconds": 1}
+    device.start()
+    device.await_served(content(1))
+    told = len(fleet.http.requests)
+    patience.wait_until(lambda: ask(device, ASKED["rows"]) and len(fleet.http.requests) > told + 8)
+    assert device.told()["samples"] is None
+    assert fleet.store.list("edge/samples/") == before
+
+
+def samples_of(fleet: Fleet) -> list[Sample]:
+    """What the device has sent, opened."""
+    key, found = report.device_key(SECRET, FLEET, DEVICE, 1), []
+    for name in fleet.store.list("edge/samples/"):
+        batch = Object(samples.origin_of(name, "edge/", FLEET), fleet.store.get(name, max_bytes=samples.MOST_OBJECT_BYTES))
+        assert batch.is_by(key)
+        found += batch.opened(partial(x25519.shared, PRIVATE), PUBLIC)
+    return found
 
 
 def test_the_same_look_finds_what_goes_to_the_cloud_where_that_was_chosen(fleet: Fleet, device: Living, content: Callable[..., bytes]):

@@ -25,7 +25,9 @@ from isthmus_agent.formats.report import Outcome, Report
 from isthmus_agent.formats.roster import Device
 
 SECRET = b"s" * 32
-CAMERA, OTHER = Device("camera-1", "small"), Device("camera-11", "small")
+CAMERA, OTHER = Device("camera-1", "small", {"site": "a"}), Device("camera-11", "small")
+SAMPLED = {"site": "a"}
+"""Labels of the devices that may write samples."""
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +37,11 @@ def real(store_server: Any) -> Iterator[tuple[Store, Callable[[Device], Store]]]
     admin.ensure_bucket()
     for key in ("metadata/timestamp.json", "targets/cameras/a.bundle", "targets/doors/a.bundle", "targets/roster/cameras.json"):
         admin.put(f"edge/{key}", b"content")
-    admin.put("edge/enrol/abc.sealed", b"secret")
+    for key in ("enrol/abc.sealed", "samples/cameras/camera-1~x"):
+        admin.put(f"edge/{key}", b"secret")
     area = Area(admin.bucket, "edge/", "cameras")
-    document = with_identities(read_identities(store_server.identities), area, [CAMERA, OTHER, Device("camera-1", "small", {}, 1)], SECRET)
+    devices = [CAMERA, OTHER, Device("camera-1", "small", {}, 1)]
+    document = with_identities(read_identities(store_server.identities), area, devices, SECRET, SAMPLED)
     store_server.identities.write_text(json.dumps(document))
     store_server.read_identities_again()
 
@@ -80,6 +84,7 @@ def test_a_device_reads_what_it_is_told_and_says_how_it_goes(real: Any, generati
     [
         *(said(OTHER), "edge/health/17/camera-11~x", "edge/health/17/camera~x", "edge/health/camera-1~x", "edge/health/17/x-camera-1~x"),
         *("edge/metadata/timestamp.json", "edge/metadata/9.cameras.json", "edge/targets/cameras/a.bundle", "edge/targets/cameras/b"),
+        *("edge/samples/cameras/camera-11~x", "edge/samples/doors/camera-1~x", "edge/samples/cameras/x/camera-1~x"),
         *("edge/enrol/abc.claim", "other", "doors/health/17/camera-1~x", "edge/health/17/camera-1~x/../../../metadata/timestamp.json"),
     ],
 )
@@ -96,7 +101,26 @@ def test_a_device_writes_and_deletes_nothing_else(real: Any, key: str):
     assert admin.get("edge/metadata/timestamp.json", max_bytes=10) == b"content"
 
 
-@pytest.mark.parametrize("key", ["edge/enrol/abc.sealed", "edge/targets/roster/cameras.json", "edge/targets/doors/a.bundle", said(OTHER)])
+def test_a_device_writes_its_own_samples_where_the_owner_has_said_so_and_no_other_does(real: Any):
+    admin, reached = real
+    assert reached(CAMERA).put("edge/samples/cameras/camera-1~y", b"sealed")
+    assert admin.get("edge/samples/cameras/camera-1~y", max_bytes=10) == b"sealed"
+    for device in (OTHER, Device("camera-1", "small", {}, 1)):
+        with pytest.raises(StoreError):
+            reached(device).put(f"edge/samples/cameras/{device.name}~y", b"forged")
+    assert admin.get("edge/samples/cameras/camera-1~y", max_bytes=10) == b"sealed"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "edge/samples/cameras/camera-1~x",
+        "edge/enrol/abc.sealed",
+        "edge/targets/roster/cameras.json",
+        "edge/targets/doors/a.bundle",
+        said(OTHER),
+    ],
+)
 def test_a_device_reads_nothing_else(real: Any, key: str):
     _, reached = real
     with pytest.raises(RefusedCredentialsError):
@@ -149,9 +173,15 @@ def _allowed(policy: dict[str, Any], action: str, key: str, tag: str = "") -> bo
 
 
 @pytest.mark.parametrize("by_tag", [False, True])
-def test_the_policies_for_aws_allow_the_same(by_tag: bool):
+@pytest.mark.parametrize("may_sample", [False, True])
+def test_the_policies_for_aws_allow_the_same(by_tag: bool, may_sample: bool):
     area = Area("bucket", "edge/", "cameras")
-    policy = aws_policy_by_tag(area) if by_tag else aws_policy(area, "camera-1")
+    policy = aws_policy_by_tag(area, may_sample=may_sample) if by_tag else aws_policy(area, "camera-1", may_sample=may_sample)
+    assert _allowed(policy, "s3:PutObject", "edge/samples/cameras/camera-1~x", "camera-1") is may_sample
+    for action in ("s3:GetObject", "s3:DeleteObject"):
+        assert not _allowed(policy, action, "edge/samples/cameras/camera-1~x", "camera-1")
+    assert not _allowed(policy, "s3:PutObject", "edge/samples/cameras/camera-11~x", "camera-1")
+    assert not _allowed(policy, "s3:PutObject", "edge/samples/doors/camera-1~x", "camera-1")
     assert json.loads(json.dumps(policy)) == policy
     assert _allowed(policy, "s3:GetObject", "edge/metadata/timestamp.json", "camera-1")
     assert _allowed(policy, "s3:GetObject", "edge/targets/cameras/a.bundle", "camera-1")

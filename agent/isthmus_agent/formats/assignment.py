@@ -18,11 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from isthmus_agent.formats import gate, numbers, pace, probation, window
+from isthmus_agent.formats import gate, numbers, pace, probation, samples_wanted, window
 from isthmus_agent.formats.gate import Gate
 from isthmus_agent.formats.numbers import FormatError, integer
 from isthmus_agent.formats.pace import WHOLE_PACE, Pace, pace_draw
 from isthmus_agent.formats.probation import Probation
+from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.formats.signed_fields import MOST_SECONDS
 from isthmus_agent.formats.window import Window
 
@@ -137,6 +138,7 @@ class Assignment:
 
     kept: rollouts since `before` that did not come to their end, the last one first. opened_seconds: since 1970, when each open wave was
     opened, or went on after a pause. passed_seconds: when the last wave had passed: the release is the fleet's; None: it has not.
+    samples: None, which is not written: inputs never leave a device.
     """
 
     fleet: str
@@ -153,6 +155,7 @@ class Assignment:
     kept: tuple[Kept, ...] = ()
     opened_seconds: tuple[int, ...] = ()
     passed_seconds: int | None = None
+    samples: SamplesWanted | None = None
 
     def wave_of(self, device: str, labels: Mapping[str, str]) -> int | None:
         """The index of the first wave that has the device. None: none has."""
@@ -215,6 +218,7 @@ class Assignment:
             "probation": self.probation.to_value(),
             "window": self.window.to_value() if self.window else None,
             "paused": self.paused,
+            **({"samples": self.samples.to_value()} if self.samples else {}),
         }
 
 
@@ -232,7 +236,7 @@ def from_json(content: bytes) -> Assignment:
 
 def from_value(value: object) -> Assignment:
     """The assignment that a parsed JSON value holds. Raises FormatError for every value that is none, and nothing else."""
-    found = numbers.fields(value, "", _NEEDED)
+    found = numbers.fields(value, "", _NEEDED, ("samples",))
     integer(found["format"], "format", FORMAT, FORMAT)
     fleet = numbers.name(found["fleet"], "fleet")
     number = integer(found["number"], "number", 1)
@@ -254,6 +258,7 @@ def from_value(value: object) -> Assignment:
         kept=_kept(found["kept"], fleet, number),
         opened_seconds=_opened(found["opened"], open_waves),
         passed_seconds=_passed(found["passed"], open_waves == len(waves)),
+        samples=samples_wanted.from_value(found["samples"], "samples") if "samples" in found else None,
     )
 
 

@@ -6,7 +6,7 @@ What takes its time (the store, downloads, reports, the server) has threads of i
 import os
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from isthmus_agent.core.state import Kept, Moment, Phase, State
 from isthmus_agent.core.step import Step, step, wakes_at
 from isthmus_agent.disk.opening import Disk
 from isthmus_agent.formats.report import Figures, Reason
+from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.manager import telling
 from isthmus_agent.manager.failures import disk_reason
 from isthmus_agent.manager.fetching import Fetcher
@@ -57,6 +58,13 @@ class Server(Protocol):
 
     def measure(self, digest: str) -> None:
         """The effect Measure."""
+
+    def sample(self, wanted: SamplesWanted | None, *, is_known: bool = True) -> None:
+        """What the fleet's owner wants of the requests; None: nothing. is_known: False where that could not be asked."""
+
+    @property
+    def samples(self) -> Mapping[str, Any] | None:
+        """What becomes of samples; None: none are taken."""
 
     def close(self) -> None:
         """Drains and ends."""
@@ -162,6 +170,16 @@ class Executor:
         self.state, effects = step(before, event, self.now())
         self._rooms.history.see(before, event, self.state)
         self._do(effects)
+        self._see_to_samples(event)
+
+    def _see_to_samples(self, event: Event) -> None:
+        """Samples are taken as long as the last look at the store went well: who is kept from the store is kept from what ends them."""
+        told, device = self.state.assignment, self.state.device
+        if isinstance(event, events.CheckFailed) or (isinstance(event, events.Checked) and told is not event.assignment):
+            self._rooms.server.sample(None, is_known=False)
+        elif isinstance(event, events.Checked | events.Unchanged) and told is not None:
+            is_asked = told.samples is not None and told.samples.has(device.labels)
+            self._rooms.server.sample(told.samples if is_asked else None)
 
     def figures(self) -> Figures:
         """What reports say beside their outcome."""
@@ -257,6 +275,7 @@ class Executor:
             "reports_fail": rooms.reporter.last_failure or None,
             "requests": rooms.server.counts.requests,
             "errors": rooms.server.counts.errors,
+            "samples": rooms.server.samples,
         }
 
     def update_from(self, folder: Path) -> None:

@@ -19,6 +19,18 @@ from isthmus_agent.manager.child import WORKING_FOLDER, Child, environment
 _MORE_SECONDS = 5.0
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What the content in service was asked, as far as it was measured. crashes: of all contents since the start. cloud_unavailable: how
+    often the cloud was needed and had no answer."""
+
+    requests: int = 0
+    errors: int = 0
+    crashes: int = 0
+    answered_by_cloud: int = 0
+    cloud_unavailable: int = 0
+
+
 @dataclass
 class _Running:
     """process: of the probes; None once they are over."""

@@ -17,10 +17,10 @@ from urllib.parse import quote
 
 from isthmus_agent import channel
 from isthmus_agent.formats import bundle
-from isthmus_agent.formats.answers import ANSWER_BY, DEVICE
+from isthmus_agent.formats.answers import ANSWER_BY, DEVICE, NEVER, SAMPLE
 from isthmus_agent.formats.numbers import FormatError
 
-_HEADERS: Final = {"Content-Type": "application/json", ANSWER_BY: DEVICE}
+_HEADERS: Final = {"Content-Type": "application/json", ANSWER_BY: DEVICE, SAMPLE: NEVER}
 """It is the device's own answer that is probed, and golden vectors leave it no more than anything else."""
 MOST_PROBES: Final = 3
 """Examples that are asked for: each alone, as the tolerance was measured."""

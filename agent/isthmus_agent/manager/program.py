@@ -19,10 +19,12 @@ from isthmus_agent.manager.executor import Executor, Mailbox, Rooms
 from isthmus_agent.manager.fetching import Fetcher
 from isthmus_agent.manager.history import History
 from isthmus_agent.manager.looking import Looker
+from isthmus_agent.manager.mailing import Mailing
 from isthmus_agent.manager.notify import Watcher
 from isthmus_agent.manager.refreshing import in_child
 from isthmus_agent.manager.reporter import Reporter, Sender
 from isthmus_agent.manager.repository import Address, Repository
+from isthmus_agent.manager.sampling import Sampling
 from isthmus_agent.manager.settings import Listen, Settings
 from isthmus_agent.manager.signing_v4 import StoreClock
 from isthmus_agent.manager.transport import Transport
@@ -91,14 +93,19 @@ def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: S
     served = serving.Settings(local.limits, local.stop_first, about=settings.about, fallback=local.fallback)
     held_back_seconds = min(_MOST_HELD_BACK_SECONDS, local.pace.heartbeat_seconds)
     sender = Sender(device.name, device.fleet, identity.url, identity.report_key, held_back_seconds)
-    transport = Transport(identity.credentials, ca_file=local.ca_file, clock=clock)
+    transport, samples_transport = (Transport(identity.credentials, ca_file=local.ca_file, clock=clock) for _ in range(2))
+
+    def utc_seconds() -> float | None:
+        return looker.utc_seconds(disk.kept.time_floor)
+
+    sampling = Sampling(Mailing(sender, samples_transport, local.pace.heartbeat_seconds), utc_seconds) if local.may_sample else None
     rooms = Rooms(
         disk,
-        serving.Serving([listener], served, mailbox.tell, disk.slots.path),
+        serving.Serving([listener], served, mailbox.tell, disk.slots.path, sampling),
         looker,
         Fetcher(disk, ways[1], address.targets_url, mailbox.tell, content_key=identity.content_key),
         Reporter(disk.queue, sender, transport, folder / _REPORTED),
-        History(folder / telling.HISTORY, lambda: looker.utc_seconds(disk.kept.time_floor) or clock.now()),
+        History(folder / telling.HISTORY, lambda: utc_seconds() or clock.now()),
         ways,
         identity.url,
     )

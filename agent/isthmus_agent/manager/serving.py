@@ -27,11 +27,13 @@ from isthmus_agent.channel import Fallback, Limits
 from isthmus_agent.core import events
 from isthmus_agent.core.events import Event
 from isthmus_agent.formats.report import Reason, printable
+from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.manager.child import RELAY, Child
-from isthmus_agent.manager.measuring import Measuring
+from isthmus_agent.manager.falls import Falls
+from isthmus_agent.manager.measuring import Counts, Measuring
+from isthmus_agent.manager.sampling import Sampling
 from isthmus_agent.manager.waiting import Waiting
 
-_MOST_REMEMBERED: Final = 8
 _RELAY_AFTER_SECONDS: Final = 0.25
 """How long there is no server until the cloud answers alone: what comes next is mostly on its way."""
 
@@ -59,28 +61,21 @@ class Settings:
     fallback: Fallback | None = None
 
 
-@dataclass(frozen=True)
-class Counts:
-    """What the content in service was asked, as far as it was measured. crashes: of all contents since the start. cloud_unavailable: how
-    often the cloud was needed and had no answer."""
-
-    requests: int = 0
-    errors: int = 0
-    crashes: int = 0
-    answered_by_cloud: int = 0
-    cloud_unavailable: int = 0
-
-
 class Serving:
     """Serves contents. Its methods may be called from any thread.
 
-    listeners: it closes them. tell: called in its own thread, must not wait. path_of: the file of a content.
+    listeners: it closes them. tell: called in its own thread, must not wait. path_of: the file of a content. sampling: None: never.
     """
 
     def __init__(
-        self, listeners: Sequence[socket.socket], settings: Settings, tell: Callable[[Event], None], path_of: Callable[[str], Path]
+        self,
+        listeners: Sequence[socket.socket],
+        settings: Settings,
+        tell: Callable[[Event], None],
+        path_of: Callable[[str], Path],
+        sampling: Sampling | None = None,
     ) -> None:
-        self._listeners, self._settings, self._tell, self._path_of = listeners, settings, tell, path_of
+        self._listeners, self._settings, self._tell, self._path_of, self._sampling = listeners, settings, tell, path_of, sampling
         self._selector = selectors.DefaultSelector()
         self._wishes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wakes, self._waker = socket.socketpair()
@@ -93,8 +88,7 @@ class Serving:
         self._starting: Child | None = None
         self._draining: set[Child] = set()
         self._measuring = Measuring(self._selector, listeners[0], settings.probe_seconds, settings.limits.request_seconds)
-        self._falls: dict[str, tuple[int, float]] = {}  # by content: how often in a row, and when last
-        self._began: dict[str, float] = {}
+        self._falls = Falls(settings.first_backoff_seconds, settings.most_backoff_seconds)
         self._alone_since = float("-inf")  # without a server
         self._relay_at = float("inf")
         self._crashes = 0
@@ -116,6 +110,16 @@ class Serving:
     def measure(self, digest: str) -> None:
         """The effect Measure."""
         self._wish(lambda: self._measure(digest))
+
+    def sample(self, wanted: SamplesWanted | None, *, is_known: bool = True) -> None:
+        """What the fleet's owner wants of the requests; see `Sampling.follow`."""
+        if (sampling := self._sampling) is not None:
+            self._wish(lambda: sampling.follow(wanted, is_known=is_known))
+
+    @property
+    def samples(self) -> Mapping[str, Any] | None:
+        """What becomes of samples; None: none are taken."""
+        return None if self._sampling is None else self._sampling.status
 
     @property
     def counts(self) -> Counts:
@@ -162,6 +166,7 @@ class Serving:
                     self._see_to_relay(now),
                     self._see_to_waiting(now),
                     self._count(now),
+                    None if self._sampling is None else self._sampling.see_to(self._current, now),
                     self._end_overdue(now),
                     self._waiting.tidy(),
                 ]
@@ -193,7 +198,7 @@ class Serving:
                     self._retire()
                     self._is_alone()
             else:
-                if (due := self._due(digest)) > now:
+                if (due := self._falls.due(digest)) > now:
                     return due
                 if self._settings.stop_first:
                     self._retire()
@@ -216,18 +221,11 @@ class Serving:
         """Has the cloud answer alone, where there is no server. When it is of use again."""
         if self._settings.fallback is None or self._is_over or self._children():
             return None
-        due = max(self._relay_at, self._due(RELAY))
+        due = max(self._relay_at, self._falls.due(RELAY))
         if due > now:
             return due
         self._begin(RELAY)
         return None
-
-    def _due(self, digest: str) -> float:
-        """When a content may be started, as it fell over."""
-        times, last = self._falls.get(digest, (0, 0.0))
-        settings = self._settings
-        wait = min(settings.first_backoff_seconds * 2.0 ** min(times - 2, 30), settings.most_backoff_seconds) if times > 1 else 0.0
-        return last + wait
 
     def _begin(self, digest: str, against: str | None = None) -> None:
         settings = self._settings
@@ -238,7 +236,7 @@ class Serving:
             )
         except OSError as error:
             if digest == RELAY:
-                self._fell(RELAY)
+                self._falls.fell(RELAY)
                 return
             self._tell(events.ServeFailed(digest, Reason.SERVER_FAULT, printable(f"no process could be started: {error}")))
             return
@@ -290,6 +288,8 @@ class Serving:
             self._switch(child)
         elif what == channel.UNFIT:
             child.failure = child.failure or (Reason(message["reason"]), str(message["text"]))
+        elif what == channel.SAMPLED and self._sampling is not None:
+            self._sampling.heard(child, descriptors)
         elif what == channel.MEASURED:
             self._measured(child, message)
         elif what in (channel.HELD, channel.DROPPED, channel.RELEASED):
@@ -302,7 +302,7 @@ class Serving:
         self._waiting.answer(False)
         child.serve()
         old, self._current, self._starting = self._current, child, None
-        self._began[child.digest] = time.monotonic()
+        self._falls.began(child.digest)
         self._hand_on()
         if old is not None:
             self._measuring.stop()
@@ -324,7 +324,7 @@ class Serving:
             self._starting = None
             reason, text = child.why_not_ready(status)
             if child.is_relay:
-                self._fell(RELAY)
+                self._falls.fell(RELAY)
             elif child.fell_over_before and not self._is_over:  # without, then
                 self._orders.appendleft((child.digest, None))
             elif not self._is_over:
@@ -339,7 +339,7 @@ class Serving:
             self._bury(child, reason, text)
             if was_current:
                 self._measuring.stop()
-                self._fell(child.digest)
+                self._falls.fell(child.digest)
                 if not child.is_relay:
                     self._crashes += 1
                     self._counts = replace(self._counts, crashes=self._crashes)
@@ -364,15 +364,6 @@ class Serving:
                 connection.close()
         child.connections.clear()
         self._hand_on()
-
-    def _fell(self, digest: str) -> None:
-        now, settings = time.monotonic(), self._settings
-        times = self._falls.get(digest, (0, 0.0))[0]
-        ran_seconds = now - self._began.pop(digest, now)
-        self._falls.pop(digest, None)
-        self._falls[digest] = (1 if ran_seconds >= settings.most_backoff_seconds else times + 1, now)
-        while len(self._falls) > _MOST_REMEMBERED:
-            del self._falls[next(iter(self._falls))]
 
     # Measurements
 

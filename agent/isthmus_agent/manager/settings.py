@@ -9,6 +9,7 @@ says the rest, and may be left out:
       "limits": {"memory_bytes": 134217728, "threads": 1, …},  as `channel.Limits`
       "swap": "side_by_side",                                  or "stop_first"
       "fallback": {"url": "https://cloud", "min_confidence": 0.8, "timeout_ms": 500, "ca_file": "/etc/ssl/cloud.pem"},
+      "samples": "as_signed",                                  or "never", whatever the fleet's owner wants
       "poll_seconds": 60, "heartbeat_seconds": 900, "measure_seconds": 10, "retry_seconds": 5
     }
 
@@ -70,10 +71,11 @@ ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "A
 _NEEDED: Final = ("device", "fleet", "store", "root", "report_key")
 _IDENTITY: Final = (*_NEEDED, "class", "labels", "content_key")
 _PACE: Final = ("poll_seconds", "heartbeat_seconds", "measure_seconds", "retry_seconds")
-_LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swap", "fallback", *_PACE)
+_LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swap", "fallback", "samples", *_PACE)
 _SECRETS: Final = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": TOKEN}
 _MOST_FALLBACK_MS: Final = 60_000
 _SWAPS: Final = ("side_by_side", "stop_first")
+_SAMPLES: Final = ("as_signed", "never")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _PREFIX: Final = re.compile(r"(|[A-Za-z0-9._~/-]{1,399}/)")
 
@@ -105,7 +107,7 @@ class Listen:
 @dataclass(frozen=True)
 class Local:
     """What holds on this device, whoever it is. model: the name that it is meant to serve under, for those who ask while it serves
-    nothing. ca_file: certificates that the store is known by."""
+    nothing. ca_file: certificates that the store is known by. may_sample: whether it follows what the fleet's owner wants of inputs."""
 
     state_directory: Path = STATE_DIRECTORY
     model: str | None = None
@@ -115,6 +117,7 @@ class Local:
     stop_first: bool = False
     pace: core.Settings = field(default_factory=core.Settings)
     fallback: Fallback | None = None
+    may_sample: bool = True
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,7 @@ def _local(top: Section) -> Local:
         top.get("swap", one_of(_SWAPS), _SWAPS[0]) == "stop_first",
         pace,
         _fallback(top.section("fallback")) if "fallback" in top.value else None,
+        top.get("samples", one_of(_SAMPLES), _SAMPLES[0]) != "never",
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from isthmus_agent.formats.answers import ANSWER_BY, DEVICE
+from isthmus_agent.formats.answers import ANSWER_BY, DEVICE, SAMPLE
 
 MOST_HEAD_BYTES: Final = 16 << 10
 MOST_HEADERS: Final = 64
@@ -17,7 +17,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _MOST_CHUNK_LINE_BYTES = 1024
 _LAST = -1
-_ANSWER_BY = ANSWER_BY.lower().encode()
+_ANSWER_BY, _SAMPLE = ANSWER_BY.lower().encode(), SAMPLE.lower().encode()
 _GZIP = ("gzip", "x-gzip", "deflate")
 
 
@@ -32,13 +32,15 @@ class HttpError(Exception):
 @dataclass(frozen=True)
 class Request:
     """One request, whole. body: decompressed. stays: whether the client wants to go on with the connection. is_for_here: whether nobody
-    else may be asked (`X-Isthmus-Answer-By: device`)."""
+    else may be asked (`X-Isthmus-Answer-By: device`). may_be_sampled: whether the client said nothing of samples (whatever
+    `X-Isthmus-Sample` says is taken for `never`)."""
 
     method: str
     target: str
     body: bytes
     stays: bool
     is_for_here: bool = False
+    may_be_sampled: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Reader:
             return None
         self._head, self._body, self._left, self.expects_continue = None, bytearray(), None, False
         is_for_here = head.headers.get(_ANSWER_BY, b"").lower() == DEVICE.encode()
-        return Request(head.method, head.target, self._decompressed(head, body), head.stays, is_for_here)
+        return Request(head.method, head.target, self._decompressed(head, body), head.stays, is_for_here, _SAMPLE not in head.headers)
 
     def _cut(self, size: int) -> bytes | None:
         if len(self._buffer) < size:

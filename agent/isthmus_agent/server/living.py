@@ -10,6 +10,7 @@ from isthmus_agent.server.answers import Answer, Asker, Later
 from isthmus_agent.server.fallback import Fallback
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.loop import Loop, trim
+from isthmus_agent.server.sampling import Sampling
 
 
 class Answers(Protocol):
@@ -22,14 +23,16 @@ class Answers(Protocol):
         """What was counted."""
 
 
-def live(start: Start, control: Channel, make: Callable[[Fallback | None], Answers]) -> None:
+def live(start: Start, control: Channel, make: Callable[[Fallback | None, Sampling], Answers]) -> None:
     """Serves until it is drained. Raises EOFError where the manager is gone."""
     cloud = _cloud(start)
-    answers = make(Fallback(cloud, start.fallback.min_confidence) if cloud and start.fallback else None)
+    sampling = Sampling(control, start.digest)
+    answers = make(Fallback(cloud, start.fallback.min_confidence) if cloud and start.fallback else None, sampling)
     trim()
     listeners = [socket.socket(fileno=descriptor) for descriptor in start.listeners]
     page = Page(start.page, start.limits.slots)
-    loop = Loop(control, page, listeners, start.limits, answer=answers.answer, figures=answers.figures, asker=cloud)
+    answering, figures, allow = answers.answer, answers.figures, sampling.allow
+    loop = Loop(control, page, listeners, start.limits, answer=answering, figures=figures, allow=allow, asker=cloud)
     control.send(channel.READY)
     loop.run()
 

@@ -54,7 +54,8 @@ class _Connection:
 
 
 class Loop:
-    """Serves until it is told to drain, or the manager is gone. asker: who else is asked by some answers."""
+    """Serves until it is told to drain, or the manager is gone. allow: hears the manager's leave for samples. asker: who else is asked by
+    some answers."""
 
     def __init__(
         self,
@@ -65,10 +66,11 @@ class Loop:
         *,
         answer: Answering,
         figures: Callable[[], Mapping[str, Any]],
+        allow: Callable[[Mapping[str, Any]], None] = lambda message: None,
         asker: Asker | None = None,
     ) -> None:
         self._control, self._page, self._listeners, self._limits = control, page, listeners, limits
-        self._answer, self._figures, self._asker = answer, figures, asker
+        self._answer, self._figures, self._allow, self._asker = answer, figures, allow, asker
         self._selector = selectors.DefaultSelector()
         self._selector.register(control.fileno(), selectors.EVENT_READ, lambda _: self._hear())
         if asker is not None:
@@ -117,6 +119,8 @@ class Loop:
                 self._drain()
             elif what == channel.MEASURE:
                 self._control.send(channel.MEASURED, **self._figures())
+            elif what == channel.SAMPLE:
+                self._allow(message)
 
     def _drain(self) -> None:
         self._accepts, self._ends_at = False, time.monotonic() + self._limits.drain_seconds

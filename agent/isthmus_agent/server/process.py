@@ -11,9 +11,11 @@ from isthmus_agent.formats import bundle, digests
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.server import living, selftest, shadow
+from isthmus_agent.server.fallback import Fallback
 from isthmus_agent.server.loop import trim
 from isthmus_agent.server.manifest import Manifest
 from isthmus_agent.server.model import InterpreterError, Model
+from isthmus_agent.server.sampling import Sampling
 from isthmus_agent.server.service import Service
 from isthmus_agent.server.shadow import Arrays
 
@@ -38,7 +40,11 @@ def run(start: Start, control: Channel) -> int:
         model = _tested(start)
         moved = _moved(model, inputs, before)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        living.live(start, control, lambda fallback: Service(model, start.digest, start.about, fallback, moved))
+
+        def make(fallback: Fallback | None, sampling: Sampling) -> Service:
+            return Service(model, start.digest, start.about, fallback, sampling=sampling, moved_millionths=moved)
+
+        living.live(start, control, make)
     except _UnfitError as unfit:
         control.send(channel.UNFIT, reason=int(unfit.reason), text=str(unfit)[: channel.MOST_TEXT_CHARACTERS])
         return 1

@@ -12,6 +12,7 @@ from isthmus_agent.server import living
 from isthmus_agent.server.answers import Answer, Later, answered
 from isthmus_agent.server.fallback import COLUMNS, ROWS, Fallback, check_alone
 from isthmus_agent.server.http import Request
+from isthmus_agent.server.sampling import Sampling
 
 
 class Relay:
@@ -59,7 +60,7 @@ def run(start: Start, control: Channel) -> int:
     """Serves until the manager has it end. The process's status: 0 where it was drained."""
     control.send(channel.LOADED)
 
-    def make(fallback: Fallback | None) -> Relay:
+    def make(fallback: Fallback | None, _: Sampling) -> Relay:
         if fallback is None:
             raise EOFError  # nobody is there to be asked
         return Relay(start.about, fallback)

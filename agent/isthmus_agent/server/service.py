@@ -18,10 +18,12 @@ from isthmus_agent.protocol import (
     signature_json,
 )
 from isthmus_agent.server.answers import BY_DEVICE, Answer, Later, answered
+from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.model import InterpreterError, Model
+from isthmus_agent.server.sampling import Sampling
 
 _METHODS = {"classify": "classification", "regress": "regression"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -36,10 +38,17 @@ class Service:
     """
 
     def __init__(
-        self, model: Model, content: str, about: Mapping[str, str], fallback: Fallback | None = None, moved_millionths: int | None = None
+        self,
+        model: Model,
+        content: str,
+        about: Mapping[str, str],
+        fallback: Fallback | None = None,
+        *,
+        sampling: Sampling | None = None,
+        moved_millionths: int | None = None,
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
-        self._moved_millionths = moved_millionths
+        self._sampling, self._moved_millionths = sampling, moved_millionths
         self._requests = self._errors = 0
         self._times = Histogram()
         self._calls: dict[str, Callable[[Route, Request], Reply | Answer | Later]] = {
@@ -132,6 +141,7 @@ class Service:
         self, own: Answer, asked: PredictRequest, request: Request, began_ns: int, outputs: Arrays | None = None
     ) -> Answer | Later:
         """What is answered instead of a device's own answer, if anything is. outputs: None where it has none."""
+        self._sample(own, request, outputs)
         fallback = self._fallback
         if fallback is None or request.is_for_here or (outputs is not None and fallback.is_sure(outputs)):
             return own
@@ -139,3 +149,10 @@ class Service:
         check = check_by(self._model.signature, row=asked.row, examples=examples)
         model = self._model.manifest.model
         return fallback.asked(model, request.body, check, own, began_ns / 1e9, is_needed=outputs is None)
+
+    def _sample(self, own: Answer, request: Request, outputs: Arrays | None) -> None:
+        """Hands a request to the manager, where the fleet's owner wants some and chance takes this one."""
+        sampling, reply = self._sampling, own.reply
+        if sampling is not None and request.may_be_sampled and sampling.is_drawn(len(request.body) + len(reply.body)):
+            sure = None if outputs is None else confidence(outputs)
+            sampling.take(self._model.manifest.model, reply.status, sure, request.body, reply.body)

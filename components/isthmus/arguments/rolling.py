@@ -10,6 +10,7 @@ from pydantic import Field
 
 from isthmus.arguments.checking import Checked, Limited, RecipeText, same_twice
 from isthmus.arguments.formats import ClassName
+from isthmus.arguments.samples import SamplesArgs, SamplesSettings
 from isthmus.arguments.secrets import Secret
 from isthmus.arguments.waves import (
     FleetGateArgs,
@@ -57,7 +58,8 @@ class RollingArgs(TypedDict, total=False):
     releases_per_month: for the cost of shipping. device_megabits_per_second: for the times that a preview shows. waves: left out: one
     device, then all. gate: of every wave. wait: whether `up` waits for the gates; else `isthmus fleet watch` or the next `up` looks at
     them. keys: folder of the key ring. variants: recipes by class of devices; left out: `recipe` for all. encrypt: what lies in the store
-    for devices can be read by them alone. most_per_minute: devices of a wave that begin.
+    for devices can be read by them alone. most_per_minute: devices of a wave that begin. samples: of what devices are asked, encrypted to
+    the owner's key; left out: inputs never leave them.
     """
 
     fleet: Input[str]
@@ -75,6 +77,7 @@ class RollingArgs(TypedDict, total=False):
     variants: Input[list[VariantArgs]]
     min_confidence: Input[float]
     fallback_timeout_ms: Input[int]
+    samples: Input[SamplesArgs]
 
 
 class DeviceAccessSettings(Checked):
@@ -107,6 +110,7 @@ class RollingSettings(Checked):
     variants: Annotated[tuple[VariantSettings, ...], Field(max_length=MOST_CLASSES)] = ()
     min_confidence: Annotated[float, Limited(MIN_CONFIDENCE)] | None = None
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
+    samples: SamplesSettings | None = None
 
     def wave_list(self, devices: int) -> Sequence[Wave]:
         """The waves. Where none are given: one device, then all. devices: of the whole fleet, 0 where that is not known."""

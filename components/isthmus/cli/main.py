@@ -37,6 +37,9 @@ COMMANDS: Table = {
             "access": Command(
                 f"{_ROOM}.fleet.access", "Say to a store what each device may do: SeaweedFS's identities, or a policy of AWS."
             ),
+            "samples": Command(
+                f"{_ROOM}.fleet.samples", "Open what devices have sent of what they were asked, where the stack asks for that."
+            ),
             "promote": Command(f"{_ROOM}.fleet.promote", "Open the next wave of a fleet's rollout, or end it, whatever its gate says."),
             "pause": Command(f"{_ROOM}.fleet.pause", "Have a fleet's devices begin nothing new."),
             "resume": Command(f"{_ROOM}.fleet.resume", "Have a paused fleet go on."),
@@ -59,6 +62,7 @@ COMMANDS: Table = {
             "sign": Command(
                 f"{_ROOM}.keys.sign", "Add the signatures of the root's keys that are here to a new root, in turns with others."
             ),
+            "sampling": Command(f"{_ROOM}.keys.sampling", "Make the key that samples of inputs are encrypted to; or show its public half."),
             "resume": Command(f"{_ROOM}.keys.resume", "Finish a step that was broken off: the repository in line with the key ring."),
         },
     ),

@@ -1,7 +1,8 @@
-"""What a device's own credentials let it do in the store: read what its fleet is told, and write its own reports. Nothing else.
+"""What a device's own credentials let it do in the store: read what its fleet is told, and write its own reports; and its own samples of
+what it is asked, where the fleet's owner has said so. Nothing else.
 
-It neither lists, nor reads what other devices say, the roster, or what waits for devices that join. How that is said: actions of the
-identities file of SeaweedFS (`weed mini -s3.config FILE`), which the embedded store reads again on SIGHUP; a policy of AWS's IAM.
+It neither lists, nor reads what other devices say, samples, the roster, or what waits for devices that join. How that is said: actions of
+the identities file of SeaweedFS (`weed mini -s3.config FILE`), which the embedded store reads again on SIGHUP; a policy of AWS's IAM.
 """
 
 import base64
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.errors import InputError, Problem
-from isthmus_agent.formats import numbers, report
+from isthmus_agent.formats import numbers, report, samples
 from isthmus_agent.formats.roster import Device
 
 DEVICE_TAG: Final = "isthmus-device"
@@ -60,27 +61,38 @@ def derived_access(secret: bytes, fleet: str, device: Device) -> DeviceAccess:
     return DeviceAccess(f"ISTH{name}", base64.urlsafe_b64encode(second[:30]).decode())
 
 
-def identity(area: Area, device: Device, access: DeviceAccess) -> dict[str, Any]:
+def identity(area: Area, device: Device, access: DeviceAccess, *, may_sample: bool = False) -> dict[str, Any]:
     """A device's entry of SeaweedFS's identities file."""
     actions = [f"Read:{area.bucket}/{pattern}" for pattern in area.readable()]
     # Write is also the right to delete: of the report before this one.
     actions.append(f"Write:{area.bucket}/{report.own_keys(area.prefix, device.name)}")
+    if may_sample:
+        actions.append(f"Write:{area.bucket}/{samples.own_keys(area.prefix, area.fleet, device.name)}")
     credentials = [{"accessKey": access.access_key, "secretKey": access.secret_key}]
     return {"name": f"{_identities_of(area)}{device.name}.{device.generation}", "credentials": credentials, "actions": actions}
 
 
-def with_identities(document: Mapping[str, Any], area: Area, devices: Iterable[Device], secret: bytes) -> dict[str, Any]:
+def with_identities(
+    document: Mapping[str, Any], area: Area, devices: Iterable[Device], secret: bytes, sampled: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """An identities file in which the fleet's devices are these, and all else is as it was.
 
     An identity that was there and is no device's any more stays, and may do nothing: a SeaweedFS that runs forgets none that it has read.
 
-    devices: those of the roster and those that were sent a token; one that is to have new keys is both.
+    devices: those of the roster and those that were sent a token; one that is to have new keys is both. sampled: labels of those that may
+    write samples; None: none may.
     """
-    entries = [identity(area, device, derived_access(secret, area.fleet, device)) for device in devices]
+    entries = [
+        identity(area, device, derived_access(secret, area.fleet, device), may_sample=_has_all(device, sampled)) for device in devices
+    ]
     names = {it["name"] for it in entries}
     before = [it for it in document.get("identities", []) if it.get("name") not in names]
     kept = [{**it, "actions": []} if str(it.get("name", "")).startswith(_identities_of(area)) else it for it in before]
     return {**document, "identities": [*kept, *entries]}
+
+
+def _has_all(device: Device, labels: Mapping[str, str] | None) -> bool:
+    return labels is not None and all(device.labels.get(name) == value for name, value in labels.items())
 
 
 def identity_names(document: Mapping[str, Any], area: Area) -> Iterator[str]:
@@ -97,23 +109,36 @@ def _identities_of(area: Area) -> str:
     return f"isthmus-device-{whose}-"
 
 
-def aws_policy(area: Area, device: str) -> dict[str, Any]:
+def aws_policy(area: Area, device: str, *, may_sample: bool = False) -> dict[str, Any]:
     """The IAM policy of one device's user or role."""
-    return _aws_policy(area, report.own_keys(area.prefix, device))
+    return _aws_policy(area, *_own(area, device), may_sample=may_sample)
 
 
-def aws_policy_by_tag(area: Area) -> dict[str, Any]:
+def aws_policy_by_tag(area: Area, *, may_sample: bool = False) -> dict[str, Any]:
     """One IAM policy for all devices: whose user or role has the tag `isthmus-device`, which nobody but the operator may set."""
-    return _aws_policy(area, report.own_keys(area.prefix, "x").replace("/x~", f"/${{aws:PrincipalTag/{DEVICE_TAG}}}~"))
+    tagged = (it.replace("/x~", f"/${{aws:PrincipalTag/{DEVICE_TAG}}}~") for it in _own(area, "x"))
+    return _aws_policy(area, *tagged, may_sample=may_sample)
 
 
-def _aws_policy(area: Area, own_keys: str) -> dict[str, Any]:
+def _own(area: Area, device: str) -> tuple[str, str]:
+    """Patterns of the keys of a device's reports, and of its samples."""
+    return report.own_keys(area.prefix, device), samples.own_keys(area.prefix, area.fleet, device)
+
+
+def _aws_policy(area: Area, own_reports: str, own_samples: str, *, may_sample: bool) -> dict[str, Any]:
     arn = f"arn:aws:s3:::{area.bucket}/"
+    sampling = {"Sid": "SendSamples", "Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [arn + own_samples]}
     return {
         "Version": "2012-10-17",  # that of the language, which has variables since then
         "Statement": [
             {"Sid": "ReadWhatIsTold", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [arn + it for it in area.readable()]},
-            {"Sid": "SayHowItGoes", "Effect": "Allow", "Action": ["s3:PutObject", "s3:DeleteObject"], "Resource": [arn + own_keys]},
+            {
+                "Sid": "SayHowItGoes",
+                "Effect": "Allow",
+                "Action": ["s3:PutObject", "s3:DeleteObject"],
+                "Resource": [arn + own_reports],
+            },
+            *([sampling] if may_sample else []),
         ],
     }
 

@@ -41,7 +41,7 @@ class Objects(Protocol):
 
 def folders(prefix: str) -> tuple[str, ...]:
     """What all keys of a repository below a prefix begin with, one of them each."""
-    return tuple(f"{prefix}{folder}/" for folder in ("metadata", "targets", "health", "enrol"))
+    return tuple(f"{prefix}{folder}/" for folder in ("metadata", "targets", "health", "enrol", "samples"))
 
 
 def making_key(prefix: str) -> str:

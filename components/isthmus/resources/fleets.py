@@ -52,7 +52,8 @@ class LocalDevices(Resource):
 
     devices: `name`, `class`, `labels` each. directory: gets a folder for each, which has its keys and later its models. The devices
     reach the store by identities that are written for them (identities: `supervisor` and `program` of a store of the stack's own), or by
-    credentials that are given (access: `access_key`, `secret_key`). A device that leaves the list leaves the roster.
+    credentials that are given (access: `access_key`, `secret_key`). A device that leaves the list leaves the roster. samples: `labels` of
+    those that may write samples of what they are asked.
     Outputs: `folders` (device → folder), `marks` (device → another text whenever it was enrolled anew).
     """
 
@@ -71,6 +72,7 @@ class LocalDevices(Resource):
         directory: Input[str],
         devices: Input[Sequence[Input[Mapping[str, Any]]]],
         identities: Input[Mapping[str, Any]] | None = None,
+        samples: Input[Mapping[str, Any]] | None = None,
         access: Input[Mapping[str, Any]] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class LocalDevices(Resource):
             "directory": directory,
             "devices": devices,
             "identities": identities,
+            "samples": samples,
             "access": access,
         }
         super().__init__(name, inputs, ["folders", "marks"], opts)
@@ -121,6 +124,7 @@ class FleetWave(Resource):
         probation: Input[Mapping[str, Any]] | None = None,
         window: Input[Mapping[str, Any]] | None = None,
         encrypt: Input[bool] = False,
+        samples: Input[Mapping[str, Any]] | None = None,
         wait: Input[bool] = True,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -137,6 +141,7 @@ class FleetWave(Resource):
             "probation": probation or {},
             "window": window,
             "encrypt": encrypt,
+            "samples": samples,
             "wait": wait,
         }
         super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

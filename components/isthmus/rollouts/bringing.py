@@ -126,7 +126,7 @@ class _Bringing:
                 self._tell_anew(intent)
             elif (wanted := adjusted(told, intent, self._roster.devices, int(self._now()))) != told:
                 self._publish(lambda *_: wanted)
-                self._progress(f"number {told.number} goes on with other gates, pace, probation or window")
+                self._progress(f"number {told.number} goes on with other gates, pace, probation, window or samples")
         except _MovedError:
             self._read()
             found = self._signed.told

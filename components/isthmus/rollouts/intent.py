@@ -22,6 +22,7 @@ from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Before, Delt
 from isthmus_agent.formats.assignment import Wave as SignedWave
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.roster import Device
+from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.formats.sealed_contents import content_key
 from isthmus_agent.formats.window import Window
 
@@ -54,6 +55,7 @@ class Intent:
     gates: Sequence[Gate]
     probation: Probation = field(default_factory=Probation)
     window: Window | None = None
+    samples: SamplesWanted | None = None
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,13 @@ def is_about(told: Assignment, intent: Intent) -> bool:
 
 
 def adjusted(told: Assignment, intent: Intent, devices: Sequence[Device], at_seconds: int) -> Assignment:
-    """What is told, with the gates, the paces, the probation and the window of the intent: the number stays. Errors as for `repaced`."""
+    """What is told, with the gates, the paces, the probation, the window and the samples of the intent: the number stays. Errors as for
+    `repaced`."""
     waves = told.waves
     if len(waves) == len(intent.gates):
         waves = repaced(told, [it.most_per_minute for it in intent.waves], devices, at_seconds)
         waves = tuple(replace(wave, gate=signed_gate(gate)) for wave, gate in zip(waves, intent.gates, strict=True))
-    return replace(told, waves=waves, probation=intent.probation, window=intent.window)
+    return replace(told, waves=waves, probation=intent.probation, window=intent.window, samples=intent.samples)
 
 
 def salt_after(told: Assignment | None) -> str:
@@ -138,6 +141,7 @@ def following(
         window=intent.window,
         kept=kept,
         opened_seconds=(at_seconds,),
+        samples=intent.samples,
     )
 
 

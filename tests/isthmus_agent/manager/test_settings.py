@@ -150,3 +150,9 @@ def test_a_file_without_secrets_may_be_read_by_all_and_may_be_left_out(tmp_path:
     assert settings.load_local() == settings.Local()
     with pytest.raises(SettingsError, match="cannot read"):
         settings.load_local(tmp_path / "nothing")
+
+
+def test_a_device_may_refuse_samples_whatever_is_signed():
+    assert settings.from_value(value(), {}).local.may_sample
+    assert not settings.from_value(value(samples="never"), {}).local.may_sample
+    assert "samples" in problems(value(samples="no"))[0]

@@ -13,6 +13,7 @@ from isthmus.plugin.values import UNKNOWN, Properties
 from isthmus.provider.handlers.fleets import PLACE, fleet_of
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
+from isthmus_agent.formats import samples_wanted
 from isthmus_agent.formats.assignment import ANY_CLASS, Variant
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.window import Window
@@ -76,6 +77,16 @@ class FleetWaveHandler(HandlerBase):
                 fields={it.name: Property("integer", "see Window", required=False) for it in fields(Window)},
             ),
             "encrypt": Property("boolean", "whether bundles and deltas are sealed with the fleet's content key", default=False),
+            "samples": Property(
+                "object",
+                "what the owner wants of what devices are asked; without it nothing leaves them",
+                required=False,
+                fields={
+                    "owner_key": Property("string", "x25519:BASE64, which samples are encrypted to"),
+                    **{it: Property("integer", "see SamplesWanted") for it in ("share_millionths", "most_per_day", "most_bytes")},
+                    "labels": Property("object", "labels that a device must have", default={}, items=_TEXT),
+                },
+            ),
             "wait": Property("boolean", "whether an update waits for the gate", default=True, compared=False),
         },
         outputs={
@@ -212,4 +223,5 @@ def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
     waves = [Wave(**{name: value for name, value in it.items() if name != "gate"}) for it in inputs["waves"]]
     gates = [Gate(**it["gate"]) for it in inputs["waves"]]
     window = None if inputs.get("window") is None else Window(**inputs["window"])
-    return Intent(variants, files, waves, gates, Probation(**inputs["probation"]), window)
+    samples = None if inputs.get("samples") is None else samples_wanted.from_value(inputs["samples"], "samples")
+    return Intent(variants, files, waves, gates, Probation(**inputs["probation"]), window, samples)

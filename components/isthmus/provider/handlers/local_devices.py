@@ -56,6 +56,12 @@ class LocalDevicesHandler(HandlerBase):
                     "program": Property("string", "its program there"),
                 },
             ),
+            "samples": Property(
+                "object",
+                "devices that may write samples of what they are asked; without it none may",
+                required=False,
+                fields={"labels": Property("object", "labels that they have", default={}, items=Property("string", "a value"))},
+            ),
             "access": Property(
                 "object",
                 "credentials in any other store, which let a device read the repository and write reports",
@@ -125,7 +131,7 @@ class LocalDevicesHandler(HandlerBase):
         from isthmus.provider.local import enrolling
 
         file = _identities_file(inputs)
-        if file is not None and identities.write(file, _area(inputs), roster, _secret(inputs)):
+        if file is not None and identities.write(file, _area(inputs), roster, _secret(inputs), _sampled(inputs)):
             file.read_again()
         for device in devices:
             it = enrolment_in(_folders(inputs)[device.name])
@@ -158,7 +164,7 @@ class LocalDevicesHandler(HandlerBase):
         try:
             roster = _without(place, keyring_of(state), state["fleet"], names)
             file = _identities_file(state)
-            if file is not None and identities.write(file, _area(state), roster, _secret(state)):
+            if file is not None and identities.write(file, _area(state), roster, _secret(state), _sampled(state)):
                 file.read_again()
         except (InputError, KeyNotAtHandError, NotEnoughKeysError) as error:
             context.warn(f"{', '.join(names)} stay on the roster of fleet {state['fleet']}: {error}")
@@ -251,6 +257,12 @@ def _url(inputs: Values) -> str:
 def _identities_file(inputs: Values) -> IdentitiesFile | None:
     given = inputs.get("identities")
     return IdentitiesFile(Path(given["supervisor"]), given["program"]) if given is not None else None
+
+
+def _sampled(inputs: Values) -> Mapping[str, str] | None:
+    """Labels of the devices that may write samples; None: none may."""
+    given = inputs.get("samples")
+    return given and given["labels"]
 
 
 def _lacking(inputs: Values, state: Values) -> bool:

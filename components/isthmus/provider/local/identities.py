@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,11 +37,12 @@ class IdentitiesFile:
                 os.kill(pid, signal.SIGHUP)
 
 
-def write(file: IdentitiesFile, area: Area, roster: Roster, secret: bytes) -> bool:
-    """Lets the fleet's devices in, and nobody who left; whether that changed anything. Raises InputError where there is no such file."""
+def write(file: IdentitiesFile, area: Area, roster: Roster, secret: bytes, sampled: Mapping[str, str] | None = None) -> bool:
+    """Lets the fleet's devices in, and nobody who left; whether that changed anything. sampled: labels of those that may write samples;
+    None: none may. Raises InputError where there is no such file."""
     before = read_identities(file.path)
     devices = [*roster.devices, *(it.device for it in roster.pending)]
-    after = with_identities(before, area, devices, secret)
+    after = with_identities(before, area, devices, secret, sampled)
     if after != before:
         write_private(file.path, json.dumps(after))
     return after != before

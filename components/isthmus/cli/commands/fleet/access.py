@@ -19,6 +19,9 @@ class Options(Repository):
         typer.Option(help="SeaweedFS's file of identities, to be brought in line with the roster; else a policy of AWS is printed."),
     ] = None
     device: Annotated[str, typer.Option(help="The policy of this device alone, instead of one for all that are tagged.")] = ""
+    samples: Annotated[
+        bool, typer.Option("--samples", help="The policy also lets devices write samples; the file of identities follows what is signed.")
+    ] = False
     secret: SecretUri = ""
 
 
@@ -28,4 +31,12 @@ def run(options: Options) -> None:
 
     from isthmus.cli.commands.fleet.roll import grant
 
-    grant(options, options.fleet, Console(), identities=options.identities, device=options.device, secret_uri=options.secret)
+    grant(
+        options,
+        options.fleet,
+        Console(),
+        identities=options.identities,
+        device=options.device,
+        secret_uri=options.secret,
+        may_sample=options.samples,
+    )

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from isthmus.repository import roster
 from isthmus.repository.access import Area, DeviceAccess, derived_access, read_identities, with_identities
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.keys import KeyNotAtHandError, private_text
+from isthmus.repository.publish import assignment_in
+from isthmus.repository.reading import Current
 from isthmus_agent.formats.roster import Device, Roster
 
 
@@ -62,10 +64,17 @@ def labels_from(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def write_identities(file: Path, area: Area, found: Roster, secret: bytes) -> int:
+def sampled_in(current: Current, fleet: str) -> Mapping[str, str] | None:
+    """Labels of the devices that may write samples, by what the fleet is told; None: none may."""
+    metadata = current.delegated.get(fleet)
+    told = assignment_in(metadata, fleet) if metadata else None
+    return told.samples.labels if told and told.samples else None
+
+
+def write_identities(file: Path, area: Area, found: Roster, secret: bytes, sampled: Mapping[str, str] | None) -> int:
     """Lets the fleet's devices into a SeaweedFS, and nobody who left; how many identities they have. Raises InputError."""
     devices = [*found.devices, *(it.device for it in found.pending)]
-    document = with_identities(read_identities(file), area, devices, secret)
+    document = with_identities(read_identities(file), area, devices, secret, sampled)
     write_secretly(file.with_name(f"{file.name}.new"), json.dumps(document, indent=1).encode())
     file.with_name(f"{file.name}.new").replace(file)
     return len(devices)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from isthmus.cli.commands.fleet.enrolling import access_from, area_of, secret_of, write_identities
+from isthmus.cli.commands.fleet.enrolling import access_from, area_of, sampled_in, secret_of, write_identities
 from isthmus.cli.shared.options import Repository
 from isthmus.cli.shared.repositories import explained, fleet_of, founded, keyring_of, located_of, with_keys
 from isthmus.errors import InputError, Problem
@@ -44,7 +44,8 @@ def move(options: Repository, asked: Asked, keys: Sequence[str], console: Consol
     fleet = fleet_of(keyring, asked.fleet)
     found = located_of(options, [fleet])
     with explained(options.keys, found.where):
-        check_not_expired(founded(found.place, keyring))
+        current = founded(found.place, keyring)
+        check_not_expired(current)
         devices = device_names(asked.devices) or former_devices(found.place.objects, found.place.prefix)
         if not devices:
             what = f"no device of a former version has reported below {found.place.prefix or 'the bucket'}"
@@ -64,7 +65,8 @@ def move(options: Repository, asked: Asked, keys: Sequence[str], console: Consol
             for name in devices
         }
         if asked.identities:
-            write_identities(asked.identities, area_of(found, fleet), roster.read(found.place, keyring, fleet), secret)
+            sampled = sampled_in(current, fleet)
+            write_identities(asked.identities, area_of(found, fleet), roster.read(found.place, keyring, fleet), secret, sampled)
         publish_moved(found.place, fleet, tokens, asked.former_key, Path.cwd())
     console.print(
         f"{', '.join(devices)} may move over within {asked.hours} hours: install isthmus-agent there, then "

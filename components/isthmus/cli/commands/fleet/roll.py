@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.cli.commands.fleet.enrolling import area_of, secret_of, write_identities
+from isthmus.cli.commands.fleet.enrolling import area_of, sampled_in, secret_of, write_identities
 from isthmus.cli.shared.options import Repository
 from isthmus.cli.shared.repositories import days_left, explained, fleet_of, founded, keyring_of, located_of, with_keys
 from isthmus.repository import roster
@@ -77,19 +77,21 @@ def remove(options: Repository, device: str, fleet: str, keys: Sequence[str], co
     )
 
 
-def grant(options: Repository, fleet: str, console: Console, *, identities: Path | None, device: str, secret_uri: str) -> None:
-    """Writes identities, or prints a policy. Raises IsthmusError."""
+def grant(
+    options: Repository, fleet: str, console: Console, *, identities: Path | None, device: str, secret_uri: str, may_sample: bool
+) -> None:
+    """Writes identities, or prints a policy. may_sample: of the policy; identities follow what is signed. Raises IsthmusError."""
     keyring = keyring_of(options)
     fleet = fleet_of(keyring, fleet)
     found = located_of(options, [fleet])
     area = area_of(found, fleet)
     if identities is None:
-        policy = aws_policy(area, device) if device else aws_policy_by_tag(area)
+        policy = aws_policy(area, device, may_sample=may_sample) if device else aws_policy_by_tag(area, may_sample=may_sample)
         console.print(json.dumps(policy, indent=2), markup=False, highlight=False, soft_wrap=True)
         return
     with explained(options.keys, found.where):
-        founded(found.place, keyring)
+        current = founded(found.place, keyring)
         devices = roster.read(found.place, keyring, fleet)
         secret = secret_of(keyring, fleet, secret_uri, devices)
-        count = write_identities(identities, area, devices, secret.content)
+        count = write_identities(identities, area, devices, secret.content, sampled_in(current, fleet))
     console.print(f"{identities} has {count} identities of fleet {fleet}; a SeaweedFS that runs reads it again on SIGHUP", markup=False)

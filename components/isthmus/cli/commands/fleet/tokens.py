@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from isthmus.cli.commands.fleet.enrolling import access_from, area_of, labels_from, secret_of, write_identities, write_secretly
+from isthmus.cli.commands.fleet.enrolling import access_from, area_of, labels_from, sampled_in, secret_of, write_identities, write_secretly
 from isthmus.cli.shared.options import Repository
 from isthmus.cli.shared.repositories import explained, fleet_of, founded, keyring_of, located_at, located_of, with_keys
 from isthmus.errors import InputError, Problem
@@ -49,7 +49,8 @@ def enrol(options: Repository, asked: Asked, keys: Sequence[str], console: Conso
     if asked.token_file and asked.token_file.exists():
         raise InputError([Problem("--token-file", f"{asked.token_file} exists already", "a new file")])
     with explained(options.keys, found.where):
-        check_not_expired(founded(found.place, keyring))
+        current = founded(found.place, keyring)
+        check_not_expired(current)
         secret = secret_of(keyring, fleet, asked.secret, roster.read(found.place, keyring, fleet))
         area = area_of(found, fleet)
         token = issue(
@@ -63,7 +64,7 @@ def enrol(options: Repository, asked: Asked, keys: Sequence[str], console: Conso
             valid_seconds=3600 * asked.hours,
         )
         if asked.identities:
-            write_identities(asked.identities, area, roster.read(found.place, keyring, fleet), secret.content)
+            write_identities(asked.identities, area, roster.read(found.place, keyring, fleet), secret.content, sampled_in(current, fleet))
     if secret.is_new:
         console.print(
             f"made the fleet's secret, {secret.uri}: all devices' keys follow from it; keep a copy, and commit it nowhere", markup=False

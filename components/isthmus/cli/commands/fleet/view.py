@@ -21,6 +21,7 @@ from isthmus.words import duration, in_bytes
 from isthmus_agent.formats import digests
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, Wave
 from isthmus_agent.formats.numbers import MILLION
+from isthmus_agent.formats.samples_wanted import SamplesWanted, key_text
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,16 @@ def _facts(its: Assignment) -> Iterator[tuple[str, str]]:
     if its.window:
         window = its.to_value()["window"]
         yield "window", f"{window['from']} to {window['to']} UTC, spread over {its.window.jitter_seconds} s"
+    if its.samples:
+        yield "samples", _samples(its.samples)
     yield "paused", "yes: devices begin nothing new; isthmus fleet resume" if its.paused else "no"
+
+
+def _samples(wanted: SamplesWanted) -> str:
+    labels = ", ".join(f"{key}={value}" for key, value in sorted(wanted.labels.items()))
+    whom = f" with {labels}" if labels else ""
+    share = f"{100 * wanted.share_millionths / MILLION:g} % of requests, {wanted.most_per_day} a day at most"
+    return f"{share}, of each device{whom}; to {key_text(wanted.owner_key)}"
 
 
 def _variant(variant: Variant) -> str:
