@@ -13,7 +13,6 @@ Reading what was written gives the same value: `from_value(it.to_value()) == it`
 """
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -63,6 +62,11 @@ class Variant:
     def fits(self, device_class: str) -> bool:
         """Whether it is for devices of that class."""
         return self.device_class in (ANY_CLASS, device_class)
+
+
+def fitting(variants: Sequence[Variant], device_class: str) -> Variant | None:
+    """The first that is for devices of that class; None: none is."""
+    return next((it for it in variants if it.fits(device_class)), None)
 
 
 @dataclass(frozen=True)
@@ -165,11 +169,11 @@ class Assignment:
         """What this device is to have. None: nothing, as its wave is not open and there was nothing before."""
         wave = self.wave_of(device, labels)
         if wave is not None and wave < self.open_waves:
-            return Wanted(self.number, _fitting(self.variants, device_class))
+            return Wanted(self.number, fitting(self.variants, device_class))
         for it in self.kept:
             if it.has(device, labels):
-                return Wanted(it.number, _fitting(it.variants, device_class))
-        return Wanted(self.before.number, _fitting(self.before.variants, device_class)) if self.before else None
+                return Wanted(it.number, fitting(it.variants, device_class))
+        return Wanted(self.before.number, fitting(self.before.variants, device_class)) if self.before else None
 
     def begins(self, device: str, labels: Mapping[str, str]) -> tuple[int, int] | None:
         """When the device's open wave was opened, and how many seconds later the device may begin. None: at once."""
@@ -286,10 +290,7 @@ def _variant_value(variant: Variant) -> dict[str, Any]:
 
 
 def _key(found: Mapping[str, object], where: str) -> str | None:
-    name = found.get("key", "")
-    if "key" in found and not (isinstance(name, str) and re.fullmatch(r"[0-9a-f]{16}", name)):
-        raise FormatError(f"{where}.key", f"found {numbers.shown(name)}, expected 16 hexadecimal digits in lower case")
-    return str(name) or None
+    return numbers.key_name(found["key"], f"{where}.key") if "key" in found else None
 
 
 def _key_value(of: Variant | Delta) -> dict[str, str]:
@@ -389,7 +390,3 @@ def _passed(value: object, all_open: bool) -> int | None:
 
 def _first(waves: Sequence[Wave], salt: str, device: str, labels: Mapping[str, str]) -> int | None:
     return next((index for index, wave in enumerate(waves) if wave.has(device, labels, salt)), None)
-
-
-def _fitting(variants: Sequence[Variant], device_class: str) -> Variant | None:
-    return next((it for it in variants if it.fits(device_class)), None)

@@ -85,6 +85,8 @@ device_name = _matching(_DEVICE, "a device's name: 1 to 128 of A-Z a-z 0-9 . _ -
 name = _matching(_NAME, "a name: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
 digest = _matching(digests.PATTERN, digests.EXPECTED)
 hash_digits = _matching(digests.DIGITS, "64 hexadecimal digits in lower case")
+KEY_NAME_DIGITS: Final = 16
+key_name = _matching(re.compile(rf"[0-9a-f]{{{KEY_NAME_DIGITS}}}"), f"{KEY_NAME_DIGITS} hexadecimal digits in lower case")
 salt = _matching(re.compile(r"[0-9a-f]{16,64}"), "16 to 64 hexadecimal digits in lower case")
 label = _matching(_LABEL, "a label's value: 1 to 128 of A-Z a-z 0-9 space . _ / : @ + -, the first a letter or digit")
 

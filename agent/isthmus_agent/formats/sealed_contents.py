@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from isthmus_agent.formats import sealing
 from isthmus_agent.formats.assignment import MOST_BUNDLE_BYTES
-from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.numbers import KEY_NAME_DIGITS, FormatError
 from isthmus_agent.formats.sealing import Kind
 
 KEY_BYTES: Final = 32
@@ -22,7 +22,6 @@ KIND: Final = Kind(
     most_bytes=MOST_BUNDLE_BYTES,
     refusal="it is not what was sealed with the fleet's content key: publish it again",
 )
-_NAME_DIGITS: Final = 16
 
 
 class ClosedError(Exception):
@@ -36,7 +35,7 @@ def content_key(secret: bytes, fleet: str) -> bytes:
 
 def key_name(key: bytes) -> str:
     """What a key is called where everybody may read it: it tells nothing of the key."""
-    return KIND.derived(key, b"name").hex()[:_NAME_DIGITS]
+    return KIND.derived(key, b"name").hex()[:KEY_NAME_DIGITS]
 
 
 def sealed(key: bytes, file: bytes) -> bytes:
@@ -64,8 +63,13 @@ def opened(stored: BinaryIO, name: str | None, key: bytes | None) -> BinaryIO:
     return stored
 
 
+def opens(key: bytes | None, name: str | None) -> bool:
+    """Whether the key that is here, if one is, opens what was signed with the key of that name; None: what is plain."""
+    return name is None or (key is not None and key_name(key) == name)
+
+
 def check_key(name: str | None, key: bytes | None) -> None:
     """Raises ClosedError where the key that is here is not the one of that name."""
-    if name is not None and (key is None or key_name(key) != name):
+    if not opens(key, name):
         found = "none" if key is None else key_name(key)
         raise ClosedError(f"it needs content key {name}, and here is {found}: enrol the device again")

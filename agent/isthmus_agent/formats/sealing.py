@@ -102,12 +102,6 @@ def seal(kind: Kind, secret: bytes, content: BinaryIO, into: BinaryIO, nonce: by
     into.write(tag.digest())
 
 
-def unseal(kind: Kind, secret: bytes, content: BinaryIO, into: BinaryIO) -> None:
-    """Writes what was sealed, after the tag over the whole was checked. Raises FormatError as `unsealed`; nothing is written then."""
-    for piece in _pieces(opened(kind, secret, content)):
-        into.write(piece)
-
-
 def opened(kind: Kind, secret: bytes, content: BinaryIO) -> BinaryIO:
     """What was sealed, to be read once from its beginning, after the tag over the whole was checked. Raises FormatError as `unsealed`.
 

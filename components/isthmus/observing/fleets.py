@@ -1,7 +1,6 @@
 """A fleet by what its devices have said in the store: nobody has to reach them."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +11,6 @@ from isthmus.observing.stack_state import StackState, read_stack
 from isthmus.release.store import Store, StoreAddress
 from isthmus.repository import roster
 from isthmus.repository.keyring import Keyring
-from isthmus.repository.keys import KeyNotAtHandError
 from isthmus.repository.objects import Place
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import observed
@@ -45,9 +43,7 @@ def block(name: str, state: StackState) -> Block:
 
 def _fleet(place: Mapping[str, Any]) -> Fleet:
     keyring, fleet = Keyring.load(Path(place["keys"])), str(place["fleet"])
-    secret = None
-    with suppress(KeyNotAtHandError):
-        secret = roster.fleet_secret(roster.secret_uri(fleet), keyring.folder)
+    secret, _ = roster.secret_at_hand(fleet, keyring.folder)
     store = Store(StoreAddress.from_inputs(place["store"]), str(place["bucket"]))
     return Fleet(Place(store, str(place["prefix"])), keyring, fleet, secret)
 

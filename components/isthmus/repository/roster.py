@@ -16,7 +16,7 @@ from typing import Final
 
 from isthmus.errors import InputError, IntegrityError, Problem
 from isthmus.repository.keyring import Keyring
-from isthmus.repository.keys import FILE, private_text, write_private
+from isthmus.repository.keys import FILE, KeyNotAtHandError, private_text, write_private
 from isthmus.repository.objects import Place, RacedError
 from isthmus.repository.publish import publish_roster, read_roster
 from isthmus.repository.reading import read as read_current
@@ -53,6 +53,19 @@ def fleet_secret(uri: str, folder: Path) -> bytes:
     if len(secret) < LEAST_SECRET_BYTES:
         raise InputError([Problem("secret", f"{uri} is no fleet's secret", f"{LEAST_SECRET_BYTES} bytes or more in base64")])
     return secret
+
+
+def secret_at_hand(fleet: str, folder: Path, uri: str = "") -> tuple[bytes | None, str]:
+    """The fleet's secret, if it is here; else None, and why not. uri: where somebody said that it is: there it has to be.
+
+    Raises as `fleet_secret`, but for a secret that is not beside the key ring.
+    """
+    try:
+        return fleet_secret(uri or secret_uri(fleet), folder), ""
+    except KeyNotAtHandError as error:
+        if uri:
+            raise
+        return None, str(error)
 
 
 def read(place: Place, keyring: Keyring, fleet: str) -> Roster:

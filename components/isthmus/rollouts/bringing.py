@@ -21,7 +21,7 @@ from isthmus.repository.publish import Change, publish
 from isthmus.repository.reading import check_not_expired
 from isthmus.repository.reports import Look, look
 from isthmus.rollouts import stopping
-from isthmus.rollouts.contents import deltas_to, is_openable
+from isthmus.rollouts.contents import deltas_to
 from isthmus.rollouts.deciding import Step, step
 from isthmus.rollouts.intent import Fleet, Intent, adjusted, following, is_about, plan, salt_after
 from isthmus.rollouts.looking import Clock, Pause, Signed, asked, at, earlier_looks, read_signed
@@ -31,6 +31,7 @@ from isthmus_agent.formats import digests
 from isthmus_agent.formats.assignment import Assignment, Delta
 from isthmus_agent.formats.report import HEARTBEAT_SECONDS
 from isthmus_agent.formats.roster import Roster
+from isthmus_agent.formats.sealed_contents import opens
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 MOST_PAUSE_SECONDS: Final = 10.0
@@ -152,7 +153,7 @@ class _Bringing:
         old = sorted(told.contents, key=lambda it: -count.get(it.digest, 0))
         fleet, targets = self._fleet, self._signed.targets
         wanted = {it.digest for it in intent.variants}
-        for it in dict.fromkeys(it for it in old if it.digest not in wanted and not is_openable(it, fleet.content_key)):
+        for it in dict.fromkeys(it for it in old if it.digest not in wanted and not opens(fleet.content_key, it.key)):
             self._progress(f"no delta from {digests.shown(it.digest)}: it is sealed with the key of another secret of the fleet")
         return deltas_to(intent.variants, intent.files, old, targets, fleet.place, make=fleet.make, key=fleet.content_key)
 

@@ -98,11 +98,6 @@ def deltas_to(
     return tuple(delta for delta, _ in made.values()), {delta.path: file for delta, file in made.values()}
 
 
-def is_openable(variant: Variant, key: bytes | None) -> bool:
-    """Whether a bundle is plain, or sealed with this key."""
-    return variant.key is None or (key is not None and sealed_contents.key_name(key) == variant.key)
-
-
 def _starts(variant: Variant, old: Sequence[Variant]) -> Iterator[Variant]:
     """Contents from which devices of the variant's class may come, each once."""
     seen = {variant.digest}

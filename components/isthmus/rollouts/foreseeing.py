@@ -1,6 +1,6 @@
 """What devices will fetch of releases that are not published yet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from isthmus.errors import IsthmusError
 from isthmus.release.manifest import Release
@@ -8,7 +8,7 @@ from isthmus.rollouts.contents import Make, contents_of, deltas_to
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import Signed, read_signed
 from isthmus.sizing.rollout import Download
-from isthmus_agent.formats.assignment import Assignment, Variant
+from isthmus_agent.formats.assignment import Assignment, Variant, fitting
 from isthmus_agent.formats.sealed_contents import KIND
 
 
@@ -52,10 +52,7 @@ def _signed(fleet: Fleet) -> Signed | None:
 
 def _before(told: Assignment, wanted: Variant) -> Variant | None:
     """What devices of the variant's class had before it."""
-    now = _of(told.variants, wanted)
+    before = told.before.variants if told.before else ()
+    now = fitting(told.variants, wanted.device_class)
     is_another = now is None or now.digest != wanted.digest
-    return now if is_another and told.passed_seconds is not None else _of(told.before.variants if told.before else (), wanted)
-
-
-def _of(variants: Sequence[Variant], wanted: Variant) -> Variant | None:
-    return next((it for it in variants if it.fits(wanted.device_class)), None)
+    return now if is_another and told.passed_seconds is not None else fitting(before, wanted.device_class)

@@ -20,7 +20,7 @@ from isthmus_agent.formats.window import Window
 
 if TYPE_CHECKING:
     from isthmus.rollouts.contents import Make
-    from isthmus.rollouts.intent import Intent
+    from isthmus.rollouts.intent import Fleet, Intent
     from isthmus.rollouts.standing import Standing
 
 PASSED: Final = "passed"
@@ -150,7 +150,7 @@ class FleetWaveHandler(HandlerBase):
             if told is None:
                 return None
             is_ours = told.open_waves > inputs["wave"] and state.get("contents") == _contents(told.variants)
-            is_ours = is_ours and _is_sealed_as_wanted(told.variants, inputs)
+            is_ours = is_ours and _is_sealed_as_wanted(told.variants, fleet, encrypt=bool(inputs.get("encrypt")))
             return Found(dict(inputs), _outputs_of(state) | ({} if is_ours else {"number": told.number, "outcome": SUPERSEDED}))
         return None
 
@@ -177,19 +177,19 @@ def _contents(variants: Iterable[Variant]) -> Properties:
     return {it.device_class: it.digest for it in variants}
 
 
-def _is_sealed_as_wanted(variants: Iterable[Variant], inputs: Values) -> bool:
+def _is_sealed_as_wanted(variants: Iterable[Variant], fleet: "Fleet", *, encrypt: bool) -> bool:
     """Whether contents are sealed with the key of the fleet's secret of now; where that is not here: whether they are at all."""
-    from isthmus.repository.keys import KeyNotAtHandError
-    from isthmus_agent.formats.sealed_contents import key_name
+    from isthmus.repository import roster
+    from isthmus_agent.formats.sealed_contents import content_key, key_name
 
     names = {it.key for it in variants}
-    if not inputs.get("encrypt"):
+    if not encrypt:
         return names == {None}
     try:
-        key = fleet_of(inputs).content_key
-    except (InputError, KeyNotAtHandError):
-        return None not in names
-    return key is not None and names == {key_name(key)}
+        secret, _ = roster.secret_at_hand(fleet.name, fleet.keyring.folder)
+    except InputError:
+        secret = None
+    return None not in names if secret is None else names == {key_name(content_key(secret, fleet.name))}
 
 
 def _release_problems(releases: Any) -> Iterator[Problem]:

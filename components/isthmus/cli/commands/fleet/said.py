@@ -9,9 +9,8 @@ from rich.text import Text
 
 from isthmus.cli.commands.fleet import standing_view
 from isthmus.repository.keyring import Keyring
-from isthmus.repository.keys import KeyNotAtHandError
 from isthmus.repository.objects import Place
-from isthmus.repository.roster import fleet_secret, secret_uri
+from isthmus.repository.roster import secret_at_hand
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import observed
 from isthmus.rollouts.standing import Standing, WaveState
@@ -36,12 +35,7 @@ class Seen:
 
 def seen_of(place: Place, keyring: Keyring, fleet: str, uri: str) -> Seen | None:
     """Where the rollout stands; None where nothing was told. uri: of the fleet's secret, if not beside the key ring."""
-    try:
-        secret, why_not = fleet_secret(uri or secret_uri(fleet), keyring.folder), ""
-    except KeyNotAtHandError as error:
-        if uri:
-            raise
-        secret, why_not = None, str(error)
+    secret, why_not = secret_at_hand(fleet, keyring.folder, uri)
     found = observed(Fleet(place, keyring, fleet, secret))
     return Seen(found, why_not) if found else None
 

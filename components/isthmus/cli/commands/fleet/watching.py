@@ -7,7 +7,6 @@ from isthmus.cli.shared.options import Repository
 from isthmus.cli.shared.repositories import explained, fleet_of, founded, keyring_of, located_of
 from isthmus.errors import InputError, Problem
 from isthmus.repository import roster
-from isthmus.repository.keys import KeyNotAtHandError
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import observed
 
@@ -20,12 +19,7 @@ def watched(options: Repository, fleet: str, secret_uri: str) -> Looking:
     keyring = keyring_of(options)
     name = fleet_of(keyring, fleet)
     found = located_of(options, [name])
-    try:
-        secret = roster.fleet_secret(secret_uri or roster.secret_uri(name), keyring.folder)
-    except KeyNotAtHandError:
-        if secret_uri:
-            raise
-        secret = None
+    secret, _ = roster.secret_at_hand(name, keyring.folder, secret_uri)
     its = Fleet(found.place, keyring, name, secret)
 
     def look() -> Mapping[str, Any]:
