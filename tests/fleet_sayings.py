@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import replace
 
 from isthmus.repository.publish import Change
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Wave
+from isthmus_agent.formats.contents import Variant
 
 FLEET = "cameras"
 OPENED_SECONDS = 1_800_000_000

@@ -6,7 +6,8 @@ from tests.fleet_sayings import FLEET
 
 from isthmus.repository.reports import DeviceReport, Look
 from isthmus.rollouts.standing import standing_of
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Wave
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.gate import Gate
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Roster

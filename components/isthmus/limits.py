@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from isthmus_agent.formats import assignment as signed
 from isthmus_agent.formats import probation, samples_wanted
+from isthmus_agent.formats.contents import MOST_VARIANTS
 from isthmus_agent.formats.gate import MOST_DEADLINE_SECONDS, MOST_REPORTS, MOST_SOAK_SECONDS
 from isthmus_agent.formats.numbers import MOST_NUMBER
 from isthmus_agent.formats.pace import MOST_PER_MINUTE
@@ -150,7 +151,7 @@ DEVICE_CLASS: Final[Mapping[str, Limit]] = {
     "storage_megabytes": Limit("for three bundles and a download; left out: any model fits", None, 1, MOST_NUMBER // 10**6),
     "speed_factor": Limit("one run there takes so many times as long as measured; left out: not known", None, 0, 1_000_000, beyond=True),
 }
-MOST_CLASSES: Final = signed.MOST_VARIANTS
+MOST_CLASSES: Final = MOST_VARIANTS
 
 # How many days a signature of each role of a fleet's repository is good for. Devices accept nothing that is older, so that nobody can
 # hold an update back for longer than the timestamp's; `isthmus fleet refresh` signs anew in time.

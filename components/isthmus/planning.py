@@ -22,7 +22,7 @@ from isthmus.sizing.rollout import Download, Pace, WavePlan, plan_wave
 from isthmus.sizing.service import ServiceInputs, ServicePlan, plan_service
 from isthmus.tflite.operators import operators
 from isthmus.words import duration
-from isthmus_agent.formats.assignment import ANY_CLASS
+from isthmus_agent.formats.contents import ANY_CLASS
 from isthmus_agent.formats.pace import MINUTE_SECONDS
 from isthmus_agent.formats.pace import Pace as WavePace
 from isthmus_agent.formats.roster import Device

@@ -18,8 +18,9 @@ from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.platforms.rules import with_platforms
 from isthmus_agent.formats import samples_wanted
-from isthmus_agent.formats.assignment import Assignment, Variant, from_value
+from isthmus_agent.formats.assignment import Assignment, from_value
 from isthmus_agent.formats.assignment import Wave as SignedWave
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.window import Window
 

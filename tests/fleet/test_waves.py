@@ -9,8 +9,9 @@ from isthmus.errors import InputError
 from isthmus.fleet import waves as module
 from isthmus.fleet.waves import PlannedWave, Wave, plan_waves
 from isthmus_agent.formats import assignment
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, draw
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, draw
 from isthmus_agent.formats.assignment import Wave as SignedWave
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.roster import Device
 
 SALT = "00112233445566778899aabbccddeeff"

@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Kept, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Kept, Wave
+from isthmus_agent.formats.contents import Delta, Variant
 from isthmus_agent.formats.gate import WHEN_UNCLEAR, Gate
 from isthmus_agent.formats.numbers import MILLION, MOST_NUMBER
 from isthmus_agent.formats.pace import WHOLE_PACE, Pace

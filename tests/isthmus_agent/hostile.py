@@ -21,7 +21,8 @@ from isthmus.repository.objects import Place
 from isthmus.repository.reading import read
 from isthmus.repository.recover import recover
 from isthmus.repository.roles import delegated_of, meta_of, signed, snapshot_of, timestamp_of
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Wave
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.signed_fields import FIELD
 from isthmus_agent.manager import control

@@ -20,7 +20,8 @@ from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import publish
 from isthmus_agent.formats import bundle, enrolment, report, sealed_contents, sealing
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Wave
+from isthmus_agent.formats.contents import Delta, Variant
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Report

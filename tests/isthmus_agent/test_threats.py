@@ -20,7 +20,8 @@ from isthmus.repository.reading import read
 from isthmus.repository.refresh import refresh
 from isthmus.repository.roles import meta_of
 from isthmus_agent.disk import durable, marks
-from isthmus_agent.formats.assignment import Variant, Wave
+from isthmus_agent.formats.assignment import Wave
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.probation import Probation
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from isthmus.release import deltas
 from isthmus.repository.objects import Place
 from isthmus.rollouts.contents import MOST_OLD_CONTENTS, contents_of, deltas_to
 from isthmus.rollouts.looking import read_signed
-from isthmus_agent.formats.assignment import Variant
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.sealed_contents import opened
 
 

@@ -15,7 +15,8 @@ from isthmus.repository import changes
 from isthmus.rollouts.intent import Intent, Plan, adjusted, following, is_about, plan, salt_after
 from isthmus.rollouts.looking import at
 from isthmus_agent.formats import assignment
-from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Variant
+from isthmus_agent.formats.assignment import MOST_KEPT, Assignment
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.roster import Device
 
 DEVICES = [Device(f"camera-{index:02}", "small" if index % 3 else "large", {"site": "ab"[index % 2]}) for index in range(24)]

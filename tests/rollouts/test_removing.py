@@ -9,7 +9,8 @@ from isthmus.errors import InputError
 from isthmus.repository import ceremony
 from isthmus.repository.publish import publish
 from isthmus.rollouts.removing import remove
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Wave
+from isthmus_agent.formats.contents import Variant
 
 
 def test_all_of_a_repository_goes_and_nothing_beside_it(settled: World):

@@ -11,7 +11,8 @@ from tests.isthmus_agent.drawing import assignments, rosters
 
 from isthmus.repository.reports import DeviceReport, Look
 from isthmus.rollouts.standing import MOST_NAMES, Standing, standing_of
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Wave
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.gate import Gate
 from isthmus_agent.formats.pace import Pace, pace_draw
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report

@@ -19,7 +19,8 @@ from isthmus.rollouts.intent import Fleet, Intent
 from isthmus.rollouts.looking import at, read_signed
 from isthmus.rollouts.standing import Standing
 from isthmus_agent.formats import report, sealed_contents
-from isthmus_agent.formats.assignment import Assignment, Variant, Wanted
+from isthmus_agent.formats.assignment import Assignment, Wanted
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Roster

@@ -23,7 +23,7 @@ from isthmus.repository.reports import Asked, Look, look
 from isthmus_agent.core.state import Device as Who
 from isthmus_agent.core.state import Settings
 from isthmus_agent.formats import bundle
-from isthmus_agent.formats.assignment import Variant
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.roster import Device, Roster
 from isthmus_agent.manager.repository import Address
 from isthmus_agent.manager.signing_v4 import Credentials

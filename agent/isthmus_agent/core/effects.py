@@ -13,7 +13,7 @@ The executor does a step's effects in their order. It owes the core this:
 from dataclasses import dataclass
 
 from isthmus_agent.core.state import Kept
-from isthmus_agent.formats.assignment import Delta, Variant
+from isthmus_agent.formats.contents import Delta, Variant
 from isthmus_agent.formats.report import Outcome, Reason
 
 

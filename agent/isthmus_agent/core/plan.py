@@ -3,7 +3,8 @@
 from isthmus_agent.core.effects import Cancel, Fetch, Sweep
 from isthmus_agent.core.state import Phase, Verdict
 from isthmus_agent.core.turn import Turn
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, draw
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, draw
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.report import Outcome, Reason
 from isthmus_agent.formats.window import Window
 

@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from isthmus_agent.formats import gate, numbers, pace, probation, samples_wanted, window
+from isthmus_agent.formats import contents, gate, numbers, pace, probation, samples_wanted, window
+from isthmus_agent.formats.contents import Delta, Variant, fitting
 from isthmus_agent.formats.gate import Gate
 from isthmus_agent.formats.numbers import FormatError, integer
 from isthmus_agent.formats.pace import WHOLE_PACE, Pace, pace_draw
@@ -29,55 +30,15 @@ from isthmus_agent.formats.window import Window
 FORMAT: Final = 1
 WHOLE_SHARE: Final = 2**32
 """The share that every device falls under."""
-ANY_CLASS: Final = "*"
 MOST_DOCUMENT_BYTES: Final = 4 << 20
-MOST_VARIANTS: Final = 64
-MOST_DELTAS: Final = 1024
 MOST_WAVES: Final = 64
 MOST_KEPT: Final = 8
 MOST_NAMED_DEVICES: Final = 10_000
-MOST_BUNDLE_BYTES: Final = 4 << 30
-BUNDLE_ENDING: Final = ".bundle"
-DELTA_ENDING: Final = ".delta"
 
 
 def draw(salt: str, device: str) -> int:
     """The device's number in this rollout, from 0 up to WHOLE_SHARE."""
     return int.from_bytes(hashlib.sha256(f"{salt}\0{device}".encode()).digest()[:4], "big")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A content for the devices of a class. digest: what names the content on a device. bundle: its target path. bytes: of the bundle.
-
-    key: the name of the key that the bundle is sealed with (`sealed_contents`); None: it is plain.
-    """
-
-    device_class: str
-    digest: str
-    bundle: str
-    bytes: int
-    key: str | None = None
-
-    def fits(self, device_class: str) -> bool:
-        """Whether it is for devices of that class."""
-        return self.device_class in (ANY_CLASS, device_class)
-
-
-def fitting(variants: Sequence[Variant], device_class: str) -> Variant | None:
-    """The first that is for devices of that class; None: none is."""
-    return next((it for it in variants if it.fits(device_class)), None)
-
-
-@dataclass(frozen=True)
-class Delta:
-    """What makes the bundle `to` out of the bundle `from_`. path: its target path. key: as of a variant."""
-
-    from_: str
-    to: str
-    path: str
-    bytes: int
-    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -211,8 +172,8 @@ class Assignment:
             "fleet": self.fleet,
             "number": self.number,
             "salt": self.salt,
-            "variants": [_variant_value(it) for it in self.variants],
-            "deltas": [{"from": it.from_, "to": it.to, "path": it.path, "bytes": it.bytes, **_key_value(it)} for it in self.deltas],
+            "variants": [it.to_value() for it in self.variants],
+            "deltas": [it.to_value() for it in self.deltas],
             "waves": [_wave_value(it) for it in self.waves],
             "open": self.open_waves,
             "opened": list(self.opened_seconds),
@@ -227,8 +188,6 @@ class Assignment:
 
 
 _MEMBERS = ("name", "share", "labels", "devices")
-_VARIANT = ("class", "digest", "bundle", "bytes")
-_SEALED = ("key",)
 _ROLLOUT = ("fleet", "number", "salt", "variants", "deltas", "waves", "open", "opened", "passed", "before", "kept")
 _NEEDED = ("format", *_ROLLOUT, "probation", "window", "paused")
 
@@ -244,7 +203,7 @@ def from_value(value: object) -> Assignment:
     integer(found["format"], "format", FORMAT, FORMAT)
     fleet = numbers.name(found["fleet"], "fleet")
     number = integer(found["number"], "number", 1)
-    variants = _variants(found["variants"], "variants", fleet)
+    variants = contents.variants_from(found["variants"], "variants", fleet)
     waves = _waves(found["waves"], "waves", 1)
     open_waves = integer(found["open"], "open", 0, len(waves))
     return Assignment(
@@ -254,7 +213,7 @@ def from_value(value: object) -> Assignment:
         variants=variants,
         waves=waves,
         open_waves=open_waves,
-        deltas=_deltas(found["deltas"], fleet),
+        deltas=contents.deltas_from(found["deltas"], "deltas", fleet),
         before=_before(found["before"], fleet, number),
         probation=probation.from_value(found["probation"], "probation"),
         window=None if found["window"] is None else window.from_value(found["window"], "window"),
@@ -264,38 +223,6 @@ def from_value(value: object) -> Assignment:
         passed_seconds=_passed(found["passed"], open_waves == len(waves)),
         samples=samples_wanted.from_value(found["samples"], "samples") if "samples" in found else None,
     )
-
-
-def _variants(value: object, where: str, fleet: str) -> tuple[Variant, ...]:
-    listed = numbers.items(value, where, MOST_VARIANTS, 1)
-    found = tuple(_variant(it, f"{where}[{index}]", fleet) for index, it in enumerate(listed))
-    numbers.unique([it.device_class for it in found], where, "class")
-    return found
-
-
-def _variant(value: object, where: str, fleet: str) -> Variant:
-    found = numbers.fields(value, where, _VARIANT, _SEALED)
-    return Variant(
-        numbers.device_class(found["class"], f"{where}.class"),
-        numbers.digest(found["digest"], f"{where}.digest"),
-        numbers.target_path(found["bundle"], f"{where}.bundle", fleet, BUNDLE_ENDING),
-        integer(found["bytes"], f"{where}.bytes", 1, MOST_BUNDLE_BYTES),
-        _key(found, where),
-    )
-
-
-def _variant_value(variant: Variant) -> dict[str, Any]:
-    found = {"class": variant.device_class, "digest": variant.digest, "bundle": variant.bundle, "bytes": variant.bytes}
-    return {**found, **_key_value(variant)}
-
-
-def _key(found: Mapping[str, object], where: str) -> str | None:
-    return numbers.key_name(found["key"], f"{where}.key") if "key" in found else None
-
-
-def _key_value(of: Variant | Delta) -> dict[str, str]:
-    """Left out for what is plain: so it was written before there were keys."""
-    return {} if of.key is None else {"key": of.key}
 
 
 def _wave_value(wave: Wave) -> dict[str, Any]:
@@ -309,25 +236,12 @@ def _members_value(wave: Wave) -> dict[str, Any]:
 
 
 def _before_value(before: Before) -> dict[str, Any]:
-    return {"number": before.number, "variants": [_variant_value(it) for it in before.variants]}
+    return {"number": before.number, "variants": [it.to_value() for it in before.variants]}
 
 
 def _kept_value(kept: Kept) -> dict[str, Any]:
-    variants, waves = [_variant_value(it) for it in kept.variants], [_members_value(it) for it in kept.waves]
+    variants, waves = [it.to_value() for it in kept.variants], [_members_value(it) for it in kept.waves]
     return {"number": kept.number, "salt": kept.salt, "variants": variants, "waves": waves}
-
-
-def _deltas(value: object, fleet: str) -> tuple[Delta, ...]:
-    found = []
-    for index, it in enumerate(numbers.items(value, "deltas", MOST_DELTAS)):
-        where = f"deltas[{index}]"
-        entry = numbers.fields(it, where, ("from", "to", "path", "bytes"), _SEALED)
-        start, end = numbers.digest(entry["from"], f"{where}.from"), numbers.digest(entry["to"], f"{where}.to")
-        path = numbers.target_path(entry["path"], f"{where}.path", fleet, DELTA_ENDING)
-        size_bytes = integer(entry["bytes"], f"{where}.bytes", 1, MOST_BUNDLE_BYTES)
-        found.append(Delta(start, end, path, size_bytes, _key(entry, where)))
-    numbers.unique([(it.from_, it.to) for it in found], "deltas", "step")
-    return tuple(found)
 
 
 def _waves(value: object, where: str, least: int, *, are_kept: bool = False) -> tuple[Wave, ...]:
@@ -360,7 +274,9 @@ def _before(value: object, fleet: str, number: int) -> Before | None:
     if value is None:
         return None
     found = numbers.fields(value, "before", ("number", "variants"))
-    return Before(integer(found["number"], "before.number", 1, number - 1), _variants(found["variants"], "before.variants", fleet))
+    return Before(
+        integer(found["number"], "before.number", 1, number - 1), contents.variants_from(found["variants"], "before.variants", fleet)
+    )
 
 
 def _kept(value: object, fleet: str, number: int) -> tuple[Kept, ...]:
@@ -369,7 +285,7 @@ def _kept(value: object, fleet: str, number: int) -> tuple[Kept, ...]:
         where = f"kept[{index}]"
         entry = numbers.fields(it, where, ("number", "salt", "variants", "waves"))
         its_number = integer(entry["number"], f"{where}.number", 1, (found[-1].number if found else number) - 1)
-        variants = _variants(entry["variants"], f"{where}.variants", fleet)
+        variants = contents.variants_from(entry["variants"], f"{where}.variants", fleet)
         waves = _waves(entry["waves"], f"{where}.waves", 1, are_kept=True)
         found.append(Kept(its_number, numbers.salt(entry["salt"], f"{where}.salt"), variants, waves))
     return tuple(found)

@@ -11,7 +11,7 @@ import io
 from typing import BinaryIO, Final
 
 from isthmus_agent.formats import sealing
-from isthmus_agent.formats.assignment import MOST_BUNDLE_BYTES
+from isthmus_agent.formats.contents import MOST_BUNDLE_BYTES
 from isthmus_agent.formats.numbers import KEY_NAME_DIGITS, FormatError
 from isthmus_agent.formats.sealing import Kind
 

@@ -15,7 +15,7 @@ from isthmus_agent.disk import durable
 from isthmus_agent.disk.opening import Disk
 from isthmus_agent.disk.slots import digest_of
 from isthmus_agent.formats import bundle, delta, digests
-from isthmus_agent.formats.assignment import Delta, Variant
+from isthmus_agent.formats.contents import Delta, Variant
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.formats.sealed_contents import ClosedError, check_key, opened

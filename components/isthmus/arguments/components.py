@@ -14,7 +14,7 @@ from isthmus.arguments.serving import ServingSettings
 from isthmus.arguments.source import SourceSettings
 from isthmus.compile.recipes import SERVING_ONLY
 from isthmus.errors import Problem, property_path
-from isthmus_agent.formats.assignment import ANY_CLASS
+from isthmus_agent.formats.contents import ANY_CLASS
 
 
 class CloudSettings(SourceSettings, ServingSettings):

@@ -14,7 +14,7 @@ from isthmus.limits import ANY_PORT, DEVICE_CLASS, FLEET_DEVICES, MOST_CLASSES
 from isthmus.repository.objects import FLEET_NAMES, is_fleet_name
 from isthmus.sizing.classes import DeviceClass
 from isthmus.tflite.operators import BUILTIN
-from isthmus_agent.formats.assignment import ANY_CLASS
+from isthmus_agent.formats.contents import ANY_CLASS
 from isthmus_agent.formats.roster import Device
 
 

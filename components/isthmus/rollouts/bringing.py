@@ -28,7 +28,8 @@ from isthmus.rollouts.looking import Clock, Pause, Signed, asked, at, earlier_lo
 from isthmus.rollouts.standing import Standing, standing_of
 from isthmus.words import in_bytes
 from isthmus_agent.formats import digests
-from isthmus_agent.formats.assignment import Assignment, Delta
+from isthmus_agent.formats.assignment import Assignment
+from isthmus_agent.formats.contents import Delta
 from isthmus_agent.formats.report import HEARTBEAT_SECONDS
 from isthmus_agent.formats.roster import Roster
 from isthmus_agent.formats.sealed_contents import opens

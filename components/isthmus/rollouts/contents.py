@@ -15,7 +15,7 @@ from isthmus.release import deltas, device_bundle
 from isthmus.release.manifest import Release
 from isthmus.repository.objects import Place
 from isthmus_agent.formats import bundle, digests, sealed_contents
-from isthmus_agent.formats.assignment import ANY_CLASS, BUNDLE_ENDING, DELTA_ENDING, Delta, Variant
+from isthmus_agent.formats.contents import ANY_CLASS, BUNDLE_ENDING, DELTA_ENDING, Delta, Variant
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.sealed_contents import ClosedError
 

@@ -8,7 +8,8 @@ from isthmus.rollouts.contents import Make, contents_of, deltas_to
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import Signed, read_signed
 from isthmus.sizing.rollout import Download
-from isthmus_agent.formats.assignment import Assignment, Variant, fitting
+from isthmus_agent.formats.assignment import Assignment
+from isthmus_agent.formats.contents import Variant, fitting
 from isthmus_agent.formats.sealed_contents import KIND
 
 

@@ -18,8 +18,9 @@ from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.rollouts.contents import Make
 from isthmus.rollouts.paces import at_once, reached, repaced
-from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Before, Delta, Kept, Variant
+from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Before, Kept
 from isthmus_agent.formats.assignment import Wave as SignedWave
+from isthmus_agent.formats.contents import Delta, Variant
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.roster import Device
 from isthmus_agent.formats.samples_wanted import SamplesWanted

@@ -11,7 +11,8 @@ from typing import Any, Final, Literal
 from isthmus.fleet.gates import Evidence, Gate, GateVerdict, Tally, WaveGate, judge, tally, wave_gates
 from isthmus.fleet.signed import gate_of
 from isthmus.repository.reports import Look
-from isthmus_agent.formats.assignment import Assignment, Variant
+from isthmus_agent.formats.assignment import Assignment
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.pace import Pace, pace_draw
 from isthmus_agent.formats.report import Outcome, told_digest
 from isthmus_agent.formats.roster import Device, Roster

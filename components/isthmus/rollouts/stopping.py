@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from isthmus.errors import IsthmusError
 from isthmus.rollouts.standing import Group, Standing
 from isthmus_agent.formats import digests
-from isthmus_agent.formats.assignment import Assignment, Variant
+from isthmus_agent.formats.assignment import Assignment
+from isthmus_agent.formats.contents import Variant
 
 _MOST_GROUPS = 5
 _MOST_NAMES = 5

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from isthmus.errors import GateError, Problem
 from isthmus.words import in_bytes, percent
-from isthmus_agent.formats.assignment import ANY_CLASS
+from isthmus_agent.formats.contents import ANY_CLASS
 
 SERVER_BYTES = 44_000_000
 """That a device's server fills with a model of a few kilobytes (RSS, measured on x86_64); a model comes on top."""

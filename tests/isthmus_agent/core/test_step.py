@@ -11,7 +11,8 @@ from isthmus_agent.core.effects import Cancel, Check, Fetch, Persist, Say, Serve
 from isthmus_agent.core.events import Measurement
 from isthmus_agent.core.state import Device, Kept, Moment, Phase, Settings, Verdict
 from isthmus_agent.core.step import start, step, wakes_at
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Delta, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Wave
+from isthmus_agent.formats.contents import Delta
 from isthmus_agent.formats.pace import Pace, pace_draw
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Outcome, Reason

@@ -8,7 +8,8 @@ from isthmus_agent.core.effects import Cancel, Check, Effect, Fetch, Measure, Pe
 from isthmus_agent.core.events import Event, Measurement
 from isthmus_agent.core.state import Device, Kept, Moment, Settings, State
 from isthmus_agent.core.step import start, step, wakes_at
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Wave
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Outcome, Reason
 

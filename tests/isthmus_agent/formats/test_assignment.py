@@ -12,7 +12,8 @@ from securesystemslib.formats import encode_canonical
 from tests.isthmus_agent.drawing import JSON, assignments, device_names, labels, salts
 
 from isthmus_agent.formats import assignment, numbers
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Delta, Kept, Variant, Wanted, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Kept, Wanted, Wave
+from isthmus_agent.formats.contents import Delta, Variant
 from isthmus_agent.formats.gate import Gate
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.pace import Pace

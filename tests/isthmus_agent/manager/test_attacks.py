@@ -24,7 +24,7 @@ from isthmus.repository.objects import Place
 from isthmus.repository.publish import Puts, publish
 from isthmus.repository.reading import read
 from isthmus.repository.roles import delegated_of, meta_of, signed, snapshot_of, timestamp_of
-from isthmus_agent.formats.assignment import Variant
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.signed_fields import FIELD
 from isthmus_agent.manager.failures import ExpiredFailure, RepositoryFailure, SlowFailure, TransportFailure, UntrustedFailure
 from isthmus_agent.manager.repository import Address, Floor, Repository

@@ -14,7 +14,7 @@ from isthmus_agent.core.effects import Fetch
 from isthmus_agent.core.events import Event, Fetched, FetchFailed
 from isthmus_agent.disk import opening
 from isthmus_agent.formats import bundle, digests, sealed_contents
-from isthmus_agent.formats.assignment import Delta, Variant
+from isthmus_agent.formats.contents import Delta, Variant
 from isthmus_agent.formats.report import MOST_TEXT_CHARACTERS, Reason
 from isthmus_agent.formats.sealed_contents import content_key, key_name
 from isthmus_agent.manager.fetching import Fetcher

@@ -14,7 +14,7 @@ from isthmus.provider.handlers.fleets import PLACE, fleet_of
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
 from isthmus_agent.formats import samples_wanted
-from isthmus_agent.formats.assignment import ANY_CLASS, Variant
+from isthmus_agent.formats.contents import ANY_CLASS, Variant
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.window import Window
 

@@ -19,7 +19,8 @@ from isthmus.repository.reading import expiries
 from isthmus.rollouts.standing import Standing
 from isthmus.words import duration, in_bytes
 from isthmus_agent.formats import digests
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Variant, Wave
+from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Wave
+from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.numbers import MILLION
 from isthmus_agent.formats.samples_wanted import SamplesWanted, key_text
 
