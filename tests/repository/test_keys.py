@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
-from securesystemslib.signer import CryptoSigner
+from cryptography.hazmat.primitives.asymmetric import ec
+from securesystemslib.signer import CryptoSigner, HSMSigner, Signature
+from tuf.api.metadata import Metadata, Snapshot
 
 from isthmus.errors import InputError
-from isthmus.repository.keys import KeyNotAtHandError, make_key, public_key, signer_of
+from isthmus.repository.keyring import Keyring
+from isthmus.repository.keys import PIN_VARIABLE, KeyNotAtHandError, add_signature, make_key, public_key, signer_of
+from isthmus.repository.objects import Place
+from isthmus.repository.refresh import refresh
 
 
 def test_a_file_signs_with_the_key_that_was_made(tmp_path: Path):
@@ -71,3 +76,57 @@ def test_a_key_whose_signatures_no_device_could_verify_is_refused(tmp_path: Path
 def test_a_library_that_is_missing_is_told_with_how_to_install_it(tmp_path: Path):
     with pytest.raises(KeyNotAtHandError, match=r"pip install 'securesystemslib\[gcpkms\]'"):
         signer_of("gcpkms:projects/x", CryptoSigner.generate_ed25519().public_key, tmp_path)
+
+
+class PinIncorrect(Exception):  # noqa: N818 - the name is the library's
+    """As PKCS#11's library has it: without a word."""
+
+
+class Token:
+    def open(self, user_pin: str) -> None:
+        assert user_pin == "hunter2"
+        raise PinIncorrect
+
+
+def test_a_token_that_is_away_is_not_at_hand_and_one_that_does_not_sign_says_why_without_its_pin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What a real one does is in docs/fleet-keys.md."""
+    monkeypatch.setenv(PIN_VARIABLE, "hunter2")
+    monkeypatch.setattr("securesystemslib.signer._hsm_signer.PKCS11_IMPORT_ERROR", None)
+    tokens: list[Token] = []
+
+    def find(label: str | None) -> Token:
+        if not tokens:
+            raise ValueError(f"No PKCS#11 token found for label {label}")
+        return tokens[0]
+
+    monkeypatch.setattr(HSMSigner, "_find_token", staticmethod(find))
+    public = CryptoSigner(ec.generate_private_key(ec.SECP256R1())).public_key
+    with pytest.raises(KeyNotAtHandError, match=r"hsm:2\?label=ours cannot be used here: ValueError: No PKCS#11 token found"):
+        signer_of("hsm:2?label=ours", public, tmp_path)
+    tokens.append(Token())
+    signer = signer_of("hsm:2?label=ours", public, tmp_path)
+    with pytest.raises(KeyNotAtHandError, match=f"the key {public.keyid[:12]}… did not sign: PinIncorrect. Fix: ") as caught:
+        add_signature(Metadata(Snapshot()), signer)
+    assert "hunter2" not in str(caught.value)
+
+
+class Another(CryptoSigner):
+    """Signs with another key than its public half is of."""
+
+    def sign(self, payload: bytes) -> Signature:
+        return Signature(self.public_key.keyid, CryptoSigner.generate_ed25519().sign(payload).signature)
+
+
+def test_what_is_signed_by_another_key_than_its_public_half_is_never_in_force(
+    place: Place, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+):
+    """As with the public half of a token's other key: devices, and the next publisher, would find nothing that verifies."""
+    (ours,) = keyring.signers("timestamp")
+    assert isinstance(ours, CryptoSigner)
+    another, before = Another(ours._private_key, ours.public_key), place.objects.tag(place.timestamp_key)
+    monkeypatch.setattr("isthmus.repository.keyring.signer_of", lambda *arguments: another)
+    with pytest.raises(InputError, match=f"what signs for the key {ours.public_key.keyid[:12]}… is another key"):
+        refresh(place, keyring)
+    assert place.objects.tag(place.timestamp_key) == before

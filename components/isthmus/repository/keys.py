@@ -9,16 +9,20 @@
 import os
 from getpass import getpass
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-from securesystemslib.exceptions import UnsupportedLibraryError
+from securesystemslib.exceptions import UnsupportedLibraryError, UnverifiedSignatureError
 from securesystemslib.signer import (
     SIGNER_FOR_URI_SCHEME,
     CryptoSigner,
+    HSMSigner,
     Signer,
     SSlibKey,
 )
+from tuf.api.exceptions import UnsignedMetadataError
+from tuf.api.metadata import Metadata
 
 from isthmus.errors import InputError, IsthmusError, Problem
 from isthmus_agent.formats.signed_fields import SCHEMES
@@ -87,13 +91,40 @@ def signer_of(uri: str, public: SSlibKey, folder: Path) -> Signer:
             raise InputError([Problem("key", f"{uri} is another key than the key ring has", f"the key {public.keyid[:12]}…")])
         return CryptoSigner(signer._private_key, public)
     try:
-        return Signer.from_priv_key_uri(uri, public, _secret)
+        found = Signer.from_priv_key_uri(uri, public, _secret)
+        if isinstance(found, HSMSigner):
+            found._find_token(found.token_label)  # which would be asked for first when it signs
     except UnsupportedLibraryError as error:
         extra = _EXTRAS.get(scheme)
         fix = f"pip install 'securesystemslib[{extra}]'" if extra else "see securesystemslib's documentation"
         raise KeyNotAtHandError(f"the key {uri} cannot be used here: it needs a library that is not installed ({error}): {fix}") from error
     except Exception as error:  # each service has errors of its own
-        raise KeyNotAtHandError(f"the key {uri} cannot be used here: {type(error).__name__}: {error}") from error
+        raise KeyNotAtHandError(f"the key {uri} cannot be used here: {_said(error)}") from error
+    return found
+
+
+def add_signature(metadata: Metadata[Any], signer: Signer) -> None:
+    """Signs metadata once more.
+
+    Raises KeyNotAtHandError where the key's service or token does not do it, InputError where what signs is not the key's other half.
+    """
+    keyid = signer.public_key.keyid[:12]
+    try:
+        signature = metadata.sign(signer, append=True)
+    except UnsignedMetadataError as error:
+        fix = f"see where it is with isthmus keys status; of an hsm: key {PIN_VARIABLE} is the PIN"
+        raise KeyNotAtHandError(f"the key {keyid}… did not sign: {_said(error.__cause__)}. Fix: {fix}") from error
+    try:
+        signer.public_key.verify_signature(signature, metadata.signed_bytes)
+    except UnverifiedSignatureError:
+        # Nobody could verify what would be in force then.
+        what = f"what signs for the key {keyid}… is another key"
+        raise InputError([Problem("key", what, "the private half of its public half", "give both again: --key URI,PUBLIC.pem")]) from None
+
+
+def _said(error: BaseException | None) -> str:
+    """Some libraries' errors have a name and no text."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _secret(what: str) -> str:

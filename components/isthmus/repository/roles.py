@@ -15,6 +15,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Rol
 from isthmus.errors import InputError, Problem
 from isthmus.limits import SIGNED_DAYS
 from isthmus.repository.keyring import Keyring
+from isthmus.repository.keys import add_signature
 from isthmus.repository.objects import SNAPSHOT, TOP_ROLES
 from isthmus_agent.formats.signed_fields import FIELD, epochs_field, signed_field
 from isthmus_agent.formats.sizes import most_bytes
@@ -72,10 +73,13 @@ def meta_of(version: int, data: bytes) -> MetaFile:
 
 
 def signed(metadata: Metadata[Any], signers: Iterable[Signer]) -> bytes:
-    """The metadata with the signatures of all the signers, as it is written. Raises InputError for more than a device reads."""
+    """The metadata with the signatures of all the signers, as it is written.
+
+    Raises InputError for more than a device reads, KeyNotAtHandError where a key does not sign.
+    """
     metadata.signatures.clear()
     for signer in signers:
-        metadata.sign(signer, append=True)
+        add_signature(metadata, signer)
     data, kind = metadata.to_bytes(), metadata.signed.type
     if len(data) > most_bytes(kind):
         what = f"its {kind} would have {len(data)} bytes, and devices read {most_bytes(kind)} at most"

@@ -12,6 +12,7 @@ from tuf.api.metadata import Metadata, Root
 
 from isthmus.errors import InputError, IntegrityError, Problem
 from isthmus.repository.keyring import Keyring
+from isthmus.repository.keys import add_signature
 from isthmus.repository.objects import ROOT
 from isthmus.repository.reading import parsed
 from isthmus.repository.roles import root_of
@@ -37,7 +38,7 @@ class Turn:
 def sign(keyring: Keyring, data: bytes | None, now: datetime) -> Turn:
     """Adds the signatures of the root's keys that are at hand, those in force and those of the key ring. data: None: begins a file.
 
-    Raises InputError where the file is not the next root as the key ring says it.
+    Raises InputError where the file is not the next root as the key ring says it, KeyNotAtHandError where a key does not sign.
     """
     old = parsed(Root, keyring.anchor(), "the key ring's root.json")
     draft = Metadata(root_of(keyring, old.signed.version + 1, now).signed) if data is None else drafted(keyring, old.signed, data)
@@ -46,7 +47,7 @@ def sign(keyring: Keyring, data: bytes | None, now: datetime) -> Turn:
     for keyid in set(draft.signatures) - before:
         del draft.signatures[keyid]  # torn, or of nobody who may
     for signer in keyring.signers_at_hand({*old.signed.roles[ROOT].keyids, *theirs} - before):
-        draft.sign(signer, append=True)
+        add_signature(draft, signer)
     in_force, wanted = (_result(it, draft) for it in (old.signed, draft.signed))
     signed = _signed(old.signed, draft) | _signed(draft.signed, draft)
     mine = tuple(sorted(signed - before))
