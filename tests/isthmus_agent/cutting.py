@@ -5,6 +5,7 @@ never given up for an older assignment that is played back; and the update comes
 """
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
@@ -33,6 +34,8 @@ REPORTED = Call("the store hears that it is confirmed", 1)
 EVERY = "ISTHMUS_EVERY_CALL"
 EVERY_SECONDS = 3600 if EVERY in os.environ else 300
 """For pytest's deadline."""
+_TOLD, _TOLD_CHARACTERS = 20, 4000
+"""Of a failure: so many calls and requests, and so much of the log."""
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 
 
@@ -58,7 +61,7 @@ class Disk:
     """A file system of its own, whose power can be cut."""
 
     def __init__(self, folder: Path) -> None:
-        self._image, self.root = folder / "disk.img", folder / "disk"
+        self._image, self.root, self._lives = folder / "disk-0.img", folder / "disk", 0
         self.root.mkdir()
         with self._image.open("wb") as image:
             image.truncate(32 << 20)
@@ -85,8 +88,16 @@ class Disk:
         os.close(self._handle)
 
     def come_back(self) -> None:
-        """The power is there again."""
+        """The power is there again.
+
+        What it left is copied to another image. A mount namespace that somebody else has made meanwhile (a node of a cluster, a container)
+        holds the file system without power for as long as it lives, and the kernel would give that one again for the same image.
+        """
         self._unmount()
+        before, self._lives = self._image, self._lives + 1
+        self._image = before.with_name(f"disk-{self._lives}.img")
+        _done("cp", str(before), str(self._image))
+        before.unlink()
         self._mount()
 
     def close(self) -> None:
@@ -131,7 +142,7 @@ class Bench:
 
     disk: None: it is killed instead.
     broken: lines of Python that every process of the program runs first: a device that does it wrong.
-    missed: calls that did not come.
+    missed: calls that did not come. call: the one before which it is to be cut off. begun: requests of the store before its last start.
     """
 
     fleet: Fleet
@@ -142,6 +153,8 @@ class Bench:
     version: int = 0
     missed: list[Call] = field(default_factory=list)
     cuts: int = 0
+    call: Call | None = None
+    begun: int = 0
 
     def content(self, version: int) -> bytes:
         weights = self._weights(version)
@@ -152,6 +165,7 @@ class Bench:
         return found
 
     def start(self) -> None:
+        self.begun = len(self.fleet.http.requests)
         program = self.seen.program(self.device.arguments("run"))
         if self.broken:
             folder = self.device.folder / "broken"
@@ -173,12 +187,37 @@ class Bench:
 
     def update(self, cut_off: Callable[[int], None], *, by_delta: bool = False) -> None:
         """One update to its end. cut_off: what happens to it meanwhile, by its number."""
+        try:
+            self._update(cut_off, by_delta=by_delta)
+        except AssertionError as error:
+            error.add_note(self._told())
+            raise
+
+    def _update(self, cut_off: Callable[[int], None], *, by_delta: bool) -> None:
         old = self.content(self.version) if by_delta and self.version else None
         number = self.fleet.tell(self.content(self.version + 1), old=old, probation=Probation(0))
         cut_off(number)
         patience.wait_until(lambda: self._is_confirmed(number), 60.0)
         self.device.await_served(self.content(self.version + 1))
         self.version += 1
+
+    def _told(self) -> str:
+        """What there is to know about a device that did not do what it has to."""
+        process, state, asked = self.device.process, self.device.state, self.fleet.http.requests[self.begun :]
+        try:
+            status = control.ask(state, {"do": "status"})
+        except (control.NotRunningError, OSError) as error:
+            status = {"error": str(error), **telling.of_disk(state)}
+        log = (self.device.folder.parent / f"{self.device.folder.name}.log").read_text(errors="replace")
+        lines = {
+            "cut off": f"{self.cuts} times, the last one before: {self.call or 'none'}; missed: {self.missed}",
+            "its last calls": [f"{it.label} {it.number}" for it in self.seen.calls[-_TOLD:]],
+            "asked of the store since its last start": [f"{method} {path}" for method, path, _ in asked[-_TOLD:]],
+            "process": "none" if process is None else f"status {process.poll()}",
+            "status": json.dumps(status, indent=1),
+            "log": log[-_TOLD_CHARACTERS:],
+        }
+        return "\n".join(f"{name}: {it}" for name, it in lines.items())
 
     def _is_confirmed(self, number: int) -> bool:
         return any(it.outcome is Outcome.CONFIRMED for it in self.fleet.reports(number))
@@ -188,7 +227,7 @@ class Bench:
         if self.disk:
             self.disk.sync()
         before = self.fleet.store.objects[TIMESTAMP]
-        reported, cuts = threading.Event(), self.cuts
+        reported, cuts, self.call = threading.Event(), self.cuts, call
         self.seen.watch(lambda it: it != call or self._end())
         if call == REPORTED:
             self.fleet.http.checks = lambda method, target, headers: self._hears(method, target, reported)
@@ -222,11 +261,10 @@ class Bench:
         store = self.fleet.store
         now, store.objects[TIMESTAMP] = store.objects[TIMESTAMP], before  # an old assignment is played back
         self.seen.decide = lambda call: True
-        begun = len(self.fleet.http.requests)
         self.seen.is_cut.clear()
         self.start()
         # Two looks are over when the third begins. Each that is refused is followed by a longer wait: so no more of them.
-        patience.wait_until(lambda: self.fleet.http.paths[begun:].count(TIMESTAMP) >= 3, 60.0)
+        patience.wait_until(lambda: self.fleet.http.paths[self.begun :].count(TIMESTAMP) >= 3, 60.0)
         store.objects[TIMESTAMP] = now
         found = control.ask(self.device.state, {"do": "status"})["number"]
         if found < least:

@@ -1,5 +1,6 @@
 """A whole device whose power is cut right before each system call by which an update changes its disk (ext4 on a disk of its own)."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,21 @@ def test_without_power_at_calls_all_over_an_update_the_law_holds(
         for call in chosen:
             device.cut_at(call, by_delta=by_delta)
         assert len(device.missed) <= len(chosen) // 5, device.missed
+
+
+def test_a_disk_that_others_hold_a_mount_of_comes_back_with_power(disk: Disk):
+    (disk.root / "old").write_text("kept")
+    disk.sync()
+    with subprocess.Popen(["unshare", "--mount", "sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            other.stdout.readline()  # it has its own mounts by now
+            disk.cut(after_another=False)
+            disk.come_back()
+            (disk.root / "new").write_text("taken")
+        finally:
+            other.kill()
+    assert (disk.root / "old").read_text() == "kept"
 
 
 def test_a_program_that_syncs_nothing_is_found_out(fleet: Fleet, tmp_path: Path, disk: Disk):
