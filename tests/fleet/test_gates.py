@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.fleet.gates import LEAST_PAUSE, Gate, GateVerdict, Tally, WaveGate, judge, judge_open, plan_gates, tally, wave_gates
+from isthmus.fleet.gates import LEAST_PAUSE, Gate, WaveGate, plan_gates, wave_gates
+from isthmus.fleet.judging import GateVerdict, Tally, judge, judge_open, tally
 from isthmus.fleet.sequential import FALSE_ABORT, boundary
 from isthmus_agent.formats.report import Outcome
 

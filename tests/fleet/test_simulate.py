@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.fleet.gates import Gate, Tally, judge, plan_gates
+from isthmus.fleet.gates import Gate, plan_gates
+from isthmus.fleet.judging import Tally, judge
 from isthmus.fleet.rivals import AwsIotJobs, FlightControl, HawkBit
 from isthmus.fleet.simulate import NEVER, Counts, Decision, Gated, Looks, Release, Rule, Times, Trial, simulate
 

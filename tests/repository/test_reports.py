@@ -10,7 +10,8 @@ import pytest
 from tests.fleet_sayings import FLEET
 
 from isthmus.errors import StoreError
-from isthmus.fleet.gates import Gate, tally
+from isthmus.fleet.gates import Gate
+from isthmus.fleet.judging import tally
 from isthmus.release.store import ListedObject, Page, RefusedCredentialsError, Store
 from isthmus.repository import reports
 from isthmus.repository.reports import Asked, Look, look

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from tests.simulated.fleet import FLEET, Content, SimulatedFleet
 
-from isthmus.fleet.gates import Gate, GateVerdict, Tally, WaveGate, judge_open, plan_gates, tally
+from isthmus.fleet.gates import Gate, WaveGate, plan_gates
+from isthmus.fleet.judging import GateVerdict, Tally, judge_open, tally
 from isthmus.fleet.signed import signed_gate
 from isthmus.fleet.waves import PlannedWave, Wave, plan_waves
 from isthmus.repository.changes import aborted, opened, passed, seconds_at

@@ -255,7 +255,7 @@ class Gated:
     knows_begun: bool = True
 
     def decide(self, wave: int, looks: Looks, before: Mapping[str, Counts], times: Times) -> Decision:
-        """As `fleet.gates.judge` at each look, and after the pass as `judge_open` goes on."""
+        """As `fleet.judging.judge` at each look, and after the pass as `judge_open` goes on."""
         gate = self.waves[wave]
         devices = looks.devices
         is_late = np.arange(looks.heard.shape[1]) * times.look >= gate.gate.deadline_seconds

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from isthmus.errors import InputError, Problem, StoreError
-from isthmus.fleet.gates import GateVerdict
+from isthmus.fleet.judging import GateVerdict
 from isthmus.release.store import MissingBucketError, MissingObjectError, RefusedCredentialsError
 from isthmus.repository import changes, roster
 from isthmus.repository.enrolment import settle_if_possible

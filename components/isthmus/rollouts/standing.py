@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from isthmus.fleet.gates import Evidence, Gate, GateVerdict, Tally, WaveGate, judge, tally, wave_gates
+from isthmus.fleet.gates import Gate, WaveGate, wave_gates
+from isthmus.fleet.judging import Evidence, GateVerdict, Tally, judge, tally
 from isthmus.fleet.signed import gate_of
 from isthmus.repository.reports import Look
 from isthmus_agent.formats.assignment import Assignment
@@ -132,7 +133,7 @@ class Standing:
                 gate: null, or {max_failure_percent, min_reports, soak_seconds, deadline_seconds, confidence_percent, when_unclear}
                 counts: null, or {confirmed, soaking, updating, failed, blocked, unclear, silent, later}
                 verdict: null, or {outcome: pass, abort, inconclusive or wait; reason: a sentence; evidence: the numbers of
-                    `isthmus.fleet.gates.Evidence` by name}
+                    `isthmus.fleet.judging.Evidence` by name}
             versions: [{digest, devices}], the most devices first
             failures, blocked: [{outcome, reason, example, devices, names}], the most devices first
             silent, outside: {devices, names}
