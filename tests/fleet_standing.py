@@ -9,6 +9,7 @@ from isthmus.rollouts.standing import standing_of
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Wave
 from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.gate import Gate
+from isthmus_agent.formats.pace import WHOLE_PACE, Pace
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Roster
 
@@ -23,6 +24,8 @@ MIX = (
     (Outcome.BLOCKED, Reason.DISK_FULL, 15, 0),
 )
 SILENT = 20
+# A quarter of an hour after its opening, one in seventeen devices of a wave may not begin yet.
+PACE = Pace(40, tuple(WHOLE_PACE * minute // 17 for minute in range(1, 17)))
 
 
 def standing(devices: int = 5000, *, text: str = "said so", paused: bool = False, is_read: bool = True) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def standing(devices: int = 5000, *, text: str = "said so", paused: bool = False
     old, new = (Variant("*", f"sha256:{letter * 64}", f"{FLEET}/{letter * 64}.bundle", 90_200) for letter in "ab")
     waves = (
         Wave("canary", 0, devices=canary, gate=GATE),
-        Wave("tenth", WHOLE_SHARE // 10, gate=GATE),
+        Wave("tenth", WHOLE_SHARE // 10, gate=GATE, pace=PACE),
         Wave("rest", WHOLE_SHARE, gate=GATE),
     )
     told = Assignment(

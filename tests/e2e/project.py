@@ -1,5 +1,6 @@
 """A Pulumi project of a test's own: this repository's program, with a stack file, a state and ports that nobody else uses."""
 
+import base64
 import json
 import os
 import shutil
@@ -38,6 +39,7 @@ def digits(**changes: Any) -> dict[str, Any]:
         "probation": {"seconds": 1},
         "gate": {"soak_seconds": 1, "deadline_seconds": 120},
         "min_confidence": 0.8,
+        "samples": {"owner_key": f"x25519:{base64.b64encode(bytes([1] * 32)).decode()}", "share_percent": 1},
         **changes,
     }
 

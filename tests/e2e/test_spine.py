@@ -384,6 +384,7 @@ def test_a_release_that_fails_its_probation_is_taken_back_in_the_canary_wave(sta
         assert health["digest"] == before["digest"]
     shown = stack.isthmus("fleet", "status", "--stack", "test")
     assert "cameras" in shown.text, shown
+    assert "1 % of requests, 24 a day at most, of each device; to x25519:" in " ".join(shown.text.split()), shown
     assert stack.refresh().code == 0
     stack.configure(hybrids={"digits": {**stack.arguments, "recipe": "float32"}})
     done = stack.up()

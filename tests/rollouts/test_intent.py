@@ -17,7 +17,9 @@ from isthmus.rollouts.looking import at
 from isthmus_agent.formats import assignment
 from isthmus_agent.formats.assignment import MOST_KEPT, Assignment
 from isthmus_agent.formats.contents import Variant
+from isthmus_agent.formats.pace import CLOCKS_SECONDS
 from isthmus_agent.formats.roster import Device
+from isthmus_agent.formats.samples_wanted import SamplesWanted
 
 DEVICES = [Device(f"camera-{index:02}", "small" if index % 3 else "large", {"site": "ab"[index % 2]}) for index in range(24)]
 LISTS = (
@@ -74,11 +76,9 @@ HISTORIES = st.lists(
 @given(HISTORIES)
 def test_devices_outside_of_the_open_waves_keep_what_they_have(history: list[tuple[int, int, int, str, int]]):
     told: Assignment | None = None
-    now, keeps = 1000, dict[str, object]()
+    now, keeps, soon = 1000, dict[str, object](), set[str]()
     for content, waves, more, then, minutes in history:
         its = wanted(content, waves)
-        # Whose minute is just coming is taken for begun: devices have clocks of their own.
-        soon = {it.name for it in DEVICES if told and begun(told, it, now + 60) and not begun(told, it, now)} if told else set[str]()
         told = following(told, (told.number if told else 0) + 1, FLEET, its, planned(its, salt_after(told)), at_seconds=now)
         assert assignment.from_value(told.to_value()) == told
         for device in DEVICES:
@@ -90,6 +90,8 @@ def test_devices_outside_of_the_open_waves_keep_what_they_have(history: list[tup
             assert reached.items() <= {device.name: has(told, device) for device in DEVICES}.items()
         now += 60 * minutes
         keeps = {it.name: has(told, it) if begun(told, it, now) or not is_reached(told, it) else keeps.get(it.name) for it in DEVICES}
+        # Whose minute is just coming may have begun or not: devices have clocks of their own.
+        soon = {it.name for it in DEVICES if begun(told, it, now + CLOCKS_SECONDS) and not begun(told, it, now)}
         if then == "pause":
             told = changes.paused(told, told.number, at(now))
             now += 3600
@@ -139,3 +141,12 @@ def test_the_same_contents_by_the_same_waves_are_what_is_told():
     ended = changes.passed(replace(told, open_waves=3, opened_seconds=(1, 1, 1)), 1)
     assert is_about(ended, replace(its, waves=its.waves[1:], gates=its.gates[1:]))
     assert adjusted(ended, replace(its, gates=its.gates[1:]), DEVICES, 1).waves == ended.waves
+
+
+def test_samples_are_asked_for_and_no_longer_without_a_new_number():
+    asks = replace(intent(OLD), samples=SamplesWanted(b"\1" * 32, 5000, 24, 1 << 16))
+    told = following(None, 1, FLEET, asks, plan(asks, DEVICES, "00" * 8), at_seconds=1)
+    assert told.samples == asks.samples
+    assert is_about(told, intent(OLD))
+    stops = adjusted(told, intent(OLD), DEVICES, 2)
+    assert (stops.samples, stops.number, stops.identity) == (None, told.number, told.identity)

@@ -14,6 +14,7 @@ from isthmus.rollouts.intent import following
 from isthmus.rollouts.looking import at
 from isthmus.rollouts.paces import repaced
 from isthmus_agent.formats.assignment import Assignment
+from isthmus_agent.formats.pace import CLOCKS_SECONDS
 from isthmus_agent.formats.roster import Device
 
 PACED = 5  # of the lists of waves
@@ -72,4 +73,4 @@ def test_after_a_pause_those_who_had_not_begun_go_on_from_where_they_were():
     before = begins(told)
     stopped = changes.paused(told, 1, at(125))
     went_on = changes.resumed(stopped, 1, at(1000))
-    assert begins(went_on) == {name: max(1000, due - 120 + 1000) for name, due in before.items()}
+    assert begins(went_on) == {name: max(1000, due - 120 - CLOCKS_SECONDS + 1000) for name, due in before.items()}

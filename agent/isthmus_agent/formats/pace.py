@@ -18,6 +18,8 @@ WHOLE_PACE: Final = 2**48
 MOST_PER_MINUTE: Final = 1_000_000
 MOST_PACE_MINUTES: Final = 1440
 MINUTE_SECONDS: Final = 60
+CLOCKS_SECONDS: Final = 60
+"""Devices have clocks of their own, and hear of a change with their next question: so much earlier one may have begun."""
 
 
 def pace_draw(salt: str, device: str) -> int:

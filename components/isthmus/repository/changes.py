@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from isthmus.errors import InputError, Problem
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Wave
+from isthmus_agent.formats.pace import CLOCKS_SECONDS
 from isthmus_agent.formats.probation import Probation
 
 
@@ -34,24 +35,29 @@ def promoted(told: Assignment | None, number: int, now: datetime | None = None) 
 
 
 def paused(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
-    """Devices begin nothing new. Of the last open wave's pace only what is to come is left, which begins anew when devices go on."""
+    """Devices begin nothing new. Of the open waves' paces only what is to come is left, which begins anew when devices go on."""
     found = _needed(told)
     if found.paused:
         return found
-    waves = list(found.waves)
-    if found.open_waves and (its := waves[found.open_waves - 1].pace):
-        came = its.after(seconds_at(now) - found.opened_seconds[-1])
-        waves[found.open_waves - 1] = replace(waves[found.open_waves - 1], pace=came)
-    return replace(found, paused=True, waves=tuple(waves))
+    at = seconds_at(now) + CLOCKS_SECONDS
+    came = tuple(
+        replace(wave, pace=wave.pace.after(at - opened)) if wave.pace else wave
+        for wave, opened in zip(found.waves, found.opened_seconds, strict=False)
+    )
+    return replace(found, paused=True, waves=(*came, *found.waves[found.open_waves :]))
 
 
 def resumed(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
-    """Devices go on. The last open wave has its whole deadline again: nobody could begin meanwhile."""
+    """Devices go on. The last open wave has its whole deadline again: nobody could begin meanwhile. So has what is left of the paces of
+    waves before it, which were opened by hand before all of theirs had begun."""
     found = _needed(told)
     if not found.paused:
         return found
-    again = (seconds_at(now),) if found.open_waves else ()
-    return replace(found, paused=False, opened_seconds=(*found.opened_seconds[: found.open_waves - 1], *again))
+    opened = list(found.opened_seconds)
+    for index, wave in enumerate(found.waves[: found.open_waves]):
+        if index == found.open_waves - 1 or (wave.pace and wave.pace.shares):
+            opened[index] = seconds_at(now)
+    return replace(found, paused=False, opened_seconds=tuple(opened))
 
 
 def aborted(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:

@@ -6,16 +6,15 @@ from dataclasses import replace
 from isthmus.errors import InputError, property_path
 from isthmus.fleet.pacing import pace_of, pace_problems
 from isthmus_agent.formats.assignment import Assignment, Wave
-from isthmus_agent.formats.pace import WHOLE_PACE, Pace, pace_draw
+from isthmus_agent.formats.pace import CLOCKS_SECONDS, WHOLE_PACE, Pace, pace_draw
 from isthmus_agent.formats.roster import Device
 
 
 def reached(told: Assignment, at_seconds: int) -> tuple[Wave, ...]:
-    """The open waves, as far as their paces came: what is kept of a rollout that is replaced. A minute more than by the clock: those who
-    begin have clocks of their own."""
+    """The open waves, as far as their paces came: what is kept of a rollout that is replaced."""
     found = []
     for wave, opened in zip(told.waves[: told.open_waves], told.opened_seconds, strict=True):
-        since = 0 if told.paused and wave is told.waves[told.open_waves - 1] else at_seconds - opened + 60
+        since = 0 if told.paused else at_seconds + CLOCKS_SECONDS - opened
         found.append(replace(wave, gate=None, pace=None, reached=wave.pace.reached(since) if wave.pace else WHOLE_PACE))
     return tuple(found)
 
@@ -59,7 +58,7 @@ def _changed(told: Assignment, index: int, most: int | None, draws: Sequence[int
     was = told.waves[index].pace
     if was is None:  # all may have begun
         return Pace(most)
-    since = 0 if told.paused and index == told.open_waves - 1 else at_seconds - told.opened_seconds[index]
+    since = 0 if told.paused else at_seconds - told.opened_seconds[index]
     come = was.reached(since)
     begun = [it for it in was.shares if it <= come]
     return Pace(most, (*begun, *pace_of([it for it in draws if it >= come], most).shares))
