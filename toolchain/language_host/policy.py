@@ -21,6 +21,7 @@ _OWN = {
     "ConfigureStack": analyzer.AnalyzerStackConfigureResponse,
 }
 START_SECONDS = 300.0
+LAST_ANSWERS_SECONDS = 2.0
 
 
 def variables(request: Any) -> dict[str, str]:
@@ -103,9 +104,9 @@ class PolicyProxy(grpc.GenericRpcHandler):  # type: ignore[type-arg, misc, unuse
         self._ready.set()
 
     def close(self) -> None:
-        """Stops serving."""
+        """Stops serving. Calls that wait for the pack are told why before their connection goes."""
         self.fail("it has ended")
-        self._server.stop(None)
+        self._server.stop(LAST_ANSWERS_SECONDS).wait()
 
 
 def port_of(line: bytes) -> int | None:
