@@ -59,15 +59,16 @@ class Roster:
         others = [it for it in self.devices if it.name != device.name]
         return replace(self, devices=tuple(sorted([*others, device], key=lambda it: it.name)))
 
-    def with_pending(self, pending: Pending) -> "Roster":
-        """The roster with this token, in place of one for the same device."""
-        others = [it for it in self.pending if it.device.name != pending.device.name]
-        return replace(self, pending=tuple(sorted([*others, pending], key=lambda it: it.device.name)))
+    def with_pending(self, *pending: Pending) -> "Roster":
+        """The roster with these tokens, in place of those for the same devices."""
+        names = {it.device.name for it in pending}
+        others = [it for it in self.pending if it.device.name not in names]
+        return replace(self, pending=tuple(sorted([*others, *pending], key=lambda it: it.device.name)))
 
     def without_pending(self, name: str) -> "Roster":
         """The roster without a device's token. That its generation was given is kept."""
-        left = tuple(it for it in self.pending if it.device.name != name)
-        return replace(self, pending=left, removed=self._given(name))
+        left, last = tuple(it for it in self.pending if it.device.name != name), self.generations().get(name)
+        return replace(self, pending=left, removed=self.removed if last is None else {**self.removed, name: last})
 
     def without(self, name: str) -> "Roster":
         """The roster without a device, and without its token."""
@@ -81,12 +82,14 @@ class Roster:
 
     def next_generation(self, name: str) -> int:
         """One that no device of this name was ever given."""
-        return self._given(name).get(name, -1) + 1
+        return self.generations().get(name, -1) + 1
 
-    def _given(self, name: str) -> Mapping[str, int]:
-        of_name = [it for it in (*self.devices, *(it.device for it in self.pending)) if it.name == name]
-        given = [*(it.generation for it in of_name), *([self.removed[name]] if name in self.removed else [])]
-        return {**self.removed, name: max(given)} if given else self.removed
+    def generations(self) -> dict[str, int]:
+        """The last one that each name was given, by name."""
+        found = dict(self.removed)
+        for it in (*self.devices, *(waiting.device for waiting in self.pending)):
+            found[it.name] = max(it.generation, found.get(it.name, 0))
+        return found
 
     def to_json(self) -> bytes:
         """The one way to write it."""

@@ -33,6 +33,7 @@ COMMANDS: Table = {
             "devices": Command(f"{_ROOM}.fleet.devices", "Show a fleet's devices, and let in those that have used their tokens."),
             "enrol": Command(f"{_ROOM}.fleet.enrol", "Make a token by which a device joins, once; or gets new keys."),
             "move": Command(f"{_ROOM}.fleet.move", "Let devices of a former version move over, by a last document of its key."),
+            "rekey": Command(f"{_ROOM}.fleet.rekey", "Give a fleet a new secret, of which its devices' keys are made."),
             "remove": Command(f"{_ROOM}.fleet.remove", "Take a device out of a fleet, or take back its token."),
             "access": Command(
                 f"{_ROOM}.fleet.access", "Say to a store what each device may do: SeaweedFS's identities, or a policy of AWS."

@@ -7,7 +7,7 @@ a claimed token's device joins, an expired one is forgotten, and the sealed obje
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -18,10 +18,11 @@ from isthmus.repository import roster
 from isthmus.repository.access import DeviceAccess
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import ROSTER, SNAPSHOT, TIMESTAMP, Objects, Place
+from isthmus.repository.wanted import Wanted
 from isthmus_agent.formats import enrolment, numbers, sealing
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.formats.roster import Device, Pending, Roster
+from isthmus_agent.formats.roster import MOST_PENDING, Device, Pending, Roster
 from isthmus_agent.formats.sealed_contents import content_key
 
 DEFAULT_SECONDS: Final = 86_400
@@ -42,15 +43,6 @@ class DeviceStore:
     signs: Objects = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A device that is to join. A device of this name that is there already gets new keys, and the old ones are worth nothing after."""
-
-    name: str
-    device_class: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
 class Access(Protocol):
     """Makes a device's credentials in the store."""
 
@@ -61,61 +53,73 @@ def issue(
     place: Place,
     keyring: Keyring,
     fleet: str,
-    wanted: Wanted,
+    wanted: Sequence[Wanted],
     *,
     secret: bytes,
     access: Access,
     store: DeviceStore,
     valid_seconds: int = DEFAULT_SECONDS,
     now: datetime | None = None,
-) -> Token:
-    """A token for a device. Another one for the same device that was not used is worth nothing after.
+) -> tuple[Token, ...]:
+    """A token for each device, in their order, by one change of the roster. Another one for the same device that was not used is worth
+    nothing after.
 
     secret: the fleet's. Raises InputError for names and times that cannot be, and errors as for `publish`.
     """
     now = now or datetime.now(UTC)
-    device = _checked(wanted, valid_seconds)
-    token_secret = os.urandom(sealing.SECRET_BYTES)
-    name = enrolment.claim_of(token_secret)
+    _check(wanted, valid_seconds)
+    secrets = [os.urandom(sealing.SECRET_BYTES) for _ in wanted]
     expires_seconds = int(now.timestamp()) + valid_seconds
     given: list[Device] = []
 
     def add(before: Roster) -> Roster:
-        found = Device(device.name, device.device_class, device.labels, before.next_generation(device.name))
-        given.append(found)
-        return before.with_pending(Pending(found, name, expires_seconds))
+        last = before.generations()
+        given[:] = [it.device(last.get(it.name, -1) + 1) for it in wanted]
+        waiting = [Pending(it, enrolment.claim_of(own), expires_seconds) for it, own in zip(given, secrets, strict=True)]
+        after = before.with_pending(*waiting)
+        if len(after.pending) > MOST_PENDING:
+            raise InputError([Problem("devices", f"{len(after.pending)} tokens would wait", f"{MOST_PENDING} at most")])
+        return after
 
     settle(place, keyring, fleet, now=now)
     roster.change(place, keyring, fleet, add, now=now)
-    device = given[-1]
-    keys = access(device)
-    root = keyring.anchor()
-    found = Enrolment(
-        fleet,
-        device.name,
-        device.device_class,
-        device.labels,
-        device.generation,
-        store.url,
-        store.region,
-        keys.access_key,
-        keys.secret_key,
-        device.report_key(secret, fleet),
-        root,
-        content_key(secret, fleet),
-    )
-    content = sealing.sealed(enrolment.SEALED, token_secret, found.to_json(), os.urandom(sealing.NONCE_BYTES))
+    root, key = keyring.anchor(), content_key(secret, fleet)
+    tokens = []
+    for device, own in zip(given, secrets, strict=True):
+        keys = access(device)
+        found = Enrolment(
+            fleet,
+            device.name,
+            device.device_class,
+            device.labels,
+            device.generation,
+            store.url,
+            store.region,
+            keys.access_key,
+            keys.secret_key,
+            device.report_key(secret, fleet),
+            root,
+            key,
+        )
+        tokens.append(_token(place, found, own, store, valid_seconds=valid_seconds, expires_seconds=expires_seconds))
+    return tuple(tokens)
+
+
+def _token(place: Place, found: Enrolment, secret: bytes, store: DeviceStore, *, valid_seconds: int, expires_seconds: int) -> Token:
+    """What opens an enrolment, which is put into the store sealed. secret: the token's."""
+    name = enrolment.claim_of(secret)
+    content = sealing.sealed(enrolment.SEALED, secret, found.to_json(), os.urandom(sealing.NONCE_BYTES))
     place.objects.put(_key(place, name, _SEALED), content)
 
     def signed(method: str, ending: str, *, only_new: bool = False) -> str:
         return store.signs.signed_url(method, _key(place, name, ending), valid_seconds=valid_seconds, only_new=only_new)
 
     return Token(
-        fleet,
-        device.name,
+        found.fleet,
+        found.device,
         expires_seconds,
-        hashlib.sha256(root).hexdigest(),
-        token_secret,
+        hashlib.sha256(found.root).hexdigest(),
+        secret,
         sealed_url=signed("GET", _SEALED),
         discard_url=signed("DELETE", _SEALED),
         claim_url=signed("PUT", _CLAIM, only_new=True),
@@ -184,22 +188,14 @@ def withdraw(place: Place, keyring: Keyring, fleet: str, name: str, *, now: date
     return settle(place, keyring, fleet, now=now).roster
 
 
-def _checked(wanted: Wanted, valid_seconds: int) -> Device:
-    problems = []
-    checks = (
-        ("device", lambda: numbers.device_name(wanted.name, "")),
-        ("class", lambda: numbers.device_class(wanted.device_class, "")),
-        ("label", lambda: numbers.labels(dict(wanted.labels), "")),
-        ("valid for", lambda: numbers.integer(valid_seconds, "", 60, enrolment.MOST_SECONDS)),
-    )
-    for where, check in checks:
-        try:
-            check()
-        except FormatError as error:
-            problems.append(Problem(where, str(error)))
+def _check(wanted: Sequence[Wanted], valid_seconds: int) -> None:
+    problems = [found for it in wanted for found in it.problems()]
+    try:
+        numbers.integer(valid_seconds, "", 60, enrolment.MOST_SECONDS)
+    except FormatError as error:
+        problems.append(Problem("valid for", str(error)))
     if problems:
         raise InputError(problems)
-    return Device(wanted.name, wanted.device_class, dict(sorted(wanted.labels.items())))
 
 
 def _is_claimed(place: Place, claim: str, left: list[str]) -> bool:

@@ -144,7 +144,7 @@ def private_text(uri: str, folder: Path) -> bytes:
         return text.replace("\\n", "\n").encode()
     if scheme != FILE:
         raise InputError([Problem("key", f"{uri!r} cannot be read here", f"{FILE}:PATH or {ENVIRONMENT}:NAME")])
-    path = _path(uri, folder)
+    path = path_of(uri, folder)
     try:
         if path.stat().st_mode & _OTHERS_MASK:
             raise InputError([Problem("key", f"others than its owner may read {path}", "a file of mode 600", f"chmod 600 {path}")])
@@ -157,7 +157,7 @@ def write_private(uri: str, folder: Path, content: bytes) -> None:
     """A new `file:` with a secret, its owner's alone. Raises InputError for any other kind, and if it exists."""
     if scheme_of(uri) != FILE:
         raise InputError([Problem("key", f"{uri} cannot be made here", "a file: key", "make it where it stays, and give its public half")])
-    path = _path(uri, folder)
+    path = path_of(uri, folder)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -178,5 +178,6 @@ def private_signer(uri: str, folder: Path) -> CryptoSigner:
         raise InputError([Problem("key", f"{uri} cannot be read", "a private key in PEM (PKCS#8), without a passphrase")]) from None
 
 
-def _path(uri: str, folder: Path) -> Path:
+def path_of(uri: str, folder: Path) -> Path:
+    """Where a `file:` is."""
     return folder / Path(uri.partition(":")[2]).expanduser()

@@ -16,7 +16,7 @@ from typing import Final
 
 from isthmus.errors import InputError, IntegrityError, Problem
 from isthmus.repository.keyring import Keyring
-from isthmus.repository.keys import FILE, KeyNotAtHandError, private_text, write_private
+from isthmus.repository.keys import FILE, KeyNotAtHandError, path_of, private_text, write_private
 from isthmus.repository.objects import Place, RacedError
 from isthmus.repository.publish import publish_roster, read_roster
 from isthmus.repository.reading import read as read_current
@@ -42,6 +42,21 @@ def make_secret(uri: str, folder: Path) -> bytes:
     secret = os.urandom(SECRET_BYTES)
     write_private(uri, folder, b64encode(secret) + b"\n")
     return secret
+
+
+def renew_secret(fleet: str, folder: Path) -> tuple[str, str]:
+    """A new secret in place of the one beside the key ring, which is kept; where both are.
+
+    Raises KeyNotAtHandError where there is none, InputError where a former one is still kept: devices may still have keys of that.
+    """
+    uri, former = secret_uri(fleet), f"{FILE}:{fleet}-devices.former.secret"
+    fleet_secret(uri, folder)
+    write_private(former, folder, private_text(uri, folder))
+    part = f"{uri}.new"
+    path_of(part, folder).unlink(missing_ok=True)
+    make_secret(part, folder)
+    path_of(part, folder).replace(path_of(uri, folder))
+    return uri, former
 
 
 def fleet_secret(uri: str, folder: Path) -> bytes:

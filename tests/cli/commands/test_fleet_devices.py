@@ -13,6 +13,8 @@ from isthmus.cli import main
 from isthmus.repository import roster
 from isthmus_agent.formats import enrolment, sealing
 from isthmus_agent.formats.enrolment import SEALED, Token, enrolment_from
+from isthmus_agent.formats.report import device_key
+from isthmus_agent.formats.sealed_contents import content_key
 
 
 @pytest.fixture
@@ -103,6 +105,9 @@ def test_a_device_may_be_given_credentials_that_were_made_for_it(shell: Shell, t
         (("camera-1", "--identities", "{}", "--label", "site"), "NAME=VALUE"),
         (("camera-1", "--identities", "{}", "--secret", "env:NO_SUCH"), "no variable NO_SUCH"),
         (("camera-1", "--identities", "{}", "--fleet", "doors"), "no fleet 'doors'"),
+        (("--identities", "{}"), "no device is named"),
+        (("camera-1", "--token-folder", "x", "--identities", "{}"), "both are given"),
+        (("--token-folder", "x", "--identities", "{}", "--class", "small"), "--class: is of one device"),
     ],
 )
 def test_what_is_wrong_is_told_before_anybody_is_sent_a_token(shell: Shell, identities: Path, words: tuple[str, ...], told: str):
@@ -117,6 +122,34 @@ def test_a_fleets_secret_that_is_lost_is_not_made_anew(shell: Shell, identities:
     (shell.keys / "cameras-devices.secret").unlink()
     done = shell("fleet", "enrol", "camera-2", "--identities", str(identities))
     assert (done.status, "cameras-devices.secret" in done.output) == (1, True)
+
+
+def test_after_a_secret_was_stolen_every_device_gets_keys_of_a_new_one(shell: Shell, identities: Path, tmp_path: Path):
+    claim(shell, enrolled(shell, identities, "camera-1", "--class", "small", "--label", "site=north"))
+    assert "joined: camera-1" in text(shell("fleet", "devices"))
+    enrolled(shell, identities, "camera-2")  # its token has keys of the former secret too
+    stolen, before = (shell.keys / "cameras-devices.secret").read_bytes(), json.loads(identities.read_text())["identities"]
+    done = shell("fleet", "rekey")
+    secret = roster.fleet_secret(roster.secret_uri(FLEET), shell.keys)
+    assert (done.status, "until then nothing that they say counts" in text(done)) == (0, True)
+    assert (shell.keys / "cameras-devices.former.secret").read_bytes() == stolen
+    again = shell("fleet", "rekey")
+    assert (again.status, "exists already" in again.output) == (1, True)
+    assert roster.fleet_secret(roster.secret_uri(FLEET), shell.keys) == secret
+
+    words, folder = ("fleet", "enrol", "--identities", str(identities), "--token-folder"), tmp_path / "tokens"
+    assert "2 new tokens" in text(shell(*words, str(folder)))
+    tokens = {file.name: enrolment.token_from(file.read_text()) for file in folder.iterdir()}
+    assert tokens.keys() == {"camera-1.token", "camera-2.token"}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+    sealed = shell.store.objects[f"edge/enrol/{enrolment.claim_of(tokens['camera-1.token'].secret)}.sealed"]
+    found = enrolment_from(sealing.unsealed(SEALED, tokens["camera-1.token"].secret, sealed))
+    assert (found.device_class, found.labels, found.generation) == ("small", {"site": "north"}, 1)
+    assert found.report_key == device_key(secret, FLEET, "camera-1", 1)
+    assert found.content_key == content_key(secret, FLEET)
+    after = {it["name"]: it.get("credentials") for it in json.loads(identities.read_text())["identities"] if it.get("actions")}
+    assert not [it["name"] for it in before if it.get("credentials") and after.get(it["name"]) == it["credentials"]]
+    assert "0 new tokens" in text(shell(*words, str(folder)))  # and is run again after it was ended
 
 
 def test_a_device_that_is_removed_is_in_neither_the_roster_nor_the_identities(shell: Shell, identities: Path):

@@ -16,9 +16,10 @@ from isthmus.errors import InputError
 from isthmus.release.store import Store
 from isthmus.repository import ceremony, enrolment, roster
 from isthmus.repository.access import derived_access
-from isthmus.repository.enrolment import DeviceStore, Wanted
+from isthmus.repository.enrolment import DeviceStore
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
+from isthmus.repository.wanted import Wanted
 from isthmus_agent.formats.enrolment import MOST_SECONDS, Token
 from isthmus_agent.formats.report import device_key
 from isthmus_agent.formats.roster import Device
@@ -40,17 +41,18 @@ class Operator:
     keyring: Keyring
 
     def token(self, name: str = "camera-1", *, valid_seconds: int = 3600, **options: Any) -> Token:
-        return enrolment.issue(
+        (token,) = enrolment.issue(
             self.place,
             self.keyring,
             FLEET,
-            Wanted(name, "small", {"site": "a b"}),
+            [Wanted(name, "small", {"site": "a b"})],
             secret=SECRET,
             access=lambda device: derived_access(SECRET, FLEET, device),
             store=DeviceStore(f"{self.store.address.endpoint}/{self.store.bucket}/edge/", "us-east-1", self.store),
             valid_seconds=valid_seconds,
             **options,
         )
+        return token
 
     def settle(self, **options: Any) -> enrolment.Settled:
         return enrolment.settle(self.place, self.keyring, FLEET, **options)
@@ -278,7 +280,7 @@ def test_a_token_of_nobody_is_refused_without_a_request(tmp_path: Path):
 @pytest.mark.parametrize(
     ("wanted", "seconds", "told"),
     [
-        (Wanted("a~b", "small"), 3600, "device"),
+        (Wanted("a~b", "small"), 3600, "name: "),
         (Wanted("a", "?"), 3600, "class"),
         (Wanted("a", "small", {"site": "\x1b"}), 3600, "label"),
         (Wanted("a", "small"), MOST_SECONDS + 1, "valid for"),
@@ -291,7 +293,7 @@ def test_what_cannot_be_is_told_before_anything_is_written(operator: Operator, w
             operator.place,
             operator.keyring,
             FLEET,
-            wanted,
+            [wanted],
             secret=SECRET,
             access=lambda device: derived_access(SECRET, FLEET, device),
             store=DeviceStore("http://s3.test/", "us-east-1", operator.store),

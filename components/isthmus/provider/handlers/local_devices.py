@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from isthmus.provider.local import enrolling
     from isthmus.repository.keyring import Keyring
     from isthmus.repository.objects import Place
-    from isthmus_agent.formats.roster import Device, Roster
+    from isthmus.repository.wanted import Wanted
+    from isthmus_agent.formats.roster import Roster
 
 MAKING_FILE: Final = ".making"
 ACCEPTED_SECONDS: Final = 30
@@ -126,13 +127,11 @@ class LocalDevicesHandler(HandlerBase):
             "marks": {name: mark_of(folder) for name, folder in folders.items()},
         }
 
-    def _let_in(self, inputs: Values, roster: "Roster", devices: Sequence["Device"], context: Context) -> None:
+    def _let_in(self, inputs: Values, roster: "Roster", devices: Sequence["Wanted"], context: Context) -> None:
         """Makes the store know the devices, where that is ours to do, and waits until it does."""
         from isthmus.provider.local import enrolling
 
-        file = _identities_file(inputs)
-        if file is not None and identities.write(file, _area(inputs), roster, _secret(inputs), _sampled(inputs)):
-            file.read_again()
+        is_ours = _write_identities(inputs, roster)
         for device in devices:
             it = enrolment_in(_folders(inputs)[device.name])
             asked = enrolling.own_store(inputs["store"], inputs["bucket"], it.access_key, it.secret_key)
@@ -147,7 +146,7 @@ class LocalDevicesHandler(HandlerBase):
             if not context.wait_until(is_let_in, ACCEPTED_SECONDS, f"waiting for the store to let {device.name} in"):
                 fix = "see `isthmus fleet access` for what its credentials have to allow"
                 raise PlatformError(f"the store does not let {device.name} read {key}. Fix: {fix}")
-            if file is None:
+            if not is_ours:
                 return  # the same credentials for all
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
@@ -162,10 +161,7 @@ class LocalDevicesHandler(HandlerBase):
         from isthmus.repository.keys import KeyNotAtHandError
 
         try:
-            roster = _without(place, keyring_of(state), state["fleet"], names)
-            file = _identities_file(state)
-            if file is not None and identities.write(file, _area(state), roster, _secret(state), _sampled(state)):
-                file.read_again()
+            _write_identities(state, _without(place, keyring_of(state), state["fleet"], names))
         except (InputError, KeyNotAtHandError, NotEnoughKeysError) as error:
             context.warn(f"{', '.join(names)} stay on the roster of fleet {state['fleet']}: {error}")
 
@@ -204,15 +200,23 @@ def _without(place: "Place", keyring: "Keyring", fleet: str, names: Sequence[str
     return roster.change(place, keyring, fleet, left)
 
 
+def _write_identities(inputs: Values, roster: "Roster") -> bool:
+    """Makes the store know who is on the roster, and nobody else, where that is ours to do; whether it is."""
+    file = _identities_file(inputs)
+    if file is not None and identities.write(file, _area(inputs), roster, _secret(inputs), _sampled(inputs)):
+        file.read_again()
+    return file is not None
+
+
 def _remove(directory: Path, names: Sequence[str]) -> None:
     for name in names:
         shutil.rmtree(directory / name, ignore_errors=True)
 
 
-def _wanted(inputs: Values) -> list["Device"]:
-    from isthmus_agent.formats.roster import Device
+def _wanted(inputs: Values) -> list["Wanted"]:
+    from isthmus.repository.wanted import Wanted
 
-    return [Device(it["name"], it["class"], dict(sorted(it["labels"].items()))) for it in inputs["devices"]]
+    return [Wanted(it["name"], it["class"], it["labels"]) for it in inputs["devices"]]
 
 
 def _folders(inputs: Values) -> dict[str, Path]:
@@ -280,8 +284,7 @@ def _lacking(inputs: Values, state: Values) -> bool:
 
 
 def _device_problems(devices: Any) -> Iterator[Problem]:
-    from isthmus_agent.formats import numbers
-    from isthmus_agent.formats.numbers import FormatError
+    from isthmus.repository.wanted import Wanted
 
     if not isinstance(devices, list):
         return
@@ -292,15 +295,6 @@ def _device_problems(devices: Any) -> Iterator[Problem]:
         if not is_known(device) or not isinstance(device, Mapping):
             continue
         where = f"devices[{index}]"
-        checks = (
-            (f"{where}.name", lambda it: numbers.device_name(it["name"], "")),
-            (f"{where}.class", lambda it: numbers.device_class(it["class"], "")),
-            (f"{where}.labels", lambda it: numbers.labels(dict(it["labels"]), "")),
-        )
-        for path, read in checks:
-            try:
-                read(device)
-            except FormatError as error:
-                yield Problem(path, str(error))
+        yield from Wanted(device["name"], device["class"], device["labels"]).problems(where)
         if device["name"] in names[:index]:
             yield Problem(f"{where}.name", f"{device['name']!r} is named twice", "each device once")

@@ -11,9 +11,10 @@ from isthmus.errors import PlatformError
 from isthmus.release.store import Store, StoreAddress
 from isthmus.repository import enrolment
 from isthmus.repository.access import DeviceAccess
-from isthmus.repository.enrolment import DeviceStore, Wanted
+from isthmus.repository.enrolment import DeviceStore
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
+from isthmus.repository.wanted import Wanted
 from isthmus_agent.formats.enrolment import Enrolment
 from isthmus_agent.formats.roster import Device, Roster
 from isthmus_agent.formats.sealed_contents import content_key
@@ -43,7 +44,7 @@ class Access:
     make: Callable[[Device], DeviceAccess]
 
 
-def is_enrolled(here: Here, device: Device, roster: Roster, secret: bytes) -> bool:
+def is_enrolled(here: Here, device: Wanted, roster: Roster, secret: bytes) -> bool:
     """Whether the device is in the roster, and its folder has what it was given then. secret: the fleet's, of which keys are made."""
     found, known = enrolled(here.folders[device.name]), roster.by_name().get(device.name)
     if found is None or known is None or found.generation != known.generation:
@@ -54,7 +55,7 @@ def is_enrolled(here: Here, device: Device, roster: Roster, secret: bytes) -> bo
     return told == (device.device_class, dict(device.labels), here.url) and _trusts(here.keyring, found) and _same(device, known)
 
 
-def enrol_here(here: Here, device: Device, roster: Roster, access: Access) -> None:
+def enrol_here(here: Here, device: Wanted, roster: Roster, access: Access) -> None:
     """Gives a device a token, and uses it. roster: in force. Raises IsthmusError."""
     folder = here.folders[device.name]
     before = enrolled(folder)
@@ -62,11 +63,11 @@ def enrol_here(here: Here, device: Device, roster: Roster, access: Access) -> No
         # Of a repository that is no more: it remembers later versions than this one has, and would follow nothing that it is told.
         shutil.rmtree(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    token = enrolment.issue(
+    (token,) = enrolment.issue(
         here.place,
         here.keyring,
         here.fleet,
-        Wanted(device.name, device.device_class, device.labels),
+        [device],
         secret=access.secret,
         access=access.make,
         store=DeviceStore(here.url, here.region, here.place.objects),
@@ -83,7 +84,7 @@ def own_store(address: Mapping[str, Any], bucket: str, access_key: str, secret_k
     return Store(StoreAddress.from_inputs({**address, "access_key": access_key, "secret_key": secret_key}), bucket)
 
 
-def _same(device: Device, known: Device) -> bool:
+def _same(device: Wanted, known: Device) -> bool:
     return (device.device_class, dict(device.labels)) == (known.device_class, dict(known.labels))
 
 

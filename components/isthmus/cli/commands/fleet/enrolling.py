@@ -2,18 +2,24 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.cli.shared.repositories import Located
+from rich.console import Console
+
+from isthmus.cli.shared.options import Repository
+from isthmus.cli.shared.repositories import Located, fleet_of, founded, keyring_of
 from isthmus.errors import InputError, Problem
 from isthmus.repository import roster
 from isthmus.repository.access import Area, DeviceAccess, derived_access, read_identities, with_identities
+from isthmus.repository.enrolment import DeviceStore, issue
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.keys import KeyNotAtHandError, private_text
 from isthmus.repository.publish import assignment_in
-from isthmus.repository.reading import Current
+from isthmus.repository.reading import Current, check_not_expired
+from isthmus.repository.wanted import Wanted
+from isthmus_agent.formats.enrolment import Token
 from isthmus_agent.formats.roster import Device, Roster
 
 
@@ -37,20 +43,94 @@ def secret_of(keyring: Keyring, fleet: str, uri: str, found: Roster) -> Secret:
     return Secret(roster.make_secret(default, keyring.folder), default, is_new=True)
 
 
-def access_from(uri: str, folder: Path, secret: bytes, fleet: str) -> Callable[[Device], DeviceAccess]:
-    """How a device's credentials are made: those at a `file:` or `env:` URI, where one is named, else such that follow from the secret.
+def rekey(options: Repository, fleet: str, console: Console) -> None:
+    """Gives a fleet a new secret. Raises IsthmusError."""
+    keyring = keyring_of(options)
+    fleet = fleet_of(keyring, fleet)
+    new, former = roster.renew_secret(fleet, keyring.folder)
+    for line in (
+        f"fleet {fleet} has a new secret: {new}. The former one is {former}: remove it once all devices have joined again",
+        f"until then nothing that they say counts. Now: isthmus fleet enrol --fleet {fleet} --token-folder FOLDER, with --identities or "
+        "--access, and isthmus-agent enrol on each device; of devices that a stack runs, and of sealed bundles: pulumi up --refresh",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    Raises InputError, which repeats nothing of them, and KeyNotAtHandError.
-    """
-    if not uri:
-        return lambda device: derived_access(secret, fleet, device)
+
+@dataclass(frozen=True)
+class Ways:
+    """How devices come by their credentials in the store: by SeaweedFS's file of identities, or such (`file:`, `env:`) that were made for
+    them. `{device}` in a URI is a device's name."""
+
+    identities: Path | None
+    access: str
+
+    def check(self) -> None:
+        """Before there is a token that nobody is told. Raises InputError."""
+        if bool(self.identities) == bool(self.access):
+            what = "both are given" if self.access else "neither is given: the device would have no credentials in the store"
+            raise InputError([Problem("--identities, --access", what, "one of the two")])
+        if self.identities:
+            read_identities(self.identities)
+
+    def made_for(self, devices: Iterable[str], folder: Path, secret: bytes, fleet: str) -> Callable[[Device], DeviceAccess]:
+        """A device's credentials. Raises InputError, which repeats nothing of them, and KeyNotAtHandError, before there is a token."""
+        if not self.access:
+            return lambda device: derived_access(secret, fleet, device)
+        found = {name: _access_at(self.access.replace("{device}", name), folder) for name in devices}
+        return lambda device: found[device.name]
+
+
+def _access_at(uri: str, folder: Path) -> DeviceAccess:
     try:
         found = json.loads(private_text(uri, folder))
-        access = DeviceAccess(str(found["access_key"]), str(found["secret_key"]))
+        return DeviceAccess(str(found["access_key"]), str(found["secret_key"]))
     except (ValueError, KeyError, TypeError):
         expected = 'JSON: {"access_key": …, "secret_key": …}'
         raise InputError([Problem("--access", f"{uri} has no credentials", expected)]) from None
-    return lambda _: access
+
+
+@dataclass(frozen=True)
+class Given:
+    """tokens: by device."""
+
+    tokens: Mapping[str, Token]
+    secret: Secret
+
+
+def give(
+    found: Located,
+    keyring: Keyring,
+    fleet: str,
+    wanted: Callable[[Roster], Sequence[Wanted]],
+    ways: Ways,
+    *,
+    hours: int,
+    secret_uri: str = "",
+    device_store: Located | None = None,
+) -> Given:
+    """Tokens for devices, whom the store then knows. wanted: by the roster in force. device_store: as devices reach it.
+
+    Raises IsthmusError, of a mistake before anything is written.
+    """
+    current = founded(found.place, keyring)
+    check_not_expired(current)
+    before = roster.read(found.place, keyring, fleet)
+    devices, area = wanted(before), area_of(found, fleet)
+    secret = secret_of(keyring, fleet, secret_uri, before)
+    reached = device_store or found
+    tokens = issue(
+        found.place,
+        keyring,
+        fleet,
+        devices,
+        secret=secret.content,
+        access=ways.made_for([it.name for it in devices], keyring.folder, secret.content, fleet),
+        store=DeviceStore(reached.where, reached.region, reached.place.objects),
+        valid_seconds=3600 * hours,
+    )
+    if ways.identities:
+        write_identities(ways.identities, area, roster.read(found.place, keyring, fleet), secret.content, sampled_in(current, fleet))
+    return Given({it.device: it for it in tokens}, secret)
 
 
 def labels_from(words: Sequence[str]) -> dict[str, str]:

@@ -1,25 +1,25 @@
-"""`isthmus fleet enrol`: the token, which is the one thing on standard output, and what is said beside it."""
+"""`isthmus fleet enrol`: tokens, of which that of a single device is alone on standard output; and what is said beside them."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from isthmus.cli.commands.fleet.enrolling import access_from, area_of, labels_from, sampled_in, secret_of, write_identities, write_secretly
+from isthmus.cli.commands.fleet.enrolling import Ways, give, labels_from, write_secretly
 from isthmus.cli.shared.options import Repository
-from isthmus.cli.shared.repositories import explained, fleet_of, founded, keyring_of, located_at, located_of, with_keys
+from isthmus.cli.shared.repositories import explained, fleet_of, keyring_of, located_at, located_of, with_keys
 from isthmus.errors import InputError, Problem
-from isthmus.repository import roster
-from isthmus.repository.access import read_identities
-from isthmus.repository.enrolment import DeviceStore, Wanted, issue
-from isthmus.repository.reading import check_not_expired
+from isthmus.repository.wanted import Wanted
+from isthmus_agent.formats.roster import Roster
+
+DEFAULT_CLASS = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is said of the device and its token, as it is typed."""
+    """What is said of tokens, as it is typed. device: empty: every device of the roster, with a folder for their tokens."""
 
     device: str
     fleet: str
@@ -27,6 +27,7 @@ class Asked:
     labels: Sequence[str]
     hours: int
     token_file: Path | None
+    token_folder: Path | None
     identities: Path | None
     access: str
     device_store: str
@@ -35,48 +36,67 @@ class Asked:
 
 def enrol(options: Repository, asked: Asked, keys: Sequence[str], console: Console) -> None:
     """console: for everything but the token. Raises IsthmusError."""
-    if bool(asked.identities) == bool(asked.access):
-        what = "both are given" if asked.access else "neither is given: the device would have no credentials in the store"
-        raise InputError([Problem("--identities, --access", what, "one of the two")])
-    if asked.identities:
-        read_identities(asked.identities)  # before there is a token that nobody is told
-    labels = labels_from(asked.labels)
+    _check(asked)
+    ways, labels = Ways(asked.identities, asked.access), labels_from(asked.labels)
+    ways.check()
     keyring = keyring_of(options)
     fleet = fleet_of(keyring, asked.fleet)
     keyring = with_keys(keyring, keys)
     found = located_of(options, [fleet])
-    device_store = located_at(asked.device_store, "--device-store") if asked.device_store else found
+    device_store = located_at(asked.device_store, "--device-store") if asked.device_store else None
     if asked.token_file and asked.token_file.exists():
         raise InputError([Problem("--token-file", f"{asked.token_file} exists already", "a new file")])
+
+    def wanted(before: Roster) -> list[Wanted]:
+        if asked.token_folder:
+            return _without_token(before, asked.token_folder)
+        return [Wanted(asked.device, asked.device_class or DEFAULT_CLASS, labels)]
+
     with explained(options.keys, found.where):
-        current = founded(found.place, keyring)
-        check_not_expired(current)
-        secret = secret_of(keyring, fleet, asked.secret, roster.read(found.place, keyring, fleet))
-        area = area_of(found, fleet)
-        token = issue(
-            found.place,
-            keyring,
-            fleet,
-            Wanted(asked.device, asked.device_class, labels),
-            secret=secret.content,
-            access=access_from(asked.access, keyring.folder, secret.content, fleet),
-            store=DeviceStore(device_store.where, device_store.region, device_store.place.objects),
-            valid_seconds=3600 * asked.hours,
-        )
-        if asked.identities:
-            write_identities(asked.identities, area, roster.read(found.place, keyring, fleet), secret.content, sampled_in(current, fleet))
-    if secret.is_new:
+        given = give(found, keyring, fleet, wanted, ways, hours=asked.hours, secret_uri=asked.secret, device_store=device_store)
+    texts = {name: f"{it.text()}\n" for name, it in given.tokens.items()}
+    if asked.token_folder:
+        _write(asked.token_folder, texts)
+    if given.secret.is_new:
         console.print(
-            f"made the fleet's secret, {secret.uri}: all devices' keys follow from it; keep a copy, and commit it nowhere", markup=False
+            f"made the fleet's secret, {given.secret.uri}: all devices' keys follow from it; keep a copy, and commit it nowhere",
+            markup=False,
         )
     if asked.identities:
         console.print(f"{asked.identities} has it; a SeaweedFS that runs reads the file again on SIGHUP", markup=False)
-    console.print(
-        f"{asked.device} joins fleet {fleet} when it uses the token: isthmus-agent enrol, within {asked.hours} hours, once. "
-        "Whoever has the token is that device",
-        markup=False,
-    )
+    whose = f"{asked.device} joins fleet {fleet} when it uses the token"
+    if asked.token_folder:
+        whose = (
+            f"{asked.token_folder} has {len(texts)} new tokens; each device of fleet {fleet} has new keys when it uses the one of its name"
+        )
+    console.print(f"{whose}: isthmus-agent enrol, within {asked.hours} hours, once. Whoever has the token is that device", markup=False)
     if asked.token_file:
-        write_secretly(asked.token_file, f"{token.text()}\n".encode())
-    else:
-        sys.stdout.write(f"{token.text()}\n")
+        write_secretly(asked.token_file, texts[asked.device].encode())
+    elif not asked.token_folder:
+        sys.stdout.write(texts[asked.device])
+
+
+def _check(asked: Asked) -> None:
+    if bool(asked.device) == bool(asked.token_folder):
+        what = "both are given" if asked.device else "no device is named"
+        fix = "--token-folder FOLDER is for tokens of all devices of the roster"
+        raise InputError([Problem("device", what, "a device, or --token-folder", fix)])
+    own = {"--class": asked.device_class, "--label": asked.labels, "--token-file": asked.token_file}
+    if asked.token_folder and (wrong := [name for name, value in own.items() if value]):
+        raise InputError([Problem(name, "is of one device", "nothing: devices keep their class and labels") for name in wrong])
+
+
+def _without_token(before: Roster, folder: Path) -> list[Wanted]:
+    """Devices of the roster, and those that were sent a token, that have none in the folder."""
+    known = before.by_name() | {it.device.name: it.device for it in before.pending}
+    return [Wanted(it.name, it.device_class, it.labels) for it in known.values() if not _file(folder, it.name).exists()]
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, text in texts.items():
+        write_secretly(_file(folder, name), text.encode())
+
+
+def _file(folder: Path, device: str) -> Path:
+    return folder / f"{device}.token"
