@@ -74,13 +74,15 @@ def test_predictions_that_move_further_than_they_may_take_the_device_back(fleet:
     assert 10 < (report.figures.distribution_distance_millionths or 0) < 500_000
 
 
-def test_the_manager_knows_no_numbers_by_the_array_and_no_interpreter(fleet: Fleet, confirmed: Living, content: Content):
+def test_the_manager_knows_no_numbers_by_the_array_and_no_interpreter_and_is_small(fleet: Fleet, confirmed: Living, content: Content):
     fleet.await_outcome(fleet.tell(content(2), old=content(1)), "confirmed")
     assert confirmed.process is not None
     maps = Path(f"/proc/{confirmed.process.pid}/maps").read_text()
     assert "python" in maps
     assert "numpy" not in maps
     assert "litert" not in maps
+    status = Path(f"/proc/{confirmed.process.pid}/status").read_text()
+    assert int(status.partition("VmRSS:")[2].split()[0]) <= 30_000_000 >> 10
 
 
 @pytest.mark.parametrize("phase", ["downloading", "trial", "confirmed"])

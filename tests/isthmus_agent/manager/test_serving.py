@@ -1,6 +1,7 @@
 """Real servers under a real manager: they start, swap, fall over, hang and end, and nobody's socket is closed for it."""
 
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -66,13 +68,17 @@ def resident_bytes(pid: int, what: str = "VmRSS") -> int:
 
 
 class Asking:
-    """Clients that ask one request after the other, each over its own connection. found: all that was not the right answer."""
+    """Clients that ask one request after the other, each over a connection that it keeps; or, open, requests that begin by the clock,
+    whatever became of those before, each over a connection of its own. found: all that was not the right answer."""
 
-    def __init__(self, served: Served, clients: int = 3, is_kept: bool = True) -> None:
-        self._served, self._is_kept, self._stop = served, is_kept, threading.Event()
+    CLIENTS, PER_SECOND, MOST_AT_ONCE = 3, 50, 32
+
+    def __init__(self, served: Served, *, is_open: bool = False) -> None:
+        self._served, self._stop = served, threading.Event()
         self.found: list[object] = []
         self.answers = 0
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+        asking = [self._arrive] if is_open else [self._keep_asking] * self.CLIENTS
+        self._threads = [threading.Thread(target=it) for it in asking]
 
     def __enter__(self) -> "Asking":
         for thread in self._threads:
@@ -89,20 +95,31 @@ class Asking:
         wanted = self.answers + count
         eventually(lambda: self.answers >= wanted or self.found)
 
-    def _ask(self) -> None:
+    def _keep_asking(self) -> None:
         connection = self._served.connect()
         connection.connect()
         connection.auto_open = 0  # a connection that is closed is a request that is lost
-        while not self._stop.is_set():
-            try:
-                status, document = self._served.predict(ROWS, connection if self._is_kept else None)
-                if status != 200 or not close_to(document["predictions"], answered(ROWS)):
-                    self.found.append((status, document))
-            except (OSError, http.client.HTTPException) as error:
-                self.found.append(error)
-                return
-            self.answers += 1
+        while not self._stop.is_set() and self._ask(connection):
             time.sleep(0.002)
+
+    def _arrive(self) -> None:
+        begun = time.monotonic()
+        with ThreadPoolExecutor(self.MOST_AT_ONCE) as clients:
+            for number in itertools.count():
+                if self._stop.wait(max(0.0, begun + number / self.PER_SECOND - time.monotonic())):
+                    return
+                clients.submit(self._ask)
+
+    def _ask(self, connection: http.client.HTTPConnection | None = None) -> bool:
+        try:
+            status, document = self._served.predict(ROWS, connection)
+            if status != 200 or not close_to(document["predictions"], answered(ROWS)):
+                self.found.append((status, document))
+        except (OSError, http.client.HTTPException) as error:
+            self.found.append(error)
+            return False
+        self.answers += 1
+        return True
 
 
 def test_a_content_is_served_once_it_has_tested_itself(begin):
@@ -167,11 +184,11 @@ def test_a_model_that_falls_over_in_its_self_test_is_unfit(begin):
 
 
 @pytest.mark.parametrize("stop_first", [False, True])
-@pytest.mark.parametrize("is_kept", [True, False], ids=["kept connections", "new connections"])
-def test_a_swap_under_load_loses_nothing(begin, stop_first, is_kept):
+@pytest.mark.parametrize("is_open", [False, True], ids=["kept connections", "open load"])
+def test_a_swap_under_load_loses_nothing(begin, stop_first, is_open):
     served = begin(stop_first=stop_first)
     served.serve(tiny_content(1))
-    with Asking(served, is_kept=is_kept) as asking:
+    with Asking(served, is_open=is_open) as asking:
         for version in range(2, 5):
             asking.more(20)
             before = served.pid
