@@ -46,6 +46,7 @@ COMMANDS: Table = {
             "resume": Command(f"{_ROOM}.fleet.resume", "Have a paused fleet go on."),
             "abort": Command(f"{_ROOM}.fleet.abort", "Bring a fleet's devices back to the content before, under a new number."),
             "refresh": Command(f"{_ROOM}.fleet.refresh", "Sign anew what would expire: for CI, some times a day."),
+            "sweep": Command(f"{_ROOM}.fleet.sweep", "Remove bundles and deltas that nothing in force names any more."),
             "recover": Command(f"{_ROOM}.fleet.recover", "Mend what is lost, torn or foreign in a repository; no device is visited."),
         },
     ),

@@ -75,6 +75,8 @@ def publish(
     make = lambda version: delegated_of(fleet, version, now, targets, assignment.to_value())  # noqa: E731
     edition = {fleet: puts.role(fleet, current.version_of(fleet), make, signers[fleet])}
     puts.in_force(current, edition, signers[SNAPSHOT], signers[TIMESTAMP], now)
+    for path, target in given.items():
+        puts.still_there(path, target, (files or {})[path])
     return Published(assignment, tuple(puts.written))
 
 
@@ -202,6 +204,11 @@ class Puts:
                 return
             self._place.objects.put(key, content)
         self.written.append(key)
+
+    def still_there(self, path: str, target: TargetFile, content: Path | bytes) -> None:
+        """Puts a file again that was removed before it was in force, when nothing named it (`sweeping`)."""
+        if not self._place.objects.tag(self._place.target_key(path, target.hashes["sha256"])):
+            self.content(path, target, content)
 
     def role(self, role: str, version: int, make: Callable[[int], Metadata[Any]], signers: Iterable[Signer]) -> MetaFile:
         """A role's metadata under the first version after that one whose name is free."""

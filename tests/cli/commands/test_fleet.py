@@ -214,6 +214,15 @@ def test_a_refresh_says_what_waits_for_keys_that_are_not_here(told: Shell, days:
     assert is_well == well
 
 
+def test_a_sweep_says_what_it_removes_and_in_a_dry_run_only_that(told: Shell):
+    told.tell(b"the third bundle")
+    before = dict(told.store.objects)
+    assert "1 files that nothing in force names would be removed" in told("fleet", "sweep", "--dry-run").output
+    assert told.store.objects == before
+    assert "1 files that nothing in force names are removed" in told("fleet", "sweep").output
+    assert told("fleet", "sweep").output == "nothing to remove\n"
+
+
 def test_a_recovery_says_what_was_wrong(told: Shell):
     assert told("fleet", "recover").output == "nothing to mend\n"
     told.store.objects["edge/metadata/timestamp.json"] = b"torn"

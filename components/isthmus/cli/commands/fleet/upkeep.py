@@ -13,6 +13,7 @@ from isthmus.repository.objects import ROSTER, Place
 from isthmus.repository.reading import expiries, read
 from isthmus.repository.recover import recover
 from isthmus.repository.refresh import refresh
+from isthmus.repository.sweeping import sweep, unnamed
 from isthmus_agent.formats import roster as rosters
 from isthmus_agent.formats.numbers import FormatError
 
@@ -47,6 +48,15 @@ def recovered(place: Place, keyring: Keyring, rosters: Mapping[str, bytes]) -> t
     done = recover(place, keyring, rosters=rosters)
     lines = [*(f"- {line}" for line in done.done), *(f"missing: {path}: {_what_to_do(path)}" for path in done.missing)]
     return "\n".join([f"mended {len(done.done)}" if done.done else "nothing to mend", *lines]), not done.missing
+
+
+def swept(place: Place, keyring: Keyring, *, dry_run: bool) -> Iterator[str]:
+    """What nothing names any more, as it is removed, or would be. Raises IsthmusError."""
+    current, count = founded(place, keyring), 0
+    for key in unnamed(place, keyring, current) if dry_run else sweep(place, keyring):
+        count += 1
+        yield f"{key} {'would be' if dry_run else 'is'} removed"
+    yield f"{count} files that nothing in force names{' would be' if dry_run else ' are'} removed" if count else "nothing to remove"
 
 
 def copies_of(keyring: Keyring, files: Iterable[Path], empty: Iterable[str]) -> dict[str, bytes]:
