@@ -200,6 +200,19 @@ def test_a_hybrid_declares_both_compiles_once_and_is_looked_at_once(platform, as
 
 
 @pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("said", "asks"),
+    [({}, False), ({"min_confidence": 0.8}, True), ({"data": "may_leave_device"}, True), ({"data": "stays_on_device"}, False)],
+)
+def test_devices_of_a_hybrid_have_an_address_of_the_cloud_only_where_the_program_says_so(said, asks):
+    found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, **said}}})
+    (device, *_) = [
+        it for (kind, name), it in found.resources.items() if name == "digits-edge-camera-1" and kind == f"{OWN}:LocalProcesses"
+    ]
+    assert ("fallback" in str(device["files"])) is asks
+
+
+@pytest.mark.usefixtures("asked")
 def test_a_canary_is_a_second_track_and_its_gate():
     canary = {"canary": {"version": 2, "recipe": "float32"}, "platform": "kubernetes", **ON["kubernetes"]}
     found = declaring.run({"services": {"digits": {**SERVICE, **canary}}})

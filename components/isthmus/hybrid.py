@@ -22,7 +22,7 @@ from isthmus.platforms.rules import with_platforms
 
 
 class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, PlatformArgs, total=False):
-    """Both roles of one model. The devices' fallback is the cloud role."""
+    """Both roles of one model. The devices' fallback is the cloud role, where `data` or `min_confidence` says that they may ask it."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class CheckedHybrid:
 class HybridDeployment(pulumi.ComponentResource):
     """Both roles of one model, compiled once.
 
-    A device answers by itself. Where its answer is less sure than `min_confidence`, or its interpreter fails, it asks the
-    cloud role; while the cloud is away its own answer stands.
+    A device answers by itself, and what it is asked stays there. With `min_confidence` (or `data: may_leave_device`) it asks the cloud
+    role where its answer is less sure, or where it has none; while the cloud is away its own answer stands.
 
     Outputs: `cloud` and `edge`, the outputs of the two components that it is made of.
     """
@@ -61,8 +61,10 @@ class HybridDeployment(pulumi.ComponentResource):
         known = checked or compiling.sound(*check(name, args, path))
         child = ResourceOptions(parent=self)
         service = CloudModelService(cloud_part(name), {}, child, path=path, checked=known.cloud)
-        settings = known.edge.settings.model_copy(update={"fallback_url": service.endpoint})
-        fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=replace(known.edge, settings=settings))
+        devices = known.edge
+        if devices.settings.fallback_url is not None:
+            devices = replace(devices, settings=devices.settings.model_copy(update={"fallback_url": service.endpoint}))
+        fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=devices)
         self.cloud = Output.all(**{key: getattr(service, key) for key in cloud.OUTPUTS})
         self.edge = Output.all(**{key: getattr(fleet, key) for key in edge.OUTPUTS})
         self.parts = (service, fleet)
@@ -76,7 +78,8 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
         return None, problems
     sources = sources or Sources()
     service, wrong = cloud.check(name, _part(CloudSettings, args, name), path, sources)
-    fleet, more = edge.check(name, {**_part(EdgeSettings, args, name), "fallback_url": "cloud"}, path, sources)
+    asked = {"fallback_url": "cloud"} if settings.asks_cloud() else {}
+    fleet, more = edge.check(name, {**_part(EdgeSettings, args, name), **asked}, path, sources)
     problems = list(dict.fromkeys([*problems, *wrong, *more]))  # both halves see the same source
     return (None if service is None or fleet is None else CheckedHybrid(service, fleet)), problems
 

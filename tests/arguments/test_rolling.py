@@ -26,6 +26,7 @@ from isthmus_agent.formats.window import Window
 
 PAGE = Path(__file__).parents[2] / "docs" / "edge.md"
 EdgeSettings = with_platforms(components.EdgeSettings)
+KEY = "x25519:3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="
 PATIENT = {"deadline_seconds": 30 * 86_400}
 WAVES = [{"devices": ["camera-7", "camera-8"]}, {"name": "lab", "group": "lab", "gate": {"soak_seconds": 5}}, {"percent": 100}]
 
@@ -170,6 +171,29 @@ def test_what_is_wrong_is_named_with_its_place_and_a_way_out(said: dict[str, Any
     assert found[0].startswith(f"fleets.x.{where}: {message}")
 
 
+@pytest.mark.parametrize(
+    ("said", "asks"),
+    [
+        ({}, False),
+        ({"min_confidence": 0.8}, True),
+        ({"data": "may_leave_device"}, True),
+        ({"data": "stays_on_device"}, False),
+        ({"samples": {"owner_key": KEY, "share_percent": 1}}, False),
+    ],
+)
+def test_devices_ask_the_cloud_only_where_somebody_has_said_so(said: dict[str, Any], asks: bool) -> None:
+    assert rolling(**said).asks_cloud() is asks
+
+
+def test_what_would_take_inputs_off_devices_is_refused_where_they_are_to_stay() -> None:
+    said = {"min_confidence": 0.8, "fallback_url": "https://cloud.example", "samples": {"owner_key": KEY, "share_percent": 1}}
+    found = messages(data="stays_on_device", **said)
+    assert [it.split(": ")[0] for it in found] == [f"fleets.x.{name}" for name in ("min_confidence", "samples", "fallback_url")]
+    assert all("what they are asked, and `data` says stays_on_device. Fix: remove it, or say may_leave_device" in it for it in found)
+    assert messages(data="may_leave_device", **said) == []
+    assert "did you mean 'stays_on_device'" in messages(data="stays_on_devices")[0]
+
+
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     found = messages(
         waves=[{"percent": 200}, {"count": 0}], gate={"soak_seconds": -1}, probation={"second": 1}, window={"from": "x", "to": "y"}
@@ -238,9 +262,6 @@ def test_without_variants_the_recipe_is_for_every_class() -> None:
         ("small", "int8", ".variants[0]"),
         ("*", "float16", ".variants[1]"),
     ]
-
-
-KEY = "x25519:3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="
 
 
 def test_samples_are_signed_in_whole_numbers_and_left_out_nothing_is() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from isthmus.arguments import gateway_options
-from isthmus.arguments.rolling import RollingSettings
+from isthmus.arguments.rolling import STAYS, RollingSettings
 from isthmus.arguments.serving import ServingSettings
 from isthmus.arguments.source import SourceSettings
 from isthmus.compile.recipes import SERVING_ONLY
@@ -54,7 +54,7 @@ class EdgeSettings(SourceSettings, RollingSettings):
         if self.recipe == SERVING_ONLY:
             what, fix = f"{SERVING_ONLY} makes nothing that devices can run", "name another recipe, or use CloudModelService"
             found.append(Problem(f"{path}.recipe", what, "a recipe with an edge variant, such as int8", fix))
-        if self.min_confidence is not None and self.fallback_url is None:
+        if self.min_confidence is not None and self.fallback_url is None and self.data != STAYS:
             found.append(Problem(f"{path}.min_confidence", "there is nobody to ask", "fallback_url beside it", "add fallback_url"))
         if self.device_access is not None and self.store is None:
             what, fix = "the stack's own store gives each device its own access", "remove it, or name a `store`"

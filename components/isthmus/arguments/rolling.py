@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, TypedDict
 from pulumi import Input
 from pydantic import Field
 
-from isthmus.arguments.checking import Checked, Limited, RecipeText, same_twice
+from isthmus.arguments.checking import Checked, Limited, RecipeText, one_of, same_twice
 from isthmus.arguments.formats import ClassName
 from isthmus.arguments.samples import SamplesArgs, SamplesSettings
 from isthmus.arguments.secrets import Secret
@@ -39,6 +39,9 @@ from isthmus.limits import (
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.window import Window
 
+STAYS, MAY_LEAVE = "stays_on_device", "may_leave_device"
+"""What of the inputs of devices."""
+
 
 class DeviceAccessArgs(TypedDict, total=False):
     """As whom the devices that a stack runs on this machine use a store of the user's own (secrets)."""
@@ -59,7 +62,8 @@ class RollingArgs(TypedDict, total=False):
     device, then all. gate: of every wave. wait: whether `up` waits for the gates; else `isthmus fleet watch` or the next `up` looks at
     them. keys: folder of the key ring. variants: recipes by class of devices; left out: `recipe` for all. encrypt: what lies in the store
     for devices can be read by them alone. most_per_minute: devices of a wave that begin. samples: of what devices are asked, encrypted to
-    the owner's key; left out: inputs never leave them.
+    the owner's key; left out: none. data: `stays_on_device` or `may_leave_device`: whether what devices are asked may leave them, to the
+    cloud role or as samples; left out: it stays, unless another argument asks for something else.
     """
 
     fleet: Input[str]
@@ -78,6 +82,7 @@ class RollingArgs(TypedDict, total=False):
     min_confidence: Input[float]
     fallback_timeout_ms: Input[int]
     samples: Input[SamplesArgs]
+    data: Input[str]
 
 
 class DeviceAccessSettings(Checked):
@@ -111,6 +116,11 @@ class RollingSettings(Checked):
     min_confidence: Annotated[float, Limited(MIN_CONFIDENCE)] | None = None
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
     samples: SamplesSettings | None = None
+    data: Annotated[str, one_of((STAYS, MAY_LEAVE), "choice")] | None = None
+
+    def asks_cloud(self) -> bool:
+        """Whether devices pass on what they are asked, where there is a cloud role: never without a word of the user's."""
+        return self.data == MAY_LEAVE or (self.data is None and self.min_confidence is not None)
 
     def wave_list(self, devices: int) -> Sequence[Wave]:
         """The waves. Where none are given: one device, then all. devices: of the whole fleet, 0 where that is not known."""
@@ -136,6 +146,13 @@ class RollingSettings(Checked):
         found = early_problems(self.wave_list(0), self.gates(0), f"{path}.waves")
         found += [] if found else self._deadlines(path)
         found += same_twice(self.variants, lambda it: (it.device_class, it.recipe), f"{path}.variants", "variants")
+        found += [
+            Problem(
+                f"{path}.{name}", f"takes from devices what they are asked, and `data` says {STAYS}", fix=f"remove it, or say {MAY_LEAVE}"
+            )
+            for name in ("min_confidence", "samples", "fallback_url")
+            if self.data == STAYS and getattr(self, name, None) is not None
+        ]
         return self.placed(found, path)
 
     def placed(self, problems: Iterable[Problem], path: str) -> list[Problem]:
