@@ -119,6 +119,23 @@ class Browser:
         ratio, where = self.value(_CONTRAST)
         return ratio, where
 
+    def check_reads_well(self, where: Path, width: int, *, dark: bool) -> None:
+        """Nothing is complained about, nothing overflows, and every text has the contrast that it needs, also of what is folded."""
+        self.open(where, width, dark=dark)
+        self.value("document.querySelectorAll('details').forEach(it => it.open = true)")
+        assert self.complaints == []
+        assert self.value("document.documentElement.scrollWidth") == width
+        assert self.overflowing() == []
+        ratio, least = self.least_contrast()
+        assert ratio >= 4.5, least
+
+    def check_runs_nothing(self, where: Path, width: int = 400) -> None:
+        """A page with `markup.EVIL` for names is one without a script or a picture, and asks nobody for anything."""
+        self.open(where, width)
+        assert self.complaints == []
+        assert self.value("document.querySelectorAll('img, script').length") == 0
+        assert self.value("document.documentElement.scrollWidth") == width
+
     def screenshot(self, file: Path) -> None:
         """The whole page as a PNG."""
         answer = self._ask("Page.captureScreenshot", captureBeyondViewport=True)

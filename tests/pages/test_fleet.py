@@ -1,16 +1,15 @@
 """The page of a fleet's rollout, also in a real browser that cannot reach anything."""
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from tests.fleet_standing import standing
+from tests.markup import EVIL, tags_of
 from toolchain.testing import patience
 
 from isthmus.pages.fleet import STATES, html, view
 
-EVIL = """</title></style><script>document.title = 'owned'</script><img src="http://127.0.0.1:1/x" onerror="alert(1)">"""
 MOST_DRAWING_MS = 200
 # Puts the page's own content in again, as a live page does, and waits until it is on the screen.
 DRAWN_MS = """(async () => { const found = [];
@@ -35,16 +34,6 @@ def named(value: Any, text: str) -> Any:
     if isinstance(value, list):
         return [text if isinstance(it, str) else named(it, text) for it in value]
     return value
-
-
-class _Tags(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, tuple[str, ...]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, tuple(name for name, _ in attrs)))
 
 
 @pytest.fixture(scope="module")
@@ -100,19 +89,13 @@ def test_a_page_of_many_devices_is_hardly_larger_than_one_of_few():
 
 
 def test_whatever_a_device_or_a_name_says_stays_text():
-    assert _Tags(html(named(standing(), EVIL))).found == _Tags(html(named(standing(), "x" * len(EVIL)))).found
+    assert tags_of(html(named(standing(), EVIL))) == tags_of(html(named(standing(), "x" * len(EVIL))))
 
 
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("dark", [False, True])
 def test_it_opens_offline_nothing_overflows_and_every_text_can_be_read(browser, file, width, dark):
-    browser.open(file, width, dark=dark)
-    browser.value("document.querySelectorAll('details').forEach(it => it.open = true)")
-    assert browser.complaints == []
-    assert browser.value("document.documentElement.scrollWidth") == width
-    assert browser.overflowing() == []
-    ratio, where = browser.least_contrast()
-    assert ratio >= 4.5, where
+    browser.check_reads_well(file, width, dark=dark)
 
 
 def test_ten_thousand_devices_are_drawn_at_once(browser, file):
@@ -148,7 +131,4 @@ def test_a_keyboard_gets_to_everything_that_scrolls_or_opens(browser, file):
 def test_hostile_names_run_nothing(browser, tmp_path):
     evil = tmp_path / "evil.html"
     evil.write_text(html(named(standing(), EVIL)), encoding="utf-8")
-    browser.open(evil, 400)
-    assert browser.complaints == []
-    assert browser.value("document.querySelectorAll('img, script').length") == 0
-    assert browser.value("document.documentElement.scrollWidth") == 400
+    browser.check_runs_nothing(evil)

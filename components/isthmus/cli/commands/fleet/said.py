@@ -1,8 +1,6 @@
 """`isthmus fleet status`: what a fleet's devices say, where its secret is here."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -13,16 +11,7 @@ from isthmus.repository.objects import Place
 from isthmus.repository.roster import secret_at_hand
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import observed
-from isthmus.rollouts.standing import Standing, WaveState
-
-STYLES: Final[Mapping[WaveState, str]] = {
-    "closed": "dim",
-    "open": "green",
-    "waiting": "green",
-    "passed": "green",
-    "paused": "yellow",
-    "aborted": "red",
-}
+from isthmus.rollouts.standing import Standing
 
 
 @dataclass(frozen=True)

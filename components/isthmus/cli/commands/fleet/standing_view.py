@@ -24,7 +24,15 @@ _MARKS: Final[Mapping[str, tuple[str, str]]] = {
     CLOSED: ("·", "dim"),
 }
 """Every state has a character of its own beside its colour."""
-_STATES: Final = {"passed": "green", "aborted": "bold red", "paused": "yellow", "waiting": "blue"}
+STYLES: Final[Mapping[str, str]] = {
+    "closed": "dim",
+    "open": "blue",
+    "waiting": "blue",
+    "passed": "green",
+    "paused": "yellow",
+    "aborted": "bold red",
+}
+"""Of the states of a wave (`rollouts.standing.WaveState`)."""
 
 
 def rendered(standing: Mapping[str, Any]) -> RenderableType:
@@ -56,7 +64,7 @@ def _waves(waves: Sequence[WaveView]) -> Table:
     found.add_column("confirmed", justify="right", no_wrap=True)
     found.add_column("failed", justify="right", no_wrap=True)
     for wave in waves:
-        state = Text(wave.state, style=_STATES.get(wave.state, "dim"))
+        state = Text(wave.state, style=STYLES[wave.state])
         confirmed = f"{wave.counts.get('confirmed', 0):,} of {wave.devices:,}"
         failed = Text(f"{wave.counts.get('failed', 0):,}", style="red" if wave.counts.get("failed") else "")
         found.add_row(Text(wave.name), state, _bar(wave), confirmed, failed)

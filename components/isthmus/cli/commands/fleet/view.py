@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.cli.commands.fleet.said import STYLES, Seen, said
+from isthmus.cli.commands.fleet.said import Seen, said
+from isthmus.cli.commands.fleet.standing_view import STYLES
 from isthmus.cli.shared.repositories import Located, days_left, founded
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import TOP_ROLES
