@@ -26,7 +26,7 @@ import mmap
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 LOADED, READY, UNFIT, HELD, DROPPED, RELEASED, MEASURED = "loaded", "ready", "unfit", "held", "dropped", "released", "measured"
@@ -40,6 +40,8 @@ RESTS, READS, RUNS, WRITES, ASKS = range(5)
 is asked for one."""
 
 _PR_SET_PDEATHSIG: Final = 1
+_OWN_DESCRIPTORS: Final = 32
+"""That a process may need beside its connections: files, requests to the store, a new server, pipes."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,13 @@ class Limits:
     receive_seconds: float = 30.0
     idle_seconds: float = 75.0
     drain_seconds: float = 30.0
+
+    def within(self, descriptors: int) -> "Limits":
+        """With no more connections than so many descriptors of each process allow for; more clients wait in the kernel.
+
+        In a swap the manager holds those of two servers.
+        """
+        return replace(self, most_connections=max(1, min(self.most_connections, (descriptors - _OWN_DESCRIPTORS) // 2)))
 
     @property
     def slots(self) -> int:

@@ -1,10 +1,12 @@
 """Mishaps that ended devices of the program before this one, on whole devices."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from tests.isthmus_agent import contents
@@ -36,6 +38,23 @@ def test_one_request_that_a_release_does_not_survive_costs_that_request_and_take
     assert (report.reason, report.figures.crashes) == (reason, 1)
     confirmed.await_served(content(1))
     assert isinstance(confirmed.predict(), list)
+
+
+def test_a_device_with_few_descriptors_and_many_clients_that_say_nothing_is_updated_and_answers(
+    fleet: Fleet, device: Living, content: Content
+):
+    """Case 10: it could start no server and read no file any more."""
+    number = fleet.tell(content(1), probation=Probation(0))
+    device.start(["prlimit", "--nofile=40:40", *device.arguments("run")])
+    fleet.await_outcome(number, "confirmed")
+    address = urlsplit(device.url)
+    with ExitStack() as clients:
+        for _ in range(45):
+            client = clients.enter_context(socket.create_connection((address.hostname, address.port)))
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        fleet.await_outcome(fleet.tell(content(2), probation=Probation(0)), "confirmed")
+    assert isinstance(device.predict(), list)
+    assert [it["what"] for it in device.told()["events"] if "Too many open files" in it["what"]] == []
 
 
 @pytest.fixture

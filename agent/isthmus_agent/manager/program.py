@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import signal
 import socket
 import time
@@ -90,7 +91,8 @@ def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: S
     ways = [Way(identity.credentials, clock, ca_file=local.ca_file) for _ in range(2)]
     address = Address(identity.url, device.fleet)
     looker = Looker(Repository(address, folder / _METADATA, identity.root, ways[0], refresh=in_child), ways[0], clock, device, mailbox.tell)
-    served = serving.Settings(local.limits, local.stop_first, about=settings.about, fallback=local.fallback)
+    limits = local.limits.within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    served = serving.Settings(limits, local.stop_first, about=settings.about, fallback=local.fallback)
     held_back_seconds = min(_MOST_HELD_BACK_SECONDS, local.pace.heartbeat_seconds)
     sender = Sender(device.name, device.fleet, identity.url, identity.report_key, held_back_seconds)
     transport, samples_transport = (Transport(identity.credentials, ca_file=local.ca_file, clock=clock) for _ in range(2))

@@ -82,7 +82,7 @@ class Serving:
         self._wakes.setblocking(False)
         self._waker.setblocking(False)
         self._selector.register(self._wakes, selectors.EVENT_READ, self._hear)
-        self._waiting = Waiting(self._selector, listeners, settings.about)
+        self._waiting = Waiting(self._selector, listeners, settings.about, settings.limits.slots)
         self._orders: deque[tuple[str | None, str | None]] = deque()
         self._current: Child | None = None
         self._starting: Child | None = None

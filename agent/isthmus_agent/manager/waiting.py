@@ -11,7 +11,6 @@ from typing import Final
 
 from isthmus_agent.formats.answers import HEALTH_PATH
 
-_MOST: Final = 128
 _REST_SECONDS: Final = 60.0
 _LINGER_SECONDS: Final = 10.0
 _RECEIVE_BYTES: Final = 64 << 10
@@ -22,11 +21,11 @@ _STATUS: Final = b"GET /v1/models/"
 class Waiting:
     """Connections by what is to become of them.
 
-    selector: its data are calls without arguments. about: what `/healthz` says of the device.
+    selector: its data are calls without arguments. about: what `/healthz` says of the device. most: connections of a kind.
     """
 
-    def __init__(self, selector: selectors.BaseSelector, listeners: Sequence[socket.socket], about: Mapping[str, str]) -> None:
-        self._selector, self._listeners, self._about = selector, listeners, about
+    def __init__(self, selector: selectors.BaseSelector, listeners: Sequence[socket.socket], about: Mapping[str, str], most: int) -> None:
+        self._selector, self._listeners, self._about, self._most = selector, listeners, about, most
         self._parked: deque[socket.socket] = deque()
         self._ending: dict[socket.socket, float] = {}
         self.answers = False
@@ -35,7 +34,7 @@ class Waiting:
         """Keeps a connection for the next server."""
         if self.answers:
             self._answer_later(connection)
-        elif len(self._parked) < _MOST:
+        elif len(self._parked) < self._most:
             self._parked.append(connection)
         else:
             _end(connection)
@@ -87,7 +86,7 @@ class Waiting:
             connection, _ = listener.accept()
         except OSError:
             return
-        if len(self._ending) >= _MOST:
+        if len(self._ending) >= self._most:
             _end(connection)
             return
         connection.setblocking(False)
