@@ -117,7 +117,7 @@ def test_replicas_grow_to_what_was_planned_and_an_update_leaves_them(stack, plac
     with place.load(place.url(NAMESPACE), body, rate, 900) as load:
         eventually(lambda: replicas(place) >= 2, 240)
         found = replicas_that_the_planner_names(place, target)
-        done = stack.up("--expect-no-changes")
+        done = stack.up_without_changes()
         assert done.code == 0, done
         # Not set back to the stack file's own number, which is one. The engine worked beside the servers, so it may not be `found`.
         assert place.get("deployment", NAMESPACE, f"{NAMESPACE}-stable")["spec"]["replicas"] > 1

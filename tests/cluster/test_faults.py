@@ -123,7 +123,7 @@ def test_an_engine_that_is_killed_in_the_middle_leaves_nothing_that_the_next_upd
     assert cancelled.code == 0, cancelled
     done = project.up()
     assert done.code == 0, done
-    again = project.up("--expect-no-changes")
+    again = project.up_without_changes()
     assert again.code == 0, again
     place.clear(name)
     destroyed = project.destroy()

@@ -62,7 +62,7 @@ def test_an_up_with_no_change_changes_nothing(stack):
 def test_what_the_autoscaler_set_stays(stack, place, eventually):
     place.kubectl("patch", "hpa", "digits-stable", "-n", NAMESPACE, "--type=merge", "-p", '{"spec":{"minReplicas":3}}')
     eventually(lambda: place.get("deployment", NAMESPACE, "digits-stable")["status"].get("readyReplicas") == 3, 180)
-    done = stack.up("--expect-no-changes")
+    done = stack.up_without_changes()
     assert done.code == 0, done
     assert place.get("deployment", NAMESPACE, "digits-stable")["spec"]["replicas"] == 3
 
@@ -99,7 +99,7 @@ def test_another_stack_with_a_service_of_that_name_is_refused_and_touches_nothin
     finally:
         neighbour.pulumi("stack", "rename", "test", "--stack", "other")
     assert {it["metadata"]["name"]: it["metadata"]["generation"] for it in place.get("deployments", NAMESPACE)} == before
-    done = stack.up("--expect-no-changes")
+    done = stack.up_without_changes()
     assert done.code == 0, done
 
 

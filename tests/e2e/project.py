@@ -141,8 +141,13 @@ class Project:
     def up(self, *args: str) -> Done:
         return self.pulumi("up", "--yes", "--stack", STACK, *args)
 
+    def up_without_changes(self, *args: str) -> Done:
+        """An update that may change nothing, and fails if it would. Its preview would be the same once more."""
+        return self.up("--expect-no-changes", "--skip-preview", *args)
+
     def refresh(self, *args: str) -> Done:
-        return self.pulumi("refresh", "--yes", "--stack", STACK, *args)
+        """Without the preview of a refresh, which asks everything the same things before, and waits as long for what hangs."""
+        return self.pulumi("refresh", "--yes", "--skip-preview", "--stack", STACK, *args)
 
     def destroy(self) -> Done:
         return self.pulumi("destroy", "--yes", "--stack", STACK)

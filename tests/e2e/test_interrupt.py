@@ -24,7 +24,7 @@ def test_an_interrupted_up_ends_soon_and_the_next_one_finishes(project, digits, 
     assert project.state()["deployment"]  # readable: nothing half-written
     done = project.up()
     assert done.code == 0, done
-    assert project.up("--expect-no-changes").code == 0
+    assert project.up_without_changes().code == 0
 
 
 def test_an_interrupted_cold_preview_leaves_no_worker_and_no_half_made_release(project, digits, eventually, processes_of, tmp_path):

@@ -277,7 +277,7 @@ def test_a_replica_and_an_agent_removed_by_hand_are_drift_that_up_mends(stack, s
     assert done.code == 0, done
     assert "running" in supervisorctl(directory, "status", agent).lower()
     assert predict(stack.outputs()["fleets"]["digits"]["devices"]["camera-2"], seven)[0] == 7
-    assert stack.up("--expect-no-changes").code == 0
+    assert stack.up_without_changes().code == 0
 
 
 def everything_answers(stack, seven) -> None:
@@ -286,7 +286,7 @@ def everything_answers(stack, seven) -> None:
     for device in DEVICES:
         assert predict(outputs["fleets"]["digits"]["devices"][device], seven)[0] == 7
     assert stack.refresh().code == 0  # a supervisor that was made anew has started its processes anew
-    done = stack.up("--expect-no-changes")
+    done = stack.up_without_changes()
     assert done.code == 0, done
 
 

@@ -38,6 +38,13 @@ for name, value in {"silence_seconds": 3.0, "window_seconds": 0.5, "least_bytes_
 """
 """Tests don't wait for the minute that a device has for metadata."""
 
+EAGER = """
+import isthmus_agent.core.turn as it
+real = it.Turn.backoff_seconds
+it.Turn.backoff_seconds = lambda turn: min(real(turn), 0.2)
+"""
+"""Nor for what a device waits after many refusals in a row: twice as long each time."""
+
 
 @pytest.fixture(scope="module")
 def seed(content: Content, tmp_path_factory: pytest.TempPathFactory) -> Seed:
@@ -78,6 +85,7 @@ def the_fleets_key_alone(siege: Siege) -> None:
 
 def test_a_release_that_is_signed_by_the_wrong_keys_is_not_taken(siege: Siege):
     before = siege.seen()
+    siege.start_again(weakened=EAGER)
     for sign in (another_fleets_key, the_rosters_key, the_online_keys, the_fleets_key_alone, own_keys):
         siege.play_back(before)
         sign(siege)

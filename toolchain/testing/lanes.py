@@ -18,6 +18,19 @@ WAVES = (((SIDE_BY_SIDE,), ("first cluster", "second cluster", "machines")), ((Q
 """Waves, one after another, of rows at the same time, of parts one after another: on 2 cores there is one cluster at once, beside the tests
 that need none, and neither waits for the other."""
 
+TOGETHER = (
+    "tests/provider/docker",
+    "tests/toolchain/docker_plugin",
+    "tests/toolchain/images",
+    "tests/toolchain/kubernetes_plugin",
+)
+"""Folders whose files share what takes long to start (a Docker engine with images, a control plane): one process has all of them."""
+
+
+def unit_of(file: str) -> str:
+    """What one process of the tests side by side has whole: a file, or the folder of it. file: from the project's root."""
+    return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
+
 
 def part_of(marks: dict[str, tuple[object, ...]]) -> str:
     """The part that a test belongs to. marks: name → arguments. Raises ValueError for a lane that there is not."""

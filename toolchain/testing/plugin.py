@@ -18,8 +18,10 @@ from toolchain.testing import lanes, outcomes, patience
 from toolchain.testing.needs import needs_of
 from toolchain.testing.outcomes import Outcome, Outcomes
 
-# Files with these tests take longest: begun first, they do not leave one process working alone at the end.
+# Files with these tests take longest, and so do folders whose files stay together: begun first, they do not leave one process working alone
+# at the end.
 LONGEST_FIRST = ("e2e", "slow")
+TOGETHER_RANK = 0
 ALL = "all"
 NOT_QUICK = (lanes.ALONE, "e2e", "slow")
 PROCESSOR = "processor seconds"
@@ -70,13 +72,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _pick(config, items)
     if config.getoption("--quick"):
         _drop(config, items, [item for item in items if any(map(item.get_closest_marker, NOT_QUICK)) or needs_of(item)])
-    ranks: dict[Path, int] = {}
+    ranks: dict[str, int] = {}
     for item in items:
+        file, unit = _units(item.nodeid)
         known = [rank for rank, mark in enumerate(LONGEST_FIRST) if item.get_closest_marker(mark)]
-        ranks[item.path] = min([*known, ranks.get(item.path, len(LONGEST_FIRST))])
-    items.sort(key=lambda item: ranks[item.path])
+        known += [TOGETHER_RANK] if unit != file else []
+        ranks[unit] = min([*known, ranks.get(unit, len(LONGEST_FIRST))])
+    items.sort(key=lambda item: ranks[_units(item.nodeid)[1]])
     for item in items:
         _grant_time(config, item)
+
+
+def _units(nodeid: str) -> tuple[str, str]:
+    """The file of a test, and what one process has whole of which it is a part."""
+    file = nodeid.split("::", 1)[0]
+    return file, lanes.unit_of(file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """As `--dist=loadfile`, for what stays together."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _units(nodeid)[1]
+
+    return Scheduling(config, log)
 
 
 def _pick(config: pytest.Config, items: list[pytest.Item]) -> None:

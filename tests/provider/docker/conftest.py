@@ -1,4 +1,4 @@
-"""Two real Docker engines with the project's own images, a store that they reach, and releases that can be run."""
+"""A real Docker engine with the project's own images, a store that they reach, and releases that can be run."""
 
 import hashlib
 import json
@@ -69,13 +69,13 @@ def layout() -> Layout:
 
 @pytest.fixture(scope="session")
 def site(layout: Layout) -> Iterator[Site]:
-    """Engines vm-a and vm-b with the images of server, gateway and fetch."""
+    """An engine vm-a with the images of server, gateway and fetch."""
     if complaint := objection():
         pytest.skip(complaint)
     with tempfile.TemporaryDirectory(prefix="isthmus-docker-") as folder:
         try:
             archives = images.build(layout)
-            engines = start(layout, Path(folder), ["vm-a", "vm-b"])
+            engines = start(layout, Path(folder), ["vm-a"])
         except PrepareError as error:
             pytest.skip(str(error))
         with engines:
@@ -173,17 +173,12 @@ class Machine:
             client.close()
 
 
-@pytest.fixture(scope="session")
-def machines(site: Site) -> list[Machine]:
-    names = {"serving": images.SERVING, "gateway": images.ENVOY, "fetch": images.FETCH}
-    return [Machine(engine, site, names) for engine in site]
-
-
 @pytest.fixture
-def machine(machines: list[Machine]) -> Iterator[Machine]:
-    """The first engine, with nothing on it before and after."""
-    yield machines[0]
-    client = machines[0].engine.client()
+def machine(site: Site) -> Iterator[Machine]:
+    """The engine, with nothing on it before and after."""
+    (engine,) = site
+    yield Machine(engine, site, {"serving": images.SERVING, "gateway": images.ENVOY, "fetch": images.FETCH})
+    client = engine.client()
     for container in client.containers.list(all=True):
         container.remove(force=True)
     client.close()

@@ -67,12 +67,14 @@ def test_one_that_hangs_is_drift_that_an_update_mends(
     inputs = server_inputs(make_release(2))
     server = plugin.create(KIND, inputs)
     assert plugin.read(server).outputs["status"] == "running"
+    impatient = {**inputs, "deadline_seconds": 5}
+    server = plugin.update(server, impatient)
     client = machine.engine.client()
     client.api.kill(server.id, "STOP")
     client.close()
     found = plugin.read(server)
-    assert "not done within" in found.outputs["status"]
-    assert list(plugin.diff(found, inputs).diffs) == ["status"]
+    assert "not done within 5 s" in found.outputs["status"]
+    assert list(plugin.diff(found, impatient).diffs) == ["status"]
     assert plugin.update(found, inputs).outputs["status"] == "running"
     assert predict(machine, REST) == [[2, 4]]
 

@@ -1,5 +1,9 @@
+from pathlib import Path
+
 import pytest
 from toolchain.testing import lanes
+
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -13,6 +17,12 @@ from toolchain.testing import lanes
 )
 def test_every_test_belongs_to_one_part(marks: dict[str, tuple[object, ...]], part: str) -> None:
     assert lanes.part_of(marks) == part
+
+
+def test_files_that_share_what_takes_long_to_start_stay_together() -> None:
+    assert lanes.unit_of("tests/provider/docker/test_gateway.py") == lanes.unit_of("tests/provider/docker/test_docker_server.py")
+    assert lanes.unit_of("tests/provider/test_golden.py") == "tests/provider/test_golden.py"
+    assert [folder for folder in lanes.TOGETHER if not (PROJECT / folder).is_dir()] == []
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,23 @@ def test_slow():
     time.sleep(1)
     Path("side-by-side-ended").touch()
 """
+# Two files of a folder whose files stay together.
+BEGINS = """
+import os
+from pathlib import Path
+
+
+def test_begins():
+    Path("pid").write_text(str(os.getpid()))
+"""
+STAYS = """
+import os
+from pathlib import Path
+
+
+def test_stays_in_that_process():
+    assert Path("pid").read_text() == str(os.getpid())
+"""
 BROKEN = """
 def test_right():
     pass
@@ -99,6 +116,7 @@ def run(tmp_path: Path) -> Any:
         (tmp_path / "conftest.py").write_text(CONFTEST)
         (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -ra\n")
         for name, text in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
         environ = {**os.environ, "PYTHONPATH": str(PROJECT), PHASES: ""}  # its phases are not those of the run that this is part of
         done = subprocess.run(
@@ -127,19 +145,20 @@ def test_every_part_is_in_one_wave_and_the_quiet_one_in_the_last_alone() -> None
 
 
 def test_what_failed_by_chance_is_run_again_alone_told_and_counted_and_the_run_is_green(run: Any) -> None:
+    together = {f"{lanes.TOGETHER[0]}/test_a.py": BEGINS, f"{lanes.TOGETHER[0]}/test_b.py": STAYS}
     done, report = run(
-        {"test_flaky.py": FLAKY, "test_chain.py": CHAIN, "test_quiet.py": QUIET, "test_plain.py": PLAIN, "test_next.py": NEXT}
+        {"test_flaky.py": FLAKY, "test_chain.py": CHAIN, "test_quiet.py": QUIET, "test_plain.py": PLAIN, "test_next.py": NEXT, **together}
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(report["flaky"]) == ["test_chain.py::test_goes_on", "test_flaky.py::test_chance"]
-    assert report["counts"] == {"passed": 6, "skipped": 1, "flaky": 2}
+    assert report["counts"] == {"passed": 8, "skipped": 1, "flaky": 2}
     assert report["failed"] == []
     for name in report["flaky"]:
         assert f"FLAKY {name}" in done.stdout
     assert "skipped 1: there is no moon" in done.stdout
     # One closing line, the last of all, for whoever reads runs by it.
     assert closing_lines(done.stdout) == done.stdout.splitlines()[-1:]
-    assert "= 6 passed, 1 skipped, 2 flaky in " in done.stdout.splitlines()[-1]
+    assert "= 8 passed, 1 skipped, 2 flaky in " in done.stdout.splitlines()[-1]
 
 
 def test_what_fails_twice_is_a_failure(run: Any) -> None:

@@ -15,7 +15,8 @@ from isthmus.provider.golden import difference, questions
 from isthmus.release.manifest import Release
 
 RUNNING: Final = "running"
-_PATIENCE_SECONDS: Final = 45
+PATIENCE_SECONDS: Final = 45
+"""For what ran before, and may be busy; a deadline for what is new that is shorter holds for it as well."""
 _REQUEST_SECONDS: Final = 60
 _SEPARATOR: Final = "\x1e"
 
@@ -27,7 +28,7 @@ class WrongAnswerError(PlatformError):
 def ailment(client: docker.APIClient, id: str, inputs: Mapping[str, Any], release: Release, context: Context) -> str:
     """What is wrong with a server whose container runs; empty: it answers, and right. What keeps it from being asked is not its fault."""
     try:
-        prove(client, id, {**inputs, "deadline_seconds": _PATIENCE_SECONDS}, release, context)
+        prove(client, id, {**inputs, "deadline_seconds": min(PATIENCE_SECONDS, inputs["deadline_seconds"])}, release, context)
     except WrongAnswerError as error:
         return str(error)
     except PlatformError as error:

@@ -15,7 +15,6 @@ from isthmus.plugin.values import Properties
 from isthmus.provider.docker.properties import HOST, host_problems, port_problems
 
 LIVE: Final = "LIVE"
-_PATIENCE_SECONDS: Final = 45
 _STOP_SECONDS: Final = 10
 _HEALTHY: Final = "::health_flags::healthy"
 
@@ -96,7 +95,7 @@ class DockerGateHandler(HandlerBase):
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
         from isthmus.provider.docker.client import connect
         from isthmus.provider.docker.jobs import Job, LateError, run
-        from isthmus.provider.docker.proof import inspect
+        from isthmus.provider.docker.proof import PATIENCE_SECONDS, inspect
 
         with connect(inputs["host"]) as client:
             if inspect(client, inputs["container"]) is None:
@@ -104,7 +103,8 @@ class DockerGateHandler(HandlerBase):
             status = LIVE
             try:
                 job = Job(inputs["image"], _ready_script(inputs), network="host")
-                run(client, job, context, timeout_seconds=_PATIENCE_SECONDS, message="asking the gateway")
+                seconds = min(PATIENCE_SECONDS, inputs["deadline_seconds"])
+                run(client, job, context, timeout_seconds=seconds, message="asking the gateway")
             except LateError as error:
                 status = str(error)
             except StoppedWaitingError:
