@@ -20,11 +20,12 @@ that need none, and neither waits for the other."""
 
 TOGETHER = (
     "tests/provider/docker",
+    "tests/server",
     "tests/toolchain/docker_plugin",
     "tests/toolchain/images",
     "tests/toolchain/kubernetes_plugin",
 )
-"""Folders whose files share what takes long to start (a Docker engine with images, a control plane): one process has all of them."""
+"""Folders whose files share what takes long to start (a Docker engine with images, a control plane, TensorFlow): one process has all of them."""
 
 
 def unit_of(file: str) -> str:
