@@ -25,7 +25,7 @@ TOGETHER = (
     "tests/toolchain/images",
     "tests/toolchain/kubernetes_plugin",
 )
-"""Folders whose files share what takes long to start (a Docker engine with images, a control plane, TensorFlow): one process has all of them."""
+"""Folders whose files share what takes long to start (a Docker engine, a control plane, TensorFlow): one process has all of them."""
 
 
 def unit_of(file: str) -> str:

@@ -4,6 +4,7 @@ tests/conftest.py loads it, so that `pytest` by hand has the same marks, order a
 `python -m toolchain.testing`.
 """
 
+import importlib
 import json
 import re
 import sys
@@ -94,13 +95,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """As `--dist=loadfile`, for what stays together."""
     if config.getoption("dist") != "loadfile":
         return None
-    from xdist.scheduler import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return _units(nodeid)[1]
-
-    return Scheduling(config, log)
+    found = importlib.import_module("xdist.scheduler").LoadFileScheduling(config, log)
+    found._split_scope = lambda nodeid: _units(nodeid)[1]  # by which its own kinds differ
+    return found
 
 
 def _pick(config: pytest.Config, items: list[pytest.Item]) -> None:
