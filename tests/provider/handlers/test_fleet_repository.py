@@ -12,6 +12,7 @@ from isthmus.release.store import RefusedCredentialsError, Store, StoreAddress
 from isthmus.repository import ceremony, roster
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
+from isthmus_agent.formats.sealed_contents import content_key
 from isthmus_agent.manager.enrolment import enrolled
 
 pytestmark = pytest.mark.slow
@@ -160,6 +161,17 @@ def test_a_device_that_lost_its_enrolment_or_its_way_in_is_mended(
         assert list(plugin.diff(made, devices).diffs) == ["marks"]
         made = plugin.update(made, devices)
         assert own(devices, opened, "camera-2").tag("cameras/metadata/timestamp.json")
+    assert plugin.read(made).outputs == made.outputs
+    keys = Path(devices["keys"])
+    roster.renew_secret("cameras", keys)
+    found = plugin.read(made)
+    assert list(plugin.diff(found, devices).diffs) == ["marks"]
+    made = plugin.update(found, devices)
+    assert plugin.read(made).outputs == made.outputs
+    secret = roster.fleet_secret(roster.secret_uri("cameras"), keys)
+    given = enrolled(Path(devices["directory"]) / "camera-2")
+    assert given is not None
+    assert given.content_key == content_key(secret, "cameras")
 
 
 def test_devices_of_a_repository_that_was_lost_begin_anew_in_the_next_one(

@@ -14,7 +14,7 @@ from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.handlers.fleets import PLACE, keyring_of, place_of
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
 from isthmus.provider.local import identities
-from isthmus.provider.local.enrolled import enrolment_in, mark_of
+from isthmus.provider.local.enrolled import enrolment_in, is_of_another_secret, mark_of
 from isthmus.provider.local.identities import IdentitiesFile
 
 if TYPE_CHECKING:
@@ -153,7 +153,10 @@ class LocalDevicesHandler(HandlerBase):
         if not inputs:
             raise not_importable("LocalDevices", "the fleet is not part of its id")
         there = [device for device in inputs["devices"] if (Path(inputs["directory"]) / device["name"]).is_dir()]
-        return Found({**inputs, "devices": there}, dict(state)) if there or not inputs["devices"] else None
+        if inputs["devices"] and not there:
+            return None
+        marks: Mapping[str, str] = state.get("marks") or {}
+        return Found({**inputs, "devices": there}, {**state, "marks": {**marks, **dict.fromkeys(_of_another_secret(inputs), "")}})
 
     def _take_out(self, place: "Place", state: Values, names: Sequence[str], context: Context) -> None:
         """Has the fleet know the devices no more, as far as its keys are here."""
@@ -281,6 +284,18 @@ def _lacking(inputs: Values, state: Values) -> bool:
         return file is not None and not identities.lets_in(file, _area(inputs), marks)
     except InputError:
         return True
+
+
+def _of_another_secret(inputs: Values) -> Iterator[str]:
+    """Devices whose keys do not follow from the fleet's secret of now, if that is here."""
+    from isthmus.repository import roster
+
+    try:
+        secret, _ = roster.secret_at_hand(inputs["fleet"], Path(inputs["keys"]))
+    except InputError:
+        return
+    if secret is not None:
+        yield from (name for name, folder in _folders(inputs).items() if is_of_another_secret(folder, secret, inputs["fleet"]))
 
 
 def _device_problems(devices: Any) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from isthmus.errors import PlatformError
 from isthmus_agent.formats.enrolment import Enrolment
+from isthmus_agent.formats.sealed_contents import content_key
 from isthmus_agent.manager.enrolment import FILE, enrolled
 
 
@@ -21,3 +22,9 @@ def mark_of(folder: Path) -> str:
     # The file, since what a device is given may be the same again; which token gave it never is.
     found = enrolled(folder)
     return "" if found is None or found.content_key is None else hashlib.sha256((folder / FILE).read_bytes()).hexdigest()[:16]
+
+
+def is_of_another_secret(folder: Path, secret: bytes, fleet: str) -> bool:
+    """Whether what a device was given does not follow from the fleet's secret. Not, where it was given nothing."""
+    found = enrolled(folder)
+    return found is not None and found.content_key != content_key(secret, fleet)

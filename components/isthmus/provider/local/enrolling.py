@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import PlatformError
+from isthmus.provider.local.enrolled import is_of_another_secret
 from isthmus.release.store import Store, StoreAddress
 from isthmus.repository import enrolment
 from isthmus.repository.access import DeviceAccess
@@ -17,7 +18,6 @@ from isthmus.repository.objects import Place
 from isthmus.repository.wanted import Wanted
 from isthmus_agent.formats.enrolment import Enrolment
 from isthmus_agent.formats.roster import Device, Roster
-from isthmus_agent.formats.sealed_contents import content_key
 from isthmus_agent.manager.enrolment import enrol, enrolled
 from isthmus_agent.manager.failures import RepositoryFailure
 
@@ -49,7 +49,7 @@ def is_enrolled(here: Here, device: Wanted, roster: Roster, secret: bytes) -> bo
     found, known = enrolled(here.folders[device.name]), roster.by_name().get(device.name)
     if found is None or known is None or found.generation != known.generation:
         return False
-    if found.content_key != content_key(secret, here.fleet):
+    if is_of_another_secret(here.folders[device.name], secret, here.fleet):
         return False
     told = (found.device_class, dict(found.labels), found.url)
     return told == (device.device_class, dict(device.labels), here.url) and _trusts(here.keyring, found) and _same(device, known)
