@@ -49,6 +49,7 @@ def opened(options: Repository, asked: Asked, console: Console) -> bool:
     secret = roster.fleet_secret(asked.secret or roster.secret_uri(fleet), keyring.folder)
     found = located_of(options, [fleet])
     table = Table("device", "asked (UTC)", "model", "content", "outcome", "sure", "size", box=None, header_style="dim")
+    rows: list[tuple[str, ...]] = []
     done: list[str] = []
     closed: list[str] = []
     count = 0
@@ -62,9 +63,11 @@ def opened(options: Repository, asked: Asked, console: Console) -> bool:
                 if file is not None:
                     file.write(f"{json.dumps(data(batch, sample), ensure_ascii=True)}\n")
                 if count < MOST_ROWS:
-                    table.add_row(*map(Text, _row(batch, sample)))
+                    rows.append(tuple(_row(batch, sample)))
                 count += 1
-    if count:
+    if rows:
+        for row in sorted(rows):  # by device and time: the names of batches are chance
+            table.add_row(*map(Text, row))
         console.print(table)
     if asked.delete:
         with explained(options.keys, found.where):
