@@ -90,8 +90,10 @@ def test_devices_outside_of_the_open_waves_keep_what_they_have(history: list[tup
             assert reached.items() <= {device.name: has(told, device) for device in DEVICES}.items()
         now += 60 * minutes
         keeps = {it.name: has(told, it) if begun(told, it, now) or not is_reached(told, it) else keeps.get(it.name) for it in DEVICES}
-        # Whose minute is just coming may have begun or not: devices have clocks of their own.
-        soon = {it.name for it in DEVICES if begun(told, it, now + CLOCKS_SECONDS) and not begun(told, it, now)}
+        # Whose minute is just coming may have begun or not: devices have clocks of their own. Of whom that was not known, and who waits
+        # for a minute of this release now, it still is not.
+        waiting = {it.name for it in DEVICES if is_reached(told, it) and not begun(told, it, now)}
+        soon = (soon & waiting) | {it.name for it in DEVICES if it.name in waiting and begun(told, it, now + CLOCKS_SECONDS)}
         if then == "pause":
             told = changes.paused(told, told.number, at(now))
             now += 3600
