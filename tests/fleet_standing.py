@@ -24,6 +24,18 @@ MIX = (
     (Outcome.BLOCKED, Reason.DISK_FULL, 15, 0),
 )
 SILENT = 20
+OUT = {"devices": 7, "names": [f"camera-{index}" for index in range(7)]}
+VALUES = (("north", 900, 2, 1200, OUT), ("", 10, 1, 3, {"devices": 0, "names": []}))
+# As `Standing.data` has it of a budget, and in words.
+WAITING = {
+    "label": "site",
+    "devices": 1203,
+    "values": [dict(zip(("value", "devices", "most", "waiting", "out"), it, strict=True)) for it in VALUES],
+}
+WORDS = (
+    "1,200 wait for their turn: 2 of 900 at once; unavailable: camera-0, camera-1, camera-2, camera-3, camera-4 and 2 more",
+    "3 wait for their turn: 1 of 10 at once",
+)
 # A quarter of an hour after its opening, one in seventeen devices of a wave may not begin yet.
 PACE = Pace(40, tuple(WHOLE_PACE * minute // 17 for minute in range(1, 17)))
 

@@ -309,6 +309,22 @@ def test_a_pace_takes_its_time_and_fewer_may_be_hurt(release):
     assert plan.waves[1].most_hurt < 150 < all_at_once.waves[1].most_hurt
 
 
+def test_a_budget_takes_its_turns_and_fewer_may_be_hurt(release):
+    sites = [replace(it, labels={"site": f"{number % 4}"}) for number, it in enumerate(fleet(1000))]
+    args = rolling(waves=[{"count": 100}, {"percent": 100}], budget={"label": "site", "most_unavailable_percent": 2})
+    plan = fleet_plan_of(args, 1000, release, "fleets.a", rollout=planned_rollout(args, sites, "fleets.a"))
+    assert plan.waves[1].gate.endswith("; 2 % with the same site at once, 20 in all: 46 turns at the least")
+    assert plan.waves[1].seconds == pytest.approx(46 * (0.32 + 60) + 300)
+    assert plan.waves[1].most_hurt < 100
+    named = rolling(budget={"label": "site", "most_unavailable": 1}, waves=[{"percent": 100}])
+    with pytest.raises(InputError, match=r"fleets\.a\.budget: a wave \(waves\[0\]\) takes 1,500 turns for 1,500 devices of one site"):
+        planned_rollout(named, [replace(it, labels={"site": "a"}) for it in fleet(1500)], "fleets.a")
+    wrong = rolling(budget={"label": "sit", "most_unavailable": 1}, gate={"max_failure_percent": 50}, waves=[{"percent": 100}])
+    with pytest.raises(InputError) as caught:  # all that is wrong at once
+        planned_rollout(wrong, sites[:3], "fleets.a")
+    assert {it.path for it in caught.value.problems} == {"fleets.a.gate.max_failure_percent", "fleets.a.budget.label"}
+
+
 def test_what_the_stacks_own_store_ships_is_free(release):
     args = rolling()
     plan = fleet_plan_of(args, 3, release, "fleets.a", rollout=planned_rollout(args, fleet(3), "fleets.a"))

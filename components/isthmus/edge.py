@@ -12,11 +12,11 @@ import pulumi
 from pulumi import Input, Output, ResourceOptions
 
 from isthmus import compiling
+from isthmus.arguments import budget, samples
 from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import EdgeSettings
 from isthmus.arguments.fleet_file import FleetSettings, load_fleet
 from isthmus.arguments.rolling import RollingArgs
-from isthmus.arguments.samples import signed_of
 from isthmus.arguments.source import SourceArgs
 from isthmus.compiling import Sought, Sources
 from isthmus.errors import InputError, IsthmusError, Problem, SourceError
@@ -191,7 +191,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
                 probation=_written(settings.probation_of()),
                 window=None if (window := settings.window_of()) is None else _written(window),
                 encrypt=settings.encrypt,
-                samples=signed_of(settings.samples),
+                budget=budget.signed_of(settings.budget),
+                samples=samples.signed_of(settings.samples),
                 wait=settings.wait,
                 opts=ResourceOptions(parent=self, depends_on=after),
             )

@@ -124,6 +124,10 @@ FLEET_WAVE: Final[Mapping[str, Limit]] = {
     "most_per_minute": Limit("of the wave's devices that begin in a minute; left out: all at once", None, 1, MOST_PER_MINUTE, whole=True),
 }
 MOST_WAVES: Final = signed.MOST_WAVES
+FLEET_BUDGET: Final[Mapping[str, Limit]] = {
+    "most_unavailable": Limit("devices of one value of the label", None, 1, MOST_DEVICES, whole=True),
+    "most_unavailable_percent": Limit("of the devices of one value of the label, rounded down, and one at the least", None, 0.0001, 100),
+}
 PROBATION: Final[Mapping[str, Limit]] = {
     "seconds": Limit("that a device looks at the release", probation.Probation.seconds, 0, probation.MOST_PROBATION_SECONDS, whole=True),
     "max_crashes": Limit("that are forgiven in that time", probation.Probation.max_crashes, 0, probation.MOST_CRASHES, whole=True),

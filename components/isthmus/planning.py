@@ -9,6 +9,7 @@ from typing import Any, Final
 from isthmus.arguments.components import CloudSettings, EdgeSettings
 from isthmus.arguments.fleet_file import ClassSettings, FleetSettings
 from isthmus.errors import InputError, Problem
+from isthmus.fleet.budgets import at_once, budget_problems, turns_of
 from isthmus.fleet.gates import WaveGate, plan_gates
 from isthmus.fleet.waves import PlannedWave, plan_waves
 from isthmus.limits import SCV
@@ -23,12 +24,15 @@ from isthmus.sizing.service import ServiceInputs, ServicePlan, plan_service
 from isthmus.tflite.operators import operators
 from isthmus.words import duration
 from isthmus_agent.formats.contents import ANY_CLASS
+from isthmus_agent.formats.numbers import MILLION
 from isthmus_agent.formats.pace import MINUTE_SECONDS
 from isthmus_agent.formats.pace import Pace as WavePace
 from isthmus_agent.formats.roster import Device
+from isthmus_agent.formats.turns import Budget
 
 # The variance of fewer times than these says nothing; then, as without a measurement, times are taken as exponential.
 LEAST_TIMES = 30
+_MILLIONTHS_A_PERCENT: Final = MILLION // 100
 LOOK_SECONDS: Final = 60
 """How long after a device's word the gate has looked at it: as often as devices say that they live."""
 # Of membership where that of the rollout is not known yet: how many devices a wave has does not depend on it, where waves add up.
@@ -37,11 +41,16 @@ _ANY_SALT: Final = "0" * 16
 
 @dataclass(frozen=True)
 class PlannedRollout:
-    """The waves of a rollout and their gates. classes: of each wave, how many devices are of each class."""
+    """The waves of a rollout and their gates. classes: of each wave, how many devices are of each class.
+
+    turns: of each wave, by a budget: how many there are, one after the other, and how many of its devices may be updated at once; empty:
+    there is none.
+    """
 
     waves: tuple[PlannedWave, ...]
     gates: tuple[WaveGate, ...]
     classes: tuple[Mapping[str, int], ...]
+    turns: tuple[tuple[int, int], ...] = ()
 
 
 def plan_of(args: CloudSettings, release: Release, path: str) -> ServicePlan:
@@ -95,15 +104,22 @@ def planned_rollout(args: EdgeSettings, roster: Sequence[Device], path: str, sal
     if not devices:
         what, fix = "the fleet has no devices", "enrol one first (`isthmus fleet enrol`), or name some in the fleet file"
         raise InputError([Problem(f"{path}.fleet", what, "at least one device", fix)])
+    waves, planned, problems = tuple[PlannedWave, ...](), tuple[WaveGate, ...](), list[Problem]()
     try:
         waves = plan_waves(args.wave_list(devices), roster, salt, f"{path}.waves")
         gates = args.gates(devices)
         sizes = [(wave.signed.name, len(wave.devices), gate) for wave, gate in zip(waves, gates, strict=True)]
         planned = plan_gates(sizes, f"{path}.waves")
     except InputError as error:
-        raise InputError(args.placed(error.problems, path)) from None
+        problems += args.placed(error.problems, path)
+    problems += budget_problems(args.budget_of(), roster, [it.devices for it in waves], f"{path}.budget")
+    if problems:
+        raise InputError(problems)
     of = {device.name: device.device_class for device in roster}
-    return PlannedRollout(waves, planned, tuple(Counter(of[name] for name in wave.devices) for wave in waves))
+    classes = tuple(Counter(of[name] for name in wave.devices) for wave in waves)
+    budget = args.budget_of()
+    turns = tuple((turns_of(budget, roster, it.devices), at_once(budget, roster, it.devices)) for it in waves) if budget else ()
+    return PlannedRollout(waves, planned, classes, turns)
 
 
 def foreseen_rollout(
@@ -219,21 +235,31 @@ def _wave_plans(
     args: EdgeSettings, rollout: PlannedRollout, downloads: Mapping[str, Download], price_per_gigabyte: float
 ) -> tuple[WavePlan, ...]:
     found = []
-    for wave, gate, classes in zip(rollout.waves, rollout.gates, rollout.classes, strict=True):
+    for index, (wave, gate, classes) in enumerate(zip(rollout.waves, rollout.gates, rollout.classes, strict=True)):
         its = wave.signed.pace
-        unreported = _unreported(args, gate.devices, its)
+        turns, most = rollout.turns[index] if rollout.turns else (1, gate.devices)
+        unreported = min(_unreported(args, gate.devices, its), most)
         pace = Pace(
             args.device_megabits_per_second,
             args.probation.seconds,
             gate.gate.soak_seconds,
             float(args.longest_wait_seconds()),
             float(its.seconds) if its else 0.0,
+            turns,
         )
         fetched = [(count, downloads.get(name, downloads[ANY_CLASS])) for name, count in classes.items()]
         hurt, said = gate.most_hurt(unreported=unreported), gate.explain(unreported)
         said += f"; {its.most_per_minute:,} begin in a minute at most, the last after {duration(its.seconds)}" if its else ""
+        said += f"; {_turns_text(args.budget_of(), turns, most)}" if rollout.turns else ""
         found.append(plan_wave(wave.signed.name, fetched, pace, price_per_gigabyte=price_per_gigabyte, most_hurt=hurt, gate=said))
     return tuple(found)
+
+
+def _turns_text(budget: Budget | None, turns: int, most: int) -> str:
+    """Such as `2 with the same site at once, 8 in all: 5 turns at the least`."""
+    assert budget is not None  # noqa: S101 - else there are no turns
+    of_value = f"{(budget.most_millionths or 0) / _MILLIONTHS_A_PERCENT:g} %" if budget.most_devices is None else f"{budget.most_devices:,}"
+    return f"{of_value} with the same {budget.label} at once, {most:,} in all: {turns:,} turn{'' if turns == 1 else 's'} at the least"
 
 
 def _unreported(args: EdgeSettings, devices: int, pace: WavePace | None) -> int:

@@ -22,6 +22,7 @@ from isthmus_agent.formats.assignment import Assignment, from_value
 from isthmus_agent.formats.assignment import Wave as SignedWave
 from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.probation import Probation
+from isthmus_agent.formats.turns import Budget
 from isthmus_agent.formats.window import Window
 
 PAGE = Path(__file__).parents[2] / "docs" / "edge.md"
@@ -101,6 +102,9 @@ def test_units_are_those_of_the_signed_format() -> None:
     said = {"seconds": 30, "max_p95_ms": 20.5, "max_memory_megabytes": 1.5, "max_distribution_distance": 0.1}
     assert rolling(probation=said).probation_of() == Probation(30, 0, 20_500, 1_500_000, 100_000)
     assert rolling(gate=PATIENT, window={"from": "22:30", "to": "04:00"}).window_of() == Window(1350, 240)
+    assert rolling().budget_of() is None
+    assert rolling(budget={"label": "site", "most_unavailable": 2}).budget_of() == Budget("site", 2)
+    assert rolling(budget={"label": "site", "most_unavailable_percent": 0.29}).budget_of() == Budget("site", None, 2900)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +127,20 @@ def test_units_are_those_of_the_signed_format() -> None:
             {"waves": [{"percent": 1, "name": "x"}, {"percent": 2, "name": "x"}]},
             "waves",
             "two waves are named 'x'; expected different names",
+        ),
+        ({"budget": {"most_unavailable": 1}}, "budget.label", "is missing"),
+        ({"budget": {"label": "site"}}, "budget", "says no number; expected `most_unavailable` or `most_unavailable_percent`"),
+        (
+            {"budget": {"label": "site", "most_unavailable": 2, "most_unavailable_percent": 5}},
+            "budget",
+            "has both `most_unavailable` and `most_unavailable_percent`; expected one of them. Fix: remove one",
+        ),
+        ({"budget": {"label": "a b", "most_unavailable": 1}}, "budget.label", "found 'a b'; expected a name: 1 to 64 of A-Z"),
+        ({"budget": {"label": "site", "most_unavailable": 0}}, "budget.most_unavailable", "found 0; expected 1 to 1,000,000"),
+        (
+            {"budget": {"label": "site", "most_unavailable_percent": 0}},
+            "budget.most_unavailable_percent",
+            "found 0; expected 0.0001 to 100",
         ),
         ({"waves": [{"percent": 1}] * 65}, "waves", "has 65; expected 64 at most"),
         ({"waves": [{"percent": 1, "name": "a b"}]}, "waves[0].name", "found 'a b'; expected a name: 1 to 64 of A-Z"),

@@ -165,7 +165,8 @@ def test_the_binomial_tail_is_scipys(failures: int, devices: int, rate: float) -
     assert at_most(failures, devices, rate) == pytest.approx(stats.binom.cdf(failures, devices, rate), abs=1e-12)
 
 
-@pytest.mark.parametrize("arguments", [(0, 0.1, 0.05), (10, 1.0, 0.05), (10, -0.1, 0.05), (10, 0.1, 0.0)])
+@pytest.mark.parametrize("arguments", [(0, 0.1, 0.05), (10, 1.1, 0.05), (10, -0.1, 0.05), (10, 0.1, 0.0)])
 def test_numbers_out_of_bounds_are_refused(arguments: tuple[int, float, float]) -> None:
     with pytest.raises(ValueError, match="out of bounds"):
         boundary(*arguments)
+    assert not boundary(10, 1.0, 0.05).is_reachable  # as an assignment may have it, which a preview would refuse

@@ -11,6 +11,7 @@ from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device, Pending, Roster
 from isthmus_agent.formats.samples_wanted import SamplesWanted
+from isthmus_agent.formats.turns import Budget, Reached, Turns
 from isthmus_agent.formats.window import Window
 
 
@@ -59,6 +60,14 @@ paces = st.builds(
 )
 
 
+budgets = st.builds(Budget, names, st.integers(1, 1_000_000)) | st.builds(Budget, names, st.none(), st.integers(1, MILLION))
+
+
+def places(waves: int) -> st.SearchStrategy[dict[str, tuple[int, int]]]:
+    """How far each value of a label has come."""
+    return st.dictionaries(st.just("") | _texts(20, " /:@+"), st.tuples(st.integers(0, waves), st.integers(0, WHOLE_PACE)), max_size=3)
+
+
 def waves(gate: st.SearchStrategy[Gate | None], *, are_kept: bool = False) -> st.SearchStrategy[tuple[Wave, ...]]:
     """Waves of one assignment."""
     listed = st.lists(device_names, max_size=3, unique=True).map(tuple)
@@ -71,7 +80,8 @@ def kept(fleet: str, number: int) -> st.SearchStrategy[tuple[Kept, ...]]:
     """Rollouts before an assignment that did not come to their end."""
     if number == 1:
         return st.just(())
-    one = st.builds(Kept, st.integers(1, number - 1), salts, bundles(fleet), waves(st.none(), are_kept=True))
+    reached = st.none() | st.builds(Reached, names, places(1))
+    one = st.builds(Kept, st.integers(1, number - 1), salts, bundles(fleet), waves(st.none(), are_kept=True), reached)
     ordered = st.lists(one, max_size=2, unique_by=lambda it: it.number)
     return ordered.map(lambda found: tuple(sorted(found, key=lambda it: -it.number)))
 
@@ -107,6 +117,7 @@ def assignments(draw: st.DrawFn) -> Assignment:
         tuple(draw(st.lists(times, min_size=open_waves, max_size=open_waves))),
         draw(st.none() | times) if open_waves == len(drawn) else None,
         draw(st.none() | samples_wanted),
+        draw(st.none() | st.builds(Turns, budgets, places(len(drawn)), times)),
     )
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from tests.fleet_standing import standing
+from tests.fleet_standing import WAITING, WORDS, standing
 from tests.markup import EVIL, tags_of
 from toolchain.testing import patience
 
@@ -63,6 +63,15 @@ def test_the_page_says_in_words_all_that_it_draws():
         assert said in text
     assert found["waves"][1]["verdict"]["reason"] in text
     assert html(found) == text
+
+
+def test_who_waits_for_its_turn_is_said_with_whom_it_waits_for():
+    found = standing()
+    assert "Waiting for their turn" not in html(found)
+    found["turns"] = WAITING
+    text = html(found)
+    for said in ("1,203 devices, by the budget for the label site.", "<dt>site north</dt>", "<dt>without site</dt>", *WORDS):
+        assert said in text
 
 
 def test_what_is_out_of_the_ordinary_is_said_at_the_top():

@@ -12,16 +12,21 @@ from isthmus.errors import InputError
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave, plan_waves
 from isthmus.repository import changes
+from isthmus.repository.reports import DeviceReport, Look
+from isthmus.rollouts import turns
 from isthmus.rollouts.intent import Intent, Plan, adjusted, following, is_about, plan, salt_after
 from isthmus.rollouts.looking import at
 from isthmus_agent.formats import assignment
-from isthmus_agent.formats.assignment import MOST_KEPT, Assignment
+from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Before
 from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.pace import CLOCKS_SECONDS
+from isthmus_agent.formats.report import Outcome, Report
 from isthmus_agent.formats.roster import Device
 from isthmus_agent.formats.samples_wanted import SamplesWanted
+from isthmus_agent.formats.turns import Budget, Turns
 
 DEVICES = [Device(f"camera-{index:02}", "small" if index % 3 else "large", {"site": "ab"[index % 2]}) for index in range(24)]
+WELL = {it.name: DeviceReport(Report(it.name, 1, Outcome.CONFIRMED, "a" * 16), 0.0, is_overdue=False) for it in DEVICES}
 LISTS = (
     (Wave(count=1), Wave(percent=100)),
     (Wave(count=4), Wave(percent=50), Wave(percent=100)),
@@ -33,11 +38,22 @@ LISTS = (
 )
 
 
-def wanted(content: int, waves: int) -> Intent:
+def wanted(content: int, waves: int, budget: Budget | None = None) -> Intent:
     variants = tuple(
         Variant(kind, f"sha256:{content:063x}{at}", f"{FLEET}/{content}{at}.bundle", 10) for at, kind in enumerate(("large", "*"))
     )
-    return Intent(variants, {}, LISTS[waves], [Gate(50, soak_seconds=1, deadline_seconds=100)] * len(LISTS[waves]))
+    gates = [Gate(50, soak_seconds=1, deadline_seconds=100)] * len(LISTS[waves])
+    return Intent(variants, {}, LISTS[waves], gates, budget=budget)
+
+
+def turned(told: Assignment, times: int) -> Assignment:
+    """So many turns later, of devices that all confirm at once."""
+    for _ in range(times if told.turns else 0):
+        assert told.turns is not None
+        looks = {number: Look(WELL, {}, {}, (), (), 1) for number in range(told.number + 1)}
+        now = told.turns.since_seconds + 60
+        told = turns.turned(told, turns.members(told, DEVICES, looks, now), now)
+    return told
 
 
 def planned(its: Intent, salt: str) -> Plan:
@@ -57,7 +73,7 @@ def begun(told: Assignment, device: Device, at: int) -> bool:
 
 def is_reached(told: Assignment, device: Device) -> bool:
     wave = told.wave_of(device.name, device.labels)
-    return wave is not None and wave < told.open_waves
+    return wave is not None and told.has_turn(device.name, device.labels, wave)
 
 
 # A release by some list of waves, and what then happens to it: so many more waves open, the end, or an abort; and for how many minutes.
@@ -68,17 +84,18 @@ HISTORIES = st.lists(
         st.integers(0, 2),
         st.sampled_from(["", "", "end", "abort", "pause"]),
         st.integers(0, 9),
+        st.none() | st.builds(Budget, st.sampled_from(["site", "other"]), st.integers(1, 3)),
     ),
     max_size=8,
 )
 
 
 @given(HISTORIES)
-def test_devices_outside_of_the_open_waves_keep_what_they_have(history: list[tuple[int, int, int, str, int]]):
+def test_devices_outside_of_the_open_waves_keep_what_they_have(history: list[tuple[int, int, int, str, int, Budget | None]]):
     told: Assignment | None = None
     now, keeps, soon = 1000, dict[str, object](), set[str]()
-    for content, waves, more, then, minutes in history:
-        its = wanted(content, waves)
+    for content, waves, more, then, minutes, budget in history:
+        its = wanted(content, waves, budget)
         told = following(told, (told.number if told else 0) + 1, FLEET, its, planned(its, salt_after(told)), at_seconds=now)
         assert assignment.from_value(told.to_value()) == told
         for device in DEVICES:
@@ -89,6 +106,7 @@ def test_devices_outside_of_the_open_waves_keep_what_they_have(history: list[tup
             told = changes.opened(told, told.number, at(now))
             assert reached.items() <= {device.name: has(told, device) for device in DEVICES}.items()
         now += 60 * minutes
+        told = turned(told, minutes % 4)
         keeps = {it.name: has(told, it) if begun(told, it, now) or not is_reached(told, it) else keeps.get(it.name) for it in DEVICES}
         # Whose minute is just coming may have begun or not: devices have clocks of their own. Of whom that was not known, and who waits
         # for a minute of this release now, it still is not.
@@ -116,6 +134,33 @@ def test_a_rollout_that_replaces_another_draws_the_same_devices_first():
     assert [is_reached(first, it) for it in DEVICES] == [is_reached(second, it) for it in DEVICES]
     ended = changes.passed(replace(first, open_waves=2, opened_seconds=(1, 1)), 1)
     assert salt_after(ended) != first.salt
+
+
+def test_another_budget_holds_at_once_and_takes_nobodys_turn_back_and_without_one_all_begin():
+    two, one = Budget("site", 2), Budget("site", 1)
+    told = turned(following(None, 1, FLEET, wanted(1, 4, two), planned(wanted(1, 4), "00" * 8), at_seconds=0), 2)
+    smaller = adjusted(told, wanted(1, 4, one), DEVICES, 500)
+    assert told.turns is not None
+    assert smaller == replace(told, turns=replace(told.turns, budget=one), waves=smaller.waves)
+    assert sum(is_reached(smaller, it) for it in DEVICES) == 8
+    free = adjusted(told, wanted(1, 4), DEVICES, 500)
+    assert all(is_reached(free, it) for it in DEVICES)
+    again = adjusted(free, wanted(1, 4, two), DEVICES, 600)
+    assert again.turns == Turns(two, {"a": (1, 0), "b": (1, 0)}, 600)
+    with pytest.raises(InputError, match=r"budget\.label: is 'class', and number 1 is under way by 'site'"):
+        adjusted(told, wanted(1, 4, Budget("class", 1)), [Device("camera-00", "small", {"class": "x"})], 500)
+    assert adjusted(changes.passed(told, 1), wanted(1, 4, two), DEVICES, 500).turns is None
+
+
+def test_a_replaced_rollout_is_kept_as_far_as_its_turns_came_and_a_later_one_that_came_as_far_takes_its_place():
+    told: Assignment | None = None
+    for number, times in ((1, 0), (2, 1), (3, 2), (4, 1)):
+        its = wanted(number, 4, Budget("site", 2))
+        told = turned(following(told, number, FLEET, its, planned(its, salt_after(told)), at_seconds=number), times)
+    assert told is not None
+    assert [it.number for it in told.kept] == [3]  # 1 had reached nobody, and 3 all whom 2 had
+    assert sum(told.kept[0].has(it.name, it.labels) for it in DEVICES) == 8
+    assert changes.aborted(replace(told, before=Before(1, told.variants)), 9).turns is None
 
 
 def test_too_many_rollouts_without_an_end_are_one_clear_error():

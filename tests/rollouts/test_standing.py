@@ -169,7 +169,7 @@ def test_failures_are_grouped_by_their_reason():
 
 def test_versions_are_those_that_devices_have_confirmed_now_or_before():
     earlier = look(dict.fromkeys(REST, said(Outcome.CONFIRMED, content=OLD)))
-    found = standing_of(told(), ROSTER, look({**ALL_WELL, CANARY[0]: FAILED}), NOW, [earlier])
+    found = standing_of(told(), ROSTER, look({**ALL_WELL, CANARY[0]: FAILED}), NOW, {6: earlier})
     assert found.versions == {OLD.digest: 20, NEW.digest: 4}
 
 

@@ -76,7 +76,7 @@ class World:
         ceremony.found(place, keyring)
         found = cls(Fleet(place, keyring, FLEET, SECRET), store)
         store.clock = found.now
-        listed = tuple(Device(f"camera-{number:02}", "small", {}) for number in range(devices))
+        listed = tuple(Device(f"camera-{number:02}", "small", {"site": "ab"[number % 2]}) for number in range(devices))
         roster.change(place, keyring, FLEET, lambda _: Roster(FLEET, listed))
         return found
 

@@ -1,8 +1,8 @@
 """The assignment: which devices of a fleet are to have which content. It is the field `isthmus` of the fleet role's signed metadata.
 
 Everything that a device acts upon stands here and is signed; nothing is ever taken from an object that is not. A device finds out by
-itself what it is to have (`Assignment.wanted`): it belongs to the first wave that has it, and outside of the open waves it keeps what it
-has: that of an earlier rollout that reached it and did not come to its end (`kept`), else `before`.
+itself what it is to have (`Assignment.wanted`): it belongs to the first wave that has it, and outside of the open waves, or until its turn
+has come, it keeps what it has: that of an earlier rollout that reached it and did not come to its end (`kept`), else `before`.
 
 Gates of the waves are for whoever opens the next one: a device acts on none, and asks when its wave was opened only if that has a pace.
 
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from isthmus_agent.formats import contents, gate, numbers, pace, probation, samples_wanted, window
+from isthmus_agent.formats import contents, gate, numbers, pace, probation, samples_wanted, turns, window
 from isthmus_agent.formats.contents import Delta, Variant, fitting
 from isthmus_agent.formats.gate import Gate
 from isthmus_agent.formats.numbers import FormatError, integer
@@ -25,6 +25,7 @@ from isthmus_agent.formats.pace import WHOLE_PACE, Pace, pace_draw
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.formats.signed_fields import MOST_SECONDS
+from isthmus_agent.formats.turns import Reached, Turns
 from isthmus_agent.formats.window import Window
 
 FORMAT: Final = 1
@@ -75,18 +76,22 @@ class Before:
 class Kept:
     """An earlier rollout that was replaced before it came to its end: whom it had reached keeps its content until a wave reaches it again.
 
-    waves: those that were open, without their gates and paces: as far as they had come.
+    waves: those that were open, without their gates and paces: as far as they had come. turns: likewise; None: it had none.
     """
 
     number: int
     salt: str
     variants: tuple[Variant, ...]
     waves: tuple[Wave, ...]
+    turns: Reached | None = None
 
     def has(self, device: str, labels: Mapping[str, str]) -> bool:
         """Whether it had reached the device: the wave that the device belongs to had."""
         wave = _first(self.waves, self.salt, device, labels)
-        return wave is not None and pace_draw(self.salt, device) < self.waves[wave].reached
+        if wave is None:
+            return False
+        drawn = pace_draw(self.salt, device)
+        return drawn < self.waves[wave].reached and (self.turns is None or self.turns.has(labels, wave, drawn))
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Assignment:
 
     kept: rollouts since `before` that did not come to their end, the last one first. opened_seconds: since 1970, when each open wave was
     opened, or went on after a pause. passed_seconds: when the last wave had passed: the release is the fleet's; None: it has not.
-    samples: None, which is not written: inputs never leave a device.
+    samples: None, which is not written: inputs never leave a device. turns: None, which is not written: all of an open wave may begin.
     """
 
     fleet: str
@@ -121,20 +126,27 @@ class Assignment:
     opened_seconds: tuple[int, ...] = ()
     passed_seconds: int | None = None
     samples: SamplesWanted | None = None
+    turns: Turns | None = None
 
     def wave_of(self, device: str, labels: Mapping[str, str]) -> int | None:
         """The index of the first wave that has the device. None: none has."""
         return _first(self.waves, self.salt, device, labels)
 
     def wanted(self, device: str, labels: Mapping[str, str], device_class: str) -> Wanted | None:
-        """What this device is to have. None: nothing, as its wave is not open and there was nothing before."""
+        """What this device is to have. None: nothing, as it is not reached yet and there was nothing before."""
         wave = self.wave_of(device, labels)
-        if wave is not None and wave < self.open_waves:
+        if wave is not None and self.has_turn(device, labels, wave):
             return Wanted(self.number, fitting(self.variants, device_class))
         for it in self.kept:
             if it.has(device, labels):
                 return Wanted(it.number, fitting(it.variants, device_class))
         return Wanted(self.before.number, fitting(self.before.variants, device_class)) if self.before else None
+
+    def has_turn(self, device: str, labels: Mapping[str, str], wave: int) -> bool:
+        """Whether the device, which is of the wave of that index, is to have the release by now."""
+        if wave >= self.open_waves:
+            return False
+        return self.turns is None or self.turns.reached.has(labels, wave, pace_draw(self.salt, device))
 
     def begins(self, device: str, labels: Mapping[str, str]) -> tuple[int, int] | None:
         """When the device's open wave was opened, and how many seconds later the device may begin. None: at once."""
@@ -157,7 +169,7 @@ class Assignment:
     def identity(self) -> str:
         """What stays the same as long as the number does: 32 hexadecimal digits over contents, salt, waves and what was before.
 
-        Opening waves, pausing, further deltas, gates, paces, limits and windows don't change it. Two assignments of one number that
+        Opening waves, turns, pausing, further deltas, gates, paces, limits and windows don't change it. Two assignments of one number that
         differ in it are not by one honest publisher.
         """
         whole = self.to_value()
@@ -184,6 +196,7 @@ class Assignment:
             "window": self.window.to_value() if self.window else None,
             "paused": self.paused,
             **({"samples": self.samples.to_value()} if self.samples else {}),
+            **({"turns": self.turns.to_value()} if self.turns else {}),
         }
 
 
@@ -199,7 +212,7 @@ def from_json(content: bytes) -> Assignment:
 
 def from_value(value: object) -> Assignment:
     """The assignment that a parsed JSON value holds. Raises FormatError for every value that is none, and nothing else."""
-    found = numbers.fields(value, "", _NEEDED, ("samples",))
+    found = numbers.fields(value, "", _NEEDED, ("samples", "turns"))
     integer(found["format"], "format", FORMAT, FORMAT)
     fleet = numbers.name(found["fleet"], "fleet")
     number = integer(found["number"], "number", 1)
@@ -222,6 +235,7 @@ def from_value(value: object) -> Assignment:
         opened_seconds=_opened(found["opened"], open_waves),
         passed_seconds=_passed(found["passed"], open_waves == len(waves)),
         samples=samples_wanted.from_value(found["samples"], "samples") if "samples" in found else None,
+        turns=turns.from_value(found["turns"], "turns", len(waves)) if "turns" in found else None,
     )
 
 
@@ -241,7 +255,8 @@ def _before_value(before: Before) -> dict[str, Any]:
 
 def _kept_value(kept: Kept) -> dict[str, Any]:
     variants, waves = [it.to_value() for it in kept.variants], [_members_value(it) for it in kept.waves]
-    return {"number": kept.number, "salt": kept.salt, "variants": variants, "waves": waves}
+    by_turns = {"turns": kept.turns.to_value()} if kept.turns else {}
+    return {"number": kept.number, "salt": kept.salt, "variants": variants, "waves": waves, **by_turns}
 
 
 def _waves(value: object, where: str, least: int, *, are_kept: bool = False) -> tuple[Wave, ...]:
@@ -283,11 +298,12 @@ def _kept(value: object, fleet: str, number: int) -> tuple[Kept, ...]:
     found: list[Kept] = []
     for index, it in enumerate(numbers.items(value, "kept", MOST_KEPT)):
         where = f"kept[{index}]"
-        entry = numbers.fields(it, where, ("number", "salt", "variants", "waves"))
+        entry = numbers.fields(it, where, ("number", "salt", "variants", "waves"), ("turns",))
         its_number = integer(entry["number"], f"{where}.number", 1, (found[-1].number if found else number) - 1)
         variants = contents.variants_from(entry["variants"], f"{where}.variants", fleet)
         waves = _waves(entry["waves"], f"{where}.waves", 1, are_kept=True)
-        found.append(Kept(its_number, numbers.salt(entry["salt"], f"{where}.salt"), variants, waves))
+        by_turns = turns.reached_from(entry["turns"], f"{where}.turns", len(waves)) if "turns" in entry else None
+        found.append(Kept(its_number, numbers.salt(entry["salt"], f"{where}.salt"), variants, waves, by_turns))
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, TypedDict
 from pulumi import Input
 from pydantic import Field
 
+from isthmus.arguments.budget import BudgetArgs, BudgetSettings
 from isthmus.arguments.checking import Checked, Limited, RecipeText, one_of, same_twice
 from isthmus.arguments.formats import ClassName
 from isthmus.arguments.samples import SamplesArgs, SamplesSettings
@@ -37,6 +38,7 @@ from isthmus.limits import (
     RELEASES_PER_MONTH,
 )
 from isthmus_agent.formats.probation import Probation
+from isthmus_agent.formats.turns import Budget
 from isthmus_agent.formats.window import Window
 
 STAYS, MAY_LEAVE = "stays_on_device", "may_leave_device"
@@ -61,9 +63,10 @@ class RollingArgs(TypedDict, total=False):
     releases_per_month: for the cost of shipping. device_megabits_per_second: for the times that a preview shows. waves: left out: one
     device, then all. gate: of every wave. wait: whether `up` waits for the gates; else `isthmus fleet watch` or the next `up` looks at
     them. keys: folder of the key ring. variants: recipes by class of devices; left out: `recipe` for all. encrypt: what lies in the store
-    for devices can be read by them alone. most_per_minute: devices of a wave that begin. samples: of what devices are asked, encrypted to
-    the owner's key; left out: none. data: `stays_on_device` or `may_leave_device`: whether what devices are asked may leave them, to the
-    cloud role or as samples; left out: it stays, unless another argument asks for something else.
+    for devices can be read by them alone. most_per_minute: devices of a wave that begin. budget: of devices with one value of a label
+    that are updated at once; left out: none. samples: of what devices are asked, encrypted to the owner's key; left out: none. data:
+    `stays_on_device` or `may_leave_device`: whether what devices are asked may leave them, to the cloud role or as samples; left out: it
+    stays, unless another argument asks for something else.
     """
 
     fleet: Input[str]
@@ -74,6 +77,7 @@ class RollingArgs(TypedDict, total=False):
     probation: Input[ProbationArgs]
     window: Input[WindowArgs]
     most_per_minute: Input[int]
+    budget: Input[BudgetArgs]
     wait: Input[bool]
     encrypt: Input[bool]
     keys: Input[str]
@@ -108,6 +112,7 @@ class RollingSettings(Checked):
     probation: ProbationSettings = ProbationSettings()
     window: WindowSettings | None = None
     most_per_minute: Annotated[int, Limited(FLEET_WAVE["most_per_minute"])] | None = None
+    budget: BudgetSettings | None = None
     wait: bool = True
     encrypt: bool = False
     keys: Annotated[str, Field(min_length=1)] | None = None
@@ -137,6 +142,10 @@ class RollingSettings(Checked):
     def probation_of(self) -> Probation:
         """What a release has to show on a device, as it is signed."""
         return self.probation.signed()
+
+    def budget_of(self) -> Budget | None:
+        """How many devices of one value of a label may be updated at once, as it is signed."""
+        return self.budget.signed() if self.budget else None
 
     def window_of(self) -> Window | None:
         """When devices may change, as it is signed."""

@@ -7,7 +7,8 @@ The rules, in the order in which they are applied:
 2. **pass**: even if every device that is still undecided should fail, no more would have failed than the wave may have
    (`WaveGate.pass_limit`); and at least `min_reports` devices said how it went. Only a device that has served for `soak_seconds` is
    decided, and no wave passes before each of its devices might begin.
-3. **inconclusive**: the wave can no longer pass, or nobody is left to wait for. The rollout pauses until somebody looks: devices that
+3. **inconclusive**: the wave can no longer pass, or nobody is left to wait for, or the turn of some has not come until the deadline, as
+   others of their budget did not come back. The rollout pauses until somebody looks: devices that
    have not begun keep what they have, and what the others say may still be proof.
 4. **wait** otherwise.
 
@@ -205,6 +206,8 @@ def _outcome(wave: WaveGate, seen: Evidence, undecided: int) -> tuple[GateOutcom
         return "pass", f"{counted}{rest}; {seen.passes_with} may; {reports} said how it went"
     aside = seen.blocked + seen.unclear
     may_pass = seen.failures <= (seen.passes_with if seen.is_late else wave.pass_limit(seen.devices))  # who is blocked tries again
+    if may_pass and seen.is_late and seen.later:
+        return "inconclusive", f"{counted}; for {seen.later} devices the turn has not come until the deadline"
     if may_pass and (undecided or (aside and not seen.is_late)):
         known = f"{seen.updating} on the way, {seen.soaking} soaking, {seen.silent} silent, {aside} blocked or unclear"
         known += f", {seen.later} may not begin yet" if seen.later else ""

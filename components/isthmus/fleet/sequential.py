@@ -120,10 +120,10 @@ def boundary(devices: int, allowed: float, false_abort: float, early: float = EA
     """The boundary of a wave of so many devices: a release at the allowed rate is stopped with at most this probability.
 
     Args:
-        allowed: failure rate, at least 0 and less than 1. 0: the first failure stops.
+        allowed: failure rate, from 0 to 1. 0: the first failure stops; 1: nothing does.
         early: the part of it for early stops. 0: one number stops, and it is the lowest: for who does not know which devices have begun.
     """
-    if devices < 1 or not 0 <= allowed < 1 or not 0 < false_abort < 1:
+    if devices < 1 or not 0 <= allowed <= 1 or not 0 < false_abort < 1:
         raise ValueError(f"{devices} devices, an allowed rate of {allowed}, {false_abort} of false aborts: out of bounds")
     if allowed == 0:
         return Boundary(devices, 0.0, (1,), (devices,))

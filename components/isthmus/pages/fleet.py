@@ -25,6 +25,7 @@ STATES: Final[Mapping[str, str]] = {
 }
 """What a device of a wave may be at, in words. Every one has a shape of its own beside its colour."""
 _TEMPLATE: Final = "fleet.html.j2"
+_MOST_OUT: Final = 5
 SCRIPT: Final = "/fleet.js"
 """Where a live page finds `script()`, and what is new below `VIEW`."""
 VIEW: Final = "/view"
@@ -86,6 +87,17 @@ def wave_view(wave: Mapping[str, Any]) -> WaveView:
     return WaveView(wave["name"], wave["state"], devices, counts, tuple(pieces), cells(counts), said, _when(wave), tuple(_facts(wave)))
 
 
+def turns(standing: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Of devices that wait for their turn by a budget: the value of its label, and for whom they wait, in words."""
+    found = standing["turns"]
+    for it in found["values"] if found else ():
+        out = it["out"]
+        names = ", ".join(out["names"][:_MOST_OUT]) + _more(out, out["names"][:_MOST_OUT])
+        whom = f"{found['label']} {it['value']}" if it["value"] else f"without {found['label']}"
+        at_once = f"{it['most']:,} of {it['devices']:,} at once"
+        yield whom, f"{it['waiting']:,} wait for their turn: {at_once}" + (f"; unavailable: {names}" if names else "")
+
+
 def _own_style() -> str:
     return Path(__file__).with_name("fleet.css").read_text(encoding="utf-8")
 
@@ -105,6 +117,7 @@ def _values(standing: Mapping[str, Any], *, live: bool) -> dict[str, Any]:
         "passed_waves": sum(it.state == "passed" for it in waves),
         "versions": _versions(standing),
         "contents": [(it["class"], it["digest"]) for it in standing["contents"]],
+        "turns": [*turns(standing)],
         "pitch": PITCH,
         "more": _more,
     }

@@ -23,12 +23,17 @@ def opened(told: Assignment | None, number: int, now: datetime | None = None) ->
 def passed(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
     """The last wave has passed: what comes after this release keeps it for whom it does not reach. Only where all waves are open."""
     found = _needed(told)
-    return replace(found, passed_seconds=seconds_at(now)) if found.passed_seconds is None else found
+    return replace(found, passed_seconds=seconds_at(now), turns=None) if found.passed_seconds is None else found
 
 
 def promoted(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
-    """What follows if the open waves have passed: one more is open, or the release is the fleet's."""
+    """What follows if the open waves have passed: one more is open, or the release is the fleet's. Raises InputError where turns are still
+    to come: all of them would begin at once."""
     found = _needed(told)
+    if found.turns and not found.turns.is_over(found.open_waves) and found.passed_seconds is None:
+        what = f"devices of open waves wait for their turn, by the budget for the label {found.turns.budget.label!r}"
+        fix = f"isthmus fleet status {found.fleet} shows for whom; bring those back or remove them, or raise the budget, and then resume"
+        raise InputError([Problem(f"fleet {found.fleet}", what, "turns that have all come", fix)])
     if found.open_waves == len(found.waves) and found.passed_seconds is None:
         return passed(found, number, now)
     return opened(found, number, now)
@@ -61,7 +66,10 @@ def resumed(told: Assignment | None, number: int, now: datetime | None = None) -
 
 
 def aborted(told: Assignment | None, number: int, now: datetime | None = None) -> Assignment:
-    """The last release that came to its end, for all devices and under a new number: a device follows no number that goes back."""
+    """The last release that came to its end, for all devices and under a new number: a device follows no number that goes back.
+
+    All at once, whatever budget there was: a bad release is nothing to be kept for a turn, and whom it did not reach changes nothing.
+    """
     found = _needed(told)
     if found.before is None:
         raise InputError(
@@ -83,6 +91,7 @@ def aborted(told: Assignment | None, number: int, now: datetime | None = None) -
         before=None,
         kept=(),
         paused=False,
+        turns=None,
     )
 
 

@@ -125,6 +125,7 @@ class FleetWave(Resource):
         window: Input[Mapping[str, Any]] | None = None,
         encrypt: Input[bool] = False,
         samples: Input[Mapping[str, Any]] | None = None,
+        budget: Input[Mapping[str, Any]] | None = None,
         wait: Input[bool] = True,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -142,6 +143,7 @@ class FleetWave(Resource):
             "window": window,
             "encrypt": encrypt,
             "samples": samples,
+            "budget": budget,
             "wait": wait,
         }
         super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

@@ -24,8 +24,9 @@ from isthmus.rollouts import stopping
 from isthmus.rollouts.contents import deltas_to
 from isthmus.rollouts.deciding import Step, step
 from isthmus.rollouts.intent import Fleet, Intent, adjusted, following, is_about, plan, salt_after
-from isthmus.rollouts.looking import Clock, Pause, Signed, asked, at, earlier_looks, read_signed
+from isthmus.rollouts.looking import Clock, Pause, Signed, asked, at, earlier_looks, looks_before, read_signed
 from isthmus.rollouts.standing import Standing, standing_of
+from isthmus.rollouts.turns import given, is_waiting, last_turn_seconds, members, turned
 from isthmus.words import in_bytes
 from isthmus_agent.formats import digests
 from isthmus_agent.formats.assignment import Assignment
@@ -80,6 +81,7 @@ class _Bringing:
         self._roster = Roster(fleet.name)
         self._signed_or_none: Signed | None = None
         self._look: Look | None = None
+        self._earlier: Mapping[int, Look] = {}
         self._said = ""
         self._heard_from = 0.0
         """Silence counts from then on only: before it, the store could not be asked."""
@@ -128,7 +130,7 @@ class _Bringing:
                 self._tell_anew(intent)
             elif (wanted := adjusted(told, intent, self._roster.devices, int(self._now()))) != told:
                 self._publish(lambda *_: wanted)
-                self._progress(f"number {told.number} goes on with other gates, pace, probation, window or samples")
+                self._progress(f"number {told.number} goes on with other gates, pace, budget, probation, window or samples")
         except _MovedError:
             self._read()
             found = self._signed.told
@@ -188,6 +190,7 @@ class _Bringing:
         done: dict[Step, Callable[[Standing], None]] = {
             Step.HELD: self._hold,
             Step.ABORT: self._abort,
+            Step.TURN: self._turn,
             Step.FINISH: self._finish,
             Step.OPEN: self._open,
             Step.PAUSE: self._hold_back,
@@ -215,8 +218,21 @@ class _Bringing:
 
     def _open(self, standing: Standing) -> None:
         now, wave = at(self._now()), standing.waves[len(standing.open_waves)]
-        self._publish(lambda told, number: changes.opened(told, number, now))
+        if self._told.turns:
+            self._earlier = self._patiently(self._looked_before)
+        self._publish(lambda told, number: self._turned(changes.opened(told, number, now)))
         self._progress(f"wave {wave.name} is open: {len(wave.devices)} devices")
+
+    def _turn(self, standing: Standing) -> None:
+        before = self._told
+        self._publish(lambda told, number: self._turned(before))
+        if whose := given(before, self._told, self._roster.devices):
+            self._progress(f"it is the turn of {whose}")
+
+    def _turned(self, told: Assignment) -> Assignment:
+        """What is told, with the turns that come by the last look."""
+        looks = {told.number: self._look, **self._earlier} if self._look else {}
+        return turned(told, members(told, self._roster.devices, looks, self._now()), self._now())
 
     def _finish(self, standing: Standing) -> None:
         now = at(self._now())
@@ -233,7 +249,11 @@ class _Bringing:
                 raise stopping.replaced(self._fleet.name, told, found)
             self._roster = self._patiently(lambda: roster.read(place, self._fleet.keyring, self._fleet.name))
         self._look = self._patiently(lambda: self._looked(self._told, self._look))
-        return standing_of(self._told, self._roster, self._look, self._now())
+        self._earlier = self._patiently(self._looked_before) if is_waiting(self._told, self._roster.devices) else {}
+        return standing_of(self._told, self._roster, self._look, self._now(), self._earlier)
+
+    def _looked_before(self) -> Mapping[int, Look]:
+        return looks_before(self._fleet, self._told, self._roster, self._pause, self._now)
 
     def _looked(self, told: Assignment, before: Look | None) -> Look:
         place = self._fleet.place
@@ -242,7 +262,8 @@ class _Bringing:
 
     def _is_unheard(self, verdict: GateVerdict | None) -> bool:
         """Whether it is by a silence that may be the store's: it has failed, and devices have had no time to say something since."""
-        by_silence = verdict is not None and verdict.evidence.is_late and verdict.evidence.failures > verdict.evidence.failed
+        its = verdict.evidence if verdict else None
+        by_silence = its is not None and its.is_late and (its.failures > its.failed or its.later > 0)
         return by_silence and self._now() < self._heard_from
 
     def _publish(self, how: Change, files: Mapping[str, bytes | Path] | None = None) -> None:
@@ -292,7 +313,8 @@ class _Bringing:
         if not self._wait or told is None or not told.opened_seconds:
             return PATIENCE_SECONDS
         wave = told.waves[told.open_waves - 1]
-        until = told.opened_seconds[-1] + (wave.pace.seconds if wave.pace else 0) + (wave.gate.deadline_seconds if wave.gate else 0)
+        since = max(told.opened_seconds[-1] + (wave.pace.seconds if wave.pace else 0), last_turn_seconds(told))
+        until = since + (wave.gate.deadline_seconds if wave.gate else 0)
         return max(PATIENCE_SECONDS, until - self._now())
 
 

@@ -6,11 +6,13 @@ from isthmus.rollouts.standing import Standing
 
 
 class Step(Enum):
-    """DONE: the waves that are asked for have passed. HELD: somebody paused it. FINISH: the last wave has passed, which is to be signed."""
+    """DONE: the waves that are asked for have passed. HELD: somebody paused it. TURN: that of more devices has come.
+    FINISH: the last wave has passed, which is to be signed."""
 
     DONE = auto()
     HELD = auto()
     ABORT = auto()
+    TURN = auto()
     FINISH = auto()
     OPEN = auto()
     PAUSE = auto()
@@ -25,6 +27,7 @@ def step(standing: Standing, upto: int) -> Step:
         (standing.passed_seconds is not None, Step.DONE),
         (standing.paused, Step.HELD),
         (outcome == "abort", Step.ABORT),
+        (outcome != "inconclusive" and standing.turns is not None and standing.turns.is_due, Step.TURN),
         (passed == len(standing.waves), Step.FINISH),
         (passed > upto, Step.DONE),
         (passed == len(standing.open_waves), Step.OPEN),

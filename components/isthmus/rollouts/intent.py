@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from isthmus.errors import InputError, Problem, property_path
+from isthmus.fleet.budgets import budget_problems
 from isthmus.fleet.gates import Gate, WaveGate, plan_gates
 from isthmus.fleet.signed import signed_gate
 from isthmus.fleet.waves import PlannedWave, Wave, plan_waves, wave_names
@@ -18,6 +19,7 @@ from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.rollouts.contents import Make
 from isthmus.rollouts.paces import at_once, reached, repaced
+from isthmus.rollouts.turns import all_reached
 from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Before, Kept
 from isthmus_agent.formats.assignment import Wave as SignedWave
 from isthmus_agent.formats.contents import Delta, Variant
@@ -25,6 +27,7 @@ from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.roster import Device
 from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.formats.sealed_contents import content_key
+from isthmus_agent.formats.turns import START, Budget, Turns
 from isthmus_agent.formats.window import Window
 
 _SALT_BYTES = 8
@@ -57,6 +60,7 @@ class Intent:
     probation: Probation = field(default_factory=Probation)
     window: Window | None = None
     samples: SamplesWanted | None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def plan(intent: Intent, devices: Sequence[Device], salt: str, path: str = "wave
         for index, gate in enumerate(intent.gates)
         if gate.deadline_seconds <= shortest_seconds
     ]
+    problems += budget_problems(intent.budget, devices, [it.devices for it in waves], "budget")
     if problems:
         raise InputError(problems)
     return Plan(salt, waves, gates)
@@ -103,13 +108,34 @@ def is_about(told: Assignment, intent: Intent) -> bool:
 
 
 def adjusted(told: Assignment, intent: Intent, devices: Sequence[Device], at_seconds: int) -> Assignment:
-    """What is told, with the gates, the paces, the probation, the window and the samples of the intent: the number stays. Errors as for
-    `repaced`."""
+    """What is told, with the intent's gates, paces, budget, probation, window and samples: the number stays. Errors as for `repaced`, and
+    where the budget is for another label."""
     waves = told.waves
     if len(waves) == len(intent.gates):
         waves = repaced(told, [it.most_per_minute for it in intent.waves], devices, at_seconds)
         waves = tuple(replace(wave, gate=signed_gate(gate)) for wave, gate in zip(waves, intent.gates, strict=True))
-    return replace(told, waves=waves, probation=intent.probation, window=intent.window, samples=intent.samples)
+    turns = _turns_with(told, intent.budget, devices, at_seconds)
+    return replace(told, waves=waves, probation=intent.probation, window=intent.window, samples=intent.samples, turns=turns)
+
+
+def _turns_with(told: Assignment, budget: Budget | None, devices: Sequence[Device], at_seconds: int) -> Turns | None:
+    """A smaller budget takes nobody's turn back; without one all of the open waves may begin, and have when there is one again."""
+    was = told.turns
+    if budget is None or told.passed_seconds is not None:
+        return None
+    if was and was.budget == budget:
+        return was
+    members: dict[int | None, list[str]] = {}
+    for it in devices:
+        members.setdefault(told.wave_of(it.name, it.labels), []).append(it.name)
+    problems = budget_problems(budget, devices, [members.get(index, []) for index in range(len(told.waves))], "budget")
+    if was and was.budget.label != budget.label:
+        what = f"is {budget.label!r}, and number {told.number} is under way by {was.budget.label!r}"
+        fix = f"set it back; or take `budget` out, by which all devices of the open waves begin; or first isthmus fleet abort {told.fleet}"
+        problems.append(Problem("budget.label", what, "the same until the rollout's end", fix))
+    if problems:
+        raise InputError(problems)
+    return replace(was, budget=budget) if was else all_reached(budget, devices, told.open_waves, at_seconds)
 
 
 def salt_after(told: Assignment | None) -> str:
@@ -123,7 +149,8 @@ def following(
     """The next assignment, with its first wave open. Raises InputError where too many rollouts in a row came to no end."""
     waves = tuple(replace(it.signed, gate=signed_gate(gate)) for it, gate in zip(planned.waves, intent.gates, strict=True))
     before, kept = _kept_after(told, at_seconds)
-    opens = Kept(number, planned.salt, intent.variants, (at_once(waves[0]),))
+    turns = Turns(intent.budget, {}, at_seconds) if intent.budget else None
+    opens = Kept(number, planned.salt, intent.variants, (at_once(waves[0]),), turns.reached if turns else None)
     kept = tuple(it for index, it in enumerate(kept) if not any(_covers(other, it) for other in (opens, *kept[:index])))
     if len(kept) > MOST_KEPT:
         what = f"{len(kept)} rollouts in a row were replaced before they came to their end"
@@ -143,6 +170,7 @@ def following(
         kept=kept,
         opened_seconds=(at_seconds,),
         samples=intent.samples,
+        turns=turns,
     )
 
 
@@ -154,13 +182,25 @@ def _kept_after(told: Assignment | None, at_seconds: int) -> tuple[Before | None
         return Before(told.number, told.variants), ()
     if not told.open_waves:
         return told.before, told.kept
-    return told.before, (Kept(told.number, told.salt, told.variants, reached(told, at_seconds)), *told.kept)
+    turns = told.turns.reached if told.turns else None
+    if turns and not any(place > START for place in turns.by_value.values()):
+        return told.before, told.kept
+    return told.before, (Kept(told.number, told.salt, told.variants, reached(told, at_seconds), turns), *told.kept)
 
 
 def _covers(newer: Kept, older: Kept) -> bool:
     """Whether all devices of the older one are surely the newer one's."""
-    is_as_far = min(it.reached for it in newer.waves) >= max(it.reached for it in older.waves)
+    is_as_far = min(it.reached for it in newer.waves) >= max(it.reached for it in older.waves) and _turns_cover(newer, older)
     return is_as_far and newer.salt == older.salt and all(any(_has_all(wave, it) for wave in newer.waves) for it in older.waves)
+
+
+def _turns_cover(newer: Kept, older: Kept) -> bool:
+    """Whether all whose turn had come in the older one surely had it in the newer one, too."""
+    if newer.turns is None:
+        return True
+    if older.turns is None or newer.turns.label != older.turns.label or newer.waves[: len(older.waves)] != older.waves:
+        return False
+    return all(newer.turns.by_value.get(value, START) >= place for value, place in older.turns.by_value.items())
 
 
 def _has_all(wave: SignedWave, other: SignedWave) -> bool:

@@ -62,18 +62,32 @@ def asked(fleet: Fleet, told: Assignment, roster: Roster) -> Asked:
     return Asked(fleet.name, told.number, roster, fleet.secret or b"", [it.digest for it in told.variants])
 
 
-def earlier_looks(fleet: Fleet, told: Assignment, roster: Roster, pause: Pause, now: Clock) -> list[Look]:
-    """Looks at the numbers that devices outside of the open waves keep, the newest first; none where all have the release.
+def earlier_looks(fleet: Fleet, told: Assignment, roster: Roster, pause: Pause, now: Clock) -> dict[int, Look]:
+    """Looks at the numbers that devices keep which the release has not reached, the newest first; none where all have the release.
 
-    One that fails is passed over: versions are for people and for deltas, and nothing is decided by them.
+    One that fails is passed over, for people and for deltas. Where something is decided by them: `looks_before`.
     """
-    numbers = [*(it.number for it in told.kept), *([told.before.number] if told.before else [])]
-    found = []
-    for number in numbers if told.passed_seconds is None else ():
-        about = replace(asked(fleet, told, roster), number=number, digests=())
+    found = {}
+    for number in _numbers_before(told):
         with suppress(StoreError):
-            found.append(look(fleet.place.objects, fleet.place.prefix, about, wait=pause, now=now, patience_seconds=0))
+            found[number] = _look_before(fleet, told, roster, number, pause=pause, now=now)
     return found
+
+
+def looks_before(fleet: Fleet, told: Assignment, roster: Roster, pause: Pause, now: Clock) -> dict[int, Look]:
+    """As `earlier_looks`, of all of them. Raises StoreError where one fails."""
+    return {number: _look_before(fleet, told, roster, number, pause=pause, now=now) for number in _numbers_before(told)}
+
+
+def _look_before(fleet: Fleet, told: Assignment, roster: Roster, number: int, *, pause: Pause, now: Clock) -> Look:
+    about = replace(asked(fleet, told, roster), number=number, digests=())
+    return look(fleet.place.objects, fleet.place.prefix, about, wait=pause, now=now, patience_seconds=0)
+
+
+def _numbers_before(told: Assignment) -> list[int]:
+    if told.passed_seconds is not None:
+        return []
+    return [*(it.number for it in told.kept), *([told.before.number] if told.before else [])]
 
 
 def at(seconds: float) -> datetime:

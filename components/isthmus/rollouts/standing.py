@@ -12,6 +12,7 @@ from isthmus.fleet.gates import Gate, WaveGate, wave_gates
 from isthmus.fleet.judging import Evidence, GateVerdict, Tally, judge, tally
 from isthmus.fleet.signed import gate_of
 from isthmus.repository.reports import Look
+from isthmus.rollouts.turns import TurnsStanding, last_turn_seconds, turns_standing
 from isthmus_agent.formats.assignment import Assignment
 from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.pace import Pace, pace_draw
@@ -28,8 +29,8 @@ MOST_NAMES: Final = 20
 class WaveStanding:
     """gate, verdict: None: nobody waits for this wave, or (verdict) it is closed, or nothing was read. tally: None likewise.
 
-    elapsed_seconds: since all its devices may begin: since it was opened, or since the last minute of its pace; a window that is closed
-    stops that clock. pace: how many of them begin in a minute; None: all may at once.
+    elapsed_seconds: since all its devices may begin: since it was opened, or the last minute of its pace, or the last turn that came; a
+    window that is closed stops that clock. pace: how many of them begin in a minute; None: all may at once.
     """
 
     name: str
@@ -86,7 +87,8 @@ class Standing:
     at_seconds: that moment, since 1970. contents: of the release. before: of the one that devices go back to. passed_seconds: when the
     last wave had passed. is_read: whether what devices say was read; without it only what is signed is known. versions: content → on how
     many devices it was confirmed. failures, blocked: in the open waves, those with the most devices first. silent: in the open waves.
-    unclear: device → why. outside: devices that no wave has. dropped: reports that did not count, by why.
+    unclear: device → why. outside: devices that no wave has. dropped: reports that did not count, by why. turns: by a budget for a label;
+    None: there is none.
     """
 
     fleet: str
@@ -106,6 +108,7 @@ class Standing:
     unclear: Mapping[str, str] = field(default_factory=dict)
     outside: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    turns: TurnsStanding | None = None
 
     @property
     def open_waves(self) -> tuple[WaveStanding, ...]:
@@ -139,6 +142,9 @@ class Standing:
             silent, outside: {devices, names}
             unclear: {devices, names, why: {name: a sentence}}
             dropped: {why: reports}
+            turns: null, or {label, devices: that wait for their turn, values: [{value, devices, most, waiting, out}]}, of a budget for a
+                label: values of which devices wait, the first 20 of those with the most. devices: that have the value; most: that may be
+                unavailable at once; out: {devices, names}, who is
 
         Where there are `names`, `devices` counts all of them, and `names` has the first 20. All texts are printable ASCII, and yet a
         device's or a user's: escape them where characters have a meaning.
@@ -161,17 +167,22 @@ class Standing:
             "unclear": {**_named(tuple(self.unclear)), "why": dict(list(self.unclear.items())[:MOST_NAMES])},
             "outside": _named(self.outside),
             "dropped": dict(self.dropped),
+            "turns": _turns(self.turns) if self.turns else None,
         }
 
 
-def standing_of(told: Assignment, roster: Roster, look: Look | None, now_seconds: float, earlier: Sequence[Look] = ()) -> Standing:
+def standing_of(
+    told: Assignment, roster: Roster, look: Look | None, now_seconds: float, earlier: Mapping[int, Look] | None = None
+) -> Standing:
     """Where a rollout stands.
 
-    look: at the assignment's number; None: what devices say cannot be read here. earlier: looks at the numbers that devices outside of
-    the open waves keep, for the versions on the fleet.
+    look: at the assignment's number; None: what devices say cannot be read here. earlier: looks at the numbers that devices keep which
+    the release has not reached, by number, for the versions on the fleet and for turns.
     """
     members, outside = _members(told, roster.devices)
-    waves = _waves(told, members, look, now_seconds)
+    looks = {} if look is None else {told.number: look, **(earlier or {})}
+    turns = turns_standing(told, roster.devices, looks, now_seconds)
+    waves = _waves(told, members, look, now_seconds, turns)
     base = Standing(
         fleet=told.fleet,
         number=told.number,
@@ -184,13 +195,14 @@ def standing_of(told: Assignment, roster: Roster, look: Look | None, now_seconds
         waves=waves,
         is_read=look is not None,
         outside=outside,
+        turns=turns,
     )
     if look is None:
         return base
     seen = [it.tally for it in waves if it.tally]
     return replace(
         base,
-        versions=_versions(told, roster, [look, *earlier]),
+        versions=_versions(told, roster, [*looks.values()]),
         failures=_groups((device for it in seen for device in it.failed), look),
         blocked=_groups((device for it in seen for device in it.blocked), look),
         silent=tuple(sorted(device for it in seen for device in it.silent)),
@@ -207,7 +219,9 @@ def _members(told: Assignment, devices: Iterable[Device]) -> tuple[list[tuple[st
     return [tuple(found.get(index, ())) for index in range(len(told.waves))], tuple(found.get(None, ()))
 
 
-def _waves(told: Assignment, members: Sequence[tuple[str, ...]], look: Look | None, now_seconds: float) -> tuple[WaveStanding, ...]:
+def _waves(
+    told: Assignment, members: Sequence[tuple[str, ...]], look: Look | None, now_seconds: float, turns: TurnsStanding | None
+) -> tuple[WaveStanding, ...]:
     gates = [gate_of(it.gate) if it.gate else None for it in told.waves]
     judged = [(index, gate) for index, gate in enumerate(gates) if gate and members[index]]
     planned = wave_gates([(told.waves[index].name, len(members[index]), gate) for index, gate in judged])
@@ -219,37 +233,43 @@ def _waves(told: Assignment, members: Sequence[tuple[str, ...]], look: Look | No
             opened = told.opened_seconds[index] if index < len(told.opened_seconds) else None
             its = replace(its, opened_seconds=opened, elapsed_seconds=_elapsed(told, opened, wave.pace, now_seconds))
             if look is not None:
-                seen = tally(members[index], look.reports, gates[index] or Gate(), look.unclear, _is_later(told, its, now_seconds))
-                its = _judged(told, index, replace(its, tally=seen), by_index.get(index), seen)
+                seen = tally(members[index], look.reports, gates[index] or Gate(), look.unclear, _is_later(told, its, now_seconds, turns))
+                its = _judged(told, index, replace(its, tally=seen), by_index.get(index), seen, turns=turns)
             its = replace(its, state=_state(told, index, its, is_read=look is not None))
         found.append(its)
     return tuple(found)
 
 
 def _elapsed(told: Assignment, opened_seconds: int | None, pace: Pace | None, now_seconds: float) -> float:
-    since_seconds = None if opened_seconds is None else opened_seconds + (pace.seconds if pace else 0)
+    since_seconds = None if opened_seconds is None else max(opened_seconds + (pace.seconds if pace else 0), last_turn_seconds(told))
     if since_seconds is None or now_seconds <= since_seconds:  # also by another machine's clock
         return 0.0
     return told.window.open_between(since_seconds, now_seconds) if told.window else now_seconds - since_seconds
 
 
-def _is_later(told: Assignment, its: WaveStanding, now_seconds: float) -> Callable[[str], bool]:
+def _is_later(told: Assignment, its: WaveStanding, now_seconds: float, turns: TurnsStanding | None) -> Callable[[str], bool]:
     """Of a device of an open wave: whether it may not begin yet."""
+    waiting = turns.waiting if turns else frozenset[str]()
     if its.pace is None or its.opened_seconds is None or told.passed_seconds is not None:
-        return lambda _: False
+        return lambda device: device in waiting
     reached = its.pace.reached(0 if told.paused else now_seconds - its.opened_seconds)
-    return lambda device: pace_draw(told.salt, device) >= reached
+    return lambda device: device in waiting or pace_draw(told.salt, device) >= reached
 
 
-def _judged(told: Assignment, index: int, its: WaveStanding, gate: WaveGate | None, seen: Tally) -> WaveStanding:
+def _judged(
+    told: Assignment, index: int, its: WaveStanding, gate: WaveGate | None, seen: Tally, *, turns: TurnsStanding | None
+) -> WaveStanding:
     if its.gate is None:
         return its
     if gate is None:
         return replace(its, verdict=GateVerdict(its.name, "inconclusive", _NOBODY, _NOTHING))
-    # Of waves that have passed, and while nobody may begin, only what devices say counts, and not their silence.
-    counts_silence = index == told.open_waves - 1 and not told.paused and told.passed_seconds is None
+    # Of waves that have passed, while nobody may begin, and where more may begin now, only what devices say counts, and not their silence.
+    counts_silence = index == told.open_waves - 1 and not told.paused and told.passed_seconds is None and not (turns and turns.is_due)
     elapsed = its.elapsed_seconds if counts_silence else 0.0
-    return replace(its, verdict=judge(gate, seen, elapsed, seen.heard if index == told.open_waves - 1 else None))
+    found = judge(gate, seen, elapsed, seen.heard if index == told.open_waves - 1 else None)
+    if turns and found.outcome == "inconclusive" and seen.later:
+        found = replace(found, reason=f"{found.reason}: {turns.words()}")
+    return replace(its, verdict=found)
 
 
 def _state(told: Assignment, index: int, its: WaveStanding, *, is_read: bool) -> WaveState:
@@ -298,6 +318,11 @@ def _verdict(verdict: GateVerdict) -> dict[str, Any]:
 
 def _content(variant: Variant) -> dict[str, Any]:
     return {"class": variant.device_class, "digest": variant.digest, "bytes": variant.bytes}
+
+
+def _turns(turns: TurnsStanding) -> dict[str, Any]:
+    values = [{**asdict(it), "out": _named(it.out)} for it in turns.values[:MOST_NAMES]]
+    return {"label": turns.label, "devices": len(turns.waiting), "values": values}
 
 
 def _named(devices: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a rollout costs and takes, wave by wave, before anything is sent: bytes, time, money, and devices that may be hurt. Pure.
 
-The time is that of the last device to begin, if all are on and find the release at once: it waits for its minute, and for the window,
-downloads everything (no delta), is on probation, and soaks. A wave has passed when enough devices have done so.
+The time is that of the last device to begin, if all are on and find the release at once: it waits for its minute, for its turn, and for
+the window, downloads everything (no delta), is on probation, and soaks. A wave has passed when enough devices have done so.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,13 +29,15 @@ class Download:
 @dataclass(frozen=True)
 class Pace:
     """How fast a rollout may go. megabits_per_second: of a device's connection; the others: seconds that a device spends on each,
-    and spread_seconds: from the wave's opening until the last of its devices begins."""
+    and spread_seconds: from the wave's opening until the last of its devices may begin. turns: of devices that confirm before the next
+    begin."""
 
     megabits_per_second: float
     probation_seconds: float
     soak_seconds: float
     window_seconds: float = 0.0
     spread_seconds: float = 0.0
+    turns: int = 1
 
     def download_seconds(self, size_bytes: int) -> float:
         return size_bytes * 8 / (self.megabits_per_second * BITS_PER_MEGABIT)
@@ -83,12 +85,13 @@ def plan_wave(
     full = sum(devices * it.full_bytes for devices, it in given)
     least = sum(devices * it.least_bytes for devices, it in given)
     slowest = max((it.full_bytes for devices, it in given if devices), default=0)
+    turn_seconds = pace.download_seconds(slowest) + pace.probation_seconds
     return WavePlan(
         name=name,
         devices=sum(devices for devices, _ in given),
         full_bytes=full,
         delta_bytes=least if any(devices and it.delta_bytes is not None for devices, it in given) else None,
-        seconds=pace.spread_seconds + pace.download_seconds(slowest) + pace.probation_seconds + pace.soak_seconds,
+        seconds=max(pace.spread_seconds, (pace.turns - 1) * turn_seconds) + turn_seconds + pace.soak_seconds,
         window_seconds=pace.window_seconds,
         cost=least / BYTES_PER_GIGABYTE * price_per_gigabyte,
         most_hurt=most_hurt,

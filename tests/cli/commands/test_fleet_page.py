@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from tests.cli.fleet_shell import Shell, shell_of
 from tests.fleet_sayings import FLEET
-from tests.fleet_standing import standing
+from tests.fleet_standing import WAITING, WORDS, standing
 from toolchain.testing.patience import wait_until
 
 from isthmus.cli.commands.fleet.serving import TROUBLE, PageServer, Shown, keep_looking, serve
@@ -67,10 +67,18 @@ def printed(found: dict[str, Any], width: int = 80) -> str:
 
 
 def test_the_terminal_has_waves_gates_failures_and_who_is_silent():
-    text = printed(standing(5000, text="SIGFPE"))
+    text = printed({**standing(5000, text="SIGFPE"), "turns": WAITING})
     assert max(map(len, text.splitlines())) <= 80
     words = " ".join(text.split())
-    for said in ("number 17 · 5,000 devices", "× crashed (SIGFPE): camera-", "silent", "gate tenth wait:", "□ silent", "· not begun"):
+    for said in (
+        "number 17 · 5,000 devices",
+        "× crashed (SIGFPE): camera-",
+        "silent",
+        "gate tenth wait:",
+        "□ silent",
+        "· not begun",
+        *WORDS,
+    ):
         assert said in words
 
 

@@ -16,6 +16,7 @@ from isthmus_agent.formats.contents import Delta
 from isthmus_agent.formats.pace import Pace, pace_draw
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Outcome, Reason
+from isthmus_agent.formats.turns import Budget, Turns
 from isthmus_agent.formats.window import Window
 
 A, B, C = digest_of(1), digest_of(2), digest_of(3)
@@ -494,6 +495,24 @@ def test_a_device_that_has_begun_goes_on_whatever_the_pace_says_then_and_one_tha
     world.tick(100)
     world.answer()
     assert world.running.phase is Phase.DOWNLOADING
+
+
+def test_a_device_of_an_open_wave_whose_turn_has_not_come_goes_on_with_what_it_had_and_says_so_until_it_has():
+    world = device_with(A)
+    before, turns = Before(1, (variant_of(A),)), Turns(Budget("site", 1), {}, 0)
+    offer(world, 2, B, before=before, turns=turns)
+    world.said.clear()
+    world.tick(100)
+    world.answer()
+    world.settle()
+    assert world.served == A
+    assert {it.number for it in world.said} <= {1}
+    offer(world, 2, B, before=before, turns=replace(turns, by_value={"": (0, pace_draw("00" * 8, "camera-1") + 1)}))
+    world.tick(100)
+    world.answer()
+    assert world.running.phase is Phase.DOWNLOADING
+    world.settle()
+    assert world.served == B
 
 
 def test_a_time_that_is_proven_to_be_past_is_enough_for_a_device_without_a_clock_that_starts_again_and_again():

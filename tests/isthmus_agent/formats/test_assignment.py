@@ -16,7 +16,8 @@ from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Ke
 from isthmus_agent.formats.contents import Delta, Variant
 from isthmus_agent.formats.gate import Gate
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.formats.pace import Pace
+from isthmus_agent.formats.pace import Pace, pace_draw
+from isthmus_agent.formats.turns import Budget, Reached, Turns
 from isthmus_agent.formats.window import Window
 
 
@@ -39,8 +40,17 @@ SOUND = Assignment(
     deltas=(Delta(A.digest, B.digest, "cameras/a-b.delta", 10, "0123456789abcdef"),),
     before=Before(16, (A,)),
     window=Window(60, 300, 600),
-    kept=(Kept(15, "11" * 8, (_variant("d"),), (Wave("canary", 0, devices=("camera-3",), reached=2**47),)),),
+    kept=(
+        Kept(
+            15,
+            "11" * 8,
+            (_variant("d"),),
+            (Wave("canary", 0, devices=("camera-3",), reached=2**47),),
+            Reached("site", {"": (0, 2**47), "a": (0, 9)}),
+        ),
+    ),
     opened_seconds=(1_800_000_000,),
+    turns=Turns(Budget("site", 2), {"": (2, 0), "a": (1, 0)}, 1_800_000_000),
 )
 
 
@@ -102,6 +112,16 @@ def test_nothing_but_the_one_error_is_raised_for_any_bytes(content):
         (("waves", 1, "pace", "shares", 0), 2**48, r"waves\[1\]\.pace\.shares\[0\]: found 281474976710656"),
         (("waves", 1, "reached"), 1, r"waves\[1\]: unknown field 'reached'"),
         (("kept", 0, "waves", 0, "reached"), -1, r"kept\[0\]\.waves\[0\]\.reached: found -1"),
+        (("turns", "label"), "", r"turns\.label: found ''"),
+        (("turns", "most"), 0, r"turns\.most: found 0"),
+        (("turns", "millionths"), 5, "turns: expected either most or millionths"),
+        (("turns", "reached"), {f"{number}": [0, 0] for number in range(1025)}, r"turns\.reached: expected an object with 1024 values"),
+        (("turns", "reached", "~"), [0, 0], r"turns\.reached: found '~', expected a label's value"),
+        (("turns", "reached", "a"), [0], r"turns\.reached: found a list of 1"),
+        (("turns", "reached", "a", 0), 4, r"turns\.reached: found 4, expected a whole number from 0 to 3"),
+        (("turns", "reached", "a", 1), 2**48 + 1, r"turns\.reached: found 281474976710657"),
+        (("turns", "since"), -1, r"turns\.since: found -1"),
+        (("kept", 0, "turns", "reached", "a", 0), 2, r"kept\[0\]\.turns\.reached: found 2, expected a whole number from 0 to 1"),
         (("kept", 0, "number"), 17, r"kept\[0\]\.number: found 17, expected a whole number from 1 to 16"),
         (("kept", 0, "waves", 0, "gate"), None, r"kept\[0\]\.waves\[0\]: unknown field 'gate'"),
         (("kept", 0, "variants", 0, "bundle"), "roster/x.bundle", "expected cameras/NAME"),
@@ -137,12 +157,26 @@ def test_a_device_has_the_first_open_wave_that_has_it_and_keeps_what_was_before_
     assert SOUND.wanted("camera-1", {}, "large") == Wanted(17, B)
     assert SOUND.wanted("camera-1", {}, "small") == Wanted(17, SOUND.variants[0])
     assert SOUND.wanted("camera-2", {"site": "a"}, "large") == Wanted(16, A)
-    assert replace(SOUND, open_waves=2).wanted("camera-2", {"site": "a"}, "large") == Wanted(17, B)
+    assert replace(SOUND, open_waves=2, turns=None).wanted("camera-2", {"site": "a"}, "large") == Wanted(17, B)
     assert replace(SOUND, open_waves=2).wanted("camera-2", {"site": "b"}, "large") == Wanted(16, A)
     assert replace(SOUND, before=None).wanted("camera-2", {}, "large") is None
     assert SOUND.wanted("camera-3", {}, "large") == Wanted(15, SOUND.kept[0].variants[0])
-    assert replace(SOUND, open_waves=3).wanted("camera-3", {}, "large") == Wanted(17, B)
+    assert replace(SOUND, open_waves=3, turns=None).wanted("camera-3", {}, "large") == Wanted(17, B)
     assert replace(SOUND, variants=SOUND.variants[:1]).wanted("camera-1", {}, "large") == Wanted(17, None)
+
+
+def test_a_device_of_an_open_wave_whose_turn_has_not_come_keeps_what_it_had_and_so_it_is_of_a_rollout_that_was_replaced():
+    its, draws = replace(SOUND, open_waves=2), {site: pace_draw(SOUND.salt, "camera-2") + more for site, more in (("a", 1), ("b", 0))}
+    by_site = replace(its, turns=replace(SOUND.turns, by_value={"a": (1, draws["a"])}))
+    assert by_site.wanted("camera-2", {"site": "a"}, "large") == Wanted(17, B)
+    for told in (its, replace(by_site, turns=replace(SOUND.turns, by_value={"a": (1, draws["b"])}))):
+        assert told.wanted("camera-2", {"site": "a"}, "large") == Wanted(16, A)
+    assert by_site.wanted("camera-1", {}, "large") == Wanted(16, A)  # of a value that has not come to its turn, in an earlier wave
+    assert its.wanted("camera-1", {}, "large") == Wanted(17, B)
+    kept = replace(SOUND.kept[0], waves=(Wave("all", WHOLE_SHARE),), turns=Reached("site", {"a": (0, pace_draw("11" * 8, "camera-3"))}))
+    assert not kept.has("camera-3", {"site": "a"})
+    assert replace(kept, turns=Reached("site", {"a": (0, pace_draw("11" * 8, "camera-3") + 1)})).has("camera-3", {"site": "a"})
+    assert its.identity == by_site.identity
 
 
 @given(salts, device_names, labels, st.integers(0, WHOLE_SHARE), st.integers(0, WHOLE_SHARE))

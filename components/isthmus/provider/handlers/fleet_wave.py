@@ -16,6 +16,7 @@ from isthmus.provider.handlers.stores import address_problems, gone_with_its_sto
 from isthmus_agent.formats import samples_wanted
 from isthmus_agent.formats.contents import ANY_CLASS, Variant
 from isthmus_agent.formats.probation import Probation
+from isthmus_agent.formats.turns import Budget
 from isthmus_agent.formats.window import Window
 
 if TYPE_CHECKING:
@@ -75,6 +76,16 @@ class FleetWaveHandler(HandlerBase):
                 "when devices may change what they serve",
                 required=False,
                 fields={it.name: Property("integer", "see Window", required=False) for it in fields(Window)},
+            ),
+            "budget": Property(
+                "object",
+                "how many devices with one value of a label may be updated at once",
+                required=False,
+                fields={
+                    "label": Property("string", "the label's name"),
+                    "most_devices": Property("integer", "see Budget", required=False),
+                    "most_millionths": Property("integer", "see Budget", required=False),
+                },
             ),
             "encrypt": Property("boolean", "whether bundles and deltas are sealed with the fleet's content key", default=False),
             "samples": Property(
@@ -224,4 +235,5 @@ def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
     gates = [Gate(**it["gate"]) for it in inputs["waves"]]
     window = None if inputs.get("window") is None else Window(**inputs["window"])
     samples = None if inputs.get("samples") is None else samples_wanted.from_value(inputs["samples"], "samples")
-    return Intent(variants, files, waves, gates, Probation(**inputs["probation"]), window, samples)
+    budget = None if inputs.get("budget") is None else Budget(**inputs["budget"])
+    return Intent(variants, files, waves, gates, Probation(**inputs["probation"]), window, samples, budget)

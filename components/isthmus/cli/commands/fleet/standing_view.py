@@ -8,10 +8,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isthmus.pages.fleet import CLOSED, STATES, WaveView, wave_view
+from isthmus.pages.fleet import CLOSED, STATES, WaveView, turns, wave_view
 from isthmus_agent.formats import digests
 
 _BAR_CELLS: Final = 24
+_MOST_VALUES: Final = 5
 _MARKS: Final[Mapping[str, tuple[str, str]]] = {
     "confirmed": ("█", "blue"),
     "soaking": ("▓", "blue"),
@@ -102,6 +103,8 @@ def _rest(standing: Mapping[str, Any]) -> Iterator[Text]:
     for head in ("silent", "unclear"):
         if standing[head]["devices"]:
             yield Text.assemble((f"{head}  ", "bold"), f"{standing[head]['devices']:,}: {_names(standing[head])}")
+    for whom, text in [*turns(standing)][:_MOST_VALUES]:
+        yield Text.assemble(("turns  ", "bold"), f"{whom}: {text}")
     for it in standing["versions"]:
         yield Text.assemble(("version  ", "bold"), f"{digests.shown(it['digest'])} on {it['devices']:,}")
     if standing["paused"]:

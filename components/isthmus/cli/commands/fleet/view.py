@@ -24,6 +24,7 @@ from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Wave
 from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.numbers import MILLION
 from isthmus_agent.formats.samples_wanted import SamplesWanted, key_text
+from isthmus_agent.formats.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,17 @@ def _facts(its: Assignment) -> Iterator[tuple[str, str]]:
     if its.window:
         window = its.to_value()["window"]
         yield "window", f"{window['from']} to {window['to']} UTC, spread over {its.window.jitter_seconds} s"
+    if its.turns:
+        yield "budget", _budget(its.turns)
     if its.samples:
         yield "samples", _samples(its.samples)
     yield "paused", "yes: devices begin nothing new; isthmus fleet resume" if its.paused else "no"
+
+
+def _budget(turns: Turns) -> str:
+    its = turns.budget
+    most = f"{100 * (its.most_millionths or 0) / MILLION:g} %" if its.most_devices is None else f"{its.most_devices:,}"
+    return f"{most} of the devices with the same {its.label} at once; whose turn comes is signed by `up`, or isthmus fleet watch"
 
 
 def _samples(wanted: SamplesWanted) -> str:
