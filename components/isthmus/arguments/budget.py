@@ -51,4 +51,4 @@ class BudgetSettings(Checked):
 
 def signed_of(budget: BudgetSettings | None) -> Mapping[str, object] | None:
     """What is signed, as a resource's input. None: all devices of an open wave may begin."""
-    return asdict(budget.signed()) if budget else None
+    return {name: it for name, it in asdict(budget.signed()).items() if it is not None} if budget else None

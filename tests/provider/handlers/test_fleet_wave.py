@@ -23,7 +23,7 @@ from isthmus_agent.formats.sealed_contents import key_name
 
 pytestmark = pytest.mark.slow
 
-DEVICES = [Device(f"camera-{number}", "*") for number in (1, 2, 3)]
+DEVICES = [Device(f"camera-{number}", "*", {"site": f"{number}"}) for number in (1, 2, 3)]
 GATE = {"soak_seconds": 0, "deadline_seconds": 60}
 WAVES = [{"count": 1, "gate": GATE}, {"percent": 100, "gate": GATE}]
 
@@ -87,6 +87,7 @@ def inputs(
         "waves": WAVES,
         "wave": 0,
         "probation": {"seconds": 0},
+        "budget": {"label": "site", "most_devices": 1},
     }
 
 
