@@ -12,7 +12,6 @@ import pulumi
 from pulumi import Input, Output, ResourceOptions
 
 from isthmus import compiling
-from isthmus.arguments import budget, samples
 from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import EdgeSettings
 from isthmus.arguments.fleet_file import FleetSettings, load_fleet
@@ -181,6 +180,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
     def _waves(self, name: str, known: CheckedRollout, inputs: Mapping[str, Any], first: list[pulumi.Resource]) -> list[FleetWave]:
         """Each opens when the gate of the one before it has passed."""
         settings, found, after = known.settings, [], first
+        window, budget = settings.window_of(), settings.budget_of()
         waves = [{**_written(wave), "gate": _written(gate)} for wave, gate in zip(known.waves, known.gates, strict=True)]
         for index in range(len(waves)):
             wave = FleetWave(
@@ -189,10 +189,10 @@ class EdgeFleetRollout(pulumi.ComponentResource):
                 waves=waves,
                 wave=index,
                 probation=_written(settings.probation_of()),
-                window=None if (window := settings.window_of()) is None else _written(window),
+                window=_written(window) if window else None,
                 encrypt=settings.encrypt,
-                budget=budget.signed_of(settings.budget),
-                samples=samples.signed_of(settings.samples),
+                budget=_written(budget) if budget else None,
+                samples=settings.samples.signed().to_value() if settings.samples else None,
                 wait=settings.wait,
                 opts=ResourceOptions(parent=self, depends_on=after),
             )

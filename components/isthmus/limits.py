@@ -13,12 +13,11 @@ from isthmus_agent.formats import assignment as signed
 from isthmus_agent.formats import probation, samples_wanted
 from isthmus_agent.formats.contents import MOST_VARIANTS
 from isthmus_agent.formats.gate import MOST_DEADLINE_SECONDS, MOST_REPORTS, MOST_SOAK_SECONDS
-from isthmus_agent.formats.numbers import MOST_NUMBER
+from isthmus_agent.formats.numbers import DAY_SECONDS, MOST_NUMBER
 from isthmus_agent.formats.pace import MOST_PER_MINUTE
 from isthmus_agent.formats.roster import MOST_DEVICES
 from isthmus_agent.formats.window import MOST_JITTER_SECONDS, Window
 
-DAY_SECONDS: Final = 86_400
 # More servers than this for one model is a mistake in the demand, not a plan.
 MOST_REPLICAS: Final = 10_000
 

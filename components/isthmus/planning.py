@@ -9,7 +9,7 @@ from typing import Any, Final
 from isthmus.arguments.components import CloudSettings, EdgeSettings
 from isthmus.arguments.fleet_file import ClassSettings, FleetSettings
 from isthmus.errors import InputError, Problem
-from isthmus.fleet.budgets import at_once, budget_problems, turns_of
+from isthmus.fleet.budgets import WaveTurns, budget_problems, figure, wave_turns
 from isthmus.fleet.gates import WaveGate, plan_gates
 from isthmus.fleet.waves import PlannedWave, plan_waves
 from isthmus.limits import SCV
@@ -24,15 +24,13 @@ from isthmus.sizing.service import ServiceInputs, ServicePlan, plan_service
 from isthmus.tflite.operators import operators
 from isthmus.words import duration
 from isthmus_agent.formats.contents import ANY_CLASS
-from isthmus_agent.formats.numbers import MILLION
-from isthmus_agent.formats.pace import MINUTE_SECONDS
+from isthmus_agent.formats.numbers import MINUTE_SECONDS
 from isthmus_agent.formats.pace import Pace as WavePace
 from isthmus_agent.formats.roster import Device
 from isthmus_agent.formats.turns import Budget
 
 # The variance of fewer times than these says nothing; then, as without a measurement, times are taken as exponential.
 LEAST_TIMES = 30
-_MILLIONTHS_A_PERCENT: Final = MILLION // 100
 LOOK_SECONDS: Final = 60
 """How long after a device's word the gate has looked at it: as often as devices say that they live."""
 # Of membership where that of the rollout is not known yet: how many devices a wave has does not depend on it, where waves add up.
@@ -43,14 +41,13 @@ _ANY_SALT: Final = "0" * 16
 class PlannedRollout:
     """The waves of a rollout and their gates. classes: of each wave, how many devices are of each class.
 
-    turns: of each wave, by a budget: how many there are, one after the other, and how many of its devices may be updated at once; empty:
-    there is none.
+    turns: of each wave, by a budget; empty: there is none.
     """
 
     waves: tuple[PlannedWave, ...]
     gates: tuple[WaveGate, ...]
     classes: tuple[Mapping[str, int], ...]
-    turns: tuple[tuple[int, int], ...] = ()
+    turns: tuple[WaveTurns, ...] = ()
 
 
 def plan_of(args: CloudSettings, release: Release, path: str) -> ServicePlan:
@@ -112,13 +109,13 @@ def planned_rollout(args: EdgeSettings, roster: Sequence[Device], path: str, sal
         planned = plan_gates(sizes, f"{path}.waves")
     except InputError as error:
         problems += args.placed(error.problems, path)
-    problems += budget_problems(args.budget_of(), roster, [it.devices for it in waves], f"{path}.budget")
+    budget = args.budget_of()
+    problems += budget_problems(budget, roster, [it.devices for it in waves], f"{path}.budget")
     if problems:
         raise InputError(problems)
     of = {device.name: device.device_class for device in roster}
     classes = tuple(Counter(of[name] for name in wave.devices) for wave in waves)
-    budget = args.budget_of()
-    turns = tuple((turns_of(budget, roster, it.devices), at_once(budget, roster, it.devices)) for it in waves) if budget else ()
+    turns = wave_turns(budget, roster, [it.devices for it in waves]) if budget else ()
     return PlannedRollout(waves, planned, classes, turns)
 
 
@@ -234,32 +231,31 @@ def fleet_plan_of(
 def _wave_plans(
     args: EdgeSettings, rollout: PlannedRollout, downloads: Mapping[str, Download], price_per_gigabyte: float
 ) -> tuple[WavePlan, ...]:
-    found = []
+    found, budget = [], args.budget_of()
     for index, (wave, gate, classes) in enumerate(zip(rollout.waves, rollout.gates, rollout.classes, strict=True)):
         its = wave.signed.pace
-        turns, most = rollout.turns[index] if rollout.turns else (1, gate.devices)
-        unreported = min(_unreported(args, gate.devices, its), most)
+        turns = rollout.turns[index] if rollout.turns else WaveTurns(1, gate.devices, gate.devices)
+        unreported = min(_unreported(args, gate.devices, its), turns.at_once)
         pace = Pace(
             args.device_megabits_per_second,
             args.probation.seconds,
             gate.gate.soak_seconds,
             float(args.longest_wait_seconds()),
             float(its.seconds) if its else 0.0,
-            turns,
+            turns.turns,
         )
         fetched = [(count, downloads.get(name, downloads[ANY_CLASS])) for name, count in classes.items()]
         hurt, said = gate.most_hurt(unreported=unreported), gate.explain(unreported)
         said += f"; {its.most_per_minute:,} begin in a minute at most, the last after {duration(its.seconds)}" if its else ""
-        said += f"; {_turns_text(args.budget_of(), turns, most)}" if rollout.turns else ""
+        said += f"; {_turns_text(budget, turns)}" if budget else ""
         found.append(plan_wave(wave.signed.name, fetched, pace, price_per_gigabyte=price_per_gigabyte, most_hurt=hurt, gate=said))
     return tuple(found)
 
 
-def _turns_text(budget: Budget | None, turns: int, most: int) -> str:
+def _turns_text(budget: Budget, its: WaveTurns) -> str:
     """Such as `2 with the same site at once, 8 in all: 5 turns at the least`."""
-    assert budget is not None  # noqa: S101 - else there are no turns
-    of_value = f"{(budget.most_millionths or 0) / _MILLIONTHS_A_PERCENT:g} %" if budget.most_devices is None else f"{budget.most_devices:,}"
-    return f"{of_value} with the same {budget.label} at once, {most:,} in all: {turns:,} turn{'' if turns == 1 else 's'} at the least"
+    turns = f"{its.turns:,} turn{'' if its.turns == 1 else 's'} at the least"
+    return f"{figure(budget)} with the same {budget.label} at once, {its.at_once:,} in all: {turns}"
 
 
 def _unreported(args: EdgeSettings, devices: int, pace: WavePace | None) -> int:

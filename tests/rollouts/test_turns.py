@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.fleet.budgets import MOST_TURNS, at_once, budget_problems, turns_of
+from isthmus.fleet.budgets import MOST_TURNS, budget_problems, wave_turns
 from isthmus.rollouts.turns import Member, advanced
 from isthmus_agent.formats.numbers import MILLION
 from isthmus_agent.formats.pace import pace_draw
@@ -78,8 +78,9 @@ def test_the_turns_that_are_foreseen_are_those_that_it_takes(sites, budget):
         most = max(most, len(its.out))
         its.confirmed, looks = its.addressed, looks + 1
     devices = [Device(f"{site}-{number}", "small", {"site": site} if site else {}) for site, number in its.places]
-    assert looks == turns_of(budget, devices, [it.name for it in devices])
-    assert most == at_once(budget, devices, [it.name for it in devices])
+    (its,) = wave_turns(budget, devices, [[it.name for it in devices]])
+    assert looks == its.turns
+    assert most == its.at_once
 
 
 def test_a_silent_device_holds_its_own_value_and_no_other():

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+from isthmus_agent.core.backoff import doubled_seconds
 from isthmus_agent.core.effects import Effect, Persist, Say, Serve
 from isthmus_agent.core.state import Moment, Phase, Said, State, Verdict
 from isthmus_agent.formats.report import Outcome, Reason
@@ -44,7 +45,7 @@ class Turn:
         """How long to wait after one more failure: twice as long each time, spread, so that a fleet does not come back as one."""
         self.set(failures=self.state.failures + 1)
         settings = self.state.settings
-        longest = min(settings.first_backoff_seconds * 2.0 ** min(self.state.failures - 1, 30), settings.most_backoff_seconds)
+        longest = doubled_seconds(settings.first_backoff_seconds, settings.most_backoff_seconds, self.state.failures)
         return longest * (0.5 + 0.5 * self.draw())
 
     def keep(self, **changes: Any) -> None:

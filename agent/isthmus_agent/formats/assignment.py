@@ -21,8 +21,9 @@ from isthmus_agent.formats import contents, gate, numbers, pace, probation, samp
 from isthmus_agent.formats.contents import Delta, Variant, fitting
 from isthmus_agent.formats.gate import Gate
 from isthmus_agent.formats.numbers import FormatError, integer
-from isthmus_agent.formats.pace import WHOLE_PACE, Pace, pace_draw
+from isthmus_agent.formats.pace import WHOLE_PACE, Pace, drawn, pace_draw
 from isthmus_agent.formats.probation import Probation
+from isthmus_agent.formats.roster import has_labels
 from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.formats.signed_fields import MOST_SECONDS
 from isthmus_agent.formats.turns import Reached, Turns
@@ -39,7 +40,7 @@ MOST_NAMED_DEVICES: Final = 10_000
 
 def draw(salt: str, device: str) -> int:
     """The device's number in this rollout, from 0 up to WHOLE_SHARE."""
-    return int.from_bytes(hashlib.sha256(f"{salt}\0{device}".encode()).digest()[:4], "big")
+    return drawn(f"{salt}\0{device}", 4)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Wave:
         """Whether this wave has the device, whatever an earlier one has."""
         if device in self.devices:
             return True
-        return all(labels.get(key) == value for key, value in self.labels.items()) and draw(salt, device) < self.share
+        return has_labels(labels, self.labels) and draw(salt, device) < self.share
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ class Kept:
         wave = _first(self.waves, self.salt, device, labels)
         if wave is None:
             return False
-        drawn = pace_draw(self.salt, device)
-        return drawn < self.waves[wave].reached and (self.turns is None or self.turns.has(labels, wave, drawn))
+        its = pace_draw(self.salt, device)
+        return its < self.waves[wave].reached and (self.turns is None or self.turns.has(labels, wave, its))
 
 
 @dataclass(frozen=True)

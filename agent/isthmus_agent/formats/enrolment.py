@@ -23,12 +23,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from isthmus_agent.formats import numbers, report
-from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.numbers import DAY_SECONDS, FormatError
 from isthmus_agent.formats.sealed_contents import KEY_BYTES
 from isthmus_agent.formats.sealing import NONCE_BYTES, SECRET_BYTES, Kind
 
 FORMAT: Final = 1
-MOST_SECONDS: Final = 7 * 86_400
+MOST_SECONDS: Final = 7 * DAY_SECONDS
 """That a token is good for: no store signs an address for longer."""
 MOST_TOKEN_CHARACTERS: Final = 8192
 MOST_ENROLMENT_BYTES: Final = 60 << 10

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from isthmus_agent.formats import numbers
-from isthmus_agent.formats.numbers import MILLION, FormatError, integer
+from isthmus_agent.formats.numbers import DAY_SECONDS, MILLION, FormatError, integer
 
 MOST_REPORTS: Final = 1_000_000
-MOST_SOAK_SECONDS: Final = 7 * 86_400
-MOST_DEADLINE_SECONDS: Final = 30 * 86_400
+MOST_SOAK_SECONDS: Final = 7 * DAY_SECONDS
+MOST_DEADLINE_SECONDS: Final = 30 * DAY_SECONDS
 WhenUnclear = Literal["pause", "pass"]
 WHEN_UNCLEAR: Final[tuple[WhenUnclear, ...]] = get_args(WhenUnclear)
 

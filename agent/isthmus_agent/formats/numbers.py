@@ -14,6 +14,8 @@ from isthmus_agent.formats import digests
 MOST_NUMBER: Final = 2**53
 """The largest whole number that every reader of JSON reads exactly."""
 MILLION: Final = 1_000_000
+MINUTE_SECONDS: Final = 60
+DAY_SECONDS: Final = 86_400
 MOST_DEVICE_CHARACTERS: Final = 128
 MOST_NAME_CHARACTERS: Final = 64
 MOST_LABEL_CHARACTERS: Final = 128

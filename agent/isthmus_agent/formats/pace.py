@@ -11,20 +11,24 @@ from itertools import pairwise
 from typing import Any, Final
 
 from isthmus_agent.formats import numbers
-from isthmus_agent.formats.numbers import FormatError, integer
+from isthmus_agent.formats.numbers import MINUTE_SECONDS, FormatError, integer
 
 WHOLE_PACE: Final = 2**48
 """The share that every device's draw is below."""
 MOST_PER_MINUTE: Final = 1_000_000
 MOST_PACE_MINUTES: Final = 1440
-MINUTE_SECONDS: Final = 60
 CLOCKS_SECONDS: Final = 60
 """Devices have clocks of their own, and hear of a change with their next question: so much earlier one may have begun."""
 
 
+def drawn(text: str, size_bytes: int) -> int:
+    """The first bytes of a text's SHA-256, as a number: the same for everybody, and by chance."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:size_bytes], "big")
+
+
 def pace_draw(salt: str, device: str) -> int:
     """The device's number in this rollout, from 0 up to WHOLE_PACE."""
-    return int.from_bytes(hashlib.sha256(f"{salt}/pace\0{device}".encode()).digest()[:6], "big")
+    return drawn(f"{salt}/pace\0{device}", 6)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from isthmus_agent.formats import numbers
-from isthmus_agent.formats.numbers import MILLION, integer
+from isthmus_agent.formats.numbers import DAY_SECONDS, MILLION, integer
 
-MOST_PROBATION_SECONDS: Final = 7 * 86_400
+MOST_PROBATION_SECONDS: Final = 7 * DAY_SECONDS
 MOST_LATENCY_MICROSECONDS: Final = 3600 * MILLION
 MOST_CRASHES: Final = 1000
 

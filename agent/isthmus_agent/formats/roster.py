@@ -18,6 +18,11 @@ MOST_DOCUMENT_BYTES: Final = 256 << 20
 MOST_PENDING: Final = 100_000
 
 
+def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether all that is wanted is among a device's labels."""
+    return all(labels.get(key) == value for key, value in wanted.items())
+
+
 @dataclass(frozen=True)
 class Device:
     """One device. generation: of its keys; one higher revokes those before."""
@@ -54,6 +59,11 @@ class Roster:
         """Each device by its name."""
         return {device.name: device for device in self.devices}
 
+    @property
+    def everybody(self) -> list[Device]:
+        """The devices, and those that were sent a token; one that is to have new keys is both."""
+        return [*self.devices, *(it.device for it in self.pending)]
+
     def with_device(self, device: Device) -> "Roster":
         """The roster with this device, in place of one of the same name."""
         others = [it for it in self.devices if it.name != device.name]
@@ -87,7 +97,7 @@ class Roster:
     def generations(self) -> dict[str, int]:
         """The last one that each name was given, by name."""
         found = dict(self.removed)
-        for it in (*self.devices, *(waiting.device for waiting in self.pending)):
+        for it in self.everybody:
             found[it.name] = max(it.generation, found.get(it.name, 0))
         return found
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from isthmus_agent.formats import numbers
-from isthmus_agent.formats.numbers import MILLION, FormatError, integer
+from isthmus_agent.formats.numbers import DAY_SECONDS, MILLION, FormatError, integer
+from isthmus_agent.formats.roster import has_labels
 from isthmus_agent.formats.x25519 import KEY_BYTES
 
-DAY_SECONDS: Final = 86_400
 MOST_PER_DAY: Final = DAY_SECONDS
 MOST_SAMPLE_BYTES: Final = 256 << 10
 KIND: Final = "x25519"
@@ -37,7 +37,7 @@ class SamplesWanted:
 
     def has(self, labels: Mapping[str, str]) -> bool:
         """Whether they are wanted of a device with these labels."""
-        return all(labels.get(key) == value for key, value in self.labels.items())
+        return has_labels(labels, self.labels)
 
     @property
     def spacing_seconds(self) -> float:

@@ -24,6 +24,10 @@ Place = tuple[int, int]
 START: Final[Place] = (0, 0)
 
 
+def _value(labels: Mapping[str, str], label: str) -> str:
+    return labels.get(label, NO_VALUE)
+
+
 @dataclass(frozen=True)
 class Budget:
     """So many devices of each value of a label, or such a share of them: rounded down, and at least one. Exactly one of the two is said."""
@@ -38,7 +42,7 @@ class Budget:
 
     def value_of(self, labels: Mapping[str, str]) -> str:
         """The value that a device with these labels has."""
-        return labels.get(self.label, NO_VALUE)
+        return _value(labels, self.label)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Reached:
 
     def has(self, labels: Mapping[str, str], wave: int, drawn: int) -> bool:
         """Whether the turn of a device with these labels has come. wave: the index of its own; drawn: its `pace_draw`."""
-        return (wave, drawn) < self.by_value.get(labels.get(self.label, NO_VALUE), START)
+        return (wave, drawn) < self.by_value.get(_value(labels, self.label), START)
 
     def to_value(self) -> dict[str, Any]:
         """Of JSON's types alone, as it is signed."""

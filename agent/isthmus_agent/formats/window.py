@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from isthmus_agent.formats import numbers
-from isthmus_agent.formats.numbers import FormatError, integer
+from isthmus_agent.formats.numbers import DAY_SECONDS, FormatError, integer
 
-MOST_JITTER_SECONDS: Final = 86_400
+MOST_JITTER_SECONDS: Final = DAY_SECONDS
 MINUTES_A_DAY: Final = 1440
-_DAY_SECONDS: Final = 60 * MINUTES_A_DAY
 
 
 @dataclass(frozen=True)
@@ -30,19 +29,19 @@ class Window:
     def opens_in_seconds(self, utc_seconds: float) -> float:
         """How long it is until it opens; 0 while it is open. utc_seconds: since 1970."""
         into = self._into_day(utc_seconds)
-        return 0.0 if into < self.length_seconds else _DAY_SECONDS - into
+        return 0.0 if into < self.length_seconds else DAY_SECONDS - into
 
     def open_between(self, start_seconds: float, end_seconds: float) -> float:
         """For how long it was open from one time to a later one, both since 1970."""
-        days, rest = divmod(end_seconds - start_seconds, _DAY_SECONDS)
+        days, rest = divmod(end_seconds - start_seconds, DAY_SECONDS)
         into = self._into_day(start_seconds)
         today = max(0.0, min(into + rest, self.length_seconds) - into)
-        next_day = min(max(0.0, into + rest - _DAY_SECONDS), self.length_seconds)
+        next_day = min(max(0.0, into + rest - DAY_SECONDS), self.length_seconds)
         return days * self.length_seconds + today + next_day
 
     def _into_day(self, utc_seconds: float) -> float:
         """The seconds since it opened last."""
-        return (utc_seconds - self.from_minute * 60) % _DAY_SECONDS
+        return (utc_seconds - self.from_minute * 60) % DAY_SECONDS
 
     def to_value(self) -> dict[str, Any]:
         """Of JSON's types alone, as it is signed."""

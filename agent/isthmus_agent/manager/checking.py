@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from isthmus_agent.formats.numbers import FormatError, shown
 
 _URL: Final = re.compile(r"[!-~]{1,2048}")
-DAY_SECONDS: Final = 86_400
 _MOST_SOCKET_PATH_BYTES: Final = 107
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from isthmus_agent.disk import durable
 from isthmus_agent.formats import enrolment, numbers, sealing
 from isthmus_agent.formats.enrolment import Enrolment, Token
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.manager.failures import DeviceFailure, RepositoryFailure, TransportFailure
+from isthmus_agent.manager.failures import STORED, DeviceFailure, RepositoryFailure, TransportFailure
 from isthmus_agent.manager.transport import Transport, fetched
 
 FILE: Final = "enrolment"
@@ -126,7 +126,7 @@ def _opened(token: Token, transport: Transport) -> Enrolment:
 def _claim(token: Token, nonce: bytes, transport: Transport) -> None:
     ours = enrolment.claim(token.secret, nonce)
     status = transport.put(token.claim_url, ours, _ONLY_NEW)
-    if status in (200, 201, 204):
+    if status in STORED:
         return
     if status == 403:
         raise RefusedTokenFailure(f"the token for {token.device} has expired: ask for another (isthmus fleet enrol)")

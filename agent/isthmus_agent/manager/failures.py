@@ -8,6 +8,7 @@ import errno
 from isthmus_agent.formats.report import Reason
 
 _DISK = {errno.ENOSPC: Reason.DISK_FULL, errno.EDQUOT: Reason.DISK_FULL, errno.EROFS: Reason.DISK_READ_ONLY}
+STORED = (200, 201, 204)
 _STATUS = {404: Reason.MISSING_OBJECT, 416: Reason.WRONG_RANGE}
 
 
@@ -59,6 +60,12 @@ class DeviceFailure(RepositoryFailure):
 def refused(status: int) -> TransportFailure:
     """An answer that is none of those that were hoped for."""
     return TransportFailure(f"the store answers {status}", _STATUS.get(status, Reason.REFUSED_BY_STORE))
+
+
+def check_stored(status: int) -> None:
+    """What a PUT is answered with where the store has taken it. Raises TransportFailure for anything else."""
+    if status not in STORED:
+        raise refused(status)
 
 
 def disk_reason(error: OSError) -> Reason:

@@ -3,6 +3,8 @@
 import time
 from typing import Final
 
+from isthmus_agent.core.backoff import doubled_seconds
+
 _MOST_REMEMBERED: Final = 8
 
 
@@ -31,5 +33,5 @@ class Falls:
     def due(self, digest: str) -> float:
         """When it may be started: at once the first time, and later the more often it fell over."""
         times, last = self._falls.get(digest, (0, 0.0))
-        wait = min(self._first_seconds * 2.0 ** min(times - 2, 30), self._most_seconds) if times > 1 else 0.0
+        wait = doubled_seconds(self._first_seconds, self._most_seconds, times - 1) if times > 1 else 0.0
         return last + wait

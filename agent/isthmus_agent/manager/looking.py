@@ -9,6 +9,7 @@ from isthmus_agent.core.effects import Check
 from isthmus_agent.core.events import Event
 from isthmus_agent.core.state import Device
 from isthmus_agent.formats.assignment import Assignment
+from isthmus_agent.formats.numbers import DAY_SECONDS
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.manager.failures import RepositoryFailure, reason_of
 from isthmus_agent.manager.refreshing import Floor, Target
@@ -16,7 +17,7 @@ from isthmus_agent.manager.repository import Found, Repository
 from isthmus_agent.manager.signing_v4 import StoreClock
 from isthmus_agent.manager.way import Way
 
-MOST_CLOCK_AHEAD_SECONDS = 400 * 86_400
+MOST_CLOCK_AHEAD_SECONDS = 400 * DAY_SECONDS
 """Of a clock that nobody vouches for, before what was signed last: it is not believed beyond that."""
 
 

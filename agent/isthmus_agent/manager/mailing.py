@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
+from isthmus_agent.core.backoff import doubled_seconds
 from isthmus_agent.formats import samples
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.samples import Origin, Sample
-from isthmus_agent.manager.failures import RepositoryFailure, refused
+from isthmus_agent.manager.failures import RepositoryFailure, check_stored
 from isthmus_agent.manager.reporter import FIRST_BACKOFF_SECONDS, MOST_BACKOFF_SECONDS, Sender
 from isthmus_agent.manager.transport import Transport
 
@@ -111,16 +112,14 @@ class Mailing:
         """Until it is sent, nobody is to have it any more, or newer ones have no room."""
         while True:
             try:
-                status = self._transport.put(url, content)
-                if status not in (200, 201, 204):
-                    raise refused(status)
+                check_stored(self._transport.put(url, content))
             except RepositoryFailure as error:
                 self._last_failure = f"{type(error).__name__}: {error}"
                 self._failures += 1
             else:
                 self._failures, self._last_failure, self._sent = 0, "", self._sent + count
                 return
-            longest = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 30), MOST_BACKOFF_SECONDS)
+            longest = doubled_seconds(FIRST_BACKOFF_SECONDS, MOST_BACKOFF_SECONDS, self._failures)
             until = self._monotonic() + longest * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads devices, and hides nothing
             with self._changed:
                 while era == self._era and (left := until - self._monotonic()) > 0:

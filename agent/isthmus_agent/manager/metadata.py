@@ -29,6 +29,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 from isthmus_agent import channel
 from isthmus_agent.disk import durable
 from isthmus_agent.formats.assignment import from_value
+from isthmus_agent.formats.numbers import DAY_SECONDS
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.formats.signed_fields import FIELD, epoch_in, numbers_of, root_in, signed_at_in
 from isthmus_agent.formats.sizes import most_bytes
@@ -64,7 +65,6 @@ _MOST_MEMORY_BYTES = 1 << 30
 _MOST_PROCESSOR_SECONDS = 120
 _HISTORY = "root_history"
 _LINK = "root.json"
-_DAY_SECONDS = 86_400
 verifying.use()
 
 
@@ -232,7 +232,7 @@ def refreshed(question: Question, transport: "Transport | Asking") -> Refreshed:
         raise ReplayFailure(f"assignment {number} (root {trusted.root.version}) is older than what was accepted before")
     # Never above what the offline keys vouch for: who steals the timestamp's key must not move devices into a far future, in
     # which all metadata is expired.
-    latest = min(signed_at_seconds, int(trusted.root.expires.timestamp()) - _DAY_SECONDS)
+    latest = min(signed_at_seconds, int(trusted.root.expires.timestamp()) - DAY_SECONDS)
     before = 0 if trusted.is_time_forgotten else floor.time_seconds
     raised = Floor(max(before, latest), number, trusted.root.version, trusted.time_keys)
     targets = _targets(trusted, role, question.fleet) if role else {}

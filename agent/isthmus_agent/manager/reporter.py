@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from isthmus_agent.core.backoff import doubled_seconds
 from isthmus_agent.core.effects import Say
 from isthmus_agent.disk import durable
 from isthmus_agent.disk.queue import Queue
 from isthmus_agent.formats import report
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.report import MOST_KEY_BYTES, Figures, Outcome, Report, printable
-from isthmus_agent.manager.failures import RepositoryFailure, refused
+from isthmus_agent.manager.failures import RepositoryFailure, check_stored
 from isthmus_agent.manager.transport import Transport
 
 FIRST_BACKOFF_SECONDS: Final = 5.0
@@ -113,7 +114,7 @@ class Reporter:
             with self._changed:
                 self._queue.sent(say)
             return
-        longest = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 30), MOST_BACKOFF_SECONDS)
+        longest = doubled_seconds(FIRST_BACKOFF_SECONDS, MOST_BACKOFF_SECONDS, self._failures)
         until = self._monotonic() + longest * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads devices, and hides nothing
         with self._changed:
             while (left := until - self._monotonic()) > 0:
@@ -126,9 +127,7 @@ class Reporter:
         # What an earlier start has said goes first: beside what this one says it would look like a second device of this name.
         self._delete([it for it in old if it in self._inherited])
         self._remember([*(it for it in self._keys if it != key), key])
-        status = self._transport.put(self._url(key))
-        if status not in (200, 201, 204):
-            raise refused(status)
+        check_stored(self._transport.put(self._url(key)))
         self._delete([it for it in old if it not in self._inherited])
 
     def _delete(self, keys: Sequence[str]) -> None:

@@ -15,12 +15,10 @@ from typing import Any
 
 from isthmus_agent import channel
 from isthmus_agent.formats import samples
-from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.numbers import MINUTE_SECONDS, FormatError
 from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.manager.child import Child
 from isthmus_agent.manager.mailing import Mailing
-
-SECONDS_PER_MINUTE = 60
 
 
 class Sampling:
@@ -78,7 +76,7 @@ class Sampling:
         with suppress(FormatError):
             taken = samples.unpacked(found)
             if len(taken) == 1 and taken[0].digest == server.digest and len(found) <= wanted.most_bytes + samples.MOST_HEAD_BYTES + 4:
-                minutes = int((self._utc_seconds() or 0) // SECONDS_PER_MINUTE)
+                minutes = int((self._utc_seconds() or 0) // MINUTE_SECONDS)
                 self._mailing.put(replace(taken[0], minutes=minutes), wanted.owner_key)
 
     @property

@@ -44,9 +44,8 @@ from isthmus_agent.channel import Fallback, Limits
 from isthmus_agent.core import state as core
 from isthmus_agent.formats import numbers, report
 from isthmus_agent.formats.enrolment import Enrolment
-from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.numbers import DAY_SECONDS, FormatError
 from isthmus_agent.manager.checking import (
-    DAY_SECONDS,
     Problem,
     Section,
     SettingsError,

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
+from isthmus_agent.core.backoff import doubled_seconds
+
 MOST_FAILURES: Final = 3
 """In a row, until nobody waits for an answer any more."""
 FIRST_PAUSE_SECONDS: Final = 5.0
@@ -55,5 +57,5 @@ class Breaker:
             return
         self._failures += 1
         self._tries = self._tries and not was_try
-        pause_seconds = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - MOST_FAILURES, 30), MOST_PAUSE_SECONDS)
+        pause_seconds = doubled_seconds(FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS, self._failures - MOST_FAILURES + 1)
         self._until = now + pause_seconds * (0.75 + 0.5 * self._draw())

@@ -1,7 +1,5 @@
 """What a program may say of a budget: how many devices of one value of a label may be in the middle of an update at once."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Annotated, TypedDict
 
 from pulumi import Input
@@ -47,8 +45,3 @@ class BudgetSettings(Checked):
         """As it is signed: in whole numbers."""
         percent = self.most_unavailable_percent
         return Budget(self.label, self.most_unavailable, None if percent is None else round(percent * MILLION / _PERCENT))
-
-
-def signed_of(budget: BudgetSettings | None) -> Mapping[str, object] | None:
-    """What is signed, as a resource's input. None: all devices of an open wave may begin."""
-    return {name: it for name, it in asdict(budget.signed()).items() if it is not None} if budget else None

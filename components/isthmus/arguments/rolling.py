@@ -28,7 +28,6 @@ from isthmus.fleet.early import early_problems
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.limits import (
-    DAY_SECONDS,
     DEVICE_MEGABITS_PER_SECOND,
     FALLBACK_TIMEOUT_MS,
     FLEET_WAVE,
@@ -37,6 +36,7 @@ from isthmus.limits import (
     MOST_WAVES,
     RELEASES_PER_MONTH,
 )
+from isthmus_agent.formats.numbers import DAY_SECONDS
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.turns import Budget
 from isthmus_agent.formats.window import Window

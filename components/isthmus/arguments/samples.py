@@ -3,7 +3,6 @@
 Left out, nothing that a device is asked leaves it.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Final, TypedDict
 
 from pulumi import Input
@@ -65,8 +64,3 @@ class SamplesSettings(Checked):
             self.most_kilobytes * BYTES_PER_KILOBYTE,
             self.labels,
         )
-
-
-def signed_of(samples: SamplesSettings | None) -> Mapping[str, object] | None:
-    """What is signed, as a resource's input. None: nothing is sampled."""
-    return samples.signed().to_value() if samples else None

@@ -4,9 +4,11 @@ import difflib
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from isthmus.errors import Problem, property_path
+from isthmus_agent.formats.numbers import MILLION
 from isthmus_agent.formats.roster import Device
 from isthmus_agent.formats.turns import MOST_VALUES, NO_VALUE, Budget
 
@@ -15,21 +17,37 @@ MOST_TURNS: Final = 1440
 _SHOWN: Final = 3
 
 
-def turns_of(budget: Budget, devices: Iterable[Device], of_wave: Iterable[str]) -> int:
-    """How many turns a wave takes, one after the other, if all goes well. devices: of the fleet; of_wave: that it brings the release to."""
-    return max((math.ceil(new / most) for new, most in _by_value(budget, devices, of_wave)), default=0)
+@dataclass(frozen=True)
+class WaveTurns:
+    """A wave under a budget.
+
+    turns: how many it takes, one after the other, if all goes well. at_once: how many of its devices may be in the middle of an update at
+    one time. largest: how many of them have the same value at most.
+    """
+
+    turns: int
+    at_once: int
+    largest: int
 
 
-def at_once(budget: Budget, devices: Iterable[Device], of_wave: Iterable[str]) -> int:
-    """How many devices of a wave may be in the middle of an update at one time. devices, of_wave: as in `turns_of`."""
-    return sum(min(new, most) for new, most in _by_value(budget, devices, of_wave))
-
-
-def _by_value(budget: Budget, devices: Iterable[Device], of_wave: Iterable[str]) -> list[tuple[int, int]]:
-    """Of each value: how many devices of the wave have it, and how many of those may be updated at once."""
+def wave_turns(budget: Budget, devices: Iterable[Device], waves: Iterable[Iterable[str]]) -> tuple[WaveTurns, ...]:
+    """Of each wave. devices: of the fleet; waves: whom each brings the release to."""
     values = {it.name: budget.value_of(it.labels) for it in devices}
     count = Counter(values.values())
-    return [(new, budget.of(count[value])) for value, new in Counter(values[it] for it in of_wave).items()]
+    found = []
+    for names in waves:
+        # Of each value: how many devices of the wave have it, and how many of those may be updated at once.
+        its = [(new, budget.of(count[value])) for value, new in Counter(values[it] for it in names).items()]
+        turns = max((math.ceil(new / most) for new, most in its), default=0)
+        found.append(WaveTurns(turns, sum(min(new, most) for new, most in its), max((new for new, _ in its), default=0)))
+    return tuple(found)
+
+
+def figure(budget: Budget) -> str:
+    """How many of a value, in words: such as `2`, or `25 %`."""
+    if budget.most_devices is None:
+        return f"{100 * (budget.most_millionths or 0) / MILLION:g} %"
+    return f"{budget.most_devices:,}"
 
 
 def budget_problems(budget: Budget | None, devices: Sequence[Device], waves: Sequence[Collection[str]], path: str) -> list[Problem]:
@@ -57,10 +75,8 @@ def _no_label(budget: Budget, devices: Iterable[Device], path: str) -> Iterator[
 
 
 def _too_many_turns(budget: Budget, devices: Sequence[Device], waves: Sequence[Collection[str]], path: str) -> Iterator[Problem]:
-    for index, names in enumerate(waves):
-        turns = turns_of(budget, devices, names)
-        if turns > MOST_TURNS:
-            new = max(Counter(budget.value_of(it.labels) for it in devices if it.name in set(names)).values())
-            what = f"a wave ({property_path([index], 'waves')}) takes {turns:,} turns for {new:,} devices of one {budget.label}"
-            fix = f"raise it ({math.ceil(new / MOST_TURNS):,} devices at once would do), or make more waves of this one"
+    for index, it in enumerate(wave_turns(budget, devices, waves)):
+        if it.turns > MOST_TURNS:
+            what = f"a wave ({property_path([index], 'waves')}) takes {it.turns:,} turns for {it.largest:,} devices of one {budget.label}"
+            fix = f"raise it ({math.ceil(it.largest / MOST_TURNS):,} devices at once would do), or make more waves of this one"
             yield Problem(path, what, f"{MOST_TURNS:,} turns at most", fix)

@@ -8,8 +8,8 @@ The rules, in the order in which they are applied:
    (`WaveGate.pass_limit`); and at least `min_reports` devices said how it went. Only a device that has served for `soak_seconds` is
    decided, and no wave passes before each of its devices might begin.
 3. **inconclusive**: the wave can no longer pass, or nobody is left to wait for, or the turn of some has not come until the deadline, as
-   others of their budget did not come back. The rollout pauses until somebody looks: devices that
-   have not begun keep what they have, and what the others say may still be proof.
+   others of their budget did not come back. The rollout pauses until somebody looks: devices that have not begun keep what they have, and
+   what the others say may still be proof.
 4. **wait** otherwise.
 
 A wave is judged by all devices that are assigned to it: silence never makes the share of failures smaller, nor a pass easier. `blocked`

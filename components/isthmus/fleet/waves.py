@@ -22,7 +22,7 @@ from isthmus.limits import FLEET_WAVE
 from isthmus_agent.formats.assignment import WHOLE_SHARE, draw
 from isthmus_agent.formats.assignment import Wave as SignedWave
 from isthmus_agent.formats.pace import pace_draw
-from isthmus_agent.formats.roster import Device
+from isthmus_agent.formats.roster import Device, has_labels
 
 GROUP_LABEL: Final = "group"
 """The label that `group` is short for."""
@@ -129,11 +129,7 @@ def _wanted(wave: Wave, fitting: int) -> int:
 
 
 def _fitting(selector: Mapping[str, str], roster: Sequence[Device]) -> list[str]:
-    return [device.name for device in roster if _fits(device.labels, selector)]
-
-
-def _fits(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
-    return all(labels.get(key) == value for key, value in selector.items())
+    return [device.name for device in roster if has_labels(device.labels, selector)]
 
 
 def wave_names(waves: Sequence[Wave]) -> list[str]:

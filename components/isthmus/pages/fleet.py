@@ -113,6 +113,7 @@ def _values(standing: Mapping[str, Any], *, live: bool) -> dict[str, Any]:
         "waves": waves,
         "count": count,
         "states": STATES,
+        "columns": [it for it in STATES if it != CLOSED and (it != "later" or count[it])],
         "confirmed": percent(count["confirmed"] / standing["devices"]) if standing["devices"] else "no devices",
         "passed_waves": sum(it.state == "passed" for it in waves),
         "versions": _versions(standing),

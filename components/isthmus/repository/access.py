@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from isthmus.errors import InputError, Problem
 from isthmus_agent.formats import numbers, report, samples
-from isthmus_agent.formats.roster import Device
+from isthmus_agent.formats.roster import Device, has_labels
 
 DEVICE_TAG: Final = "isthmus-device"
 """Of an IAM user or role: the device's name, for the one policy that serves all of them."""
@@ -83,16 +83,18 @@ def with_identities(
     write samples; None: none may.
     """
     entries = [
-        identity(area, device, derived_access(secret, area.fleet, device), may_sample=_has_all(device, sampled)) for device in devices
+        identity(
+            area,
+            device,
+            derived_access(secret, area.fleet, device),
+            may_sample=sampled is not None and has_labels(device.labels, sampled),
+        )
+        for device in devices
     ]
     names = {it["name"] for it in entries}
     before = [it for it in document.get("identities", []) if it.get("name") not in names]
     kept = [{**it, "actions": []} if str(it.get("name", "")).startswith(_identities_of(area)) else it for it in before]
     return {**document, "identities": [*kept, *entries]}
-
-
-def _has_all(device: Device, labels: Mapping[str, str] | None) -> bool:
-    return labels is not None and all(device.labels.get(name) == value for name, value in labels.items())
 
 
 def identity_names(document: Mapping[str, Any], area: Area) -> Iterator[str]:

@@ -21,11 +21,11 @@ from isthmus.repository.objects import ROSTER, SNAPSHOT, TIMESTAMP, Objects, Pla
 from isthmus.repository.wanted import Wanted
 from isthmus_agent.formats import enrolment, numbers, sealing
 from isthmus_agent.formats.enrolment import Enrolment, Token
-from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.numbers import DAY_SECONDS, FormatError
 from isthmus_agent.formats.roster import MOST_PENDING, Device, Pending, Roster
 from isthmus_agent.formats.sealed_contents import content_key
 
-DEFAULT_SECONDS: Final = 86_400
+DEFAULT_SECONDS: Final = DAY_SECONDS
 LATE_SECONDS: Final = 3600
 """After its end that a token is forgotten: the store's clock may be behind."""
 _SEALED, _CLAIM = ".sealed", ".claim"

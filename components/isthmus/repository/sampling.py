@@ -7,7 +7,6 @@ the private half, and no store and no device, reads samples.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from isthmus.errors import InputError, IntegrityError, Problem
 from isthmus.release.store import MissingObjectError
-from isthmus.repository.keys import FILE, private_text, write_private
+from isthmus.repository.keys import private_text, write_private
 from isthmus.repository.objects import Place
 from isthmus_agent.formats import samples
 from isthmus_agent.formats.numbers import FormatError
@@ -23,9 +22,6 @@ from isthmus_agent.formats.report import printable
 from isthmus_agent.formats.roster import Roster
 from isthmus_agent.formats.samples import Object, Sample
 from isthmus_agent.formats.samples_wanted import key_text
-
-DEFAULT_URI: Final = f"{FILE}:samples.pem"
-"""Of the owner's key, unless it is said: beside the key ring."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from isthmus.rollouts.deciding import Step, step
 from isthmus.rollouts.intent import Fleet, Intent, adjusted, following, is_about, plan, salt_after
 from isthmus.rollouts.looking import Clock, Pause, Signed, asked, at, earlier_looks, looks_before, read_signed
 from isthmus.rollouts.standing import Standing, standing_of
-from isthmus.rollouts.turns import given, is_waiting, last_turn_seconds, members, turned
+from isthmus.rollouts.turns import began_seconds, given, is_waiting, members, turned
 from isthmus.words import in_bytes
 from isthmus_agent.formats import digests
 from isthmus_agent.formats.assignment import Assignment
@@ -313,8 +313,7 @@ class _Bringing:
         if not self._wait or told is None or not told.opened_seconds:
             return PATIENCE_SECONDS
         wave = told.waves[told.open_waves - 1]
-        since = max(told.opened_seconds[-1] + (wave.pace.seconds if wave.pace else 0), last_turn_seconds(told))
-        until = since + (wave.gate.deadline_seconds if wave.gate else 0)
+        until = began_seconds(told, told.open_waves - 1) + (wave.gate.deadline_seconds if wave.gate else 0)
         return max(PATIENCE_SECONDS, until - self._now())
 
 

@@ -18,6 +18,7 @@ from isthmus.release import deltas
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.rollouts.contents import Make
+from isthmus.rollouts.membership import by_wave
 from isthmus.rollouts.paces import at_once, reached, repaced
 from isthmus.rollouts.turns import all_reached
 from isthmus_agent.formats.assignment import MOST_KEPT, Assignment, Before, Kept
@@ -125,10 +126,9 @@ def _turns_with(told: Assignment, budget: Budget | None, devices: Sequence[Devic
         return None
     if was and was.budget == budget:
         return was
-    members: dict[int | None, list[str]] = {}
-    for it in devices:
-        members.setdefault(told.wave_of(it.name, it.labels), []).append(it.name)
-    problems = budget_problems(budget, devices, [members.get(index, []) for index in range(len(told.waves))], "budget")
+    members = by_wave(told, devices)
+    waves = [[it.name for it in members.get(index, ())] for index in range(len(told.waves))]
+    problems = budget_problems(budget, devices, waves, "budget")
     if was and was.budget.label != budget.label:
         what = f"is {budget.label!r}, and number {told.number} is under way by {was.budget.label!r}"
         fix = f"set it back; or take `budget` out, by which all devices of the open waves begin; or first isthmus fleet abort {told.fleet}"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from isthmus.errors import InputError, property_path
 from isthmus.fleet.pacing import pace_of, pace_problems
+from isthmus.rollouts.membership import by_wave
 from isthmus_agent.formats.assignment import Assignment, Wave
 from isthmus_agent.formats.pace import CLOCKS_SECONDS, WHOLE_PACE, Pace, pace_draw
 from isthmus_agent.formats.roster import Device
@@ -12,16 +13,25 @@ from isthmus_agent.formats.roster import Device
 
 def reached(told: Assignment, at_seconds: int) -> tuple[Wave, ...]:
     """The open waves, as far as their paces came: what is kept of a rollout that is replaced."""
-    found = []
-    for wave, opened in zip(told.waves[: told.open_waves], told.opened_seconds, strict=True):
-        since = 0 if told.paused else at_seconds + CLOCKS_SECONDS - opened
-        found.append(replace(wave, gate=None, pace=None, reached=wave.pace.reached(since) if wave.pace else WHOLE_PACE))
-    return tuple(found)
+    return tuple(_kept(told.waves[index], due(told, index, at_seconds + CLOCKS_SECONDS)) for index in range(told.open_waves))
 
 
 def at_once(wave: Wave) -> Wave:
     """The part of a wave that begins when it is opened."""
-    return replace(wave, gate=None, pace=None, reached=wave.pace.reached(0) if wave.pace else WHOLE_PACE)
+    return _kept(wave, _share(wave, 0))
+
+
+def due(told: Assignment, wave: int, at_seconds: float) -> int:
+    """The share of an open wave that may begin by its pace: devices whose `pace_draw` is below it. wave: its index."""
+    return _share(told.waves[wave], 0 if told.paused else at_seconds - told.opened_seconds[wave])
+
+
+def _share(wave: Wave, seconds: float) -> int:
+    return wave.pace.reached(seconds) if wave.pace else WHOLE_PACE
+
+
+def _kept(wave: Wave, share: int) -> Wave:
+    return replace(wave, gate=None, pace=None, reached=share)
 
 
 def repaced(told: Assignment, most: Sequence[int | None], devices: Iterable[Device], at_seconds: int) -> tuple[Wave, ...]:
@@ -32,14 +42,11 @@ def repaced(told: Assignment, most: Sequence[int | None], devices: Iterable[Devi
     changed = {index for index, (wave, it) in enumerate(zip(told.waves, most, strict=True)) if _most(wave) != it}
     if told.passed_seconds is not None or not changed:
         return told.waves
-    draws: dict[int, list[int]] = {index: [] for index in changed}
-    for device in devices:
-        if (index := told.wave_of(device.name, device.labels)) in draws:
-            draws[index].append(pace_draw(told.salt, device.name))
-    waves, problems = list(told.waves), []
+    members, waves, problems = by_wave(told, devices), list(told.waves), []
     for index in sorted(changed):
-        pace = _changed(told, index, most[index], draws[index], at_seconds)
-        problems += pace_problems(len(draws[index]), pace, f"{property_path([index], 'waves')}.most_per_minute")
+        draws = [pace_draw(told.salt, it.name) for it in members.get(index, ())]
+        pace = _changed(told, index, most[index], draws, at_seconds)
+        problems += pace_problems(len(draws), pace, f"{property_path([index], 'waves')}.most_per_minute")
         waves[index] = replace(waves[index], pace=pace)
     if problems:
         raise InputError(problems)
@@ -58,7 +65,6 @@ def _changed(told: Assignment, index: int, most: int | None, draws: Sequence[int
     was = told.waves[index].pace
     if was is None:  # all may have begun
         return Pace(most)
-    since = 0 if told.paused else at_seconds - told.opened_seconds[index]
-    come = was.reached(since)
+    come = due(told, index, at_seconds)
     begun = [it for it in was.shares if it <= come]
     return Pace(most, (*begun, *pace_of([it for it in draws if it >= come], most).shares))

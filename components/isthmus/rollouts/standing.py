@@ -12,7 +12,9 @@ from isthmus.fleet.gates import Gate, WaveGate, wave_gates
 from isthmus.fleet.judging import Evidence, GateVerdict, Tally, judge, tally
 from isthmus.fleet.signed import gate_of
 from isthmus.repository.reports import Look
-from isthmus.rollouts.turns import TurnsStanding, last_turn_seconds, turns_standing
+from isthmus.rollouts.membership import by_wave
+from isthmus.rollouts.paces import due
+from isthmus.rollouts.turns import TurnsStanding, began_seconds, turns_standing
 from isthmus_agent.formats.assignment import Assignment
 from isthmus_agent.formats.contents import Variant
 from isthmus_agent.formats.pace import Pace, pace_draw
@@ -213,10 +215,8 @@ def standing_of(
 
 def _members(told: Assignment, devices: Iterable[Device]) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
     """The devices of each wave, and those that none has."""
-    found: dict[int | None, list[str]] = {}
-    for device in devices:
-        found.setdefault(told.wave_of(device.name, device.labels), []).append(device.name)
-    return [tuple(found.get(index, ())) for index in range(len(told.waves))], tuple(found.get(None, ()))
+    found = {index: tuple(it.name for it in its) for index, its in by_wave(told, devices).items()}
+    return [found.get(index, ()) for index in range(len(told.waves))], found.get(None, ())
 
 
 def _waves(
@@ -230,30 +230,29 @@ def _waves(
     for index, (wave, gate) in enumerate(zip(told.waves, gates, strict=True)):
         its = WaveStanding(wave.name, "closed", members[index], gate, pace=wave.pace)
         if index < told.open_waves:
-            opened = told.opened_seconds[index] if index < len(told.opened_seconds) else None
-            its = replace(its, opened_seconds=opened, elapsed_seconds=_elapsed(told, opened, wave.pace, now_seconds))
+            its = replace(its, opened_seconds=told.opened_seconds[index], elapsed_seconds=_elapsed(told, index, now_seconds))
             if look is not None:
-                seen = tally(members[index], look.reports, gates[index] or Gate(), look.unclear, _is_later(told, its, now_seconds, turns))
+                seen = tally(members[index], look.reports, gates[index] or Gate(), look.unclear, _is_later(told, index, now_seconds, turns))
                 its = _judged(told, index, replace(its, tally=seen), by_index.get(index), seen, turns=turns)
             its = replace(its, state=_state(told, index, its, is_read=look is not None))
         found.append(its)
     return tuple(found)
 
 
-def _elapsed(told: Assignment, opened_seconds: int | None, pace: Pace | None, now_seconds: float) -> float:
-    since_seconds = None if opened_seconds is None else max(opened_seconds + (pace.seconds if pace else 0), last_turn_seconds(told))
-    if since_seconds is None or now_seconds <= since_seconds:  # also by another machine's clock
+def _elapsed(told: Assignment, index: int, now_seconds: float) -> float:
+    since_seconds = began_seconds(told, index)
+    if now_seconds <= since_seconds:  # also by another machine's clock
         return 0.0
     return told.window.open_between(since_seconds, now_seconds) if told.window else now_seconds - since_seconds
 
 
-def _is_later(told: Assignment, its: WaveStanding, now_seconds: float, turns: TurnsStanding | None) -> Callable[[str], bool]:
+def _is_later(told: Assignment, index: int, now_seconds: float, turns: TurnsStanding | None) -> Callable[[str], bool]:
     """Of a device of an open wave: whether it may not begin yet."""
     waiting = turns.waiting if turns else frozenset[str]()
-    if its.pace is None or its.opened_seconds is None or told.passed_seconds is not None:
+    if told.waves[index].pace is None or told.passed_seconds is not None:
         return lambda device: device in waiting
-    reached = its.pace.reached(0 if told.paused else now_seconds - its.opened_seconds)
-    return lambda device: device in waiting or pace_draw(told.salt, device) >= reached
+    share = due(told, index, now_seconds)
+    return lambda device: device in waiting or pace_draw(told.salt, device) >= share
 
 
 def _judged(

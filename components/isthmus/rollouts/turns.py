@@ -15,8 +15,10 @@ from typing import Final
 from isthmus.errors import InputError
 from isthmus.fleet.budgets import values_problems
 from isthmus.repository.reports import Look
+from isthmus.rollouts.paces import due
 from isthmus_agent.formats.assignment import Assignment, Wanted
-from isthmus_agent.formats.pace import MINUTE_SECONDS, WHOLE_PACE, pace_draw
+from isthmus_agent.formats.numbers import MINUTE_SECONDS
+from isthmus_agent.formats.pace import pace_draw
 from isthmus_agent.formats.report import Outcome
 from isthmus_agent.formats.roster import Device
 from isthmus_agent.formats.turns import START, Budget, Place, Turns
@@ -48,8 +50,9 @@ class Member:
 def members(told: Assignment, devices: Iterable[Device], looks: Mapping[int, Look], now_seconds: float) -> list[Member]:
     """All devices of a fleet whose rollout has turns. looks: by the number that they are about."""
     turns, found = told.turns, []
-    for device in devices if turns else ():
-        assert turns is not None  # noqa: S101 - the line above
+    if turns is None:
+        return []
+    for device in devices:
         wave, drawn = told.wave_of(device.name, device.labels), pace_draw(told.salt, device.name)
         is_open = wave is not None and wave < told.open_waves
         wanted = told.wanted(device.name, device.labels, device.device_class)
@@ -59,19 +62,13 @@ def members(told: Assignment, devices: Iterable[Device], looks: Mapping[int, Loo
                 turns.budget.value_of(device.labels),
                 (wave, drawn) if wave is not None and is_open else None,
                 has_turn=wave is not None and told.has_turn(device.name, device.labels, wave),
-                is_due=wave is not None and is_open and drawn < _due(told, wave, now_seconds),
+                is_due=wave is not None and is_open and drawn < due(told, wave, now_seconds),
                 # A device that was told nothing yet is at nothing.
                 is_out=wanted is not None and _is_out(device.name, wanted, looks.get(wanted.number)),
                 is_known=wanted is None or wanted.number in looks,
             )
         )
     return found
-
-
-def _due(told: Assignment, wave: int, now_seconds: float) -> int:
-    """The share of an open wave that may begin by its pace."""
-    pace, seconds = told.waves[wave].pace, 0 if told.paused else now_seconds - told.opened_seconds[wave]
-    return WHOLE_PACE if pace is None else pace.reached(seconds)
 
 
 def _is_out(name: str, wanted: Wanted, look: Look | None) -> bool:
@@ -90,16 +87,20 @@ def advanced(
     Who is out already costs nothing when its turn comes. Devices of one draw (a pair in 2**48) have theirs together, once nobody else is
     out. most_new: devices whose turn comes; None: as many as the budget has.
     """
-    by_value: dict[str, list[Member]] = {}
-    for it in devices:
-        by_value.setdefault(it.value, []).append(it)
     found, left_new = {}, math.inf if most_new is None else most_new
-    for value, its in sorted(by_value.items(), key=lambda it: _first(it[1])):
+    for value, its in sorted(_by_value(devices).items(), key=lambda it: _first(it[1])):
         was, most = reached.get(value, START), budget.of(len(its))
         waiting = sorted((it for it in its if it.waits and it.place is not None), key=lambda it: it.place or START)
         place, new = _next(waiting, most - sum(it.is_out for it in its), most, left_new, (open_waves, 0))
         found[value], left_new = max(was, place), left_new - new
     return dict(sorted(found.items()))
+
+
+def _by_value(devices: Iterable[Member]) -> dict[str, list[Member]]:
+    found: dict[str, list[Member]] = {}
+    for it in devices:
+        found.setdefault(it.value, []).append(it)
+    return found
 
 
 def _first(its: Iterable[Member]) -> Place:
@@ -166,20 +167,16 @@ class TurnsStanding:
 
     def words(self) -> str:
         """Such as `3 with site a wait for camera-07`; empty where nobody waits."""
-        parts = [
-            f"{it.waiting:,} {_with(self.label, it.value)} wait for {_names(it.out) or 'their turn'}" for it in self.values[:_MOST_SHOWN]
-        ]
-        more = len(self.values) - _MOST_SHOWN
-        return "; ".join([*parts, *([f"and of {more:,} more values"] if more > 0 else [])])
+        return _listed(
+            "; ", [f"{it.waiting:,} {_with(self.label, it.value)} wait for {_names(it.out) or 'their turn'}" for it in self.values]
+        )
 
 
 def turns_standing(told: Assignment, devices: Iterable[Device], looks: Mapping[int, Look], now_seconds: float) -> TurnsStanding | None:
     """Where the turns of a rollout stand. None: it has none. looks: as for `members`; without any nobody is known to be out."""
     if told.turns is None:
         return None
-    found, by_value = members(told, devices, looks, now_seconds), dict[str, list[Member]]()
-    for it in found:
-        by_value.setdefault(it.value, []).append(it)
+    found = members(told, devices, looks, now_seconds)
     values = [
         ValueStanding(
             value,
@@ -188,7 +185,7 @@ def turns_standing(told: Assignment, devices: Iterable[Device], looks: Mapping[i
             sum(it.waits for it in its),
             tuple(sorted(it.name for it in its if it.is_out and it.is_known)),
         )
-        for value, its in by_value.items()
+        for value, its in _by_value(found).items()
     ]
     return TurnsStanding(
         told.turns.budget.label,
@@ -212,9 +209,13 @@ def given(before: Assignment, after: Assignment, devices: Iterable[Device]) -> s
         wave = after.wave_of(it.name, it.labels)
         if wave is not None and after.has_turn(it.name, it.labels, wave) and not before.has_turn(it.name, it.labels, wave):
             new[budget.value_of(it.labels)] += 1
-    shown = [f"{count:,} {_with(budget.label, value)}" for value, count in new.most_common(_MOST_SHOWN)]
-    more = len(new) - _MOST_SHOWN
-    return ", ".join([*shown, *([f"and of {more:,} more values"] if more > 0 else [])])
+    return _listed(", ", [f"{count:,} {_with(budget.label, value)}" for value, count in new.most_common()])
+
+
+def _listed(between: str, values: Sequence[str]) -> str:
+    """The first of what there is to say of each value, and of how many more."""
+    more = len(values) - _MOST_SHOWN
+    return between.join([*values[:_MOST_SHOWN], *([f"and of {more:,} more values"] if more > 0 else [])])
 
 
 def _with(label: str, value: str) -> str:
@@ -226,9 +227,10 @@ def _names(devices: Sequence[str]) -> str:
     return ", ".join(devices[:_MOST_SHOWN]) + more
 
 
-def last_turn_seconds(told: Assignment) -> int:
-    """When the last turn came, since 1970; 0 where there are none."""
-    return told.turns.since_seconds if told.turns else 0
+def began_seconds(told: Assignment, wave: int) -> int:
+    """When the last device of an open wave might begin, since 1970: by its pace, and by the last turn that came. wave: its index."""
+    pace = told.waves[wave].pace
+    return max(told.opened_seconds[wave] + (pace.seconds if pace else 0), told.turns.since_seconds if told.turns else 0)
 
 
 def all_reached(budget: Budget, devices: Iterable[Device], open_waves: int, since_seconds: int) -> Turns:

@@ -44,6 +44,8 @@ class Repository:
 
 Fleet = Annotated[str, typer.Argument(help="A fleet of the key ring; it need not be said where there is one only.", show_default=False)]
 FleetOption = Annotated[str, typer.Option("--fleet", help="A fleet of the key ring; it need not be said where there is one only.")]
+SAMPLES_KEY: Final = "file:samples.pem"
+"""Where the key is that samples are encrypted to, unless it is said: beside the key ring."""
 SecretUri = Annotated[
     str, typer.Option("--secret", metavar="URI", help="The fleet's secret, as env:NAME or file:PATH, if not in the key ring's folder.")
 ]

@@ -15,8 +15,7 @@ from isthmus.provider.golden import difference, questions
 from isthmus.release.manifest import Release
 
 RUNNING: Final = "running"
-PATIENCE_SECONDS: Final = 45
-"""For what ran before, and may be busy; a deadline for what is new that is shorter holds for it as well."""
+_PATIENCE_SECONDS: Final = 45
 _REQUEST_SECONDS: Final = 60
 _SEPARATOR: Final = "\x1e"
 
@@ -25,10 +24,16 @@ class WrongAnswerError(PlatformError):
     """A server that serves another model."""
 
 
+def patience_seconds(inputs: Mapping[str, Any]) -> int:
+    """For what ran before, and may be busy; a deadline for what is new that is shorter holds for it as well."""
+    deadline_seconds: int = inputs["deadline_seconds"]
+    return min(_PATIENCE_SECONDS, deadline_seconds)
+
+
 def ailment(client: docker.APIClient, id: str, inputs: Mapping[str, Any], release: Release, context: Context) -> str:
     """What is wrong with a server whose container runs; empty: it answers, and right. What keeps it from being asked is not its fault."""
     try:
-        prove(client, id, {**inputs, "deadline_seconds": min(PATIENCE_SECONDS, inputs["deadline_seconds"])}, release, context)
+        prove(client, id, {**inputs, "deadline_seconds": patience_seconds(inputs)}, release, context)
     except WrongAnswerError as error:
         return str(error)
     except PlatformError as error:

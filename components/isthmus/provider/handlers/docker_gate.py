@@ -95,7 +95,7 @@ class DockerGateHandler(HandlerBase):
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
         from isthmus.provider.docker.client import connect
         from isthmus.provider.docker.jobs import Job, LateError, run
-        from isthmus.provider.docker.proof import PATIENCE_SECONDS, inspect
+        from isthmus.provider.docker.proof import inspect, patience_seconds
 
         with connect(inputs["host"]) as client:
             if inspect(client, inputs["container"]) is None:
@@ -103,8 +103,7 @@ class DockerGateHandler(HandlerBase):
             status = LIVE
             try:
                 job = Job(inputs["image"], _ready_script(inputs), network="host")
-                seconds = min(PATIENCE_SECONDS, inputs["deadline_seconds"])
-                run(client, job, context, timeout_seconds=seconds, message="asking the gateway")
+                run(client, job, context, timeout_seconds=patience_seconds(inputs), message="asking the gateway")
             except LateError as error:
                 status = str(error)
             except StoppedWaitingError:

@@ -41,8 +41,7 @@ def write(file: IdentitiesFile, area: Area, roster: Roster, secret: bytes, sampl
     """Lets the fleet's devices in, and nobody who left; whether that changed anything. sampled: labels of those that may write samples;
     None: none may. Raises InputError where there is no such file."""
     before = read_identities(file.path)
-    devices = [*roster.devices, *(it.device for it in roster.pending)]
-    after = with_identities(before, area, devices, secret, sampled)
+    after = with_identities(before, area, roster.everybody, secret, sampled)
     if after != before:
         write_private(file.path, json.dumps(after))
     return after != before

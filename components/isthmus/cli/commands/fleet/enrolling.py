@@ -153,11 +153,10 @@ def sampled_in(current: Current, fleet: str) -> Mapping[str, str] | None:
 
 def write_identities(file: Path, area: Area, found: Roster, secret: bytes, sampled: Mapping[str, str] | None) -> int:
     """Lets the fleet's devices into a SeaweedFS, and nobody who left; how many identities they have. Raises InputError."""
-    devices = [*found.devices, *(it.device for it in found.pending)]
-    document = with_identities(read_identities(file), area, devices, secret, sampled)
+    document = with_identities(read_identities(file), area, found.everybody, secret, sampled)
     write_secretly(file.with_name(f"{file.name}.new"), json.dumps(document, indent=1).encode())
     file.with_name(f"{file.name}.new").replace(file)
-    return len(devices)
+    return len(found.everybody)
 
 
 def write_secretly(file: Path, content: bytes) -> None:

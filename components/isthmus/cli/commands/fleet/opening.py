@@ -21,13 +21,12 @@ from isthmus.repository import roster
 from isthmus.repository.sampling import Batch, batches, owner_key
 from isthmus.words import in_bytes
 from isthmus_agent.formats import digests
-from isthmus_agent.formats.numbers import MILLION, shown
+from isthmus_agent.formats.numbers import MILLION, MINUTE_SECONDS, shown
 from isthmus_agent.formats.samples import Sample
 
 FILE_NAME: Final = "samples.jsonl"
 MOST_ROWS: Final = 100
 _OK: Final = 200
-_SECONDS_PER_MINUTE: Final = 60
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _document(body: bytes) -> Any:
 
 
 def _time(sample: Sample) -> str:
-    return datetime.fromtimestamp(sample.minutes * _SECONDS_PER_MINUTE, UTC).strftime("%Y-%m-%dT%H:%MZ") if sample.minutes else ""
+    return datetime.fromtimestamp(sample.minutes * MINUTE_SECONDS, UTC).strftime("%Y-%m-%dT%H:%MZ") if sample.minutes else ""
 
 
 def _row(batch: Batch, sample: Sample) -> Iterator[str]:

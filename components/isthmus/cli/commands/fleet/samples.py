@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.shared.options import FleetOption, Repository, SecretUri
+from isthmus.cli.shared.options import SAMPLES_KEY, FleetOption, Repository, SecretUri
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Options(Repository):
     key: Annotated[
         str,
         typer.Option("--key", metavar="URI", help="The owner's private key: env:NAME, or file:PATH from the key ring's folder on."),
-    ] = "file:samples.pem"
+    ] = SAMPLES_KEY
     out: Annotated[Path | None, typer.Option(help="A folder for samples.jsonl, a new file with a sample in each line.")] = None
     delete: Annotated[bool, typer.Option("--delete", help="Remove from the store what was opened.")] = False
     secret: SecretUri = ""

@@ -88,7 +88,7 @@ def _check(asked: Asked) -> None:
 
 def _without_token(before: Roster, folder: Path) -> list[Wanted]:
     """Devices of the roster, and those that were sent a token, that have none in the folder."""
-    known = before.by_name() | {it.device.name: it.device for it in before.pending}
+    known = {it.name: it for it in before.everybody}
     return [Wanted(it.name, it.device_class, it.labels) for it in known.values() if not _file(folder, it.name).exists()]
 
 

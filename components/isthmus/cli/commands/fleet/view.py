@@ -13,6 +13,7 @@ from rich.text import Text
 from isthmus.cli.commands.fleet.said import Seen, said
 from isthmus.cli.commands.fleet.standing_view import STYLES
 from isthmus.cli.shared.repositories import Located, days_left, founded
+from isthmus.fleet.budgets import figure
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import TOP_ROLES
 from isthmus.repository.publish import assignment_in
@@ -103,9 +104,8 @@ def _facts(its: Assignment) -> Iterator[tuple[str, str]]:
 
 
 def _budget(turns: Turns) -> str:
-    its = turns.budget
-    most = f"{100 * (its.most_millionths or 0) / MILLION:g} %" if its.most_devices is None else f"{its.most_devices:,}"
-    return f"{most} of the devices with the same {its.label} at once; whose turn comes is signed by `up`, or isthmus fleet watch"
+    most, label = figure(turns.budget), turns.budget.label
+    return f"{most} of the devices with the same {label} at once; whose turn comes is signed by `up`, or isthmus fleet watch"
 
 
 def _samples(wanted: SamplesWanted) -> str:

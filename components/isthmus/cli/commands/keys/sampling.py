@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.shared.options import Repository
+from isthmus.cli.shared.options import SAMPLES_KEY, Repository
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Options(Repository):
 
     key: Annotated[
         str, typer.Option("--key", metavar="URI", help="Where the private half is, or is put if it is a file: that is not there yet.")
-    ] = "file:samples.pem"
+    ] = SAMPLES_KEY
 
 
 def run(options: Options) -> None:
