@@ -17,7 +17,7 @@ import requests
 
 from isthmus.release.store import Store, StoreAddress
 
-pytestmark = [pytest.mark.e2e, pytest.mark.in_order]
+pytestmark = [pytest.mark.e2e, pytest.mark.in_order, pytest.mark.timeout(600)]  # some make three updates, of TIMEOUT_SECONDS at most
 
 SEVEN = "models/digits/samples/digit-7.npy"
 DEVICES = ("camera-1", "camera-2", "camera-3")

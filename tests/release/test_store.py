@@ -11,6 +11,7 @@ import pytest
 from toolchain.testing import patience
 
 from isthmus.errors import InputError, IntegrityError, ResourceFullError, StoreError
+from isthmus.release import s3_client
 from isthmus.release import store as stores
 from isthmus.release.store import (
     MissingBucketError,
@@ -129,6 +130,15 @@ def test_a_store_that_is_away_is_named_within_seconds() -> None:
     with pytest.raises(UnreachableStoreError, match=f"cannot reach the store at {endpoint}"):
         Store(StoreAddress(endpoint, "us-east-1", "a", "b"), "bucket").check()
     assert time.monotonic() - began < patience.scaled(15)
+
+
+def test_what_is_only_shown_does_not_wait_for_a_store_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_client, "BRIEF_READ_TIMEOUT_SECONDS", 0.2)  # whoever waits as long as others is ended by the test's own deadline
+    monkeypatch.setattr(s3_client, "READ_TIMEOUT_SECONDS", 3600)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        address = StoreAddress(f"http://127.0.0.1:{hanging.getsockname()[1]}", "us-east-1", "a", "b")
+        with pytest.raises(UnreachableStoreError, match="ReadTimeout"):
+            Store(address, "bucket", is_brief=True).get("key", max_bytes=1)
 
 
 def test_what_is_no_store_is_told_apart(http_404: str) -> None:

@@ -15,8 +15,9 @@ END_SECONDS = 30.0
 # Version 2 hands on only what the group above has enabled.
 _CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids", "hugetlb")
 _SHARE = {"cpu.shares": 16_384, "cpu.weight": 1_600}
-"""Of the processors, by the file that each version has for it: 16 times what one process outside of groups gets. A new group gets as much as
-one such process, so all Pods together would be one of many beside tests or builds: servers would answer too late, and probes would fail."""
+"""Of the processors, by the file that each version has for it: 16 times what one process outside of groups gets. A new group gets what one
+such process does: all Pods together would be one of many beside tests or builds, would answer too late, and their
+probes would fail."""
 
 
 def name(root: Path) -> str:
@@ -52,12 +53,21 @@ def make(group: str, nodes: list[Node]) -> Path:
             if _unified():
                 for folder in (hierarchy, hierarchy / group):
                     _enable(folder)
-            for file, share in _SHARE.items():
-                if (hierarchy / group / file).is_file():
-                    (hierarchy / group / file).write_text(str(share), encoding="ascii")
+        prefer(group)
     except OSError as error:
         raise PrepareError(f"control groups can't be made: {error}. Fix: run as root, outside of a container") from error
     return marking / group / SYSTEM / "cgroup.procs"
+
+
+def prefer(group: str) -> None:
+    """Gives a group, which is made if it is not there, a large share of the processors. Raises OSError."""
+    folder = (MOUNT if _unified() else MOUNT / "cpu") / group
+    folder.mkdir(exist_ok=True)
+    if _unified():
+        _enable(MOUNT)
+    for file, share in _SHARE.items():
+        if (folder / file).is_file():
+            (folder / file).write_text(str(share), encoding="ascii")
 
 
 def _enable(folder: Path) -> None:

@@ -25,8 +25,8 @@ status=0
 wait "$daemon" || status=$?
 kill -KILL -1 2>/dev/null || :
 attempts=100
-while [ "$attempts" -gt 0 ] && [ -n "$(find /sys/fs/cgroup/*/"$cgroup" -maxdepth 0 2>/dev/null)" ]; do
-    find /sys/fs/cgroup/*/"$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.05
+while [ "$attempts" -gt 0 ] && [ -n "$(find /sys/fs/cgroup/"$cgroup" /sys/fs/cgroup/*/"$cgroup" -maxdepth 0 2>/dev/null)" ]; do
+    find /sys/fs/cgroup/"$cgroup" /sys/fs/cgroup/*/"$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.05
     attempts=$((attempts - 1))
 done
 exit "$status"

@@ -14,6 +14,7 @@ import docker
 import docker.errors
 import requests
 from toolchain import relay
+from toolchain.cluster import cgroups
 from toolchain.docker_engine.programs import Programs, programs
 from toolchain.prepare.layout import Layout
 from toolchain.prepare.steps import PrepareError
@@ -99,6 +100,8 @@ class Site(Sequence[Engine]):
         home.mkdir(parents=True)
         # Engines of several runs may run side by side.
         cgroup = f"isthmus-docker-{folder.name}-{len(self.engines)}-{time.time_ns():x}"
+        with suppress(OSError):  # dockerd will say so
+            cgroups.prefer(cgroup)
         socket = home / "docker.sock"
         with (home / "log").open("wb") as log:
             process = _open_process(_command(programs, home, name, cgroup, socket), programs.environment, log)

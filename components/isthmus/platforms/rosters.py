@@ -31,7 +31,7 @@ def signed_roster(settings: EdgeSettings, fleet: str) -> tuple[Device, ...]:
     if not all(isinstance(value, str) for value in address.values()):
         return ()
     try:
-        place = Place(Store(StoreAddress.from_inputs(address), settings.bucket), key_prefix(settings, fleet))
+        place = Place(Store(StoreAddress.from_inputs(address), settings.bucket, is_brief=True), key_prefix(settings, fleet))
         return roster.read(place, Keyring.load(Path(settings.keys)), fleet).devices
     except IsthmusError:
         return ()
@@ -57,7 +57,7 @@ def downloads(
     its = None
     with suppress(IsthmusError):
         if place is not None:
-            store = Store(StoreAddress.from_inputs(place["store"]), place["bucket"])
+            store = Store(StoreAddress.from_inputs(place["store"]), place["bucket"], is_brief=True)
             its = Fleet(Place(store, place["prefix"]), Keyring.load(Path(place["keys"])), fleet)
             its = replace(its, secret=roster.fleet_secret(roster.secret_uri(fleet), its.keyring.folder))
     return foreseen_downloads(fleet, releases, its, make=KeptDeltas.beside(default_cache_directory()).make, encrypt=encrypt)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SECONDS: Final = 3
 READ_TIMEOUT_SECONDS: Final = 20
 ATTEMPTS: Final = 3
+BRIEF_READ_TIMEOUT_SECONDS: Final = 5
+BRIEF_ATTEMPTS: Final = 2
+"""For what is shown where it can be had, and left out otherwise: nobody waits a minute for it where a store hangs."""
 CONNECTIONS: Final = 32
 """Kept open by one client; threads beyond it open some of their own."""
 CLIENTS: Final = 16
@@ -25,21 +28,21 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _making: Final = threading.Lock()
 
 
-def s3_client(endpoint: str, region: str, access_key: str, secret_key: str) -> "S3Client":
-    """The client; threads may share it. Raises ValueError where no URL can hold the endpoint's host."""
+def s3_client(endpoint: str, region: str, access_key: str, secret_key: str, *, is_brief: bool = False) -> "S3Client":
+    """The client; threads may share it. is_brief: see BRIEF_ATTEMPTS. Raises ValueError where no URL can hold the endpoint's host."""
     with _making:  # a session may not make two at once
-        return _client(endpoint, region, access_key, secret_key)
+        return _client(endpoint, region, access_key, secret_key, is_brief)
 
 
 @lru_cache(maxsize=CLIENTS)  # making one takes longer than most of what it is asked for
-def _client(endpoint: str, region: str, access_key: str, secret_key: str) -> "S3Client":
+def _client(endpoint: str, region: str, access_key: str, secret_key: str, is_brief: bool) -> "S3Client":
     from botocore.config import Config
 
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
+        read_timeout=BRIEF_READ_TIMEOUT_SECONDS if is_brief else READ_TIMEOUT_SECONDS,
         max_pool_connections=CONNECTIONS,
-        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+        retries={"total_max_attempts": BRIEF_ATTEMPTS if is_brief else ATTEMPTS, "mode": "standard"},
         signature_version="s3v4",
         s3={"addressing_style": "path"},
         request_checksum_calculation="when_required",

@@ -160,11 +160,14 @@ class Store:
     """One bucket of a store. Threads may share it.
 
     Every method raises StoreError (or one of its kinds above) with one message for a user.
+
+    is_brief: it gives up after some seconds, for what is shown where it can be had, and left out otherwise.
     """
 
-    def __init__(self, address: StoreAddress, bucket: str) -> None:
+    def __init__(self, address: StoreAddress, bucket: str, *, is_brief: bool = False) -> None:
         self.address = address
         self.bucket = bucket
+        self._is_brief = is_brief
 
     def __repr__(self) -> str:
         return f"Store({self.address!r}, {self.bucket!r})"
@@ -172,7 +175,7 @@ class Store:
     @property
     def _client(self) -> "S3Client":
         address = self.address
-        return s3_client(address.endpoint, address.region, address.access_key, address.secret_key)
+        return s3_client(address.endpoint, address.region, address.access_key, address.secret_key, is_brief=self._is_brief)
 
     @contextmanager
     def _errors(self, key: str = "") -> Iterator[None]:

@@ -372,7 +372,7 @@ def test_a_unix_socket_serves_as_well(tmp_path):
 
 
 def test_large_requests_leave_memory_bounded(begin):
-    served = begin(most_body_bytes=8 << 20)
+    served = begin(most_body_bytes=8 << 20, request_seconds=120)
     served.serve(tiny_content())
     served.predict(ROWS)
     before = resident_bytes(served.pid)
@@ -396,7 +396,7 @@ def test_large_requests_leave_memory_bounded(begin):
 
 
 def test_a_request_that_needs_more_memory_than_there_is_gets_no_answer_and_others_do(begin):
-    served = begin(most_body_bytes=32 << 20, memory_bytes=160 << 20)
+    served = begin(most_body_bytes=32 << 20, memory_bytes=160 << 20, request_seconds=120)
     event = served.serve(tiny_content())
     assert isinstance(event, Serving), event
     body = '{"instances": [' + ",".join(["[1.5,2.5,3.5,4.5]"] * 1_500_000) + "]}"
