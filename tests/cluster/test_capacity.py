@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.provider.clusters.capacity import BEFORE_ANNOTATION
 
-pytestmark = [pytest.mark.alone, pytest.mark.lane("third cluster"), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.alone, pytest.mark.lane("second cluster"), pytest.mark.timeout(1200)]
 NAMESPACE = "held"
 GATE = {"min_requests": 40, "deadline_seconds": 300, "max_p95_ms": 5000, "max_p95_ratio": 1000}
 RATE = 15.0

@@ -399,7 +399,8 @@ def test_destroy_leaves_nothing_but_cache_and_state(stack, processes_of):
     ports = [int(url.rsplit(":", 1)[1]) for url in outputs["fleets"]["digits"]["devices"].values()]
     ports += [int(outputs["services"]["digits"][key].rsplit(":", 1)[1]) for key in ("endpoint", "grpc_endpoint")]
     # SeaweedFS puts sockets there, named by port.
-    sockets = [path for port in store_ports(stack).values() for path in Path("/tmp").glob(f"seaweedfs-*-{int(port)}.sock")]  # noqa: S108
+    named = {f"seaweedfs-{part.replace('_', '-')}-{int(port)}.sock" for part, port in store_ports(stack).items()}
+    sockets = [path for path in Path("/tmp").glob("seaweedfs-*.sock") if path.name in named]  # noqa: S108
     assert sockets
     assert processes_of(stack.root)
     done = stack.destroy()

@@ -63,7 +63,7 @@ class ServerProcess:
         return self
 
     def states(self, model: str) -> dict[str, str]:
-        reply = requests.get(f"{self.url}/v1/models/{model}", timeout=10).json()
+        reply = requests.get(f"{self.url}/v1/models/{model}", timeout=DEADLINE_SECONDS).json()
         return {entry["version"]: entry["state"] for entry in reply["model_version_status"]}
 
 
@@ -155,7 +155,10 @@ def serve_here():
         task = asyncio.ensure_future(app.serve(options, stop, rest_socket=bound, on_ready=ready.set))
         opened = asyncio.ensure_future(ready.wait())
         try:
-            await asyncio.wait([task, opened], return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE_SECONDS)
+            deadline = patience.Deadline(DEADLINE_SECONDS)
+            while not (task.done() or opened.done()):
+                assert not deadline.over(), "not ready in time"
+                await asyncio.wait([task, opened], return_when=asyncio.FIRST_COMPLETED, timeout=deadline.left_seconds + 0.1)
             if task.done():
                 await task  # raises what kept it from starting
             yield f"http://{HOST}:{bound.getsockname()[1]}"

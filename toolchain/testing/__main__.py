@@ -27,9 +27,6 @@ OK, TESTS_FAILED, NO_TESTS = 0, 1, 5
 MOST_PROCESSES = 4
 END_SECONDS = 30.0
 SLOWEST = 40
-NICENESS = 5
-"""Of the tests side by side: they take what the processors have left over from the rows beside them, which mostly wait, and whose clusters
-answer requests and probes in time."""
 
 
 def say(text: str) -> None:
@@ -43,12 +40,11 @@ def xdist() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Part:
-    """A pytest process. name: see `lanes`. options: beside those of the whole run. niceness: see nice(1)."""
+    """A pytest process. name: see `lanes`. options: beside those of the whole run."""
 
     name: str
     folder: Path
     options: tuple[str, ...] = ()
-    niceness: int = 0
 
     @property
     def _slug(self) -> str:
@@ -64,14 +60,7 @@ class Part:
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         own = [f"--outcomes={self.outcomes_file}", "-o", f"cache_dir={self.folder / f'{self._slug}-cache'}"]
-        return ["nice", f"--adjustment={self.niceness}", sys.executable, "-m", "pytest", *own, *self.options, *arguments]
-
-
-def part(name: str, folder: Path) -> Part:
-    """One of `lanes.WAVES`."""
-    if name == lanes.SIDE_BY_SIDE:
-        return Part(name, folder, (f"--part={name}", *xdist()), NICENESS)
-    return Part(name, folder, (f"--part={name}",))
+        return [sys.executable, "-m", "pytest", *own, *self.options, *arguments]
 
 
 @dataclass(frozen=True)
@@ -174,9 +163,11 @@ def main(arguments: Sequence[str]) -> int:
     slowness = patience.measure_slowness()
     say(f"this machine takes {slowness:.1f} times as long as an idle one, and deadlines with it; the report will be {FOLDER / REPORT}")
     ended: list[Ended] = []
+    options = {lanes.SIDE_BY_SIDE: xdist()}
     for wave in lanes.WAVES:
         if _all_usable(ended):
-            ended += run_beside([[part(name, folder) for name in row] for row in wave], arguments, environ)
+            rows = [[Part(name, folder, (f"--part={name}", *options.get(name, ()))) for name in row] for row in wave]
+            ended += run_beside(rows, arguments, environ)
     first: Outcomes = {name: outcome for each in ended for name, outcome in each.outcomes.items()}
     again = run_again(first, folder, environ) if _all_usable(ended) else []
     return _finish(

@@ -7,7 +7,6 @@ SIDE_BY_SIDE = "side by side"
 LANES = {
     "first cluster": "tests on a cluster, which wait more than they work, with a cluster of their own",
     "second cluster": "the same, on another cluster",
-    "third cluster": "the same: what takes long, and can go beside them",
     "machines": "tests that make whole machines of another kind: Docker hosts, and a cluster to look at the cluster itself",
 }
 """Marks `lane(name)`: each lane is a process of its own."""
@@ -15,12 +14,13 @@ QUIET = "alone"
 """The part of the tests that are marked `alone` and no more: they measure the machine, and nothing runs beside them."""
 AGAIN = "again, alone"
 """The part of what failed, run once more with nothing beside it."""
-WAVES = (((SIDE_BY_SIDE,), ("first cluster", "second cluster"), ("machines", "third cluster")), ((QUIET,),))
-"""Waves, one after another, of rows at the same time, of parts one after another: on 2 cores there are two clusters at once at most, beside
-the tests that need none. Clusters wait more than they work."""
+WAVES = (((SIDE_BY_SIDE,), ("first cluster", "second cluster", "machines")), ((QUIET,),))
+"""Waves, one after another, of rows at the same time, of parts one after another: on 2 cores there is one cluster at once, beside the tests
+that need none, and neither waits for the other."""
 
 TOGETHER = (
     "tests/provider/docker",
+    "tests/provider/handlers/kubernetes",
     "tests/server",
     "tests/toolchain/docker_plugin",
     "tests/toolchain/images",

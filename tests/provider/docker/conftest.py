@@ -67,7 +67,7 @@ def layout() -> Layout:
     return load_layout(PROJECT)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(layout: Layout) -> Iterator[Site]:
     """An engine vm-a with the images of server, gateway and fetch."""
     if complaint := objection():

@@ -12,13 +12,13 @@ from toolchain.prepare.layout import Layout, load
 from toolchain.prepare.steps import PrepareError
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def real_layout(project: Path) -> Layout:
     """The project's own layout, whose cache holds Debian's packages."""
     return load(project)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(real_layout: Layout) -> Iterator[Site]:
     """Two engines, each with the image local/busybox:test."""
     if complaint := objection():

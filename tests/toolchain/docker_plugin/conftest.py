@@ -31,7 +31,7 @@ def real_layout(project: Path) -> Layout:
     return load(project)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(real_layout: Layout) -> Iterator[Site]:
     """One engine with the image local/busybox:test."""
     if complaint := objection():
@@ -47,7 +47,7 @@ def site(real_layout: Layout) -> Iterator[Site]:
             yield engines
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def docker_engine(site: Site) -> Engine:
     """The engine."""
     return site[0]
@@ -194,7 +194,7 @@ def wires(project: Path) -> Iterator[Callable[[dict[str, Any]], Wire]]:
         wire.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plugin(project: Path, docker_engine: Engine) -> Iterator[Wire]:
     """A plugin for the engine, as one update has it for all its resources."""
     wire = Wire(project, {"host": docker_engine.host})

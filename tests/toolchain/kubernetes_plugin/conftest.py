@@ -83,7 +83,7 @@ class Kubernetes:
         control(self.cluster, action, "kube-apiserver")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
     folder = tmp_path_factory.mktemp("control-plane")
     try:
@@ -104,7 +104,7 @@ def namespace(kubernetes: Kubernetes) -> str:
     return name
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_plugin(wire: ModuleType, kubernetes: Kubernetes) -> Iterator[Any]:
     with wire.run_plugin(MAIN, {"KUBECONFIG": str(kubernetes.cluster.kubeconfig)}) as plugin:
         plugin.configure()

@@ -174,7 +174,7 @@ class Api:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api() -> Iterator[Api]:
     folder = Path(tempfile.mkdtemp(prefix="isthmus-"))
     try:
