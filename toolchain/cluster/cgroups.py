@@ -12,12 +12,13 @@ from toolchain.prepare.steps import PrepareError, fingerprint
 MOUNT = Path("/sys/fs/cgroup")
 SYSTEM = "system"
 END_SECONDS = 30.0
+_MARKING = "pids"
+"""The controller whose groups mark processes."""
 # Version 2 hands on only what the group above has enabled.
 _CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids", "hugetlb")
 _SHARE = {"cpu.shares": 16_384, "cpu.weight": 1_600}
 """Of the processors, by the file that each version has for it: 16 times what one process outside of groups gets. A new group gets what one
-such process does: all Pods together would be one of many beside tests or builds, would answer too late, and their
-probes would fail."""
+such process does: all Pods together would be one of many beside tests or builds, answer too late, and fail their probes."""
 
 
 def name(root: Path) -> str:
@@ -36,24 +37,23 @@ def _hierarchies() -> list[Path]:
     return [folder for folder in sorted(MOUNT.glob("*")) if not folder.is_symlink() and (folder / "cgroup.procs").is_file()]
 
 
-def _marking() -> Path:
-    """The hierarchy whose groups mark processes."""
-    return MOUNT if _unified() else MOUNT / "pids"
+def _hierarchy(controller: str) -> Path:
+    """The one that has the controller: with version 2 there is no other."""
+    return MOUNT if _unified() else MOUNT / controller
 
 
 def make(group: str, nodes: list[Node]) -> Path:
     """Makes the groups of the nodes; returns the file that a process writes its id to, to be of the cluster. Raises PrepareError."""
-    marking = _marking()
+    marking = _hierarchy(_MARKING)
     if not (marking / "cgroup.procs").is_file():
         raise PrepareError(f"no control groups at {MOUNT}. Fix: mount them, or run where they are")
     try:
+        prefer(group)
         for hierarchy in _hierarchies():
             for part in (SYSTEM, *(node.name for node in nodes)):
                 (hierarchy / group / part).mkdir(parents=True, exist_ok=True)
             if _unified():
-                for folder in (hierarchy, hierarchy / group):
-                    _enable(folder)
-        prefer(group)
+                _enable(hierarchy / group)
     except OSError as error:
         raise PrepareError(f"control groups can't be made: {error}. Fix: run as root, outside of a container") from error
     return marking / group / SYSTEM / "cgroup.procs"
@@ -61,7 +61,7 @@ def make(group: str, nodes: list[Node]) -> Path:
 
 def prefer(group: str) -> None:
     """Gives a group, which is made if it is not there, a large share of the processors. Raises OSError."""
-    folder = (MOUNT if _unified() else MOUNT / "cpu") / group
+    folder = _hierarchy("cpu") / group
     folder.mkdir(exist_ok=True)
     if _unified():
         _enable(MOUNT)
@@ -78,7 +78,7 @@ def _enable(folder: Path) -> None:
 def members(group: str) -> list[int]:
     """The ids of all processes of the cluster."""
     found: list[int] = []
-    for file in (_marking() / group).glob("**/cgroup.procs"):
+    for file in (_hierarchy(_MARKING) / group).glob("**/cgroup.procs"):
         with contextlib.suppress(OSError):
             found += map(int, file.read_text(encoding="ascii").split())
     return found

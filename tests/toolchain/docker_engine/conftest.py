@@ -12,7 +12,7 @@ from toolchain.prepare.layout import Layout, load
 from toolchain.prepare.steps import PrepareError
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def real_layout(project: Path) -> Layout:
     """The project's own layout, whose cache holds Debian's packages."""
     return load(project)
