@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toolchain.prepare import debian
 
 from isthmus.errors import IntegrityError
 from isthmus.folders import cache_folder
@@ -38,8 +39,8 @@ MODEL = "serving/3/saved_model.pb"
 
 def shells() -> list[list[str]]:
     """The shells of Debian's images and of Alpine's, as far as they are here; where Docker's tests ran, busybox is."""
-    unpacked = sorted((cache_folder() / "debian").glob("*/root/bin/busybox"))
-    busybox = shutil.which("busybox") or next(map(str, unpacked), None)
+    unpacked = [root / "bin" / "busybox" for root in debian.unpacked(cache_folder())]
+    busybox = shutil.which("busybox") or next((str(program) for program in unpacked if program.exists()), None)
     return [[shutil.which("dash") or "sh"], *([[busybox, "sh"]] if busybox else [])]
 
 

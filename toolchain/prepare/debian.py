@@ -40,6 +40,15 @@ quiet "2";
 """
 
 
+_FOLDER, _ROOT = "debian", "root"
+"""In the cache, and below that in the folder of each set of packages."""
+
+
+def unpacked(cache: Path) -> list[Path]:
+    """What `packages` has given before, of whichever packages."""
+    return sorted((cache / _FOLDER).glob(f"*/{_ROOT}"))
+
+
 def packages(layout: Layout, names: Sequence[str], *, whole: bool = False) -> Path:
     """A folder like `/` with the files of Debian's packages `names` and of what they depend on.
 
@@ -50,17 +59,17 @@ def packages(layout: Layout, names: Sequence[str], *, whole: bool = False) -> Pa
         PrepareError: no apt here, or the packages can't be had.
     """
     listed = " ".join(sorted(names))
-    target = layout.cache / "debian" / key(names, whole=whole)
-    if (target / "root").is_dir():
+    target = layout.cache / _FOLDER / key(names, whole=whole)
+    if (target / _ROOT).is_dir():
         touch(target)
-        return target / "root"
+        return target / _ROOT
     if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
         raise PrepareError(f"Debian's packages {listed} are needed, and there is no apt on this machine. Fix: use Debian or Ubuntu")
-    with exclusive(layout.cache / "debian" / ".lock", "Debian's packages"):
-        if not (target / "root").is_dir():
+    with exclusive(layout.cache / _FOLDER / ".lock", "Debian's packages"):
+        if not (target / _ROOT).is_dir():
             say(f"fetching Debian's packages {listed}")
             _fetch(target, list(names), whole=whole)
-    return target / "root"
+    return target / _ROOT
 
 
 def key(names: Sequence[str], *, whole: bool = False) -> str:
@@ -95,7 +104,7 @@ def _library_folders(root: Path) -> list[Path]:
 def _fetch(target: Path, names: list[str], *, whole: bool) -> None:
     with scratch_folder(target.parent) as scratch:
         status = scratch / "status" if whole else INSTALLED
-        for folder in ("state/lists/partial", "cache/archives/partial", "made/root"):
+        for folder in ("state/lists/partial", "cache/archives/partial", f"made/{_ROOT}"):
             (scratch / folder).mkdir(parents=True)
         (scratch / "status").touch()
         (scratch / "apt.conf").write_text(CONFIG.format(state=scratch / "state", status=status, scratch=scratch), encoding="ascii")
@@ -107,8 +116,8 @@ def _fetch(target: Path, names: list[str], *, whole: bool) -> None:
         if wanted:
             run([*apt, "install", "--download-only", *wanted], what="fetching Debian's packages", fix=fix)
         for archive in sorted((scratch / "cache" / "archives").glob("*.deb")):
-            run(["dpkg-deb", "-x", archive, scratch / "made" / "root"], what=f"unpacking {archive.name}", fix="free disk space")
-        _link(scratch / "made" / "root")
+            run(["dpkg-deb", "-x", archive, scratch / "made" / _ROOT], what=f"unpacking {archive.name}", fix="free disk space")
+        _link(scratch / "made" / _ROOT)
         shutil.rmtree(target, ignore_errors=True)
         (scratch / "made").rename(target)
 
