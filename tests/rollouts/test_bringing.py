@@ -1,54 +1,27 @@
-"""Bringing a release to a fleet: every way in which it ends, broken off anywhere, and beside others who do the same."""
+"""Bringing a release to a fleet: every way in which it ends."""
 
-import copy
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from tests.fleet_sayings import FLEET
-from tests.fleet_store import MemoryStore
-from tests.rollouts.world import GATE, NEW, OLD, THIRD, WAVES, World, digest_of, intent, well
+from tests.rollouts.world import GATE, NEW, OLD, THIRD, WAVES, World, digest_of, failing, intent, silent, wave_devices, well
 
-from isthmus.errors import InputError, StoreError
+from isthmus.errors import InputError
 from isthmus.fleet.waves import Wave
-from isthmus.release.store import Page
-from isthmus.repository import changes, refresh, roster
-from isthmus.repository.objects import Place
-from isthmus.rollouts.bringing import PATIENCE_SECONDS
+from isthmus.repository import changes, roster
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import at, observed
-from isthmus.rollouts.stopping import RolloutAbortedError, RolloutPausedError, RolloutReplacedError
-from isthmus_agent.formats import report
-from isthmus_agent.formats.pace import pace_draw
+from isthmus.rollouts.stopping import RolloutAbortedError, RolloutPausedError
 from isthmus_agent.formats.probation import Probation
-from isthmus_agent.formats.report import Outcome
 from isthmus_agent.formats.roster import Device, Roster
-from isthmus_agent.formats.turns import Budget, Turns
 from isthmus_agent.formats.window import Window
-
-
-def failing(content: bytes, *but: str):
-    """All devices go back from a content, but for some."""
-
-    def behave(device: str, digest: str) -> Outcome:
-        return Outcome.ROLLED_BACK if digest == digest_of(content) and device not in but else Outcome.CONFIRMED
-
-    return behave
-
-
-def silent(content: bytes):
-    return lambda device, digest: None if digest == digest_of(content) else Outcome.CONFIRMED
 
 
 def touched(world: World, content: bytes) -> set[str]:
     """Devices that were ever told to have a content."""
     had = {name: {it.variant.digest for it in seen if it and it.variant} for name, seen in world.history.items()}
     return {name for name, contents in had.items() if digest_of(content) in contents}
-
-
-def wave_devices(world: World, index: int) -> set[str]:
-    return {it.name for it in world.devices if world.told.wave_of(it.name, it.labels) == index}
 
 
 def test_a_release_that_is_sealed_from_now_on_or_no_more_is_told_anew_with_the_same_content(world: World):
@@ -239,103 +212,6 @@ def test_other_gates_keep_the_number(settled: World):
     assert told.opened_seconds[0] < settled.time
 
 
-def test_a_paced_wave_has_so_many_begin_in_a_minute_and_its_deadline_waits_for_the_last_of_them(settled: World):
-    wanted = intent(NEW, waves=[replace(it, most_per_minute=1) for it in WAVES], gates=[replace(GATE, deadline_seconds=60)] * 3)
-    settled.bring(wanted, upto=1)
-    settled.bring(replace(wanted, waves=[replace(it, most_per_minute=2) for it in WAVES]))
-    began = {name: at for (name, number), at in settled.begun.items() if number == 2}
-    opened = settled.told.opened_seconds
-    found = [sorted(began[name] - opened[wave] for name in wave_devices(settled, wave)) for wave in range(3)]
-    assert [[int(it // 60) for it in wave] for wave in found] == [[0, 1], [0, 1, 2, 3], [0, 0, 1, 1, 2, 2]]
-    assert len(began) == 12
-    assert settled.told.number == 2
-    assert any("not due yet" in line for line in settled.lines)
-
-
-def slow(world: World, *dark: str):
-    """Each device takes 25 seconds for an update; those in the dark say nothing."""
-
-    def behave(device: str, digest: str) -> Outcome | None:
-        if device in dark:
-            return None
-        began = max((at for (name, _), at in world.begun.items() if name == device), default=world.time)
-        return Outcome.CONFIRMED if digest == digest_of(OLD) or world.time >= began + 25 else Outcome.UPDATING
-
-    return behave
-
-
-def in_the_middle(world: World, number: int) -> Counter[str]:
-    """How many devices of each site are at an update: told it, and not heard of as confirmed."""
-    folder = report.folder("edge/", number)
-    done = {key.removeprefix(folder).partition("~")[0] for key in world.store.objects if key.startswith(folder) and "~confirmed~" in key}
-    has = {name for name, told in world.history.items() if told[-1] and told[-1].number == number}
-    return Counter("ab"[int(name[-1]) % 2] for name in has - done)
-
-
-def test_of_each_site_no_more_devices_are_updated_at_once_than_its_budget_and_all_have_their_turn(settled: World):
-    """And with a pace no more begin in a minute, of all sites together."""
-    settled.behave, seen, pause = slow(settled), list[int](), settled.pause
-
-    def watched(seconds: float) -> None:
-        pause(seconds)
-        seen.extend(in_the_middle(settled, 2).values())
-
-    settled.pause = watched  # type: ignore[method-assign]
-    its = intent(NEW, budget=Budget("site", 1), gates=[replace(GATE, deadline_seconds=90)] * 3)
-    settled.bring(its, upto=1)
-    settled.bring(replace(its, budget=Budget("site", None, 340_000)))  # two of six
-    assert max(seen) == 2
-    assert settled.told.turns is None  # it is the fleet's, and who joins has it at once
-    assert Counter(settled.contents().values()) == {digest_of(NEW): 12}
-    assert any(it.startswith("it is the turn of ") for it in settled.lines)
-    assert "number 2 goes on with other gates, pace, budget, probation, window or samples" in settled.lines
-    everybody = [Wave("all", percent=100, most_per_minute=4)]
-    settled.bring(intent(OLD, budget=Budget("site", 3), waves=everybody, gates=[GATE]), upto=0)
-    settled.act()
-    began = sorted(at for (_, number), at in settled.begun.items() if number == 3)
-    assert len(began) == 12
-    assert all(began[later] - began[later - 4] >= 60 for later in range(4, 12))
-
-
-def test_a_silent_device_holds_its_site_alone_and_the_rollout_pauses_and_goes_on_when_it_is_back(settled: World):
-    its = intent(NEW, budget=Budget("site", 1), waves=[Wave("all", percent=100)], gates=[replace(GATE, deadline_seconds=60)])
-    settled.bring(its, 0, wait=False)
-    names = [it.name for it in settled.devices if it.labels["site"] == "b"]
-    dark = min(names, key=lambda name: pace_draw(settled.told.salt, name))  # whose turn is the first
-    settled.behave = slow(settled, dark)
-    with pytest.raises(RolloutPausedError) as caught:
-        settled.bring(its, 0)
-    assert "the turn has not come until the deadline" in str(caught.value)
-    assert f"with site b wait for {dark}" in str(caught.value)
-    assert Counter(it.labels["site"] for it in settled.devices if settled.contents()[it.name] == digest_of(NEW))["a"] == 6
-    with pytest.raises(InputError, match="devices of open waves wait for their turn, by the budget for the label 'site'"):
-        settled.change(changes.promoted)
-    settled.behave = slow(settled)
-    settled.change(lambda told, number: changes.resumed(told, number, at(settled.time)))
-    settled.bring(its, 0)
-    assert Counter(settled.contents().values()) == {digest_of(NEW): 12}
-
-
-def test_a_turn_comes_by_a_whole_look_only(settled: World):
-    """The look at what devices had before fails: nobody's turn comes until it has been read."""
-    settled.behave = slow(settled)
-    page, failed = settled.store.page, list[str]()
-
-    def failing_page(prefix: str, *, after: str = "") -> Page:
-        if prefix == report.folder("edge/", 1) and len(failed) < 3:
-            failed.append(prefix)
-            assert settled.told.turns is not None
-            assert settled.told.turns.by_value == {}
-            raise StoreError("no answer")
-        return page(prefix, after=after)
-
-    settled.bring(intent(NEW), upto=0)  # what is told is there: its first look is for people and deltas
-    settled.change(lambda told, number: replace(told, number=number, open_waves=1, turns=Turns(Budget("site", 1), {}, 0)))  # type: ignore[type-var]
-    settled.store.page = failing_page  # type: ignore[method-assign]
-    settled.follow()
-    assert len(failed) == 3
-
-
 def test_other_waves_take_another_number(settled: World):
     settled.bring(intent(NEW), upto=0)
     before = settled.contents()
@@ -362,135 +238,6 @@ def test_an_abort_goes_back_to_what_came_to_its_end_and_not_to_what_was_replaced
     with pytest.raises(RolloutAbortedError):
         settled.bring(intent(THIRD))
     assert Counter(settled.contents().values()) == {digest_of(OLD): 12}
-
-
-def test_somebody_who_tells_something_else_meanwhile_is_not_overruled(settled: World):
-    settled.between = [lambda: settled.bring(intent(THIRD), wait=False)]
-    with pytest.raises(RolloutReplacedError, match="number 2 was replaced by somebody else meanwhile: number 3"):
-        settled.bring(intent(NEW))
-    assert settled.told.variants[0].digest == digest_of(THIRD)
-
-
-def test_two_who_bring_the_same_go_on_together(settled: World):
-    settled.between = [lambda: settled.bring(intent(NEW), upto=1)]
-    found = settled.bring(intent(NEW))
-    assert (found.number, settled.told.number) == (2, 2)
-    assert found.passed_seconds is not None
-
-
-class Hooked(MemoryStore):
-    """Somebody does something just before the write of a name that ends so, once."""
-
-    def __init__(self, behind: MemoryStore, ending: str, hook) -> None:
-        super().__init__()
-        self.objects, self.written, self.clock, self._ending, self._hook = behind.objects, behind.written, behind.clock, ending, hook
-
-    def put(self, key: str, data: bytes | Path, *, only_new: bool = False, over: str = "") -> bool:
-        if key.endswith(self._ending) and (hook := self._hook):
-            self._hook = None
-            hook()
-        return super().put(key, data, only_new=only_new, over=over)
-
-
-def behind(world: World, store: MemoryStore) -> World:
-    """The same world, whose rollouts go through that store."""
-    world.fleet = replace(world.fleet, place=Place(store, "edge/"))
-    return world
-
-
-def test_a_signature_that_is_made_anew_in_the_same_moment_is_no_reason_to_stop(settled: World):
-    other = behind(settled, Hooked(settled.store, "timestamp.json", lambda: refresh.refresh(settled.fleet.place, settled.fleet.keyring)))
-    assert other.bring(intent(NEW), upto=0).number == 2
-
-
-def test_of_two_who_begin_at_once_with_different_releases_one_is_told(settled: World):
-    other = behind(settled, Hooked(settled.store, ".cameras.json", lambda: settled.bring(intent(THIRD), wait=False)))
-    with pytest.raises(RolloutReplacedError, match=r"number 2 .* is in force"):
-        other.bring(intent(NEW))
-    assert settled.told.variants[0].digest == digest_of(THIRD)
-
-
-def test_of_two_who_begin_at_once_with_the_same_release_both_bring_it(settled: World):
-    other = behind(settled, Hooked(settled.store, ".cameras.json", lambda: settled.bring(intent(NEW), wait=False)))
-    assert other.bring(intent(NEW)).passed_seconds is not None
-    assert settled.told.number == 2
-
-
-# Bundle, delta, role, snapshot, timestamp; then thrice role, snapshot, timestamp: two waves are opened, and the last has passed.
-WRITES = 14
-
-
-@pytest.mark.slow
-def test_a_rollout_that_is_killed_at_any_write_goes_on_and_nothing_is_counted_twice(settled: World):
-    whole = copy.deepcopy(settled.store.objects), dict(settled.store.written), settled.time
-    settled.store.attempts = 0
-    settled.bring(intent(NEW))
-    assert settled.store.attempts == WRITES
-    for write in range(1, WRITES + 1):
-        settled.store.objects, settled.store.written, settled.time = copy.deepcopy(whole[0]), dict(whole[1]), whole[2]
-        settled.history.clear()
-        settled.act()
-        with settled.store.killed_at(write):
-            settled.bring(intent(NEW))
-        settled.act()
-        found = settled.bring(intent(NEW))
-        assert (found.number, [it.state for it in found.waves]) == (2, ["passed"] * 3), write
-        assert all([it.number for it in seen if it] == [1, 2] for seen in settled.history.values()), write
-        first, second, third = settled.told.opened_seconds
-        assert min(second - first, third - second) >= GATE.soak_seconds
-
-
-@pytest.mark.parametrize("write", [1, 2, 3])
-def test_an_abort_that_is_killed_at_any_write_is_made_by_the_next_one(settled: World, write: int):
-    settled.bring(intent(NEW), wait=False)
-    settled.behave = failing(NEW)
-    settled.pause(1)
-    with settled.store.killed_at(write):
-        settled.bring(intent(NEW))
-    with pytest.raises(RolloutAbortedError):
-        settled.bring(intent(NEW))
-    assert (settled.told.number, Counter(settled.contents().values())) == (3, {digest_of(OLD): 12})
-
-
-class Failing(MemoryStore):
-    """A store whose listings fail until a time."""
-
-    def __init__(self, behind: MemoryStore, until: float) -> None:
-        super().__init__()
-        self.objects, self.written, self.clock, self._until = behind.objects, behind.written, behind.clock, until
-
-    def page(self, prefix: str, *, after: str = "") -> Page:
-        if self.clock() < self._until:
-            raise StoreError("503")
-        return super().page(prefix, after=after)
-
-
-def failing_until(world: World, until: float) -> World:
-    return behind(world, Failing(world.store, until))
-
-
-def test_a_store_that_fails_while_it_is_asked_is_asked_again(settled: World):
-    settled.bring(intent(NEW), wait=False)
-    other = failing_until(settled, settled.time + GATE.deadline_seconds / 2)
-    assert other.bring(intent(NEW)).passed_seconds is not None
-    assert "asking again: 503" in settled.lines
-
-
-def test_devices_that_could_not_speak_while_the_store_failed_have_time_to_say_something(settled: World):
-    settled.bring(intent(NEW), wait=False)
-    back = settled.time + GATE.deadline_seconds - 1
-    settled.behave = lambda device, content: Outcome.CONFIRMED if settled.time > back + 60 or content == digest_of(OLD) else None
-    other = failing_until(settled, back)
-    assert other.bring(intent(NEW), upto=0).waves[0].state == "passed"
-
-
-def test_a_store_that_stays_away_is_an_error(settled: World):
-    settled.bring(intent(NEW), wait=False)
-    began = settled.time
-    with pytest.raises(StoreError, match="503"):
-        failing_until(settled, began + 10**6).bring(intent(NEW), wait=False)
-    assert settled.told.number == 2
-    assert PATIENCE_SECONDS > 0
 
 
 def test_a_look_at_a_large_fleet_is_taken_less_often(settled: World):

@@ -144,3 +144,20 @@ class World:
         told = self.told
         wanted = {it.name: told.wanted(it.name, it.labels, it.device_class) for it in self.devices}
         return {name: it.variant.digest for name, it in wanted.items() if it and it.variant}
+
+
+def failing(content: bytes, *but: str):
+    """All devices go back from a content, but for some."""
+
+    def behave(device: str, digest: str) -> Outcome:
+        return Outcome.ROLLED_BACK if digest == digest_of(content) and device not in but else Outcome.CONFIRMED
+
+    return behave
+
+
+def silent(content: bytes):
+    return lambda device, digest: None if digest == digest_of(content) else Outcome.CONFIRMED
+
+
+def wave_devices(world: World, index: int) -> set[str]:
+    return {it.name for it in world.devices if world.told.wave_of(it.name, it.labels) == index}

@@ -3,34 +3,16 @@
 from dataclasses import replace
 
 import pytest
-from tests.isthmus_agent.core.world import DAY, GOOD, World, assignment, blames, device_with, digest_of, offer, variant_of
+from tests.isthmus_agent.core.world import DAY, A, B, C, World, assignment, blames, device_with, offer, on_the_way, variant_of
 
 from isthmus_agent.core import events
 from isthmus_agent.core.causes import FAILURES, Failure, failure_of
 from isthmus_agent.core.effects import Cancel, Check, Fetch, Persist, Say, Serve, Sweep
-from isthmus_agent.core.events import Measurement
 from isthmus_agent.core.state import Device, Kept, Moment, Phase, Settings, Verdict
 from isthmus_agent.core.step import start, step, wakes_at
-from isthmus_agent.formats.assignment import WHOLE_SHARE, Before, Wave
 from isthmus_agent.formats.contents import Delta
-from isthmus_agent.formats.pace import Pace, pace_draw
-from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.report import Outcome, Reason
-from isthmus_agent.formats.turns import Budget, Turns
 from isthmus_agent.formats.window import Window
-
-A, B, C = digest_of(1), digest_of(2), digest_of(3)
-
-
-def on_the_way(phase: Phase, **more: object) -> World:
-    """A device that serves A, brought to a phase on its way to B."""
-    world = device_with(A)
-    offer(world, 2, B, **more)
-    world.seconds = world.running.poll_at
-    world.tick()
-    while world.running.phase is not phase:
-        world.answer()
-    return world
 
 
 def phases_of(world: World) -> list[Phase]:
@@ -142,126 +124,6 @@ def test_a_server_that_the_device_cannot_start_is_no_fault_of_the_release(reason
     assert blames(world.said) == []
 
 
-@pytest.mark.parametrize(
-    ("limits", "found", "reason"),
-    [
-        ({}, Measurement(golden_probes_passed=False), Reason.GOLDEN_PROBE_FAILED),
-        ({"max_p95_microseconds": 10}, Measurement(p95_microseconds=11), Reason.TOO_SLOW_IN_SERVICE),
-        ({"max_rss_bytes": 10}, Measurement(rss_bytes=11), Reason.TOO_MUCH_MEMORY),
-        ({"max_distribution_distance_millionths": 10}, Measurement(distribution_distance_millionths=11), Reason.PREDICTIONS_MOVED),
-    ],
-)
-def test_a_broken_limit_takes_the_device_back(limits, found, reason):
-    world = on_the_way(Phase.TRIAL, probation=Probation(60, **limits))
-    world.answer()
-    assert world.served == B
-    effects = world.give(events.Measured(B, found))
-    assert isinstance(effects[0], Serve)
-    assert world.said[-1] == Say(2, B, Outcome.ROLLED_BACK, reason)
-    world.settle()
-    assert (world.served, world.disk.current) == (A, A)
-
-
-def test_a_probation_ends_only_once_everything_that_it_limits_was_measured():
-    world = on_the_way(Phase.TRIAL)
-    world.answer()
-    world.seconds += 100
-    world.give(events.Measured(B, Measurement(p95_microseconds=None)))
-    assert world.disk.trial == B
-    world.give(events.Measured(B, Measurement(p95_microseconds=1)))
-    assert world.disk.current == B
-
-
-def test_how_far_predictions_moved_is_asked_only_where_there_is_a_version_to_compare_with():
-    probation, nothing = Probation(60, max_distribution_distance_millionths=10), Measurement()
-    world = on_the_way(Phase.TRIAL, probation=probation)
-    world.answer()
-    world.seconds += 100
-    world.give(events.Measured(B, nothing))
-    assert world.disk.trial == B
-    first = World(kinds={A: GOOD})
-    offer(first, 1, A, probation=probation)
-    first.boot()
-    while first.served != A:
-        _ = first.answer() if first.pending else first.tick(max(0.0, wakes_at(first.running) - first.seconds))
-    first.seconds += 100
-    first.give(events.Measured(A, nothing))
-    assert (first.disk.trial, first.disk.current) == (None, A)
-
-
-def test_a_probation_lasts_as_long_as_it_says():
-    world = on_the_way(Phase.TRIAL)
-    world.answer()
-    world.seconds += 59
-    world.give(events.Measured(B, Measurement(p95_microseconds=1)))
-    assert world.disk.trial == B
-
-
-@pytest.mark.parametrize("forgiven", [0, 2])
-def test_a_crash_on_a_request_is_counted_and_one_too_many_takes_the_device_back(forgiven):
-    world = on_the_way(Phase.TRIAL, probation=Probation(60, max_crashes=forgiven))
-    world.answer()
-    for count in range(forgiven):
-        world.crash()
-        assert world.disk.crashes == count + 1
-        world.answer()
-        assert world.served == B
-    world.crash(Reason.HUNG)
-    assert world.said[-1] == Say(2, B, Outcome.ROLLED_BACK, Reason.HUNG)
-    world.settle()
-    assert world.served == A
-
-
-def test_crashes_are_counted_over_restarts():
-    world = on_the_way(Phase.TRIAL, probation=Probation(60, max_crashes=1))
-    world.answer()
-    world.crash()
-    world.kill()
-    world.boot()
-    world.answer()
-    assert world.served == B
-    world.crash()
-    assert world.said[-1].outcome is Outcome.ROLLED_BACK
-
-
-@pytest.mark.parametrize(
-    ("end", "most", "outcome"),
-    [(World.kill, Settings().most_trial_boots, Outcome.ROLLED_BACK), (World.cut_power, Settings().most_trial_reboots, Outcome.BLOCKED)],
-)
-def test_a_trial_that_is_begun_again_and_again_is_left_and_power_cuts_blame_nobody(end, most, outcome):
-    world = on_the_way(Phase.TRIAL)
-    world.answer()
-    for _ in range(most):
-        end(world)
-        world.boot()
-        world.answer()
-        assert world.served == B
-    end(world)
-    world.boot()
-    world.settle()
-    assert world.served == A
-    assert world.disk.verdict == Verdict(2, B, outcome, Reason.RESTARTED_TOO_OFTEN)
-    world.tick(DAY)
-    world.settle()
-    assert world.served == A  # not tried again before there is another assignment
-    assert bool(blames(world.said)) is outcome.is_against_release
-
-
-def test_a_program_that_is_stopped_in_order_may_be_started_as_often_as_one_likes():
-    world = on_the_way(Phase.TRIAL)
-    world.answer()
-    for _ in range(30):
-        world.stop()
-        world.boot()
-        world.answer()
-    assert (world.served, world.disk.trial_boots, world.disk.is_stopped) == (B, 0, False)
-    world.kill()
-    world.boot()
-    assert world.disk.trial_boots == 1
-    world.settle()
-    assert world.disk.current == B
-
-
 @pytest.mark.parametrize("reason", [Reason.REPLAYED, Reason.CONFLICTING_ASSIGNMENT])
 def test_what_is_played_back_is_told_beside_the_outcome_until_the_next_good_look(reason):
     world = device_with(A)
@@ -310,38 +172,6 @@ def test_a_clock_that_is_lost_while_a_window_is_waited_for_opens_nothing():
     assert (world.running.phase, world.served) == (Phase.WAITING, A)
 
 
-def test_a_confirmed_model_that_crashes_again_and_again_is_left_for_the_one_before():
-    world = on_the_way(Phase.DOWNLOADING)
-    world.settle()
-    for _ in range(world.settings.most_crashes):
-        world.crash()
-        world.answer()
-        assert world.served == B
-    world.crash()
-    world.settle()
-    assert world.served == A
-    assert world.said[-1] == Say(2, B, Outcome.ROLLED_BACK, Reason.CRASHED)
-
-
-def test_a_crash_now_and_then_is_forgotten():
-    world = on_the_way(Phase.DOWNLOADING)
-    world.settle()
-    for _ in range(10):
-        world.seconds += DAY + 1
-        world.crash()
-        world.settle()
-    assert world.served == B
-
-
-def test_a_crashing_model_with_none_before_it_is_said_to_be_unfit_and_served_all_the_same():
-    world = device_with(A)
-    for _ in range(6):
-        world.crash()
-        world.settle()
-    assert world.served == A
-    assert world.said[-1] == Say(1, A, Outcome.UNFIT, Reason.CRASHED)
-
-
 @pytest.mark.parametrize("phase", [Phase.DOWNLOADING, Phase.VERIFIED, Phase.TRIAL])
 def test_a_withdrawn_release_is_noticed_before_the_switch(phase):
     world = on_the_way(phase)
@@ -380,157 +210,6 @@ def test_a_disk_that_was_lost_believes_only_what_is_known_to_be_fresh():
     assert not any(isinstance(it, (Fetch, Persist)) for it in effects)
     state, effects = step(state, events.Checked(assignment(5, B), is_fresh=True), now)
     assert (state.kept.number, state.is_lost) == (5, False)
-
-
-def test_a_paused_rollout_begins_nothing_and_ends_what_was_begun():
-    world = device_with(A)
-    offer(world, 2, B, paused=True)
-    world.tick(100)
-    world.answer()
-    assert world.running.phase is Phase.IDLE
-    assert world.disk.number == 2
-    world = on_the_way(Phase.TRIAL)
-    offer(world, 2, B, paused=True)
-    world.settle()
-    assert world.served == B
-
-
-def test_a_device_outside_of_the_open_waves_keeps_what_was_before_and_one_that_joins_there_gets_it():
-    before, waves = Before(1, (variant_of(A),)), (Wave("canary", 0, devices=("other",)), Wave("all", WHOLE_SHARE))
-    old, new = device_with(A), World(kinds={A: "good", B: "good"})
-    new.boot()
-    for world in (old, new):
-        offer(world, 2, B, before=before, waves=waves)
-        world.settle()
-        assert (world.served, world.disk.number, world.disk.verdict) == (A, 2, Verdict(1, A, Outcome.CONFIRMED))
-        offer(world, 2, B, before=before, waves=waves, open_waves=2)
-        world.settle()
-        assert (world.served, world.disk.verdict) == (B, Verdict(2, B, Outcome.CONFIRMED))
-
-
-def test_a_device_without_a_wave_and_without_a_before_is_left_alone():
-    world = World(kinds={A: "good"})
-    offer(world, 1, A, waves=(Wave("canary", 0),))
-    world.boot()
-    world.settle()
-    assert (world.served, world.said) == (None, [])
-
-
-def test_a_class_without_a_variant_is_said_to_be_blocked():
-    world = device_with(A)
-    world.offered = replace(assignment(2, B), variants=(replace(variant_of(B), device_class="large"),))
-    world.tick(100)
-    world.answer()
-    assert world.said[-1] == Say(2, "", Outcome.BLOCKED, Reason.NO_VARIANT)
-    assert world.served == A
-
-
-def test_a_change_waits_for_its_window_and_is_spread_over_it():
-    starts = set()
-    for name in ("camera-1", "camera-2", "camera-3"):
-        world = device_with(A)
-        world.state = replace(world.running, device=Device(name, "cameras"))
-        offer(world, 2, B, window=Window(600, 660, 1800))
-        while world.disk.trial is None:
-            if world.pending:
-                world.answer()
-            else:
-                world.tick(max(0.0, wakes_at(world.running) - world.seconds))
-        assert world.now.utc_seconds
-        minute = world.now.utc_seconds % DAY / 60
-        assert 600 <= minute < 631
-        starts.add(minute)
-    assert len(starts) == 3
-
-
-def paced(minute: int, opened_seconds: float) -> dict[str, object]:
-    """An assignment in whose one wave the device begins in that minute."""
-    drawn = pace_draw("00" * 8, "camera-1")
-    shares = (*sorted(drawn - it for it in range(minute)), drawn + 1)
-    return {"waves": (Wave("all", WHOLE_SHARE, pace=Pace(1, shares)),), "opened_seconds": (int(opened_seconds),)}
-
-
-def seconds_until_it_begins(world: World) -> float:
-    began = world.seconds
-    for _ in range(500):
-        if any(isinstance(it, Fetch) for it in world.pending):
-            break
-        world.answer() if world.pending else world.tick(max(0.0, wakes_at(world.running) - world.seconds))
-    assert isinstance(world.pending[-1], Fetch)
-    assert not [it for it in world.said[:-1] if it.digest == B]  # who is heard of has begun
-    return world.seconds - began
-
-
-@pytest.mark.parametrize(
-    ("utc_offset", "opened_ago", "least_seconds"),
-    [
-        (1_800_000_000.0, 0, 1800),
-        (1_800_000_000.0, 1000, 800),
-        (1_800_000_000.0, 10**6, 0),
-        (1_800_000_000.0, -(10**8), 1800),  # a publisher's clock: as if it were opened now
-        (None, 0, 1800),
-        (0.0, 0, 1800),  # a device that takes it for 1970
-    ],
-)
-def test_a_device_begins_in_its_own_minute_and_no_clock_keeps_the_release_from_it(utc_offset, opened_ago, least_seconds):
-    world = device_with(A)
-    offer(world, 2, B, **paced(30, world.seconds + 1_800_000_000 - opened_ago))
-    world.utc_offset = utc_offset
-    assert least_seconds <= seconds_until_it_begins(world) <= least_seconds + 2 * world.settings.poll_seconds * 1.1
-    world.settle()
-    assert world.served == B
-
-
-def test_a_device_that_has_begun_goes_on_whatever_the_pace_says_then_and_one_that_waits_follows_it():
-    world = on_the_way(Phase.DOWNLOADING)
-    offer(world, 2, B, **paced(1000, world.seconds + 1_800_000_000))
-    world.answer()
-    world.settle()
-    assert world.served == B
-    offer(world, 3, C, **paced(1000, world.seconds + 1_800_000_000))
-    world.tick(100)
-    world.answer()
-    assert world.running.phase is Phase.WAITING
-    offer(world, 3, C, **paced(0, world.seconds + 1_800_000_000))
-    world.tick(100)
-    world.answer()
-    assert world.running.phase is Phase.DOWNLOADING
-
-
-def test_a_device_of_an_open_wave_whose_turn_has_not_come_goes_on_with_what_it_had_and_says_so_until_it_has():
-    world = device_with(A)
-    before, turns = Before(1, (variant_of(A),)), Turns(Budget("site", 1), {}, 0)
-    offer(world, 2, B, before=before, turns=turns)
-    world.said.clear()
-    world.tick(100)
-    world.answer()
-    world.settle()
-    assert world.served == A
-    assert {it.number for it in world.said} <= {1}
-    offer(world, 2, B, before=before, turns=replace(turns, by_value={"": (0, pace_draw("00" * 8, "camera-1") + 1)}))
-    world.tick(100)
-    world.answer()
-    assert world.running.phase is Phase.DOWNLOADING
-    world.settle()
-    assert world.served == B
-
-
-def test_a_time_that_is_proven_to_be_past_is_enough_for_a_device_without_a_clock_that_starts_again_and_again():
-    world = device_with(A, utc_offset=None)
-    offer(world, 2, B, **paced(1000, 1_800_000_000))
-    world.disk = replace(world.disk, time_floor=1_800_000_000 + 60_000)
-    world.boot()
-    assert seconds_until_it_begins(world) < 120
-
-
-def test_without_the_time_of_day_a_device_waits_for_so_long_and_no_longer():
-    world = device_with(A, utc_offset=None, settings=Settings(clockless_wait_seconds=3000))
-    offer(world, 2, B, window=Window(600, 660))
-    began = world.seconds
-    world.settle()
-    assert world.served == B
-    assert 3000 <= world.seconds - began < 4000
-    assert Say(2, B, Outcome.BLOCKED, Reason.CLOCK) in world.said
 
 
 def test_the_model_before_comes_back_by_hand_and_stays_until_the_next_release():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from isthmus_agent.core import events
 from isthmus_agent.core.effects import Cancel, Check, Effect, Fetch, Measure, Persist, Say, Serve, Sweep
 from isthmus_agent.core.events import Event, Measurement
-from isthmus_agent.core.state import Device, Kept, Moment, Settings, State
+from isthmus_agent.core.state import Device, Kept, Moment, Phase, Settings, State
 from isthmus_agent.core.step import start, step, wakes_at
 from isthmus_agent.formats.assignment import WHOLE_SHARE, Assignment, Before, Wave
 from isthmus_agent.formats.contents import Variant
@@ -228,3 +228,17 @@ def device_with(digest: str = digest_of(1), number: int = 1, **more: object) -> 
 def offer(world: World, number: int, digest: str, **more: object) -> None:
     """Publishes an assignment."""
     world.offered = assignment(number, digest, **more)  # type: ignore[arg-type]
+
+
+A, B, C = digest_of(1), digest_of(2), digest_of(3)
+
+
+def on_the_way(phase: Phase, **more: object) -> World:
+    """A device that serves A, brought to a phase on its way to B."""
+    world = device_with(A)
+    offer(world, 2, B, **more)
+    world.seconds = world.running.poll_at
+    world.tick()
+    while world.running.phase is not phase:
+        world.answer()
+    return world
