@@ -9,6 +9,7 @@ from pulumi import Output, ResourceOptions
 from isthmus import cloud, compiling, edge
 from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import CloudSettings, EdgeSettings, HybridSettings
+from isthmus.arguments.offload import OffloadSettings
 from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.serving import ServingArgs
 from isthmus.arguments.source import SourceArgs, SourceSettings
@@ -81,7 +82,17 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     asked = {"fallback_url": "cloud"} if settings.asks_cloud() else {}
     fleet, more = edge.check(name, {**_part(EdgeSettings, args, name), **asked}, path, sources)
     problems = list(dict.fromkeys([*problems, *wrong, *more]))  # both halves see the same source
-    return (None if service is None or fleet is None else CheckedHybrid(service, fleet)), problems
+    if service is None or fleet is None:
+        return None, problems
+    if settings.asks_cloud():
+        known = service.settings.offload or OffloadSettings()
+        # Of devices that were enrolled elsewhere the fleet file knows nothing.
+        known = known if known.devices else known.model_copy(update={"devices": len(fleet.fleet.roster()) or None})
+        service = replace(service, settings=service.settings.model_copy(update={"offload": known}))
+    elif settings.offload is not None:
+        what, fix = "the devices ask nobody", "add min_confidence or `data: may_leave_device`, or remove it"
+        problems.append(Problem(f"{path}.offload", what, fix=fix))
+    return CheckedHybrid(service, fleet), problems
 
 
 def _part(model: type[SourceSettings], args: Any, name: str) -> Any:

@@ -1,6 +1,7 @@
 """Who is away is asked less and less, and nobody waits for him."""
 
-from isthmus_agent.server.breaker import FIRST_PAUSE_SECONDS, MOST_FAILURES, MOST_PAUSE_SECONDS, Breaker, May
+from isthmus_agent.formats.pauses import FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS
+from isthmus_agent.server.breaker import MOST_FAILURES, Breaker, May
 
 
 def failed(breaker: Breaker, times: int = MOST_FAILURES, now: float = 0.0) -> None:
