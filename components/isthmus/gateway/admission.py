@@ -16,6 +16,8 @@ from isthmus_agent.formats.answers import ASKED_BY
 DEVICE_HEADER: Final = ASKED_BY.lower()
 PRIORITY: Final = "HIGH"
 """Of Envoy's two sets of circuit breakers, the one that is devices'."""
+DEVICES: Final = "devices"
+"""What Envoy's figures of these routes are called."""
 RETRY_AFTER_SECONDS: Final = 5
 """What a device that is turned away is told; it waits up to half as long again by chance, and longer each time in a row."""
 FULL: Final = "The service has no room for more requests of devices: ask again later"
@@ -30,7 +32,7 @@ def with_devices(routes: Iterable[Json]) -> Iterator[Json]:
     for route in routes:
         if action := route.get("route"):
             match = {**route["match"], "headers": [*route["match"].get("headers", ()), _FROM_DEVICE]}
-            yield {**route, "match": match, "route": {**action, "priority": PRIORITY}}
+            yield {**route, "match": match, "route": {**action, "priority": PRIORITY}, "stat_prefix": DEVICES}
         yield route
 
 
