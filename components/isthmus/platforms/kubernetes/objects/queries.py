@@ -52,12 +52,13 @@ def answered(service: KubernetesService, window: str, *, failed: bool = False) -
     if not service.gateway.options.device_requests:
         return every
     devices = f"sum(rate(envoy_vhost_route_upstream_rq_xx{choose(service, GATEWAY, _DEVICES, classes)}[{window}]))"
-    return f"({every} - ({devices} or vector(0)))"
+    return f"{every} - ({devices} or vector(0))"
 
 
 def error_ratio(service: KubernetesService, window: str) -> str:
     """Share of the requests that failed, as clients see it."""
-    return f"{answered(service, window, failed=True)} / {answered(service, window)}"
+    failed, every = answered(service, window, failed=True), answered(service, window)
+    return f"({failed}) / ({every})" if service.gateway.options.device_requests else f"{failed} / {every}"
 
 
 def latency_bound_ms(p95_ms: float) -> float:
