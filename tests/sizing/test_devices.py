@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from isthmus.errors import GateError, InputError
 from isthmus.sizing.admission import tail_beside
+from isthmus.sizing.asking.explain import explain_service
 from isthmus.sizing.asking.what_if import Scenario, ask
 from isthmus.sizing.headroom import DEVICES_ASK, Headroom
 from isthmus.sizing.offload import Offload
@@ -136,3 +137,11 @@ def test_what_if_knows_of_devices():
     assert answer.needed is not None
     assert answer.needed.inputs.offload == ASKED.offload
     assert answer.needed.replicas == plan_service(replace(ASKED, requests_per_second=400)).replicas
+
+
+def test_each_number_is_explained_with_what_goes_in():
+    found = {it.number: it for it in explain_service(plan_service(ASKED), {"size_bytes": 1})}
+    assert found["devices' requests"].result == "192/s, mean 40/s"
+    assert found["devices' requests"].inputs == "N 1000, p 0.08, ρ 0.1, 0.5/s each"
+    assert found["devices at a time"].result == "6"
+    assert "devices at a time" not in {it.number for it in explain_service(plan_service(PLAIN), {"size_bytes": 1})}
