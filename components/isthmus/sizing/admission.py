@@ -82,7 +82,7 @@ def tail_beside(time_ms: float, servers: int, arrivals_per_second: float, servic
     fewer = np.concatenate([[0.0], np.cumsum(poisson)[:-1]])
     # Nobody to wait for: the service alone, which is what the sum tends to.
     later[0] = math.exp(-mu * time)
-    return float(min(1.0, chances @ (fewer + later)[ahead]))
+    return min(1.0, float(np.dot(chances, (fewer + later)[ahead])))
 
 
 def _others(servers: int, offered_load: float, permanent: int) -> Floats:

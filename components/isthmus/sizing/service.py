@@ -59,7 +59,7 @@ class ServiceInputs:
 
     def offloaded(self) -> OffloadedLoad | None:
         """What devices send; None where that is not known, or none may."""
-        return self.offload and offloaded_load(self.offload, self.edge_requests_per_second)
+        return None if self.offload is None else offloaded_load(self.offload, self.edge_requests_per_second)
 
     def planned_headroom(self) -> Headroom:
         """With what devices send at their quantile."""
@@ -192,7 +192,9 @@ def plan_service(inputs: ServiceInputs, path: str = "") -> ServicePlan:
         problems = _given_servers_problems(unequal, inputs, path)
         if problems:
             raise GateError(problems)
-        its = inputs.offload and plan_devices_at(inputs.offload, inputs.offloaded(), demand, unequal.service_rates_per_second)
+        its = None
+        if inputs.offload is not None:
+            its = plan_devices_at(inputs.offload, inputs.offloaded(), demand, unequal.service_rates_per_second)
         return ServicePlan(inputs, unequal.servers, None, unequal, None, cost_of(inputs, len(inputs.speeds), path), its)
     equal = plan_replicas(
         demand,
@@ -216,18 +218,20 @@ def plan_service(inputs: ServiceInputs, path: str = "") -> ServicePlan:
         )
     # At the demand the autoscaler comes to rest at its own number, which is what is paid for.
     paid = max(equal.replicas, autoscaling.planned_replicas) if autoscaling else equal.replicas
-    devices = inputs.offload and plan_devices(
-        inputs.offload,
-        inputs.offloaded(),
-        demand,
-        mu,
-        inputs.scv,
-        headroom=inputs.planned_headroom(),
-        replicas=equal.replicas,
-        least_serving=min(equal.replicas, autoscaling.min_replicas) if autoscaling else equal.replicas,
-        min_replicas=inputs.min_replicas,
-        cost=lambda replicas: _total_of(inputs, replicas, path),
-    )
+    devices = None
+    if inputs.offload is not None:
+        devices = plan_devices(
+            inputs.offload,
+            inputs.offloaded(),
+            demand,
+            mu,
+            inputs.scv,
+            headroom=inputs.planned_headroom(),
+            replicas=equal.replicas,
+            least_serving=min(equal.replicas, autoscaling.min_replicas) if autoscaling else equal.replicas,
+            min_replicas=inputs.min_replicas,
+            cost=lambda replicas: _total_of(inputs, replicas, path),
+        )
     return ServicePlan(inputs, equal.replicas, equal, None, autoscaling, cost_of(inputs, paid, path), devices)
 
 
