@@ -8,6 +8,7 @@ from isthmus import planning
 from isthmus.arguments.checking import Checked
 from isthmus.compile import request
 from isthmus.errors import StoreError
+from isthmus.gateway import DEVICE_HEADER
 from isthmus.observing.parts import Block
 from isthmus.platforms.platform import Platform
 from isthmus.platforms.registry import PLATFORMS, observer_of
@@ -210,6 +211,80 @@ def test_devices_of_a_hybrid_have_an_address_of_the_cloud_only_where_the_program
         it for (kind, name), it in found.resources.items() if name == "digits-edge-camera-1" and kind == f"{OWN}:LocalProcesses"
     ]
     assert ("fallback" in str(device["files"])) is asks
+
+
+def gateway_files(found, platform):
+    """What the gateway of the hybrid `digits` gets as files, as one text."""
+    kind, name = {
+        "local": (f"{OWN}:LocalProcesses", "digits-cloud-gateway"),
+        "docker": (f"{OWN}:DockerFiles", "digits-cloud-gateway-files"),
+        "kubernetes": ("kubernetes:core/v1:ConfigMap", "digits-cloud-gateway-config"),
+    }[platform]
+    return str(found.resources[kind, name])
+
+
+@pytest.mark.parametrize("platform", list(ON))
+@pytest.mark.usefixtures("asked")
+def test_only_a_hybrid_whose_devices_ask_tells_them_apart_at_its_gateway(platform):
+    keys = {} if platform == "local" else {name: ELSEWHERE[name] for name in ("keys", "device_access")}
+    given = {**SERVICE, **FLEET, **ON[platform], **keys, "platform": platform}
+    quiet = declaring.run({"hybrids": {"digits": given}})
+    assert DEVICE_HEADER not in str(quiet.resources)
+    assert "devices" not in quiet.outputs["hybrids.digits.cloud"]["plan"]
+    asks = declaring.run({"hybrids": {"digits": {**given, "min_confidence": 0.8}}})
+    limits = gateway_files(asks, platform)
+    plan = asks.outputs["hybrids.digits.cloud"]["plan"]
+    gateways = 2 if platform == "kubernetes" else 1
+    assert f'"max_requests": {plan["devices"]["in_flight"] // gateways},' in limits
+    assert '"priority": "HIGH"' in limits
+    if platform == "kubernetes":
+        (traffic,) = [it for (kind, _), it in asks.resources.items() if kind == f"{OWN}:GatewayTraffic"]
+        assert traffic["options"] == {"timeout_seconds": 30, "devices_apart": True}
+    else:
+        assert DEVICE_HEADER in limits
+    assert plan["inputs"]["offload"] == {"on": True, "devices": 3}
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_hybrid_is_sized_for_its_fleets_devices_and_says_it():
+    offload = {"unsure_percent": 50, "correlation": 0, "quantile_percent": 99}
+    given = {**SERVICE, **FLEET, "min_confidence": 0.8, "edge_requests_per_second": 300, "offload": offload}
+    plan = declaring.run({"hybrids": {"digits": given}}).outputs["hybrids.digits.cloud"]["plan"]
+    # Of three devices that are unsure by halves all three are at the 99 % quantile.
+    assert (plan["devices"]["mean_per_second"], plan["devices"]["quantile_per_second"]) == (150, 300)
+    assert plan["devices"]["replicas_without"] <= plan["replicas"]
+
+
+@pytest.mark.usefixtures("asked")
+def test_what_is_said_of_devices_that_ask_nobody_is_refused():
+    with pytest.raises(pulumi.RunError, match=r"hybrids\.digits\.offload: the devices ask nobody"):
+        declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, "offload": {"devices": 4}}}})
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"devices": 0}, "devices"),
+        ({"unsure_percent": 101}, "unsure_percent"),
+        ({"unsure_percent": float("nan")}, "unsure_percent"),
+        ({"correlation": -0.1}, "correlation"),
+        ({"quantile_percent": 100}, "quantile_percent"),
+        ({"quantile_percent": "many"}, "quantile_percent"),
+        ({"unsure": 5}, "unsure"),
+    ],
+)
+def test_numbers_of_devices_that_are_none_are_refused_at_their_place(wrong, said):
+    given = {**SERVICE, **FLEET, "min_confidence": 0.8, "edge_requests_per_second": 5, "offload": wrong}
+    with pytest.raises(pulumi.RunError, match=rf"hybrids\.digits\.offload\.{said}"):
+        declaring.run({"hybrids": {"digits": given}})
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_share_of_what_nobody_said_is_refused():
+    given = {**SERVICE, **FLEET, "min_confidence": 0.8, "offload": {"unsure_percent": 5}}
+    with pytest.raises(pulumi.RunError, match=r"hybrids\.digits\.edge_requests_per_second: is not known"):
+        declaring.run({"hybrids": {"digits": given}})
 
 
 @pytest.mark.usefixtures("asked")

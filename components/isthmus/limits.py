@@ -66,6 +66,13 @@ TRAINING_DEADLINE_SECONDS: Final = Limit("for a recipe that trains", 900, 1, 7 *
 REQUESTS_PER_SECOND: Final = Limit("that clients send", beyond=True)
 P95_MS: Final = Limit("that 95 of 100 requests keep", beyond=True)
 EDGE_REQUESTS_PER_SECOND: Final = Limit("that all devices together are asked", 0.0)
+OFFLOAD: Final[Mapping[str, Limit]] = {
+    "devices": Limit("that may ask the service; left out: those of the fleet, where there is one", None, 1, MOST_DEVICES, whole=True),
+    "unsure_percent": Limit("of devices that are unsure, and ask, at a time; left out: not sized for", None, 0, 100),
+    # The upper end of what IEC 61508-6 (annex D) gives for the share of sensors' failures that have a common cause.
+    "correlation": Limit("between devices, of being unsure: 0 each by itself, 1 all or none", 0.1, 0, 1),
+    "quantile_percent": Limit("of what devices send, for which the service is sized", 99.0, 50, 99.99),
+}
 MIN_REPLICAS: Final = Limit("of servers", 1, 1, MOST_REPLICAS, whole=True)
 MAX_REPLICAS: Final = replace(MIN_REPLICAS, default=100)
 SERVICE_MS: Final = Limit("mean time of one request at one replica; left out: as measured", beyond=True)

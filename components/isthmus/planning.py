@@ -76,6 +76,7 @@ def inputs_of(args: CloudSettings, release: Release) -> ServiceInputs:
         balancing=args.balancing,
         autoscale=PLATFORMS[args.platform].autoscale(args),
         prices=args.price_table(),
+        offload=args.offload.pure() if args.offload else None,
     )
 
 

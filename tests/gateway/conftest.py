@@ -88,6 +88,16 @@ class Backend:
     requests: list[web.BaseRequest] = field(default_factory=list)
     calls: list[dict[str, str]] = field(default_factory=list)
     health_checks: int = 0
+    held: asyncio.Event | None = None
+
+    def hold(self) -> None:
+        """What comes from now on is answered after `release`."""
+        self.held = asyncio.Event()
+
+    def release(self) -> None:
+        """Answers what was held, and what comes."""
+        if self.held is not None:
+            self.loop.loop.call_soon_threadsafe(self.held.set)
 
     def start(self) -> "Backend":
         self.loop.run(self._listen())
@@ -116,6 +126,8 @@ class Backend:
             return web.json_response({}, status=200 if self.loaded and request.path in (pinned, f"/v1/models/{MODEL}/metadata") else 404)
         body = await request.read()
         self.requests.append(request)
+        if self.held is not None:
+            await self.held.wait()
         await asyncio.sleep(self.delay_seconds)
         return web.json_response({"server": self.name, "path": request.path, "bytes": len(body)}, status=self.status)
 

@@ -18,6 +18,7 @@ def headrooms(draw):
         max_unavailable=draw(shares),
         max_surge=draw(shares),
         fallback_requests_per_second=draw(st.floats(0, 500)),
+        device_requests_per_second=draw(st.floats(0, 500)),
         together=draw(st.booleans()),
     )
 

@@ -18,14 +18,17 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from isthmus_agent.channel import Fallback
+from isthmus_agent.formats.answers import ASKED_BY, DEVICE
 from isthmus_agent.server.answers import Check
 from isthmus_agent.server.breaker import Breaker, May
+from isthmus_agent.server.full import RETRY_AFTER, full_seconds
 
 _MOST_AT_ONCE: Final = 8
 _STACK_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 64 << 10
 _ABOUT_THE_REQUEST: Final = (400, 413, 422)
 """Statuses that say something of what was asked, and nothing of who was asked."""
+_HEADERS: Final = {"Content-Type": "application/json", ASKED_BY: DEVICE}
 
 
 class _UnusableError(Exception):
@@ -33,14 +36,15 @@ class _UnusableError(Exception):
 
 
 class Question:
-    """One request to the cloud. is_try: nobody may wait for it."""
+    """One request to the cloud. is_try: nobody may wait for it. full_seconds: there was no room for it, and is none for so long."""
 
-    __slots__ = ("body", "check", "failure", "found", "is_about_request", "is_over", "is_try", "model", "sock", "until")
+    __slots__ = ("body", "check", "failure", "found", "full_seconds", "is_about_request", "is_over", "is_try", "model", "sock", "until")
 
     def __init__(self, model: str, body: bytes, check: Check, until: float, *, is_try: bool) -> None:
         self.model, self.body, self.check, self.until, self.is_try = model, body, check, until, is_try
         self.found: bytes | None = None
         self.failure = ""
+        self.full_seconds: float | None = None
         self.is_about_request = self.is_over = False
         self.sock: socket.socket | None = None
 
@@ -116,14 +120,19 @@ class Cloud:
             yield question, None
 
     def _judge(self, question: Question) -> None:
-        was_open = self._breaker.is_open
+        was_paused = self._is_paused()
         if question.found is not None or question.is_about_request:
             self._breaker.well()
+        elif question.full_seconds is not None:
+            self._breaker.full(time.monotonic(), question.full_seconds)
         else:
             self._breaker.failed(time.monotonic(), was_try=question.is_try)
-        if self._breaker.is_open != was_open:
-            said = "answers again" if was_open else f"is not asked for a while: {question.failure}"
+        if self._is_paused() != was_paused:
+            said = "answers again" if was_paused else f"is not asked for a while: {question.failure}"
             sys.stderr.write(f"the cloud role {said}\n")
+
+    def _is_paused(self) -> bool:
+        return self._breaker.is_open or self._breaker.is_full
 
     def _give_up(self, question: Question) -> None:
         question.is_over, question.found = True, None
@@ -197,12 +206,13 @@ class Cloud:
         if question.is_over:  # between the two
             raise TimeoutError
         path = f"{self._url.path}/v1/models/{quote(question.model, safe='')}:predict"
-        connection.request("POST", path, question.body, {"Content-Type": "application/json"})
+        connection.request("POST", path, question.body, _HEADERS)
         return connection.getresponse()
 
     def _read(self, question: Question, reply: http.client.HTTPResponse) -> bytes:
         if reply.status != http.client.OK:
             question.is_about_request = reply.status in _ABOUT_THE_REQUEST
+            question.full_seconds = full_seconds(reply.status, reply.getheader(RETRY_AFTER))
             raise _UnusableError(f"status {reply.status}")
         found = bytearray()
         while not question.is_over and (piece := reply.read(_PIECE_BYTES)):

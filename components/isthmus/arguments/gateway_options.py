@@ -34,8 +34,12 @@ def access_of(args: GatewaySettings, path: str) -> Output[dict[str, Any]]:
     return resolved.apply(checked)
 
 
-def options_of(args: GatewaySettings, secrets: Mapping[str, Any] | None = None) -> GatewayOptions:
+def options_of(
+    args: GatewaySettings, secrets: Mapping[str, Any] | None = None, *, device_requests: int = 0, gateways: int = 1
+) -> GatewayOptions:
     """The options. secrets: the values of SECRETS; without them the options hold for all that shows no secret.
+
+    device_requests: as the plan has them for so many gateways together, each of which lets in its part, and one at the least.
 
     tls is each platform's own: where the files lie is known there.
     """
@@ -48,6 +52,7 @@ def options_of(args: GatewaySettings, secrets: Mapping[str, Any] | None = None) 
         jwt=jwt,
         requests_per_second_per_client=args.requests_per_second_per_client or 0.0,
         burst_per_client=args.burst_per_client or 0,
+        device_requests=max(1, device_requests // gateways) if device_requests else 0,
     )
 
 

@@ -9,6 +9,7 @@ from isthmus.arguments.canary import CanaryArgs, CanaryGateArgs, CanaryGateSetti
 from isthmus.arguments.checking import Checked, Limited, one_of
 from isthmus.arguments.gateway import GatewayArgs, GatewaySettings
 from isthmus.arguments.images import ImagesArgs, ImagesSettings
+from isthmus.arguments.offload import OffloadArgs, OffloadSettings
 from isthmus.arguments.plan import HeadroomArgs, HeadroomSettings, ProfileArgs, ProfileSettings
 from isthmus.errors import Problem
 from isthmus.limits import (
@@ -27,8 +28,8 @@ BALANCING = ("round_robin", "least_request", "weighted")
 class ServingArgs(TypedDict, total=False):
     """Demand, objective, how requests are balanced and let through, and a canary beside the stable release.
 
-    edge_requests_per_second: what all edge devices together are asked. server_kind: of the price table; left out: `local` on the
-    platform local, else `cpu-2`.
+    edge_requests_per_second: what all edge devices together are asked. offload: of devices that may ask the service. server_kind: of the
+    price table; left out: `local` on the platform local, else `cpu-2`.
     canary_percent: of the requests that the canary gets until its gate decides; 0 takes it back at once. mirror_percent: of the
     requests that are also sent to the canary, whose answers nobody sees.
     """
@@ -41,6 +42,7 @@ class ServingArgs(TypedDict, total=False):
     profile: Input[ProfileArgs]
     headroom: Input[HeadroomArgs]
     edge_requests_per_second: Input[float]
+    offload: Input[OffloadArgs]
     server_kind: Input[str]
     images: Input[ImagesArgs]
     gateway: Input[GatewayArgs]
@@ -59,6 +61,7 @@ class ServingSettings(Checked):
     profile: ProfileSettings = ProfileSettings()
     headroom: HeadroomSettings = HeadroomSettings()
     edge_requests_per_second: Annotated[float, Limited(EDGE_REQUESTS_PER_SECOND)] = EDGE_REQUESTS_PER_SECOND.default
+    offload: OffloadSettings | None = None
     server_kind: str | None = None
     images: ImagesSettings = ImagesSettings()
     gateway: GatewaySettings = GatewaySettings()
@@ -77,5 +80,8 @@ class ServingSettings(Checked):
             found.append(Problem(f"{path}.p95_ms", what, f"at most {1000 * longest:g} ms", "raise gateway.timeout_seconds"))
         if self.headroom.offline_percent and not self.edge_requests_per_second:
             what = "is not known, and headroom.offline_percent is a share of it"
+            found.append(Problem(f"{path}.edge_requests_per_second", what, "requests per second of all devices together", "add it"))
+        if self.offload and self.offload.unsure_percent and not self.edge_requests_per_second:
+            what = "is not known, and offload.unsure_percent is a share of it"
             found.append(Problem(f"{path}.edge_requests_per_second", what, "requests per second of all devices together", "add it"))
         return found

@@ -8,6 +8,7 @@ their own: whoever moves traffic between versions writes that one file and nothi
     bootstrap.py   envoy.json: where the rest is found; overload; the status listener
     listeners.py   lds.json, sds.json: ports, limits, TLS, error bodies, access log
     access.py      the filters in them: keys, tokens, rate limits, body size
+    admission.py   the second set of limits, for requests of devices
     clusters.py    cds.json: servers, health, balancing, circuit breakers
     routes.py      rds.json: which request goes to which track
 """
@@ -15,6 +16,7 @@ their own: whoever moves traffic between versions writes that one file and nothi
 from collections.abc import Mapping
 
 from isthmus.gateway.access import ALIVE_PATH, CLIENT_HEADER, KEY_HEADER, READY_PATH
+from isthmus.gateway.admission import DEVICE_HEADER, RETRY_AFTER_SECONDS
 from isthmus.gateway.bootstrap import bootstrap, command
 from isthmus.gateway.clusters import clusters
 from isthmus.gateway.listeners import certificate, listeners
@@ -37,8 +39,10 @@ from isthmus.gateway.wire import resources_text, text
 __all__ = [
     "ALIVE_PATH",
     "CLIENT_HEADER",
+    "DEVICE_HEADER",
     "KEY_HEADER",
     "READY_PATH",
+    "RETRY_AFTER_SECONDS",
     "TRACK_HEADER",
     "Gateway",
     "GatewayOptions",
@@ -83,16 +87,24 @@ def route_files(
     generation: str = "0",
     timeout_seconds: float = GatewayOptions.timeout_seconds,
     try_timeout_seconds: float | None = None,
+    devices_apart: bool = False,
 ) -> dict[str, str]:
     """What Envoy takes up from `traffic_directory` while it runs: rds.json.
 
     Args:
         versions: track → version (0: not pinned), for the tracks that have servers.
         generation: of the traffic; appears as the virtual host's name `traffic-GENERATION`.
+        devices_apart: whether devices' requests have limits of their own (`admission`).
     Raises ValueError where a track is named that is not in versions, or percents do not sum to 100.
     """
     config = route_config(
-        model_name, versions, traffic, generation=generation, timeout_seconds=timeout_seconds, try_timeout_seconds=try_timeout_seconds
+        model_name,
+        versions,
+        traffic,
+        generation=generation,
+        timeout_seconds=timeout_seconds,
+        try_timeout_seconds=try_timeout_seconds,
+        devices_apart=devices_apart,
     )
     return {"rds.json": resources_text("config.route.v3.RouteConfiguration", [config])}
 
@@ -106,4 +118,5 @@ def routes_of(gateway: Gateway, traffic: Traffic | None = None, *, generation: s
         generation=generation,
         timeout_seconds=gateway.options.timeout_seconds,
         try_timeout_seconds=gateway.options.try_timeout_seconds,
+        devices_apart=gateway.options.device_requests > 0,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from isthmus.gateway.admission import device_limits
 from isthmus.gateway.spec import Gateway, GatewayOptions, Server, Socket, Track
 from isthmus.gateway.wire import Json, address, extension, seconds, typed
 from isthmus.names import model_path
@@ -92,7 +93,7 @@ def _cluster(gateway: Gateway, track: Track, protocol: str) -> Json:
         # What is on its way is left to the timeout of a try; nothing new goes over connections that may hang.
         "close_connections_on_host_health_failure": True,
         "outlier_detection": _outlier_detection(),
-        "circuit_breakers": {"thresholds": [_limits(gateway.options)]},
+        "circuit_breakers": {"thresholds": _thresholds(gateway.options)},
         **({} if _are_sockets(listed) else _KEEPALIVE),
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _protocol(protocol)},
         **(_names() if track.resolve else {"type": "STATIC"}),
@@ -169,6 +170,11 @@ def _outlier_detection() -> Json:
         # Metadata can be fine where predictions fail.
         "successful_active_health_check_uneject_host": False,
     }
+
+
+def _thresholds(options: GatewayOptions) -> list[Json]:
+    limits = _limits(options)
+    return [limits, *device_limits(options, limits)]
 
 
 def _limits(options: GatewayOptions) -> Json:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from isthmus.gateway.access import CLIENT_HEADER, filters, strip_internal_headers
+from isthmus.gateway.admission import FULL, full
 from isthmus.gateway.routes import ROUTE_CONFIG
 from isthmus.gateway.spec import Gateway, GatewayOptions
 from isthmus.gateway.wire import Json, address, extension, header, seconds, typed, watched
@@ -153,6 +154,7 @@ def _errors(options: GatewayOptions, kind: str) -> Json:
     grpc_status = {413: RESOURCE_EXHAUSTED} if kind == "grpc" else {}
     return {
         "mappers": [
+            *full(options, _body(kind, FULL)),
             *(
                 {
                     "filter": _status("EQ", status),

@@ -7,6 +7,7 @@ carries the traffic's generation in its name: what an Envoy has loaded can be se
 import re
 from collections.abc import Iterator, Mapping
 
+from isthmus.gateway.admission import with_devices
 from isthmus.gateway.clusters import cluster_name
 from isthmus.gateway.spec import Traffic, check_tracks
 from isthmus.gateway.wire import Json, header, seconds
@@ -30,8 +31,12 @@ def route_config(
     generation: str = "0",
     timeout_seconds: float = GATEWAY["timeout_seconds"].default,
     try_timeout_seconds: float | None = None,
+    devices_apart: bool = False,
 ) -> Json:
-    """The RouteConfiguration. versions: track → version (0: not pinned). Raises ValueError as `check_tracks`."""
+    """The RouteConfiguration. versions: track → version (0: not pinned). devices_apart: as in `admission`.
+
+    Raises ValueError as `check_tracks`.
+    """
     check_tracks(versions, traffic)
     timeouts = _timeouts(timeout_seconds, try_timeout_seconds)
     routes = [*_rest(model_name, versions, traffic, timeouts), *_grpc(versions, traffic, timeouts), _nothing_there(model_name)]
@@ -41,7 +46,7 @@ def route_config(
             {
                 "name": f"traffic-{generation}",
                 "domains": ["*"],
-                "routes": routes,
+                "routes": list(with_devices(routes)) if devices_apart else routes,
             }
         ],
     }

@@ -95,6 +95,7 @@ class GatewayOptions:
         server took with it when it vanished from the network is asked of another one in time.
     max_request_bytes: of a body; it is held in memory until it is complete, so that it can be sent again.
     max_connections: from clients. max_requests, max_pending_requests: per track and protocol, at servers and waiting for one.
+    device_requests: of devices, per track and protocol, at servers; further ones are turned away; 0: devices are as anybody.
     max_retries_percent: of the requests in flight that may be retries. min_retries: that may be in any case; as many requests
         as one server has in flight when it is killed.
     max_memory_bytes: near it no more requests are accepted; 0: no limit.
@@ -112,6 +113,7 @@ class GatewayOptions:
     max_connections: int = 10_000
     max_requests: int = 1024
     max_pending_requests: int = 1024
+    device_requests: int = 0
     max_retries_percent: int = 20
     min_retries: int = 64
     max_memory_bytes: int = 0

@@ -9,6 +9,7 @@ from typing import Literal
 from isthmus.errors import Problem
 
 EVERY_DAY = "the demand"
+DEVICES_ASK = "as many devices ask as planned for"
 
 Sign = Literal["positive", "from 0 on", "from 1 on"]
 _HOLDS: dict[Sign, Callable[[float], bool]] = {
@@ -26,7 +27,8 @@ class Headroom:
     fail. burst_factor: the demand grows to this multiple. max_unavailable, max_surge: of a rollout in progress, as in a
     Kubernetes Deployment: a number of replicas, or a share such as "25%" (rounded down and up, as there; if both come to 0,
     one is unavailable, as there). Surged replicas are paid for and not counted on. fallback_requests_per_second: what the
-    edge devices send when they fall back to the cloud, on top of the demand.
+    edge devices send when they fall back to the cloud, on top of the demand. device_requests_per_second: what unsure devices send at
+    the quantile that is planned for, on top of it too.
     """
 
     lost_servers: int = 0
@@ -36,6 +38,7 @@ class Headroom:
     max_unavailable: int | str | None = None
     max_surge: int | str | None = None
     fallback_requests_per_second: float = 0.0
+    device_requests_per_second: float = 0.0
     together: bool = False
 
     def surge(self, planned: int) -> int:
@@ -78,17 +81,18 @@ def cases(requests_per_second: float, headroom: Headroom) -> list[Case]:
         (headroom.unavailable(1) > 0 or headroom.max_surge is not None or headroom.max_unavailable is not None,
          "rollout in progress", lambda n: n - headroom.unavailable(n)),
     ]  # fmt: skip
-    extra = headroom.fallback_requests_per_second
+    extra, unsure = headroom.fallback_requests_per_second, headroom.device_requests_per_second
     growth = [
         (headroom.burst_factor > 1, f"burst of {headroom.burst_factor:g} times", rate * headroom.burst_factor),
         (extra > 0, "edge falls back to the cloud", rate + extra),
+        (unsure > 0, DEVICES_ASK, rate + unsure),
     ]
     found = [Case(EVERY_DAY, rate, lambda n: n)]
     found += [Case(name, rate, serving) for asked, name, serving in losses if asked]
     found += [Case(name, grown, lambda n: n) for asked, name, grown in growth if asked]
     if headroom.together and len(found) > 2:
         each = [case.serving for case in found]
-        most = rate * headroom.burst_factor + extra
+        most = rate * headroom.burst_factor + extra + unsure
         found.append(Case("all of these together", most, lambda n: reduce(lambda left, serving: serving(left), each, n)))
     return found
 
@@ -101,6 +105,7 @@ def headroom_problems(headroom: Headroom, path: str) -> list[Problem]:
         ("lost_zones", headroom.lost_zones, "from 0 on"),
         ("burst_factor", headroom.burst_factor, "from 1 on"),
         ("fallback_requests_per_second", headroom.fallback_requests_per_second, "from 0 on"),
+        ("device_requests_per_second", headroom.device_requests_per_second, "from 0 on"),
     ]
     problems = [problem for key, value, sign in numbers for problem in number_problem(f"{path}.{key}", value, sign)]
     if headroom.lost_zones > 0 and headroom.lost_zones >= headroom.zones >= 1:

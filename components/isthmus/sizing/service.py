@@ -5,14 +5,16 @@ They are kept as JSON beside what is deployed, so that `isthmus plan` can ask th
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from isthmus.errors import GateError, InputError, Problem
 from isthmus.limits import CLUSTER, MIN_REPLICAS, MOST_REPLICAS
 from isthmus.sizing.autoscaling import AutoscalePlan, plan_autoscaling
 from isthmus.sizing.cost import DEFAULT_PRICES, MonthlyCost, PriceTable, Usage, monthly_cost, price_data, price_table
+from isthmus.sizing.devices import DevicePlan, plan_devices, plan_devices_at
 from isthmus.sizing.headroom import Headroom, cases, headroom_problems
+from isthmus.sizing.offload import Offload, OffloadedLoad, offloaded_load
 from isthmus.sizing.replicas import Demand, ReplicaPlan, plan_replicas
 from isthmus.sizing.unequal import UnequalPlan, plan_unequal, predict_unequal
 
@@ -36,7 +38,7 @@ class ServiceInputs:
     service_rate_per_second: μ of a server of speed 1. scv: of its service time. measured_on: class of the machine on which both
     were measured; empty: the program gave them. speeds: one a server where the program names the servers, else empty. kinds: for
     the prices, one a server, or one for all replicas. edge_requests_per_second: what all the devices together are asked, 0 if
-    that is not known.
+    that is not known. offload: of devices that may ask the service; None: none may.
     """
 
     requests_per_second: float
@@ -53,6 +55,16 @@ class ServiceInputs:
     balancing: str = "least_request"
     autoscale: Autoscale | None = None
     prices: PriceTable = DEFAULT_PRICES
+    offload: Offload | None = None
+
+    def offloaded(self) -> OffloadedLoad | None:
+        """What devices send; None where that is not known, or none may."""
+        return None if self.offload is None else offloaded_load(self.offload, self.edge_requests_per_second)
+
+    def planned_headroom(self) -> Headroom:
+        """With what devices send at their quantile."""
+        load = self.offloaded()
+        return self.headroom if load is None else replace(self.headroom, device_requests_per_second=load.quantile_per_second)
 
     def to_json(self) -> dict[str, Any]:
         """Of JSON's types alone, without what is as usual: it is shown among a stack's outputs.
@@ -62,6 +74,7 @@ class ServiceInputs:
         found = _unusual(self)
         found["headroom"] = _unusual(self.headroom)
         found["autoscale"] = {"on": self.autoscale is not None, **_unusual(self.autoscale or Autoscale())}
+        found["offload"] = {"on": self.offload is not None, **_unusual(self.offload or Offload())}
         prices = price_data(self.prices)
         # The prices of this plan's kinds alone. They are always there: another version may know others.
         found["prices"] = {**prices, "servers": {kind: prices["servers"][kind] for kind in dict.fromkeys(self.kinds)}}
@@ -75,6 +88,8 @@ class ServiceInputs:
             known["headroom"] = Headroom(**{key: _whole(value) for key, value in raw.get("headroom", {}).items()})
             autoscale = {key: _whole(value) for key, value in raw.get("autoscale", {}).items()}
             known["autoscale"] = Autoscale(**autoscale) if autoscale.pop("on", False) else None
+            offload = {key: _whole(value) for key, value in raw.get("offload", {}).items()}
+            known["offload"] = Offload(**offload) if offload.pop("on", False) else None
             known["prices"] = price_table(raw["prices"])
             return cls(**known)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -98,7 +113,8 @@ class ServicePlan:
     """One service's plan.
 
     equal: of replicas of one kind behind one queue; None where the servers are of unequal speed, then `unequal` has it.
-    weights: one a server, in the order of the hosts or of the pools' replicas; 0: not listed in the gateway.
+    devices: that may ask the service; None: none may. weights: one a server, in the order of the hosts or of the pools' replicas; 0: not
+    listed in the gateway.
     """
 
     inputs: ServiceInputs
@@ -107,6 +123,12 @@ class ServicePlan:
     unequal: UnequalPlan | None
     autoscaling: AutoscalePlan | None
     cost: MonthlyCost
+    devices: DevicePlan | None = None
+
+    @property
+    def device_requests(self) -> int:
+        """That all gateways together let in at a time; 0: nobody is told apart."""
+        return self.devices.in_flight if self.devices else 0
 
     @property
     def weights(self) -> tuple[int, ...]:
@@ -125,7 +147,7 @@ class ServicePlan:
 
     def explain(self) -> str:
         """The arithmetic as the preview shows it, one line a part."""
-        parts = [part.explain() for part in (self.equal, self.unequal, self.autoscaling) if part is not None]
+        parts = [part.explain() for part in (self.equal, self.unequal, self.autoscaling, self.devices) if part is not None]
         source = f"measured on {self.inputs.measured_on}" if self.inputs.measured_on else "as the program says (profile)"
         what = "μ" if self.unequal else f"μ and scv {self.inputs.scv:g}" if self.inputs.scv != 1 else "μ"
         return "\n".join([*parts, f"{what}: {source}", self.cost.explain()])
@@ -150,6 +172,8 @@ class ServicePlan:
             found["service_rate_per_second"] = round(self.equal.service_rate_per_second, 3)
         if self.unequal:
             found["weights"] = list(self.unequal.weights)
+        if self.devices:
+            found["devices"] = self.devices.output()
         if self.autoscaling:
             found["autoscaling"] = {
                 "min_replicas": self.autoscaling.min_replicas,
@@ -168,12 +192,15 @@ def plan_service(inputs: ServiceInputs, path: str = "") -> ServicePlan:
         problems = _given_servers_problems(unequal, inputs, path)
         if problems:
             raise GateError(problems)
-        return ServicePlan(inputs, unequal.servers, None, unequal, None, cost_of(inputs, len(inputs.speeds), path))
+        its = None
+        if inputs.offload is not None:
+            its = plan_devices_at(inputs.offload, inputs.offloaded(), demand, unequal.service_rates_per_second)
+        return ServicePlan(inputs, unequal.servers, None, unequal, None, cost_of(inputs, len(inputs.speeds), path), its)
     equal = plan_replicas(
         demand,
         mu,
         scv=inputs.scv,
-        headroom=inputs.headroom,
+        headroom=inputs.planned_headroom(),
         min_replicas=inputs.min_replicas,
         max_replicas=inputs.max_replicas,
         path=path,
@@ -191,13 +218,36 @@ def plan_service(inputs: ServiceInputs, path: str = "") -> ServicePlan:
         )
     # At the demand the autoscaler comes to rest at its own number, which is what is paid for.
     paid = max(equal.replicas, autoscaling.planned_replicas) if autoscaling else equal.replicas
-    return ServicePlan(inputs, equal.replicas, equal, None, autoscaling, cost_of(inputs, paid, path))
+    devices = None
+    if inputs.offload is not None:
+        devices = plan_devices(
+            inputs.offload,
+            inputs.offloaded(),
+            demand,
+            mu,
+            inputs.scv,
+            headroom=inputs.planned_headroom(),
+            replicas=equal.replicas,
+            least_serving=min(equal.replicas, autoscaling.min_replicas) if autoscaling else equal.replicas,
+            min_replicas=inputs.min_replicas,
+            cost=lambda replicas: _total_of(inputs, replicas, path),
+        )
+    return ServicePlan(inputs, equal.replicas, equal, None, autoscaling, cost_of(inputs, paid, path), devices)
+
+
+def _total_of(inputs: ServiceInputs, servers: int, path: str) -> tuple[float, str]:
+    found = cost_of(inputs, servers, path)
+    return found.total, found.currency
 
 
 def cost_of(inputs: ServiceInputs, servers: int, path: str = "") -> MonthlyCost:
-    """What so many replicas cost a month (where the servers are named one by one: those), and the requests of the demand."""
+    """What so many replicas cost a month (where the servers are named one by one: those), and the requests: of the demand, and what
+    devices send on average.
+    """
     counts = Counter(inputs.kinds) if inputs.speeds else {inputs.kinds[0]: servers}
-    return monthly_cost(Usage(dict(counts), inputs.requests_per_second), inputs.prices, path=path)
+    load = inputs.offloaded()
+    requests_per_second = inputs.requests_per_second + (load.mean_per_second if load else 0.0)
+    return monthly_cost(Usage(dict(counts), requests_per_second), inputs.prices, path=path)
 
 
 def _given_servers_problems(plan: UnequalPlan, inputs: ServiceInputs, path: str) -> list[Problem]:
@@ -215,7 +265,7 @@ def _given_servers_problems(plan: UnequalPlan, inputs: ServiceInputs, path: str)
     problems = problems or headroom_problems(headroom, f"{path}.headroom")
     if problems:
         return problems
-    for case in cases(inputs.requests_per_second, headroom)[1:]:
+    for case in cases(inputs.requests_per_second, inputs.planned_headroom())[1:]:
         left = left_of(plan, case.serving(len(plan.weights)))
         found = predict_unequal(Demand(case.requests_per_second, inputs.p95_ms), *left, plan.formula) if left[0] else None
         if found is None or found.p95_ms > inputs.p95_ms:

@@ -18,6 +18,7 @@ from tests.isthmus_agent.clouds import PREDICTIONS, SLOW, WRONG, CloudRole, hang
 from toolchain.testing import patience
 
 from isthmus_agent.channel import Fallback
+from isthmus_agent.formats.pauses import MOST_PAUSE_SECONDS
 from isthmus_agent.protocol import Signature, TensorInfo
 from isthmus_agent.server.breaker import MOST_FAILURES, Breaker
 from isthmus_agent.server.cloud import Cloud
@@ -184,6 +185,49 @@ def test_who_has_nothing_else_waits_for_the_try(begin):
 def test_a_request_that_the_cloud_does_not_like_says_nothing_against_the_cloud(begin):
     _, asking = begin(says({"error": "no"}, 400))
     assert [asking.answer() for _ in range(2 * MOST_FAILURES)] == [None] * 2 * MOST_FAILURES
+
+
+@pytest.mark.parametrize(
+    "full",
+    [
+        says({"error": "full"}, 503, more="Retry-After: 5\r\n"),
+        says({"error": "full"}, 429),
+        says({"error": "full"}, 503, more=f"Retry-After: {'9' * 401}\r\n"),
+        says({"error": "full"}, 503, more="Retry-After: -1\r\n"),
+        says({"error": "full"}, 503, more="Retry-After: Wed, 21 Oct 2099 07:28:00 GMT\r\n"),
+        says(b"x" * 100, 503, more="Retry-After: 5\r\nRetry-After: 1\r\n"),
+    ],
+    ids=["seconds", "too many requests", "ages", "in the past", "a date", "twice"],
+)
+def test_a_cloud_that_is_full_is_left_alone_and_asked_again_without_a_try(begin, monkeypatch, capfd, full):
+    now, breaker = [0.0], Breaker(lambda: 0.5)
+    may, said = breaker.may, breaker.full
+    monkeypatch.setattr(breaker, "may", lambda _: may(now[0]))
+    monkeypatch.setattr(breaker, "full", lambda _, seconds: said(now[0], seconds))
+    role, asking = begin(full, breaker=breaker)
+    assert asking.answer() is None
+    assert [asking.ask(), asking.ask(is_needed=True)] * 10 == [None] * 20
+    assert len(role.asked) == 1
+    assert not breaker.is_open
+    now[0] += 2 * MOST_PAUSE_SECONDS  # whatever it said
+    role.answer = right
+    assert json.loads(asking.answer()) == {"predictions": PREDICTIONS}  # somebody waits for it: nothing was broken
+    lines = capfd.readouterr().err.splitlines()
+    assert [it.partition(":")[0] for it in lines] == ["the cloud role is not asked for a while", "the cloud role answers again"]
+
+
+def test_a_cloud_that_is_unavailable_and_says_no_more_is_broken(begin):
+    breaker = Breaker()
+    _, asking = begin(says({"error": "no"}, 503), breaker=breaker)
+    assert [asking.answer() for _ in range(MOST_FAILURES)] == [None] * MOST_FAILURES
+    assert breaker.is_open
+    assert not breaker.is_full
+
+
+def test_the_cloud_is_told_that_a_device_asks(begin):
+    role, asking = begin()
+    asking.answer()
+    assert b"X-Isthmus-Asked-By: device\r\n" in role.heard
 
 
 def test_what_is_said_about_the_cloud_shows_nothing_of_what_it_was_asked_or_said(begin, capfd):

@@ -68,7 +68,10 @@ def certificate() -> tuple[str, str]:
 
 def with_everything() -> KubernetesService:
     options = GatewayOptions(
-        api_keys={"shop": "gateway-key-of-the-shop"}, jwt=Jwt("https://issuer.test", ("digits",), JWKS), requests_per_second_per_client=5
+        api_keys={"shop": "gateway-key-of-the-shop"},
+        jwt=Jwt("https://issuer.test", ("digits",), JWKS),
+        requests_per_second_per_client=5,
+        device_requests=4,
     )
     tls_certificate, tls_key = certificate()
     pods = GatewayPods(

@@ -32,6 +32,20 @@ def test_rest_and_grpc_of_a_track_are_one_and_other_numbers_are_none() -> None:
     assert found[STABLE] == Counters(7)
 
 
+def test_what_a_circuit_breaker_turned_away_is_no_failure_of_the_release() -> None:
+    counts = {
+        "cluster.canary-rest.upstream_rq_completed": 100,
+        "cluster.canary-rest.upstream_rq_5xx": 43,
+        "cluster.canary-rest.upstream_rq_active_overflow": 37,
+        "cluster.canary-rest.upstream_rq_pending_overflow": 3,
+        "cluster.canary-grpc.upstream_rq_completed": 20,
+        "cluster.canary-grpc.upstream_rq_5xx": 5,
+        "cluster.canary-grpc.grpc.14": 6,
+        "cluster.canary-grpc.upstream_rq_active_overflow": 5,
+    }
+    assert snapshot(stats(counts, []))[CANARY] == Counters(75, 4)
+
+
 def test_a_time_counts_as_the_upper_edge_of_its_bin_since_envoy_cuts_off_parts_of_milliseconds() -> None:
     parts = [
         {"lower_bound": 0, "width": 0, "count": 1},

@@ -148,7 +148,8 @@ class _Service:
     def _described(self, known: Mapping[str, Any], secrets: Mapping[str, Any] | None = None) -> Gateway:
         """The gateway. known: hosts, and release, plan and ports where its servers are wanted."""
         hosts, given = known["hosts"], self.args.section(DockerSettings)
-        weights = known["plan"].weights if "plan" in known else ()
+        plan: ServicePlan | None = known.get("plan")
+        weights = plan.weights if plan else ()
         servers = [
             Server(host.ip, int(rest), int(grpc), weight)
             for host, (rest, grpc), weight in zip(hosts, known.get("ports", ()), weights, strict=False)
@@ -162,7 +163,7 @@ class _Service:
             port=given.port,
             grpc_port=given.grpc_port,
             balancing=self.args.balancing,
-            options=options_of(self.args.gateway, secrets),
+            options=options_of(self.args.gateway, secrets, device_requests=plan.device_requests if plan else 0),
             tls=self._tls,
         )
 

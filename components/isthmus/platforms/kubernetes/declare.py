@@ -274,7 +274,7 @@ def _traffic(found: _Declared, model_name: str, compiled: Mapping[str, compiling
             track: it.release.apply(lambda release: {"version": release.manifest.version, "digest": release.digest})
             for track, it in compiled.items()
         },
-        options={"timeout_seconds": found.args.gateway.timeout_seconds},
+        options={"timeout_seconds": found.args.gateway.timeout_seconds, **({"devices_apart": True} if found.args.offload else {})},
         kubeconfig=found.cluster.kubeconfig,
         context=found.cluster.context,
         opts=ResourceOptions(parent=found.component, depends_on=found.after("traffic")),

@@ -67,7 +67,9 @@ def service_of(
             secret_key=str(known.get("secret_key", "")),
         ),
         gateway=GatewayPods(
-            options=options_of(args.gateway, known),
+            options=options_of(
+                args.gateway, known, device_requests=plan.device_requests if plan else 0, gateways=kubernetes.gateway_replicas
+            ),
             balancing=args.balancing,
             replicas=kubernetes.gateway_replicas,
             service_type=kubernetes.service_type,

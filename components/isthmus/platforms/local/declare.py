@@ -165,8 +165,14 @@ def serve(
         f"{name}-gateway",
         local.envoy(program, model_name, port=own.port, grpc_port=own.grpc_port, options=options_of(args.gateway)),
         apart={
-            "live_files": Output.all(servers.socket_paths, access_of(args.gateway, f"{path}.gateway")).apply(
-                lambda known: local.gateway_files(program, model_name, known[0], args.balancing, options_of(args.gateway, known[1]))
+            "live_files": Output.all(servers.socket_paths, access_of(args.gateway, f"{path}.gateway"), made.plan).apply(
+                lambda known: local.gateway_files(
+                    program,
+                    model_name,
+                    known[0],
+                    args.balancing,
+                    options_of(args.gateway, known[1], device_requests=known[2].device_requests),
+                )
             )
         },
         parent=component,

@@ -14,13 +14,13 @@ STATS_PATH: Final = "stats"
 STATS_QUERY: Final = {
     "format": "json",
     "histogram_buckets": "detailed",
-    "filter": r"^cluster\.(stable|canary)-(rest|grpc)\.(upstream_rq_(completed|4xx|5xx|time)$|grpc\.)",
+    "filter": r"^cluster\.(stable|canary)-(rest|grpc)\.(upstream_rq_(completed|4xx|5xx|time|(active|pending)_overflow)$|grpc\.)",
 }
 HEALTH_QUERY: Final = {"format": "json", "filter": r"^cluster\.(stable|canary)-(rest|grpc)\.membership_healthy$"}
 ROUTES_PATH: Final = "config_dump"
 ROUTES_QUERY: Final = {"resource": "dynamic_route_configs"}
 
-_COUNTER: Final = re.compile(r"cluster\.(\w+)-(rest|grpc)\.upstream_rq_(completed|4xx|5xx|time)")
+_COUNTER: Final = re.compile(r"cluster\.(\w+)-(rest|grpc)\.upstream_rq_(completed|4xx|5xx|time|(?:active|pending)_overflow)")
 _GRPC_STATUS: Final = re.compile(r"cluster\.(\w+)-grpc\.grpc\.(?:[^.]+(?:\.[^.]+)*\.)?(\d+)")
 _GENERATION: Final = re.compile(r"traffic-(\d+)")
 # What HTTP would call 5xx and 4xx; a gRPC error comes with HTTP's 200.
@@ -47,7 +47,10 @@ def _counters(track: str, counts: Mapping[tuple[str, str], int], times: Mapping[
     failed, refused = (
         counts[track, f"rest {kind}"] + max(counts[track, f"grpc {kind}"], counts[track, f"status {kind}"]) for kind in ("5xx", "4xx")
     )
-    return Counters(counts[track, "rest completed"] + counts[track, "grpc completed"], failed, refused, times)
+    # What a circuit breaker turned away (a storm of devices, say) never came to the release: a 503 that says nothing of it.
+    away = sum(counts[track, f"{protocol} {kind}_overflow"] for protocol in ("rest", "grpc") for kind in ("active", "pending"))
+    completed = counts[track, "rest completed"] + counts[track, "grpc completed"]
+    return Counters(max(completed - away, 0), max(failed - away, 0), refused, times)
 
 
 def _add_count(name: str, value: int, counts: Counter[tuple[str, str]]) -> None:

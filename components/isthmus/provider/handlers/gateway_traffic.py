@@ -42,6 +42,7 @@ class GatewayTrafficHandler(HandlerBase):
                 fields={
                     "timeout_seconds": Property("number", "for a whole request", required=False, minimum=0),
                     "try_timeout_seconds": Property("number", "for one try", required=False, minimum=0),
+                    "devices_apart": Property("boolean", "whether devices' requests have limits of their own", required=False),
                 },
             ),
         },

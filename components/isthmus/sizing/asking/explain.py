@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isthmus.sizing.cost import HOURS_PER_MONTH
+from isthmus.sizing.devices import DevicePlan
 from isthmus.sizing.service import ServicePlan
 from isthmus.words import money
 from isthmus_agent.formats import digests
@@ -81,10 +82,24 @@ def explain_service(plan: ServicePlan, outputs: Mapping[str, Any]) -> list[Expla
                 f"{scaler.target_percent} %, at rest {scaler.planned_replicas}",
             )
         )
+    if plan.devices:
+        found += _of_devices(plan.devices, rate)
     lines = [f"{line.quantity:,.6g} {line.unit} × {line.price:g}" for line in plan.cost.lines]
     cost = f"Σ servers × {HOURS_PER_MONTH} h × price + requests × price, prices of {plan.cost.prices_as_of.isoformat()}"
     found.append(Explanation("a month", cost, " + ".join(lines) or "nothing", f"{money(plan.cost.total)} {plan.cost.currency}"))
     return found
+
+
+def _of_devices(devices: DevicePlan, others_per_second: float) -> list[Explanation]:
+    found, known = list[Explanation](), devices.offload
+    if load := devices.load:
+        given = f"N {known.devices}, p {known.unsure_share:g}, ρ {known.correlation:g}, {load.requests_per_second_per_device:.4g}/s each"
+        formula = f"beta-binomial, {known.quantile_percent:g} % quantile × requests per device (docs/replicas.md)"
+        found.append(
+            Explanation("devices' requests", formula, given, f"{load.quantile_per_second:.4g}/s, mean {load.mean_per_second:.4g}/s")
+        )
+    formula = "the most that may always be there while the others keep their p95, 1 at the least (docs/replicas.md)"
+    return [*found, Explanation("devices at a time", formula, f"others {others_per_second:g}/s", str(devices.in_flight))]
 
 
 def explain_fleet(outputs: Mapping[str, Any]) -> list[Explanation]:

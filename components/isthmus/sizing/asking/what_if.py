@@ -242,7 +242,7 @@ def _cost_at(inputs: ServiceInputs, rate: float) -> tuple[int | None, float | No
     at = replace(inputs, requests_per_second=rate)
     if inputs.speeds:
         return len(inputs.speeds), cost_of(at, 0).total
-    fewest = fewest_replicas(Demand(rate, inputs.p95_ms), inputs.service_rate_per_second, inputs.scv, inputs.headroom)
+    fewest = fewest_replicas(Demand(rate, inputs.p95_ms), inputs.service_rate_per_second, inputs.scv, inputs.planned_headroom())
     if fewest is None:
         return None, None
     replicas = max(fewest, inputs.min_replicas)

@@ -6,6 +6,7 @@ times are the gateway's, so that they are the same whatever serves behind it.
 
 from dataclasses import dataclass
 
+from isthmus.gateway.admission import DEVICES
 from isthmus.gateway.bootstrap import LATENCY_BUCKETS_MS
 from isthmus.names import COMPONENT_LABEL, GATEWAY, SERVER, SERVICE_LABEL, TRACK_LABEL, VERSION_LABEL
 from isthmus.platforms.kubernetes.objects.naming import named
@@ -16,6 +17,7 @@ QUANTILES = (0.5, 0.95, 0.99)
 # Requests that were answered, or should have been: what clients did wrong (4xx) neither spends nor fills the error budget.
 _ANSWERED, _FAILED = "[235]", "5"
 _CLIENTS = 'envoy_http_conn_manager_prefix=~"rest|grpc"'
+_DEVICES = f'envoy_route="{DEVICES}"'
 _TRACK_OF_CLUSTER = "(stable|canary)-(?:rest|grpc)"
 _SERVERS = f'envoy_cluster_name=~"{_TRACK_OF_CLUSTER}"'
 
@@ -41,14 +43,22 @@ def choose(service: KubernetesService, component: str, *more: str) -> str:
 
 
 def answered(service: KubernetesService, window: str, *, failed: bool = False) -> str:
-    """Requests per second that clients got an answer to (only those that failed)."""
+    """Requests per second that clients got an answer to (only those that failed).
+
+    Without those of devices where they are told apart: they may be turned away, and have answers of their own.
+    """
     classes = f'envoy_response_code_class=~"{_FAILED if failed else _ANSWERED}"'
-    return f"sum(rate(envoy_http_downstream_rq_xx{choose(service, GATEWAY, _CLIENTS, classes)}[{window}]))"
+    every = f"sum(rate(envoy_http_downstream_rq_xx{choose(service, GATEWAY, _CLIENTS, classes)}[{window}]))"
+    if not service.gateway.options.device_requests:
+        return every
+    devices = f"sum(rate(envoy_vhost_route_upstream_rq_xx{choose(service, GATEWAY, _DEVICES, classes)}[{window}]))"
+    return f"{every} - ({devices} or vector(0))"
 
 
 def error_ratio(service: KubernetesService, window: str) -> str:
     """Share of the requests that failed, as clients see it."""
-    return f"{answered(service, window, failed=True)} / {answered(service, window)}"
+    failed, every = answered(service, window, failed=True), answered(service, window)
+    return f"({failed}) / ({every})" if service.gateway.options.device_requests else f"{failed} / {every}"
 
 
 def latency_bound_ms(p95_ms: float) -> float:
@@ -84,7 +94,11 @@ def track_error_ratio(service: KubernetesService) -> Query:
     """Share of each track's requests that its servers answered with an error. A counter of errors is there from the first one on."""
     every = _by_track(_rate(service, "envoy_cluster_upstream_rq_total"))
     failed = _by_track(_rate(service, "envoy_cluster_upstream_rq_xx", f'envoy_response_code_class="{_FAILED}"'))
-    return Query("isthmus:error_ratio:rate5m", f"({failed} or 0 * {every}) / {every}", "{{track}}")
+    some = f"({failed} or 0 * {every})"
+    if service.gateway.options.device_requests:  # turned away by a circuit breaker: they never came to a server
+        away = (_by_track(_rate(service, f"envoy_cluster_upstream_rq_{kind}_overflow")) for kind in ("active", "pending"))
+        some = f"({' - '.join([some, *away])})"
+    return Query("isthmus:error_ratio:rate5m", f"{some} / {every}", "{{track}}")
 
 
 def latency(service: KubernetesService, quantile: float) -> Query:
