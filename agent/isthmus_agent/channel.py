@@ -86,13 +86,14 @@ class Fallback:
 
     url: the cloud role's; the API's paths are below it; it does not end with `/`. min_confidence: an answer below it is asked there;
     0: only failures are. timeout_seconds: after which the device's own answer stands. ca_file: certificates to trust instead of the
-    system's.
+    system's. deadline_seconds: within which a request is answered that says none itself; None: there is no deadline.
     """
 
     url: str
     min_confidence: float
     timeout_seconds: float = 0.5
     ca_file: str | None = None
+    deadline_seconds: float | None = None
 
 
 @dataclass(frozen=True)

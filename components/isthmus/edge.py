@@ -312,7 +312,7 @@ def _device_inputs(settings: EdgeSettings, device: str, model_name: str, told: O
 
     def files(known: list[Any]) -> dict[str, str]:
         folders, _, fallback_url = known
-        config = local.DeviceConfig(folders[device], model_name, fallback_url, settings.min_confidence, settings.fallback_timeout_ms)
-        return local.device_files(config)
+        asked = local.CloudAsked(fallback_url, settings.min_confidence, settings.fallback_timeout_ms, settings.deadline_ms)
+        return local.device_files(local.DeviceConfig(folders[device], model_name, asked if fallback_url else None))
 
     return {"files": told.apply(files), "environment": told.apply(lambda known: {local.ENROLMENT_MARK: known[1][device]})}

@@ -87,6 +87,14 @@ def test_a_confidence_without_anybody_to_ask_is_refused():
     assert "nobody to ask" in messages(EdgeSettings, {"model": "m", "fleet": "f.yaml", "min_confidence": 0.5})[0]
 
 
+def test_a_deadline_where_nobody_is_asked_is_refused():
+    found = messages(EdgeSettings, {"model": "m", "fleet": "f.yaml", "deadline_ms": 50})
+    assert found == [
+        "services.digits.deadline_ms: devices ask nobody, and answer as soon as they can; expected fallback_url beside it. "
+        "Fix: remove it, or let them ask the cloud role"
+    ]
+
+
 def test_a_wrong_store_never_shows_its_secret():
     found = messages(
         EdgeSettings, {"model": "m", "fleet": "f", "store": {"endpoint": "http://s", "secret_key": "hunter2", "acces_key": "k"}}

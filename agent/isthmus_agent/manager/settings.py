@@ -43,6 +43,7 @@ from urllib.parse import quote
 from isthmus_agent.channel import Fallback, Limits
 from isthmus_agent.core import state as core
 from isthmus_agent.formats import numbers, report
+from isthmus_agent.formats.answers import MOST_DEADLINE_MS
 from isthmus_agent.formats.enrolment import Enrolment
 from isthmus_agent.formats.numbers import DAY_SECONDS, FormatError
 from isthmus_agent.manager.checking import (
@@ -302,13 +303,14 @@ def _listen(section: Section) -> Listen:
 
 
 def _fallback(section: Section) -> Fallback:
-    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file"))
+    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file", "deadline_ms"))
     default_ms = int(1000 * Fallback.timeout_seconds)
     return Fallback(
         section.get("url", base_url, ""),
         section.get("min_confidence", between(0, 1), 0.0),
         section.get("timeout_ms", lambda value, where: numbers.integer(value, where, 1, _MOST_FALLBACK_MS), default_ms) / 1000,
         section.get("ca_file", lambda value, where: str(readable(value, where)), None),
+        section.get("deadline_ms", lambda value, where: numbers.integer(value, where, 1, MOST_DEADLINE_MS) / 1000, None),
     )
 
 

@@ -17,7 +17,7 @@ from isthmus_agent.protocol import (
     render_status,
     signature_json,
 )
-from isthmus_agent.server.answers import BY_DEVICE, Answer, Later, answered
+from isthmus_agent.server.answers import BY_DEVICE, Answer, Due, Later, answered, due_of
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
 from isthmus_agent.server.histogram import Histogram
@@ -123,6 +123,7 @@ class Service:
     def _predict(self, route: Route, request: Request) -> Answer | Later:
         self._check(route)
         began_ns = time.monotonic_ns()
+        due = due_of(request, began_ns / 1e9)
         self._requests += 1
         is_answered = False
         try:
@@ -131,15 +132,13 @@ class Service:
             own = Answer(Reply(200, render_predict(outputs, asked.row)), BY_DEVICE)
             is_answered = True
         except InterpreterError as error:
-            return self._instead(Answer(RestError(500, str(error)).reply), asked, request, began_ns)
+            return self._instead(Answer(RestError(500, str(error)).reply), asked, request, due)
         finally:
             self._errors += not is_answered
         self._times.add((time.monotonic_ns() - began_ns) // 1000)
-        return self._instead(own, asked, request, began_ns, outputs)
+        return self._instead(own, asked, request, due, outputs)
 
-    def _instead(
-        self, own: Answer, asked: PredictRequest, request: Request, began_ns: int, outputs: Arrays | None = None
-    ) -> Answer | Later:
+    def _instead(self, own: Answer, asked: PredictRequest, request: Request, due: Due, outputs: Arrays | None = None) -> Answer | Later:
         """What is answered instead of a device's own answer, if anything is. outputs: None where it has none."""
         self._sample(own, request, outputs)
         fallback = self._fallback
@@ -148,7 +147,7 @@ class Service:
         examples = len(next(iter(asked.inputs.values()))) if self._model.takes_any_batch else None
         check = check_by(self._model.signature, row=asked.row, examples=examples)
         model = self._model.manifest.model
-        return fallback.asked(model, request.body, check, own, began_ns / 1e9, is_needed=outputs is None)
+        return fallback.asked(model, request.body, check, own, due, is_needed=outputs is None)
 
     def _sample(self, own: Answer, request: Request, outputs: Arrays | None) -> None:
         """Hands a request to the manager, where the fleet's owner wants some and chance takes this one."""

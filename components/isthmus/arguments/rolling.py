@@ -28,6 +28,7 @@ from isthmus.fleet.early import early_problems
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.limits import (
+    DEADLINE_MS,
     DEVICE_MEGABITS_PER_SECOND,
     FALLBACK_TIMEOUT_MS,
     FLEET_WAVE,
@@ -85,6 +86,7 @@ class RollingArgs(TypedDict, total=False):
     variants: Input[list[VariantArgs]]
     min_confidence: Input[float]
     fallback_timeout_ms: Input[int]
+    deadline_ms: Input[int]
     samples: Input[SamplesArgs]
     data: Input[str]
 
@@ -120,6 +122,7 @@ class RollingSettings(Checked):
     variants: Annotated[tuple[VariantSettings, ...], Field(max_length=MOST_CLASSES)] = ()
     min_confidence: Annotated[float, Limited(MIN_CONFIDENCE)] | None = None
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
+    deadline_ms: Annotated[int, Limited(DEADLINE_MS)] | None = None
     samples: SamplesSettings | None = None
     data: Annotated[str, one_of((STAYS, MAY_LEAVE), "choice")] | None = None
 
