@@ -15,7 +15,8 @@ says the rest, and may be left out:
 
 model: for those who ask while nothing is served; what is served has the name that its bundle says. retry_seconds: before the second try of
 what failed; twice as long each time. fallback: who is asked where the device's own answer is less sure than min_confidence, or where it has
-none; left out, and what the device is asked stays on it. See `channel.Fallback`.
+none; left out, and what the device is asked stays on it. "as_signed" for min_confidence: what the release's bundle says of it. See
+`channel.Fallback`.
 
 A device that is in no fleet may be told all of it there, tests are:
 
@@ -75,7 +76,8 @@ _LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swa
 _SECRETS: Final = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": TOKEN}
 _MOST_FALLBACK_MS: Final = 60_000
 _SWAPS: Final = ("side_by_side", "stop_first")
-_SAMPLES: Final = ("as_signed", "never")
+_AS_SIGNED: Final = "as_signed"
+_SAMPLES: Final = (_AS_SIGNED, "never")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _PREFIX: Final = re.compile(r"(|[A-Za-z0-9._~/-]{1,399}/)")
 
@@ -307,11 +309,16 @@ def _fallback(section: Section) -> Fallback:
     default_ms = int(1000 * Fallback.timeout_seconds)
     return Fallback(
         section.get("url", base_url, ""),
-        section.get("min_confidence", between(0, 1), 0.0),
+        section.get("min_confidence", _min_confidence, 0.0),
         section.get("timeout_ms", lambda value, where: numbers.integer(value, where, 1, _MOST_FALLBACK_MS), default_ms) / 1000,
         section.get("ca_file", lambda value, where: str(readable(value, where)), None),
         section.get("deadline_ms", lambda value, where: numbers.integer(value, where, 1, MOST_DEADLINE_MS) / 1000, None),
     )
+
+
+def _min_confidence(value: Any, where: str) -> float | None:
+    """None: as the content says."""
+    return None if value == _AS_SIGNED else between(0, 1)(value, where)
 
 
 def _limits(section: Section) -> Limits:

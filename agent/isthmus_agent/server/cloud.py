@@ -38,8 +38,8 @@ class _UnusableError(Exception):
 
 
 class Question:
-    """One request to the cloud. until: when the cloud is late. waits_until: when who asked waits no longer. is_left: nobody waits for it any
-    more. is_try: nobody may have waited for it from the beginning."""
+    """One request to the cloud. until: when the cloud is late. waits_until: when who asked waits no longer. is_left: nobody waits for it
+    any more. is_try: nobody may have waited for it from the beginning."""
 
     __slots__ = (
         "body",

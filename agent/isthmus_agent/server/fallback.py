@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from isthmus_agent.protocol import DEFAULT_SIGNATURE, Reply, RestError, Signature, parse_predict, render_predict
 from isthmus_agent.server.answers import BY_CLOUD, Answer, Asker, Check, Due, Later
-from isthmus_agent.server.confidence import confidence
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _MOST_BYTES_OF_NUMBER, _MOST_BYTES_BESIDE = 64, 4096
@@ -24,16 +23,18 @@ class UnlikeError(ValueError):
 
 
 class Fallback:
-    """Asks the cloud in place of the device, and counts. deadline_seconds: of requests that say none; None: no deadline."""
+    """Asks the cloud in place of the device, and counts.
 
-    def __init__(self, cloud: Asker, min_confidence: float, deadline_seconds: float | None = None) -> None:
+    min_confidence: None: as the content says. deadline_seconds: of requests that say none; None: no deadline.
+    """
+
+    def __init__(self, cloud: Asker, min_confidence: float | None, deadline_seconds: float | None = None) -> None:
         self._cloud, self._min_confidence, self._deadline_seconds = cloud, min_confidence, deadline_seconds
         self.answered_by_cloud = self.unavailable = 0
 
-    def is_sure(self, outputs: Arrays) -> bool:
-        """Whether the device's own answer is good enough."""
-        sure = confidence(outputs)
-        return sure is None or sure >= self._min_confidence
+    def is_sure(self, sure: float | None, by_content: float) -> bool:
+        """Whether an answer of the device's own of that confidence is good enough. by_content: what the content says is."""
+        return sure is None or sure >= (by_content if self._min_confidence is None else self._min_confidence)
 
     def asked(self, model: str, body: bytes, check: Check, own: Answer, due: Due, *, is_needed: bool) -> Answer | Later:
         """The cloud's answer, later; own: where it has none in time. is_needed: own is none either."""

@@ -32,7 +32,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Service:
     """One model's answers, counted. about: what `/healthz` says besides. content: the digest of the bundle.
 
-    moved_millionths: how far its predictions are from those of the version before; None: not known.
+    min_confidence: what the content says that is sure enough, for a fallback that goes by it. moved_millionths: how far its predictions are
+    from those of the version before; None: not known.
 
     What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
     """
@@ -44,10 +45,12 @@ class Service:
         about: Mapping[str, str],
         fallback: Fallback | None = None,
         *,
+        min_confidence: float = 0.0,
         sampling: Sampling | None = None,
         moved_millionths: int | None = None,
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
+        self._min_confidence = min_confidence
         self._sampling, self._moved_millionths = sampling, moved_millionths
         self._requests = self._errors = 0
         self._times = Histogram()
@@ -142,16 +145,21 @@ class Service:
         """What is answered instead of a device's own answer, if anything is. outputs: None where it has none."""
         self._sample(own, request, outputs)
         fallback = self._fallback
-        if fallback is None or request.is_for_here or (outputs is not None and fallback.is_sure(outputs)):
+        if fallback is None or request.is_for_here:
+            return own
+        if outputs is not None and fallback.is_sure(self._sure(outputs), self._min_confidence):
             return own
         examples = len(next(iter(asked.inputs.values()))) if self._model.takes_any_batch else None
         check = check_by(self._model.signature, row=asked.row, examples=examples)
         model = self._model.manifest.model
         return fallback.asked(model, request.body, check, own, due, is_needed=outputs is None)
 
+    def _sure(self, outputs: Arrays) -> float | None:
+        return confidence(outputs, self._model.manifest.calibration)
+
     def _sample(self, own: Answer, request: Request, outputs: Arrays | None) -> None:
         """Hands a request to the manager, where the fleet's owner wants some and chance takes this one."""
         sampling, reply = self._sampling, own.reply
         if sampling is not None and request.may_be_sampled and sampling.is_drawn(len(request.body) + len(reply.body)):
-            sure = None if outputs is None else confidence(outputs)
+            sure = None if outputs is None else self._sure(outputs)
             sampling.take(self._model.manifest.model, reply.status, sure, request.body, reply.body)

@@ -158,7 +158,7 @@ def test_deadlines_that_are_shorter_than_the_cloud_needs_say_nothing_against_the
 
 
 def test_a_cloud_that_is_away_is_found_out_though_every_request_is_in_a_hurry(begin):
-    role, asking = begin(hangs, timeout_seconds=0.3)
+    _, asking = begin(hangs, timeout_seconds=0.3)
     hurried = [asking.ask(deadline_seconds=0.01) for _ in range(3 * 8)]
     for question in hurried:
         assert question is not None
