@@ -18,7 +18,7 @@ from isthmus.edge import CheckedRollout, EdgeFleetRollout
 from isthmus.errors import Problem
 from isthmus.names import cloud_part, edge_part
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
-from isthmus.platforms.rules import with_platforms
+from isthmus.platforms.rules import kind_of_server, with_platforms
 
 
 class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, PlatformArgs, total=False):
@@ -63,7 +63,8 @@ class HybridDeployment(pulumi.ComponentResource):
         service = CloudModelService(cloud_part(name), {}, child, path=path, checked=known.cloud)
         devices = known.edge
         if devices.settings.fallback_url is not None:
-            devices = replace(devices, settings=devices.settings.model_copy(update={"fallback_url": service.endpoint}))
+            settings = devices.settings.model_copy(update={"fallback_url": service.endpoint})
+            devices = replace(devices, settings=settings, server_kind=kind_of_server(known.cloud.settings))
         fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=devices)
         self.cloud = Output.all(**{key: getattr(service, key) for key in cloud.OUTPUTS})
         self.edge = Output.all(**{key: getattr(fleet, key) for key in edge.OUTPUTS})

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.offload import scores
-from isthmus.offload.measuring import LEAST_EXAMPLES, calibration_of, measure
-from isthmus.release.confidences import LOGITS, MOST_GROUPS, Calibration, Confidences
+from isthmus.offload.measuring import calibration_of, measure
+from isthmus.release.confidences import LEAST_EXAMPLES, LOGITS, MOST_GROUPS, Calibration, Confidences
 
 
 def answers(seed: int, examples: int, noise: float = 1.5, classes: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -26,6 +26,8 @@ MOST_BYTES: Final = {MODEL: 1 << 31, MANIFEST: 4 << 20, GOLDEN: 64 << 20, GATES:
 """How large each part may be, in the order in which they lie."""
 MIN_CONFIDENCE: Final = "min_confidence"
 """Of the values for the gates: an answer that is less sure is worth asking the cloud role, for a device that is told to go by it."""
+AS_SIGNED: Final = "as_signed"
+"""What a device is told in place of a value of its own, where it is to go by what is signed."""
 _TRAILER = struct.Struct(f"<{len(MOST_BYTES)}Q{len(MAGIC)}s")
 MOST_PLAIN_BYTES: Final = sum(MOST_BYTES.values()) + _TRAILER.size
 

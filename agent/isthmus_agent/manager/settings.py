@@ -45,6 +45,7 @@ from isthmus_agent.channel import Fallback, Limits
 from isthmus_agent.core import state as core
 from isthmus_agent.formats import numbers, report
 from isthmus_agent.formats.answers import MOST_DEADLINE_MS
+from isthmus_agent.formats.bundle import AS_SIGNED
 from isthmus_agent.formats.enrolment import Enrolment
 from isthmus_agent.formats.numbers import DAY_SECONDS, FormatError
 from isthmus_agent.manager.checking import (
@@ -76,8 +77,7 @@ _LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swa
 _SECRETS: Final = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": TOKEN}
 _MOST_FALLBACK_MS: Final = 60_000
 _SWAPS: Final = ("side_by_side", "stop_first")
-_AS_SIGNED: Final = "as_signed"
-_SAMPLES: Final = (_AS_SIGNED, "never")
+_SAMPLES: Final = (AS_SIGNED, "never")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _PREFIX: Final = re.compile(r"(|[A-Za-z0-9._~/-]{1,399}/)")
 
@@ -318,7 +318,7 @@ def _fallback(section: Section) -> Fallback:
 
 def _min_confidence(value: Any, where: str) -> float | None:
     """None: as the content says."""
-    return None if value == _AS_SIGNED else between(0, 1)(value, where)
+    return None if value == AS_SIGNED else between(0, 1)(value, where)
 
 
 def _limits(section: Section) -> Limits:

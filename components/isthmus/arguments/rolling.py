@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar, TypedDict
+from typing import Annotated, Any, ClassVar, TypedDict
 
 from pulumi import Input
 from pydantic import Field
 
 from isthmus.arguments.budget import BudgetArgs, BudgetSettings
-from isthmus.arguments.checking import Checked, Limited, RecipeText, one_of, same_twice
+from isthmus.arguments.checking import Checked, Limited, LimitedOr, RecipeText, one_of, same_twice
 from isthmus.arguments.formats import ClassName
 from isthmus.arguments.samples import SamplesArgs, SamplesSettings
 from isthmus.arguments.secrets import Secret
@@ -23,6 +23,7 @@ from isthmus.arguments.waves import (
     WindowArgs,
     WindowSettings,
 )
+from isthmus.compile.recipes import AUTO
 from isthmus.errors import Problem
 from isthmus.fleet.early import early_problems
 from isthmus.fleet.gates import Gate
@@ -67,7 +68,8 @@ class RollingArgs(TypedDict, total=False):
     for devices can be read by them alone. most_per_minute: devices of a wave that begin. budget: of devices with one value of a label
     that are updated at once; left out: none. samples: of what devices are asked, encrypted to the owner's key; left out: none. data:
     `stays_on_device` or `may_leave_device`: whether what devices are asked may leave them, to the cloud role or as samples; left out: it
-    stays, unless another argument asks for something else.
+    stays, unless another argument asks for something else. min_confidence: a number, or `auto`: what the measured table says.
+    deadline_ms: of requests that say none.
     """
 
     fleet: Input[str]
@@ -84,7 +86,7 @@ class RollingArgs(TypedDict, total=False):
     keys: Input[str]
     device_access: Input[DeviceAccessArgs]
     variants: Input[list[VariantArgs]]
-    min_confidence: Input[float]
+    min_confidence: Input[Any]
     fallback_timeout_ms: Input[int]
     deadline_ms: Input[int]
     samples: Input[SamplesArgs]
@@ -120,11 +122,16 @@ class RollingSettings(Checked):
     keys: Annotated[str, Field(min_length=1)] | None = None
     device_access: DeviceAccessSettings | None = None
     variants: Annotated[tuple[VariantSettings, ...], Field(max_length=MOST_CLASSES)] = ()
-    min_confidence: Annotated[float, Limited(MIN_CONFIDENCE)] | None = None
+    min_confidence: Annotated[float | str | None, LimitedOr(MIN_CONFIDENCE, AUTO)] = None
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
     deadline_ms: Annotated[int, Limited(DEADLINE_MS)] | None = None
     samples: SamplesSettings | None = None
     data: Annotated[str, one_of((STAYS, MAY_LEAVE), "choice")] | None = None
+
+    @property
+    def seeks_confidence(self) -> bool:
+        """Whether the threshold is to be found."""
+        return self.min_confidence == AUTO
 
     def asks_cloud(self) -> bool:
         """Whether devices pass on what they are asked, where there is a cloud role: never without a word of the user's."""

@@ -7,13 +7,11 @@ from numpy.typing import NDArray
 
 from isthmus.offload import reliability, scores, temperature
 from isthmus.offload.scores import Scores
-from isthmus.release.confidences import MOST_GROUPS, PROBABILITIES, Calibration, Confidences, Group
+from isthmus.release.confidences import LEAST_EXAMPLES, MOST_GROUPS, PROBABILITIES, Calibration, Confidences, Group
 
 DECIMALS: Final = 6
 """Of a confidence. Examples that differ by less are one to a threshold."""
 _SEED: Final = 7
-LEAST_EXAMPLES: Final = 20
-"""Fewer say nothing about how sure answers are."""
 
 
 def calibration_of(answers: NDArray[Any], labels: NDArray[np.int64]) -> Calibration | None:

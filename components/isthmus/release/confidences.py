@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 PROBABILITIES, LOGITS = "probabilities", "logits"
+LEAST_EXAMPLES: Final = 20
+"""Of held-out examples. Fewer say nothing about how sure answers are."""
 MOST_GROUPS: Final = 256
 
 

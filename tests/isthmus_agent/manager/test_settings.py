@@ -156,3 +156,9 @@ def test_a_device_may_refuse_samples_whatever_is_signed():
     assert settings.from_value(value(), {}).local.may_sample
     assert not settings.from_value(value(samples="never"), {}).local.may_sample
     assert "samples" in problems(value(samples="no"))[0]
+
+
+def test_a_device_may_be_told_to_go_by_what_its_bundle_says_of_confidence():
+    cloud = {"url": "https://cloud", "min_confidence": "as_signed"}
+    found = settings.from_value(value(fallback=cloud), {})
+    assert found.local.fallback == Fallback("https://cloud", None)

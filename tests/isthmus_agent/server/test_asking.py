@@ -22,6 +22,7 @@ from tests.isthmus_agent.contents import (
     start,
     tiny,
     tiny_content,
+    unsure_content,
 )
 from toolchain.testing import patience
 
@@ -40,10 +41,14 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
     ends: list[Callable[[], None]] = []
 
     def make(
-        answer: Any = right, timeout_seconds: float = 20.0, deadline_seconds: float | None = None, **settings: Any
+        answer: Any = right,
+        timeout_seconds: float = 20.0,
+        deadline_seconds: float | None = None,
+        min_confidence: float | None = 0.8,
+        **settings: Any,
     ) -> tuple[Served, CloudRole]:
         role = CloudRole(answer)
-        fallback = Fallback(role.url, 0.8, timeout_seconds, deadline_seconds=deadline_seconds)
+        fallback = Fallback(role.url, min_confidence, timeout_seconds, deadline_seconds=deadline_seconds)
         served = start(tmp_path / "slots", fallback=fallback, **settings)
         ends.extend((served.serving.close, role.stop))
         return served, role
@@ -135,6 +140,27 @@ def test_a_cloud_that_is_away_costs_nobody_its_timeout_after_the_first_and_nobod
     assert len([it for it in took if it >= 0.5]) == 3
     assert others < patience.scaled(0.4)
     assert len(role.asked) == 3
+
+
+def test_what_is_compared_is_calibrated_with_a_number_of_the_device_s_own(begin):
+    served, role = begin()  # below 0.8
+    served.serve(unsure_content(temperature=20.0, min_confidence=0.0))
+    assert ask(served, SURE)[1] == "cloud"
+    role.answer = says({}, 500)
+    served.serve(unsure_content(temperature=0.05, min_confidence=1.0))
+    asked = len(role.asked)
+    assert is_own(served, [[0.5, 0.1, 0.0, 0.0]])
+    assert len(role.asked) == asked
+
+
+def test_a_device_that_goes_by_its_bundle_asks_below_what_that_says_and_of_a_bundle_that_says_nothing_never(begin):
+    served, role = begin(min_confidence=None)
+    served.serve(tiny_content())
+    assert is_own(served, UNSURE)
+    served.serve(unsure_content(temperature=1.0, min_confidence=0.6))
+    assert is_own(served, SURE)
+    assert role.asked == []
+    assert ask(served, UNSURE)[1] == "cloud"
 
 
 def test_with_the_cloud_gone_a_request_is_answered_here_within_its_deadline(begin):

@@ -198,10 +198,11 @@ def _store_security(certificate_file: str, key_file: str) -> str:
 
 @dataclass(frozen=True)
 class CloudAsked:
-    """When a device asks the cloud role. min_confidence: None: only where it has no answer. deadline_ms: of requests that say none."""
+    """When a device asks the cloud role. min_confidence: None: only where it has no answer; AS_SIGNED: as its bundle says. deadline_ms: of
+    requests that say none."""
 
     url: str
-    min_confidence: float | None
+    min_confidence: float | str | None
     timeout_ms: int
     deadline_ms: int | None = None
 

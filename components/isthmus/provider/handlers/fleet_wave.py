@@ -65,7 +65,7 @@ class FleetWaveHandler(HandlerBase):
             "min_confidence": Property(
                 "object",
                 "by class, below which confidence a device asks the cloud role, if it is told to go by its bundle",
-                default={},
+                required=False,
                 items=Property("number", "see `bundle.MIN_CONFIDENCE`", minimum=0, maximum=1),
             ),
             "cache_directory": Property("string", "where this machine keeps releases", compared=False),
@@ -236,7 +236,7 @@ def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
     # Devices take the first that fits them.
     ordered = sorted(inputs["releases"].items(), key=lambda it: (it[0] == ANY_CLASS, it[0]))
     releases = {name: find_release({**inputs, "digest": digest}) for name, digest in ordered}
-    gate_values = {name: {bundle.MIN_CONFIDENCE: it} for name, it in inputs["min_confidence"].items()}
+    gate_values = {name: {bundle.MIN_CONFIDENCE: it} for name, it in (inputs.get("min_confidence") or {}).items()}
     variants, files = contents_of(releases, inputs["fleet"], gate_values, make=make, key=key)
     waves = [Wave(**{name: value for name, value in it.items() if name != "gate"}) for it in inputs["waves"]]
     gates = [Gate(**it["gate"]) for it in inputs["waves"]]
