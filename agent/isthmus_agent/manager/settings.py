@@ -307,9 +307,10 @@ def _listen(section: Section) -> Listen:
 def _fallback(section: Section) -> Fallback:
     section.names(("url", "min_confidence"), ("timeout_ms", "ca_file", "deadline_ms"))
     default_ms = int(1000 * Fallback.timeout_seconds)
+    least: float | None = section.get("min_confidence", _min_confidence, 0.0)
     return Fallback(
         section.get("url", base_url, ""),
-        section.get("min_confidence", _min_confidence, 0.0),
+        least,
         section.get("timeout_ms", lambda value, where: numbers.integer(value, where, 1, _MOST_FALLBACK_MS), default_ms) / 1000,
         section.get("ca_file", lambda value, where: str(readable(value, where)), None),
         section.get("deadline_ms", lambda value, where: numbers.integer(value, where, 1, MOST_DEADLINE_MS) / 1000, None),

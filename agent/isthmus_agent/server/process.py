@@ -42,8 +42,9 @@ def run(start: Start, control: Channel) -> int:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
         def make(fallback: Fallback | None, sampling: Sampling) -> Service:
-            more = {"min_confidence": min_confidence, "moved_millionths": moved}
-            return Service(model, start.digest, start.about, fallback, sampling=sampling, **more)
+            return Service(
+                model, start.digest, start.about, fallback, min_confidence=min_confidence, sampling=sampling, moved_millionths=moved
+            )
 
         living.live(start, control, make)
     except _UnfitError as unfit:

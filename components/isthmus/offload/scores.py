@@ -34,7 +34,8 @@ def floor_of(table: NDArray[Any]) -> float:
     A softmax of 8 bits answers 0 for all that is below 1/512, and one of 32 bits for nothing that matters.
     """
     positive = table[table > 0].astype(np.float64)
-    return max(_LEAST_FLOOR, min(2.0 ** math.floor(math.log2(positive.min() / 2)), 0.5 / table.shape[1]))
+    half = math.ldexp(1.0, math.floor(math.log2(positive.min() / 2)))
+    return max(_LEAST_FLOOR, min(half, 0.5 / table.shape[1]))
 
 
 def logits_of(table: NDArray[Any], scores: str, floor: float) -> Scores:
