@@ -81,3 +81,18 @@ def test_a_release_without_a_serving_variant_has_nobody_to_ask(measured: Release
     alone = replace(measured, manifest=manifest, record=replace(measured.record, confidences=None, serving=None))
     with pytest.raises(GateError, match="no serving variant that could be asked"):
         offload_plans(settings(min_confidence="auto"), {"*": alone}, "fleets.x")
+
+
+def test_a_bound_on_errors_takes_the_least_threshold_that_keeps_it(measured: Release) -> None:
+    (found,) = offload_plans(settings(min_confidence="auto", max_device_error=0.05), {"*": measured}, "fleets.x").values()
+    assert found.min_confidence == 0.42
+    assert found.reason.startswith("the least threshold at which devices answer at most 5 % of all requests wrong by themselves: 19 of 500")
+
+
+def test_a_bound_on_errors_that_no_threshold_keeps_is_one_error_that_says_what_can_be_kept(measured: Release) -> None:
+    with pytest.raises(GateError) as raised:
+        offload_plans(settings(min_confidence="auto", max_device_error=0.001), {"*": measured}, "fleets.x")
+    assert str(raised.value) == (
+        f"fleets.x.max_device_error: at no threshold devices are known to keep 0.1 % with {measured.digest[:19]}…: at the highest they "
+        "answer 0 of 500 held-out examples wrong by themselves; expected 0.002 or more. Fix: raise it, or hold out more examples"
+    )

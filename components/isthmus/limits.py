@@ -105,6 +105,7 @@ GATEWAY: Final[Mapping[str, Limit]] = {
 FLEET_DEVICES: Final = Limit("of a fleet, which a stack runs on this machine", None, 0, 1000, whole=True)
 RELEASES_PER_MONTH: Final = Limit("that a fleet gets, for the cost of shipping", 1.0)
 MIN_CONFIDENCE: Final = replace(SHARE, what="of an answer, below which a device asks the cloud role; or `auto`")
+MAX_DEVICE_ERROR: Final = replace(SHARE, what="of all requests, that devices may answer wrong by themselves; left out: not asked")
 FALLBACK_TIMEOUT_MS: Final = Limit("that a device waits for the cloud role", 500, 1, 60_000, whole=True)
 DEADLINE_MS: Final = Limit(
     "within which a device answers requests that say no deadline themselves; left out: there is none", None, 1, MOST_DEADLINE_MS, whole=True

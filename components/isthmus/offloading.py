@@ -1,11 +1,13 @@
 """From a fleet's arguments and its releases to when devices ask the cloud role, and what that brings."""
 
+import math
 from collections.abc import Mapping
 
 from isthmus.arguments.components import EdgeSettings
 from isthmus.errors import GateError, Problem
 from isthmus.offload.plan import MILLION, Costs, OffloadPlan, plan_offload
-from isthmus.release.confidences import LEAST_EXAMPLES
+from isthmus.offload.rows import rows_of
+from isthmus.release.confidences import LEAST_EXAMPLES, Confidences
 from isthmus.release.manifest import SERVING, Release
 from isthmus.sizing.cost import PriceTable
 
@@ -20,7 +22,7 @@ def offload_plans(args: EdgeSettings, releases: Mapping[str, Release], path: str
         server_kind: of the cloud role's servers; without a price (or empty) their time costs nothing.
 
     Raises:
-        GateError: `auto` is asked for, and a release does not say how sure its answers are.
+        GateError: `auto` is asked for, and a release does not say how sure its answers are, or no threshold keeps `max_device_error`.
     """
     if args.fallback_url is None or args.min_confidence is None:
         return {}
@@ -31,7 +33,11 @@ def offload_plans(args: EdgeSettings, releases: Mapping[str, Release], path: str
         calibration, measured = release.manifest.calibration, release.record.confidences
         if calibration is not None and measured is not None:
             costs = _costs(release, args.price_table(), server_kind)
-            found[name] = plan_offload(calibration, measured, costs, number)
+            plan = plan_offload(calibration, measured, costs, number, max_error=args.max_device_error)
+            if plan is None:
+                problems.append(_unkept(args.max_device_error or 0.0, release, measured, f"{path}.max_device_error"))
+            else:
+                found[name] = plan
         elif args.seeks_confidence:
             problems.append(_unknown(release, f"{path}.min_confidence"))
     if problems:
@@ -43,6 +49,14 @@ def _costs(release: Release, prices: PriceTable, server_kind: str) -> Costs:
     cloud_ms = release.record.timing(SERVING).mean_ms
     per_request = prices.servers.get(server_kind, 0.0) * cloud_ms / 3_600_000 + prices.per_million_requests / MILLION
     return Costs(cloud_ms, per_request, prices.per_gigabyte_shipped, prices.currency)
+
+
+def _unkept(most: float, release: Release, measured: Confidences, where: str) -> Problem:
+    last = rows_of(measured.groups)[-1]
+    least = (last.kept_wrong + 1) / (last.examples + 1)
+    what = f"at no threshold devices are known to keep {100 * most:.3g} % with {release.digest[:19]}…: at the highest they answer "
+    what += f"{last.kept_wrong} of {last.examples} held-out examples wrong by themselves"
+    return Problem(where, what, f"{math.ceil(10_000 * least) / 10_000:g} or more", "raise it, or hold out more examples")
 
 
 def _unknown(release: Release, where: str) -> Problem:

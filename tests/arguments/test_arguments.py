@@ -112,6 +112,14 @@ def test_a_confidence_that_is_neither_is_refused_with_what_it_may_be(given, foun
     assert said.startswith(f"services.digits.min_confidence: {found}; expected 0 to 1, or auto")
 
 
+def test_a_bound_on_errors_is_for_auto_alone():
+    found = messages(EdgeSettings, {"model": "m", "fleet": "f", "fallback_url": "c", "min_confidence": 0.5, "max_device_error": 0.1})
+    assert found == [
+        "services.digits.max_device_error: nothing is chosen by it; expected `min_confidence: auto` beside it. "
+        "Fix: say `min_confidence: auto`, or remove it"
+    ]
+
+
 def test_a_deadline_where_nobody_is_asked_is_refused():
     found = messages(EdgeSettings, {"model": "m", "fleet": "f.yaml", "deadline_ms": 50})
     assert found == [

@@ -1,9 +1,11 @@
 """Which threshold is taken, and why."""
 
+import numpy as np
 from hypothesis import given
+from hypothesis import strategies as st
 from tests.offload.test_rows import all_groups
 
-from isthmus.offload.choosing import choose
+from isthmus.offload.choosing import Choice, choose, choose_by_error
 from isthmus.offload.rows import deviation, rows_of
 from isthmus.release.confidences import Group
 
@@ -50,3 +52,40 @@ def test_a_clear_gain_is_taken_at_the_least_share_that_has_it() -> None:
 
 def test_a_cloud_that_is_worse_is_not_asked() -> None:
     assert choose(rows_of([group(0.3, edge=20), group(0.9, both=80)])).index == 0
+
+
+@given(all_groups(), st.floats(0, 1))
+def test_by_error_the_least_threshold_is_taken_that_keeps_it(groups: list[Group], most: float) -> None:
+    rows = rows_of(groups)
+    kept = [(row.kept_wrong + 1) / (row.examples + 1) <= most for row in rows]
+    found = choose_by_error(rows, most)
+    assert (None if found is None else found.index) == (kept.index(True) if any(kept) else None)
+    assert kept == sorted(kept)  # the loss never grows with the threshold
+
+
+def test_a_further_request_is_answered_wrong_by_the_device_no_more_often_than_was_asked() -> None:
+    """Exchangeable examples: each of N + 1 in turn is the further one. The mean over the turns is the expected loss, and a sum, no draw."""
+    generator = np.random.default_rng(5)
+    sure = generator.permutation(np.linspace(0.2, 0.99, 120))
+    wrong = generator.random(120) > sure
+    for most in (0.03, 0.1, 0.3):
+        losses = []
+        for left_out in range(120):
+            rest = np.delete(np.arange(120), left_out)
+            order = rest[np.argsort(sure[rest])]
+            rows = rows_of([group(float(sure[it]), **{"neither" if wrong[it] else "both": 1}) for it in order])
+            found = choose_by_error(rows, most)
+            assert found is not None
+            losses.append(wrong[left_out] and sure[left_out] >= rows[found.index].threshold)
+        assert np.mean(losses) <= most
+        assert np.mean(losses) > most - 0.03  # and not by asking for everything
+
+
+def test_what_no_threshold_keeps_is_not_chosen() -> None:
+    rows = rows_of([group(0.3, neither=1), group(0.9, both=8, neither=1)])
+    assert choose_by_error(rows, 0.19) == Choice(
+        1,
+        "the least threshold at which devices answer at most 19 % of all requests wrong by themselves: 1 of 10 examples, so at most 18.2 % "
+        "are to be expected",
+    )
+    assert choose_by_error(rows, 0.18) is None

@@ -13,7 +13,9 @@ MEASURED = Confidences(455, 0.25, Estimate(0.05, 0.03, 0.08), Estimate(0.01, 0.0
 
 def planned(number: float | None = None) -> OffloadPlan:
     costs = Costs(cloud_ms=2.0, server_price=1e-6, per_gigabyte=0.1)
-    return plan_offload(Calibration(PROBABILITIES, 1.5, 1e-9), MEASURED, costs, number)
+    found = plan_offload(Calibration(PROBABILITIES, 1.5, 1e-9), MEASURED, costs, number)
+    assert found is not None
+    return found
 
 
 def test_the_table_says_what_each_threshold_passes_on_gains_and_costs() -> None:
@@ -50,5 +52,6 @@ def test_the_output_is_of_json_s_types_and_marks_one_row() -> None:
 def test_one_group_makes_one_row() -> None:
     alone = Confidences(9, 0.0, MEASURED.raw_error, MEASURED.calibrated_error, (Group(1.0, 1.0, 9, 0, 0, 1),), 1, 1)
     found = plan_offload(Calibration(PROBABILITIES, 1.0, 1e-9), alone, Costs(1.0))
+    assert found is not None
     assert (len(found.rows), found.min_confidence) == (1, 0.0)
     assert "→               0     0.00 %      90 %" in found.explain()

@@ -38,6 +38,7 @@ def test_each_row_is_what_counting_says(groups: list[Group]) -> None:
         assert len(asked) + len(kept) == len(groups)
         assert row.right == sum(it.both + it.serving for it in asked) + sum(it.both + it.edge for it in kept)
         assert row.offloaded == sum(it.examples for it in asked)
+        assert row.kept_wrong == sum(it.serving + it.neither for it in kept)
         assert row.gain == pytest.approx(row.accuracy - rows_of(groups)[0].accuracy)
 
 

@@ -70,6 +70,7 @@ MOST_FILE_BYTES: Final = 1 << 20
 CONFIG: Final = Path("/etc/isthmus-agent/config.json")
 STATE_DIRECTORY: Final = Path("/var/lib/isthmus-agent")
 ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+_ONLY_FAILURES: Final[float | None] = 0.0
 _NEEDED: Final = ("device", "fleet", "store", "root", "report_key")
 _IDENTITY: Final = (*_NEEDED, "class", "labels", "content_key")
 _PACE: Final = ("poll_seconds", "heartbeat_seconds", "measure_seconds", "retry_seconds")
@@ -307,10 +308,9 @@ def _listen(section: Section) -> Listen:
 def _fallback(section: Section) -> Fallback:
     section.names(("url", "min_confidence"), ("timeout_ms", "ca_file", "deadline_ms"))
     default_ms = int(1000 * Fallback.timeout_seconds)
-    least: float | None = section.get("min_confidence", _min_confidence, 0.0)
     return Fallback(
         section.get("url", base_url, ""),
-        least,
+        section.get("min_confidence", _min_confidence, _ONLY_FAILURES),
         section.get("timeout_ms", lambda value, where: numbers.integer(value, where, 1, _MOST_FALLBACK_MS), default_ms) / 1000,
         section.get("ca_file", lambda value, where: str(readable(value, where)), None),
         section.get("deadline_ms", lambda value, where: numbers.integer(value, where, 1, MOST_DEADLINE_MS) / 1000, None),

@@ -33,6 +33,7 @@ from isthmus.limits import (
     DEVICE_MEGABITS_PER_SECOND,
     FALLBACK_TIMEOUT_MS,
     FLEET_WAVE,
+    MAX_DEVICE_ERROR,
     MIN_CONFIDENCE,
     MOST_CLASSES,
     MOST_WAVES,
@@ -69,7 +70,7 @@ class RollingArgs(TypedDict, total=False):
     that are updated at once; left out: none. samples: of what devices are asked, encrypted to the owner's key; left out: none. data:
     `stays_on_device` or `may_leave_device`: whether what devices are asked may leave them, to the cloud role or as samples; left out: it
     stays, unless another argument asks for something else. min_confidence: a number, or `auto`: what the measured table says.
-    deadline_ms: of requests that say none.
+    max_device_error: for `auto`: a share of all requests. deadline_ms: of requests that say none.
     """
 
     fleet: Input[str]
@@ -87,6 +88,7 @@ class RollingArgs(TypedDict, total=False):
     device_access: Input[DeviceAccessArgs]
     variants: Input[list[VariantArgs]]
     min_confidence: Input[Any]
+    max_device_error: Input[float]
     fallback_timeout_ms: Input[int]
     deadline_ms: Input[int]
     samples: Input[SamplesArgs]
@@ -123,6 +125,7 @@ class RollingSettings(Checked):
     device_access: DeviceAccessSettings | None = None
     variants: Annotated[tuple[VariantSettings, ...], Field(max_length=MOST_CLASSES)] = ()
     min_confidence: Annotated[float | str | None, LimitedOr(MIN_CONFIDENCE, AUTO)] = None
+    max_device_error: Annotated[float, Limited(MAX_DEVICE_ERROR)] | None = None
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
     deadline_ms: Annotated[int, Limited(DEADLINE_MS)] | None = None
     samples: SamplesSettings | None = None

@@ -37,6 +37,25 @@ def choose(rows: Sequence[Row]) -> Choice:
     return Choice(index, f"{what}: {_points(chosen)}, at {100 * chosen.share:.3g} %")
 
 
+def choose_by_error(rows: Sequence[Row], most: float) -> Choice | None:
+    """The row that passes on least, of those whose device answers no more than `most` of all requests wrong by itself; None: none does.
+
+    That is conformal risk control (A. N. Angelopoulos, S. Bates, A. Fisch, L. Lei and T. Schuster, ICLR 2024, theorem 1): the loss of a
+    request, 1 where the device keeps it and is wrong, never grows with the threshold; so the least threshold with
+
+        (wrong_kept + 1) / (N + 1) ≤ most
+
+    keeps the expected loss of a further request below `most`, whatever the model and the distribution are, as long as that request is one
+    like the N examples (exchangeable with them). As in V. Vovk's conformal prediction it holds on average over requests, not for each kind.
+    """
+    for index, row in enumerate(rows):
+        bound = (row.kept_wrong + 1) / (row.examples + 1)
+        if bound <= most:
+            what = f"the least threshold at which devices answer at most {100 * most:.3g} % of all requests wrong by themselves"
+            return Choice(index, f"{what}: {row.kept_wrong} of {row.examples} examples, so at most {100 * bound:.3g} % are to be expected")
+    return None
+
+
 def _is_within(row: Row, best: Row) -> bool:
     gained, lost = best.gained - row.gained, best.lost - row.lost
     return (gained - lost) / row.examples <= deviation(gained, lost, row.examples)

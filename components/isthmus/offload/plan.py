@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from isthmus.offload.choosing import choose
+from isthmus.offload.choosing import choose, choose_by_error
 from isthmus.offload.rows import Row, row_at, rows_of
 from isthmus.release.confidences import Calibration, Confidences, Estimate
 from isthmus.words import percent, plain
@@ -106,10 +106,18 @@ class OffloadPlan:
         return sorted({*near, best, self.chosen})
 
 
-def plan_offload(calibration: Calibration, measured: Confidences, costs: Costs, min_confidence: float | None = None) -> OffloadPlan:
-    """The table, and the row of the threshold that is given; None: of the one that is best."""
+def plan_offload(
+    calibration: Calibration, measured: Confidences, costs: Costs, min_confidence: float | None = None, *, max_error: float | None = None
+) -> OffloadPlan | None:
+    """The table, and the row of the threshold that is given; None: of the one that is best.
+
+    max_error: of all requests, those that a device may answer wrong by itself; None: what is best is a matter of accuracy. Where no
+    threshold keeps it, there is no plan.
+    """
     rows = rows_of(measured.groups)
-    choice = choose(rows)
+    choice = choose(rows) if max_error is None else choose_by_error(rows, max_error)
+    if choice is None:
+        return None
     best = rows[choice.index].threshold
     if min_confidence is None:
         return OffloadPlan(calibration, measured, costs, rows, choice.index, choice.reason, best)

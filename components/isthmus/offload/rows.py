@@ -20,7 +20,7 @@ _Z: Final = 1.959964
 @dataclass(frozen=True)
 class Row:
     """threshold: `min_confidence`. offloaded: of the examples. right: of all, by the pair. gained, lost: passed on and right by the cloud
-    alone, or by the device alone."""
+    alone, or by the device alone. kept_wrong: not passed on, and answered wrong."""
 
     threshold: float
     examples: int
@@ -28,6 +28,7 @@ class Row:
     right: int
     gained: int
     lost: int
+    kept_wrong: int
 
     @property
     def share(self) -> float:
@@ -68,12 +69,14 @@ def rows_of(groups: Sequence[Group]) -> tuple[Row, ...]:
     groups: the least sure first; at least one, each with examples.
     """
     examples = sum(group.examples for group in groups)
-    rows = [Row(0.0, examples, 0, sum(group.both + group.edge for group in groups), 0, 0)]
+    right = sum(group.both + group.edge for group in groups)
+    rows = [Row(0.0, examples, 0, right, 0, 0, examples - right)]
     for before, after in itertools.pairwise(groups):
         last, threshold = rows[-1], round((before.most + after.least) / 2, _DECIMALS)
         gained, lost = last.gained + before.serving, last.lost + before.edge
         right = last.right + before.serving - before.edge
-        rows.append(Row(threshold, examples, last.offloaded + before.examples, right, gained, lost))
+        kept_wrong = last.kept_wrong - before.serving - before.neither
+        rows.append(Row(threshold, examples, last.offloaded + before.examples, right, gained, lost, kept_wrong))
     return tuple(rows)
 
 

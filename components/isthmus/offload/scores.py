@@ -35,7 +35,7 @@ def floor_of(table: NDArray[Any]) -> float:
     """
     positive = table[table > 0].astype(np.float64)
     half = math.ldexp(1.0, math.floor(math.log2(positive.min() / 2)))
-    return max(_LEAST_FLOOR, min(half, 0.5 / table.shape[1]))
+    return max(_LEAST_FLOOR, min(half, 0.5 / int(table.shape[1])))
 
 
 def logits_of(table: NDArray[Any], scores: str, floor: float) -> Scores:
