@@ -15,6 +15,7 @@ from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 from isthmus import compiling, edge, stack
+from isthmus.release.confidences import PROBABILITIES, Calibration, Confidences
 from isthmus.release.manifest import EDGE, GOLDEN_NAME, SERVING, FileEntry, Manifest, Record, Release, Timing, Variant
 
 
@@ -71,8 +72,8 @@ _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def release(folder: Path, version: int = 1, recipe: str = "int8") -> Release:
-    """A release with both variants, as if it had been compiled."""
+def release(folder: Path, version: int = 1, recipe: str = "int8", confidences: Confidences | None = None) -> Release:
+    """A release with both variants, as if it had been compiled. confidences: of the edge variant; None: they are not known."""
     (folder / GOLDEN_NAME).write_text(json.dumps({"signature": "serving_default", "inputs": {"x": [[0.0]]}, "outputs": {"y": [[0.0]]}}))
     timing = Timing(1, 1, 1, 1)
     variants = tuple(
@@ -92,18 +93,19 @@ def release(folder: Path, version: int = 1, recipe: str = "int8") -> Release:
         source_accuracy=0.98,
         evaluation_examples=450,
         tools=(),
+        calibration=confidences and Calibration(PROBABILITIES, 1.5, 1e-9),
     )
-    return Release(folder, manifest, Record("x86_64 2 cores", "2026-01-01", timing, timing))
+    return Release(folder, manifest, Record("x86_64 2 cores", "2026-01-01", timing, timing, confidences=confidences))
 
 
 @contextmanager
-def compiled(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[Any]]:
+def compiled(monkeypatch: pytest.MonkeyPatch, folder: Path, confidences: Confidences | None = None) -> Iterator[list[Any]]:
     """Every compile is done at once, with the same release in its version and recipe, which has no files; yields the requests."""
     asked: list[Any] = []
 
     async def compile_release(request: Any, *_: Any, **__: Any) -> Release:
         asked.append(request)
-        return release(folder, request.version, request.recipe)
+        return release(folder, request.version, request.recipe, confidences)
 
     monkeypatch.setattr(compiling, "compile_release", compile_release)
     monkeypatch.setattr(edge, "downloads", lambda *_, **__: {})

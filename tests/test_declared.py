@@ -3,6 +3,7 @@
 import pulumi
 import pytest
 from tests import declaring
+from tests.offload.test_plan import MEASURED
 
 from isthmus import planning
 from isthmus.arguments.checking import Checked
@@ -166,7 +167,7 @@ def test_a_fleet_elsewhere_is_planned_for_the_devices_of_its_signed_roster(tmp_p
     devices = tuple(Device(f"camera-{number}", "*") for number in range(10))
     asked = []
     monkeypatch.setattr("isthmus.platforms.rosters.Keyring.load", str)
-    monkeypatch.setattr("isthmus.edge.downloads", lambda *of, encrypt: asked.append((*of, encrypt)) or {"*": Download(5000, 300)})
+    monkeypatch.setattr("isthmus.edge.downloads", lambda *of, encrypt, **_: asked.append((*of, encrypt)) or {"*": Download(5000, 300)})
     monkeypatch.setattr("isthmus.platforms.rosters.roster.read", lambda *args: read.append(args) or Roster("cams", devices))
     found = declaring.run({"fleets": {"cams": given}})
     assert [it["devices"] for it in found.outputs["fleets.cams.plan"]["waves"]] == [2, 8]
@@ -285,6 +286,22 @@ def test_a_share_of_what_nobody_said_is_refused():
     given = {**SERVICE, **FLEET, "min_confidence": 0.8, "offload": {"unsure_percent": 5}}
     with pytest.raises(pulumi.RunError, match=r"hybrids\.digits\.edge_requests_per_second: is not known"):
         declaring.run({"hybrids": {"digits": given}})
+
+
+def test_auto_tells_devices_to_go_by_their_bundle_and_bundles_what_the_table_says(monkeypatch, tmp_path):
+    with declaring.compiled(monkeypatch, tmp_path, MEASURED):
+        found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, "min_confidence": "auto"}}})
+    inputs = {name: it for (kind, name), it in found.resources.items() if kind in (f"{OWN}:FleetWave", f"{OWN}:LocalProcesses")}
+    assert [inputs[f"digits-edge-wave-{wave}"]["min_confidence"] for wave in (1, 2)] == [{"*": 0.7}] * 2
+    assert '"min_confidence": "as_signed"' in inputs["digits-edge-camera-1"]["files"]["config.json"]
+
+
+@pytest.mark.usefixtures("asked")
+def test_auto_on_a_release_that_says_nothing_fails_the_preview_and_a_number_does_not():
+    with pytest.raises(pulumi.RunError, match="min_confidence: auto cannot choose for sha256:"):
+        declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, "min_confidence": "auto"}}})
+    found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, "min_confidence": 0.8}}})
+    assert "min_confidence" not in found.resources[f"{OWN}:FleetWave", "digits-edge-wave-1"]
 
 
 @pytest.mark.usefixtures("asked")

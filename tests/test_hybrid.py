@@ -54,7 +54,7 @@ def problems(arguments: Any) -> list[str]:
         ({"mode": "cloud", **SERVICE}, {"CloudModelService"}),
         ({"mode": "cloud", **SERVICE, **FLEET}, {"CloudModelService"}),
         ({"mode": "edge", **FLEET}, {"EdgeFleetRollout"}),
-        ({"mode": "edge", **SERVICE, **FLEET, "min_confidence": 0.8}, {"EdgeFleetRollout"}),
+        ({"mode": "edge", **SERVICE, **FLEET, "min_confidence": "auto", "max_device_error": 0.02, "deadline_ms": 40}, {"EdgeFleetRollout"}),
     ],
 )
 def test_a_mode_has_the_parts_that_it_names_and_asks_for_no_argument_of_the_others(arguments: Any, components: set[str]) -> None:

@@ -85,14 +85,15 @@ class Fallback:
     """Who is asked where the device's own answer is not good enough, or where it has none. Without one, what a device is asked stays on it.
 
     url: the cloud role's; the API's paths are below it; it does not end with `/`. min_confidence: an answer below it is asked there;
-    0: only failures are. timeout_seconds: after which the device's own answer stands. ca_file: certificates to trust instead of the
-    system's.
+    0: only failures are; None: as the content says. timeout_seconds: after which the device's own answer stands. ca_file: certificates to
+    trust instead of the system's. deadline_seconds: within which a request is answered that says none itself; None: there is no deadline.
     """
 
     url: str
-    min_confidence: float
+    min_confidence: float | None
     timeout_seconds: float = 0.5
     ca_file: str | None = None
+    deadline_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from isthmus.errors import InputError, IsthmusError, Problem, SourceError
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.names import program
+from isthmus.offload.plan import OffloadPlan
+from isthmus.offloading import offload_plans
 from isthmus.planning import PlannedRollout, choose_variants, fleet_plan_of, foreseen_rollout, shown
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.declare import LocalStack, loopback_url
@@ -32,6 +34,7 @@ from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
 from isthmus.sizing.fleet import FleetPlan
+from isthmus_agent.formats.bundle import AS_SIGNED, MIN_CONFIDENCE
 from isthmus_agent.formats.roster import Device
 
 
@@ -46,7 +49,8 @@ class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
 class CheckedRollout:
     """What `check` found: the arguments, the model's source, and the fleet.
 
-    sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is.
+    sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. server_kind: of the
+    cloud role's servers, where devices may ask it; empty: not known.
     """
 
     settings: EdgeSettings
@@ -54,6 +58,7 @@ class CheckedRollout:
     fleet: FleetSettings
     devices: Sequence[Device]
     rollout: PlannedRollout | None = None
+    server_kind: str = ""
 
     @property
     def waves(self) -> Sequence[Wave]:
@@ -73,11 +78,23 @@ class CheckedRollout:
 
 @dataclass(frozen=True)
 class _Planned:
-    """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class."""
+    """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. offload: when
+    devices ask the cloud role, by class; empty where they ask nobody, or nothing was measured."""
 
     plan: FleetPlan
     releases: Mapping[str, str]
     main: Release
+    offload: Mapping[str, OffloadPlan]
+
+    @property
+    def min_confidence(self) -> dict[str, float]:
+        """By class."""
+        return {name: it.min_confidence for name, it in self.offload.items()}
+
+    def output(self) -> dict[str, Any]:
+        """The component's output `plan`; with when devices of the main release ask the cloud role, where that was measured."""
+        found = [it.output() for name, it in self.offload.items() if self.releases[name] == self.main.digest]
+        return {**shown(self.plan, self.main, EDGE), **({"offload": found[0]} if found else {})}
 
 
 class EdgeFleetRollout(pulumi.ComponentResource):
@@ -138,6 +155,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         )
         here = self._devices_here(name, known, place, repository) if known.fleet.devices else {}
         what = {"releases": planned.apply(lambda it: it.releases), "cache_directory": made[0].cache_directory}
+        if settings.seeks_confidence:
+            what["min_confidence"] = planned.apply(lambda it: it.min_confidence)
         waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values()])
 
         # Of none, `all` makes a list.
@@ -148,7 +167,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         self.confirmed = Output.all(*(it.confirmed for it in waves)).apply(sum)
         self.root_sha256 = repository.root_sha256
         self.model_name = Output.from_input(known.model_name)
-        self.plan = planned.apply(lambda it: shown(it.plan, it.main, EDGE))
+        self.plan = planned.apply(lambda it: it.output())
         self.register_outputs({output: getattr(self, output) for output in OUTPUTS})
 
     def _devices_here(self, name: str, known: CheckedRollout, place: "_Place", repository: FleetRepository) -> dict[str, LocalProcesses]:
@@ -259,12 +278,17 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
             say("what devices will fetch")
             digests = {it.digest: it for it in made}
             wanted = {name: digests[digest] for name, digest in chosen.items()}
-            fetched = await asyncio.to_thread(downloads, fleet.name, place, wanted, encrypt=settings.encrypt)
+            offload = offload_plans(settings, wanted, path, known.server_kind)
+            values = {name: {MIN_CONFIDENCE: it.min_confidence} for name, it in offload.items()} if settings.seeks_confidence else {}
+            fetched = await asyncio.to_thread(downloads, fleet.name, place, wanted, encrypt=settings.encrypt, gate_values=values)
         plan = fleet_plan_of(settings, len(known.devices), main, path, rollout=known.rollout, choices=said, downloads=fetched)
     except IsthmusError as error:
         raise pulumi.RunError(str(error)) from None
     pulumi.log.info(plan.explain(), component)
-    return _Planned(plan, chosen, main)
+    for digest in dict.fromkeys(chosen[name] for name in offload):
+        classes = [name for name in offload if chosen[name] == digest]
+        pulumi.log.info(f"asking the cloud role ({', '.join(classes)}): {offload[classes[0]].explain()}", component)
+    return _Planned(plan, chosen, main, offload)
 
 
 @dataclass(frozen=True)
@@ -312,7 +336,8 @@ def _device_inputs(settings: EdgeSettings, device: str, model_name: str, told: O
 
     def files(known: list[Any]) -> dict[str, str]:
         folders, _, fallback_url = known
-        config = local.DeviceConfig(folders[device], model_name, fallback_url, settings.min_confidence, settings.fallback_timeout_ms)
-        return local.device_files(config)
+        least = AS_SIGNED if settings.seeks_confidence else settings.min_confidence
+        asked = local.CloudAsked(fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms)
+        return local.device_files(local.DeviceConfig(folders[device], model_name, asked if fallback_url else None))
 
     return {"files": told.apply(files), "environment": told.apply(lambda known: {local.ENROLMENT_MARK: known[1][device]})}

@@ -22,12 +22,14 @@ from isthmus.edge import CheckedRollout, EdgeFleetRollout
 from isthmus.errors import GateError, Problem
 from isthmus.names import cloud_part, edge_part
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
-from isthmus.platforms.rules import with_platforms
+from isthmus.platforms.rules import kind_of_server, with_platforms
 from isthmus.sizing.advisor.advice import Advice
 from isthmus.sizing.advisor.requirements import Mode
 
 # What an argument that only the other half needs is taken for where a mode has no such half: it is used for nothing.
 _NOT_NEEDED: Mapping[str, Mapping[str, Any]] = {CLOUD: {"fleet": "-"}, EDGE: {"requests_per_second": 1, "p95_ms": 1000}}
+# What is for devices that ask the cloud role; without one it says nothing.
+_OF_ASKING = ("min_confidence", "max_device_error", "deadline_ms")
 _NONE_FITS = "that no mode fits"
 
 
@@ -79,8 +81,9 @@ class HybridDeployment(pulumi.ComponentResource):
         child = ResourceOptions(parent=self)
         service = CloudModelService(cloud_part(name), {}, child, path=path, checked=known.cloud) if known.cloud else None
         devices = known.edge
-        if devices and service and devices.settings.fallback_url is not None:
-            devices = replace(devices, settings=devices.settings.model_copy(update={"fallback_url": service.endpoint}))
+        if devices and service and known.cloud and devices.settings.fallback_url is not None:
+            settings = devices.settings.model_copy(update={"fallback_url": service.endpoint})
+            devices = replace(devices, settings=settings, server_kind=kind_of_server(known.cloud.settings))
         fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=devices) if devices else None
         self.cloud = _outputs(service, cloud.OUTPUTS)
         self.edge = _outputs(fleet, edge.OUTPUTS)
@@ -171,7 +174,7 @@ def _edge_part(settings: HybridSettings, args: Any, name: str) -> Any:
     """The fleet's arguments. Where there is a cloud role, that is whom devices ask, if they may; where there is none, they ask nobody."""
     part = _part(EdgeSettings, args, name)
     if settings.mode == EDGE:
-        return {key: value for key, value in part.items() if key != "min_confidence"}
+        return {key: value for key, value in part.items() if key not in _OF_ASKING}
     return {**part, **({"fallback_url": "cloud"} if settings.asks_cloud() else {})}
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from isthmus_agent.formats import assignment as signed
 from isthmus_agent.formats import probation, samples_wanted
+from isthmus_agent.formats.answers import MOST_DEADLINE_MS
 from isthmus_agent.formats.contents import MOST_VARIANTS
 from isthmus_agent.formats.gate import MOST_DEADLINE_SECONDS, MOST_REPORTS, MOST_SOAK_SECONDS
 from isthmus_agent.formats.numbers import DAY_SECONDS, MOST_NUMBER
@@ -110,8 +111,12 @@ GATEWAY: Final[Mapping[str, Limit]] = {
 # Fleets.
 FLEET_DEVICES: Final = Limit("of a fleet, which a stack runs on this machine", None, 0, 1000, whole=True)
 RELEASES_PER_MONTH: Final = Limit("that a fleet gets, for the cost of shipping", 1.0)
-MIN_CONFIDENCE: Final = replace(SHARE, what="of an answer, below which a device asks the cloud role")
+MIN_CONFIDENCE: Final = replace(SHARE, what="of an answer, below which a device asks the cloud role; or `auto`")
+MAX_DEVICE_ERROR: Final = replace(SHARE, what="of all requests, that devices may answer wrong by themselves; left out: not asked")
 FALLBACK_TIMEOUT_MS: Final = Limit("that a device waits for the cloud role", 500, 1, 60_000, whole=True)
+DEADLINE_MS: Final = Limit(
+    "within which a device answers requests that say no deadline themselves; left out: there is none", None, 1, MOST_DEADLINE_MS, whole=True
+)
 POLL_SECONDS: Final = Limit("between a device's looks at the store", None, 0, DAY_SECONDS, beyond=True)
 
 # What a wave of a rollout has to keep until the next one opens.

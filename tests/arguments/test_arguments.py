@@ -87,6 +87,47 @@ def test_a_confidence_without_anybody_to_ask_is_refused():
     assert "nobody to ask" in messages(EdgeSettings, {"model": "m", "fleet": "f.yaml", "min_confidence": 0.5})[0]
 
 
+@pytest.mark.parametrize(("given", "expected"), [("auto", "auto"), (0.8, 0.8), (1, 1.0), ("0.5", 0.5), (None, None)])
+def test_a_confidence_is_a_number_or_auto(given, expected):
+    raw = {"model": "m", "fleet": "f.yaml", "fallback_url": "http://c", "min_confidence": given}
+    assert check(EdgeSettings, raw, "services.digits").min_confidence == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("Auto", "found 'Auto'"),
+        ("", "found ''"),
+        (1.5, "found 1.5"),
+        (-1.0, "found -1.0"),
+        (True, "found True"),
+        ("nan", "found 'nan'"),
+        (float("inf"), "found inf"),
+        ([0.5], "found list"),
+        (10**400, "found int"),
+    ],
+)
+def test_a_confidence_that_is_neither_is_refused_with_what_it_may_be(given, found):
+    (said,) = messages(EdgeSettings, {"model": "m", "fleet": "f.yaml", "fallback_url": "http://c", "min_confidence": given})
+    assert said.startswith(f"services.digits.min_confidence: {found}; expected 0 to 1, or auto")
+
+
+def test_a_bound_on_errors_is_for_auto_alone():
+    found = messages(EdgeSettings, {"model": "m", "fleet": "f", "fallback_url": "c", "min_confidence": 0.5, "max_device_error": 0.1})
+    assert found == [
+        "services.digits.max_device_error: nothing is chosen by it; expected `min_confidence: auto` beside it. "
+        "Fix: say `min_confidence: auto`, or remove it"
+    ]
+
+
+def test_a_deadline_where_nobody_is_asked_is_refused():
+    found = messages(EdgeSettings, {"model": "m", "fleet": "f.yaml", "deadline_ms": 50})
+    assert found == [
+        "services.digits.deadline_ms: devices ask nobody, and answer as soon as they can; expected fallback_url beside it. "
+        "Fix: remove it, or let them ask the cloud role"
+    ]
+
+
 def test_a_wrong_store_never_shows_its_secret():
     found = messages(
         EdgeSettings, {"model": "m", "fleet": "f", "store": {"endpoint": "http://s", "secret_key": "hunter2", "acces_key": "k"}}

@@ -230,6 +230,7 @@ def test_all_that_a_job_imports_is_in_the_key_or_left_out_for_a_reason() -> None
         ("compile/build/session.py", True),
         ("release/manifest.py", True),
         ("release/deflate.py", True),
+        ("offload/temperature.py", True),
         ("tflite/verify.py", True),
         ("compile/workers/pool.py", False),
         ("compile/workers/process.py", False),
@@ -240,6 +241,7 @@ def test_all_that_a_job_imports_is_in_the_key_or_left_out_for_a_reason() -> None
         ("compile/run.py", False),
         ("server/app.py", False),
         ("release/cache.py", False),
+        ("offload/choosing.py", False),
     ],
 )
 def test_a_change_of_our_own_code_counts_only_where_it_computes_a_release(

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from isthmus.arguments.checking import LimitedOr
+
 
 @pytest.fixture(scope="module")
 def limits(script: Callable[[str], ModuleType]) -> ModuleType:
@@ -18,7 +20,8 @@ def numbers_of(model: type[BaseModel], within: str = "") -> Iterator[str]:
     """The paths of the arguments that are numbers, of mappings and lists in it as well."""
     for name, field in model.model_fields.items():
         parts = list(parts_of(field.annotation))
-        if {int, float} & set(parts) and not {str, bool} & set(parts):
+        has_word = any(isinstance(it, LimitedOr) for it in field.metadata)  # in place of the number
+        if {int, float} & set(parts) and (has_word or not {str, bool} & set(parts)):
             yield within + name
         origins = {typing.get_origin(part) for part in parts}
         listed = "[]" if tuple in origins else ".NAME" if Mapping in origins else ""

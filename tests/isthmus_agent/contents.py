@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import io
 import json
 import queue
 import socket
@@ -43,10 +44,20 @@ def manifest_of(inputs: Sequence[Spec], outputs: Sequence[Spec], version: int = 
     return json.dumps(document, sort_keys=True).encode()
 
 
-def content_of(model: bytes, manifest: bytes, golden: object) -> bytes:
+def content_of(model: bytes, manifest: bytes, golden: object, gates: object = None) -> bytes:
     """A bundle's plain form."""
-    parts = {bundle.MODEL: model, bundle.MANIFEST: manifest, bundle.GOLDEN: json.dumps(golden).encode(), bundle.GATES: b"{}"}
-    return bundle.join(parts)
+    documents = {bundle.GOLDEN: golden, bundle.GATES: gates or {}}
+    written = {name: json.dumps(it).encode() for name, it in documents.items()}
+    return bundle.join({bundle.MODEL: model, bundle.MANIFEST: manifest, **written})
+
+
+def unsure_content(temperature: float, min_confidence: float) -> bytes:
+    """The tiny model, calibrated, and with what it says is sure enough."""
+    plain = io.BytesIO(tiny_content())
+    calibration = {"scores": "probabilities", "temperature": temperature, "floor": 1e-9}
+    manifest = json.dumps({**bundle.document(plain, bundle.MANIFEST), "calibration": calibration}).encode()
+    gates = {bundle.MIN_CONFIDENCE: min_confidence}
+    return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)
 
 
 def tiny_content(

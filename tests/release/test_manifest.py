@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import IntegrityError
+from isthmus.release.confidences import PROBABILITIES, Calibration, Confidences, Estimate, Group
 from isthmus.release.manifest import (
     EDGE,
     SERVING,
@@ -38,6 +39,9 @@ candidates = st.builds(
     confusion=matrices,
     problem=st.text(max_size=8),
 )
+estimates = st.builds(Estimate, numbers, numbers, numbers)
+groups = st.builds(Group, numbers, numbers, counts, counts, counts, counts)
+confidences = st.builds(Confidences, counts, numbers, estimates, estimates, st.lists(groups, max_size=3).map(tuple), counts, counts)
 records = st.builds(
     Record,
     machine_class=names,
@@ -48,6 +52,7 @@ records = st.builds(
     reason=names,
     metric=names,
     source_confusion=matrices,
+    confidences=st.none() | confidences,
 )
 
 SPEC = TensorSpec("x", "float32", (-1, 4))
@@ -81,6 +86,18 @@ def test_a_manifest_comes_back_from_its_bytes_with_its_digest(variant: Variant, 
 def test_the_digest_of_a_manifest_is_what_it_always_was() -> None:
     """A field that is added to it would give every release in every store another digest."""
     assert MANIFEST.digest == "sha256:f2b941a7a67004705c1003a5faef8d88b2eed03d1aeb501650fababd526fc7dd"
+
+
+def test_a_calibration_is_part_of_what_the_digest_is_of() -> None:
+    found = [replace(MANIFEST, calibration=Calibration(PROBABILITIES, temperature, 1e-9)) for temperature in (1.5, 1.51)]
+    assert len({MANIFEST.digest, *(it.digest for it in found)}) == 3
+    assert Manifest.from_bytes(found[0].to_bytes()) == found[0]
+
+
+@pytest.mark.parametrize("said", [{"scores": "margins", "temperature": 1, "floor": 0}, {"temperature": 1}, [], None, "x"])
+def test_a_manifest_with_a_calibration_that_is_none_is_refused(said: object) -> None:
+    with pytest.raises(IntegrityError, match="not a release manifest"):
+        Manifest.from_bytes(json.dumps({**json.loads(MANIFEST.to_bytes()), "calibration": said}).encode())
 
 
 def test_a_record_of_an_earlier_version_still_reads() -> None:

@@ -86,17 +86,21 @@ def test_no_more_than_a_handful_are_made():
     assert len(asked) == MOST_OLD_CONTENTS
 
 
+VALUES = {"p95_ms": 1.5}
+
+
 def test_a_release_is_the_same_content_each_time_and_one_file_for_classes_that_share_it(make_release):
     release = make_release()
-    variants, files = contents_of({"small": release, "*": release}, FLEET, {"p95_ms": 1.5})
+    variants, files = contents_of({"small": release, "*": release}, FLEET, {"small": VALUES, "*": VALUES})
     assert [it.device_class for it in variants] == ["small", "*"]
     assert len({it.digest for it in variants}) == len(files) == 1
     assert variants[0].bundle == f"{FLEET}/{variants[0].digest[7:]}.bundle"
-    assert contents_of({"small": release, "*": release}, FLEET, {"p95_ms": 1.5}) == (variants, files)
+    assert contents_of({"small": release, "*": release}, FLEET, {"small": VALUES, "*": VALUES}) == (variants, files)
     assert contents_of({"*": release}, FLEET, {})[0][0].digest != variants[0].digest
+    assert contents_of({"small": release, "*": release}, FLEET, {"small": VALUES})[0][1].digest != variants[1].digest
     key = b"k" * 32
-    (sealed,), stored = contents_of({"*": release}, FLEET, {"p95_ms": 1.5}, key=key)
-    assert contents_of({"*": release}, FLEET, {"p95_ms": 1.5}, key=key) == ((sealed,), stored)
+    (sealed,), stored = contents_of({"*": release}, FLEET, {"*": VALUES}, key=key)
+    assert contents_of({"*": release}, FLEET, {"*": VALUES}, key=key) == ((sealed,), stored)
     assert sealed.digest == variants[0].digest
     assert sealed.bundle != variants[0].bundle
     assert opened(io.BytesIO(stored[sealed.bundle]), sealed.key, key).read() == files[variants[0].bundle]

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from isthmus_agent.formats import numbers
+
 HEALTH_PATH: Final = "/healthz"
 """Whether it serves, and which release."""
 ANSWERED_BY: Final = "X-Isthmus-Answered-By"
@@ -14,3 +16,11 @@ ASKED_BY: Final = "X-Isthmus-Asked-By"
 SAMPLE: Final = "X-Isthmus-Sample"
 """The header of a request that may say NEVER: it is no sample for the fleet's owner, whatever the owner wants."""
 NEVER: Final = "never"
+DEADLINE_MS: Final = "X-Isthmus-Deadline-Ms"
+"""The header of a request that says within how many milliseconds its answer is wanted, counted from when the request has come in whole."""
+MOST_DEADLINE_MS: Final = 600_000
+
+
+def deadline_ms(text: str) -> int:
+    """A deadline as a request says it. Raises FormatError for every text that says none, and nothing else."""
+    return numbers.decimal(text, DEADLINE_MS, 1, MOST_DEADLINE_MS)

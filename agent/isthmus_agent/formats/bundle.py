@@ -3,7 +3,7 @@
 The plain form, whose sha256 names it, is what a device keeps:
 
     the .tflite file, from the first byte: the interpreter can map the whole as it is
-    the release's manifest, the golden vectors, the values for the gates: JSON
+    the release's manifest, the golden vectors, the values for the gates: JSON. Of the values a device reads MIN_CONFIDENCE
     the lengths of these four, 8 bytes each (little-endian), and MAGIC
 
 In the store lies the packed form: a delta from nothing (see `delta`). A delta from one plain form to another makes the same bytes, so that
@@ -18,12 +18,16 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from isthmus_agent.formats import delta
-from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.numbers import FormatError, shown
 
 MAGIC: Final = b"ISTHMUS\x01"
 MODEL, MANIFEST, GOLDEN, GATES = "model", "manifest", "golden", "gates"
 MOST_BYTES: Final = {MODEL: 1 << 31, MANIFEST: 4 << 20, GOLDEN: 64 << 20, GATES: 1 << 16}
 """How large each part may be, in the order in which they lie."""
+MIN_CONFIDENCE: Final = "min_confidence"
+"""Of the values for the gates: an answer that is less sure is worth asking the cloud role, for a device that is told to go by it."""
+AS_SIGNED: Final = "as_signed"
+"""What a device is told in place of a value of its own, where it is to go by what is signed."""
 _TRAILER = struct.Struct(f"<{len(MOST_BYTES)}Q{len(MAGIC)}s")
 MOST_PLAIN_BYTES: Final = sum(MOST_BYTES.values()) + _TRAILER.size
 
@@ -83,6 +87,14 @@ def document(plain: BinaryIO, name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FormatError("", f"its {name} is no JSON object")
     return found
+
+
+def min_confidence(plain: BinaryIO) -> float:
+    """From 0 to 1; 0, as sure as any answer is, where a bundle does not say. Raises FormatError where it is no such number."""
+    found = document(plain, GATES).get(MIN_CONFIDENCE, 0.0)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 1:
+        raise FormatError(MIN_CONFIDENCE, f"found {shown(found)}, expected a number from 0 to 1")
+    return float(found)
 
 
 def unpack(packed: BinaryIO, plain: delta.Sink, *, digest: str, most_bytes: int = MOST_PLAIN_BYTES) -> None:

@@ -15,7 +15,8 @@ says the rest, and may be left out:
 
 model: for those who ask while nothing is served; what is served has the name that its bundle says. retry_seconds: before the second try of
 what failed; twice as long each time. fallback: who is asked where the device's own answer is less sure than min_confidence, or where it has
-none; left out, and what the device is asked stays on it. See `channel.Fallback`.
+none; left out, and what the device is asked stays on it. "as_signed" for min_confidence: what the release's bundle says of it. See
+`channel.Fallback`.
 
 A device that is in no fleet may be told all of it there, tests are:
 
@@ -43,6 +44,8 @@ from urllib.parse import quote
 from isthmus_agent.channel import Fallback, Limits
 from isthmus_agent.core import state as core
 from isthmus_agent.formats import numbers, report
+from isthmus_agent.formats.answers import MOST_DEADLINE_MS
+from isthmus_agent.formats.bundle import AS_SIGNED
 from isthmus_agent.formats.enrolment import Enrolment
 from isthmus_agent.formats.numbers import DAY_SECONDS, FormatError
 from isthmus_agent.manager.checking import (
@@ -67,6 +70,7 @@ MOST_FILE_BYTES: Final = 1 << 20
 CONFIG: Final = Path("/etc/isthmus-agent/config.json")
 STATE_DIRECTORY: Final = Path("/var/lib/isthmus-agent")
 ACCESS_KEY, SECRET_KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+_ONLY_FAILURES: Final[float | None] = 0.0
 _NEEDED: Final = ("device", "fleet", "store", "root", "report_key")
 _IDENTITY: Final = (*_NEEDED, "class", "labels", "content_key")
 _PACE: Final = ("poll_seconds", "heartbeat_seconds", "measure_seconds", "retry_seconds")
@@ -74,7 +78,7 @@ _LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swa
 _SECRETS: Final = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": TOKEN}
 _MOST_FALLBACK_MS: Final = 60_000
 _SWAPS: Final = ("side_by_side", "stop_first")
-_SAMPLES: Final = ("as_signed", "never")
+_SAMPLES: Final = (AS_SIGNED, "never")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _PREFIX: Final = re.compile(r"(|[A-Za-z0-9._~/-]{1,399}/)")
 
@@ -302,14 +306,20 @@ def _listen(section: Section) -> Listen:
 
 
 def _fallback(section: Section) -> Fallback:
-    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file"))
+    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file", "deadline_ms"))
     default_ms = int(1000 * Fallback.timeout_seconds)
     return Fallback(
         section.get("url", base_url, ""),
-        section.get("min_confidence", between(0, 1), 0.0),
+        section.get("min_confidence", _min_confidence, _ONLY_FAILURES),
         section.get("timeout_ms", lambda value, where: numbers.integer(value, where, 1, _MOST_FALLBACK_MS), default_ms) / 1000,
         section.get("ca_file", lambda value, where: str(readable(value, where)), None),
+        section.get("deadline_ms", lambda value, where: numbers.integer(value, where, 1, MOST_DEADLINE_MS) / 1000, None),
     )
+
+
+def _min_confidence(value: Any, where: str) -> float | None:
+    """None: as the content says."""
+    return None if value == AS_SIGNED else between(0, 1)(value, where)
 
 
 def _limits(section: Section) -> Limits:

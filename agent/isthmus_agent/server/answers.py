@@ -5,7 +5,8 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from isthmus_agent.formats.answers import ANSWERED_BY, CLOUD, DEVICE, HEALTH_PATH
+from isthmus_agent.formats.answers import ANSWERED_BY, CLOUD, DEVICE, HEALTH_PATH, deadline_ms
+from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.protocol import Reply, RestError, Route, parse_path
 from isthmus_agent.server.http import Request
 
@@ -28,6 +29,24 @@ class Later:
     finish: Callable[[bytes | None], Answer]
 
 
+@dataclass(frozen=True)
+class Due:
+    """When a request came, by the monotonic clock, and within how many seconds its answer is wanted; None: it does not say."""
+
+    began: float
+    seconds: float | None = None
+
+
+def due_of(request: Request, began: float) -> Due:
+    """When its answer is wanted. Raises RestError (400) where what it says of that is no deadline."""
+    if request.deadline is None:
+        return Due(began)
+    try:
+        return Due(began, deadline_ms(request.deadline) / 1000)
+    except FormatError as error:
+        raise RestError(400, str(error)) from None
+
+
 Answering = Callable[[Request], Answer | Later]
 Check = Callable[[bytes], bytes]
 """What to answer with, by what somebody else says. Raises ValueError where that is of no use. It is called in another thread."""
@@ -36,9 +55,9 @@ Check = Callable[[bytes], bytes]
 class Asker(Protocol):
     """Who else is asked, without this thread waiting."""
 
-    def ask(self, model: str, body: bytes, check: Check, began: float, *, is_needed: bool) -> Hashable | None:
-        """What is asked; None where nobody is to wait for it. began: when the request came, by the monotonic clock. is_needed: there is no
-        other answer, so that one which may not come is worth waiting for."""
+    def ask(self, model: str, body: bytes, check: Check, due: Due, *, is_needed: bool) -> Hashable | None:
+        """What is asked; None where nobody is to wait for it. is_needed: there is no other answer, so that one which may not come is worth
+        waiting for."""
 
     def fileno(self) -> int:
         """Readable when something has come."""
@@ -47,7 +66,7 @@ class Asker(Protocol):
         """When to look even if nothing has come, by the monotonic clock."""
 
     def answered(self) -> Iterator[tuple[Hashable, bytes | None]]:
-        """What has come, and what is late."""
+        """What has come, and what is late; once more, for nobody, what comes when nobody waits any more."""
 
 
 def answered(request: Request, health: Callable[[], Reply], call: Callable[[Route], Reply | Answer | Later]) -> Answer | Later:

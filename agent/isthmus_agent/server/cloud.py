@@ -6,6 +6,7 @@ for who asks to say (`check`).
 """
 
 import http.client
+import math
 import queue
 import socket
 import ssl
@@ -19,11 +20,15 @@ from urllib.parse import quote, urlsplit
 
 from isthmus_agent.channel import Fallback
 from isthmus_agent.formats.answers import ASKED_BY, DEVICE
-from isthmus_agent.server.answers import Check
+from isthmus_agent.server.answers import Check, Due
 from isthmus_agent.server.breaker import Breaker, May
 from isthmus_agent.server.full import RETRY_AFTER, full_seconds
 
 _MOST_AT_ONCE: Final = 8
+_MOST_LEFT: Final = 8
+"""Questions that go on although nobody waits for them any more: by them the breaker learns whether the cloud is there."""
+_RESERVE_SECONDS: Final = 0.002
+"""Of a deadline, for giving the device's own answer."""
 _STACK_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 64 << 10
 _ABOUT_THE_REQUEST: Final = (400, 413, 422)
@@ -36,12 +41,28 @@ class _UnusableError(Exception):
 
 
 class Question:
-    """One request to the cloud. is_try: nobody may wait for it. full_seconds: there was no room for it, and is none for so long."""
+    """One request to the cloud. until: when the cloud is late. waits_until: when who asked waits no longer. is_left: nobody waits for it
+    any more. is_try: nobody may have waited for it from the beginning. full_seconds: there was no room for it, and is none for so long."""
 
-    __slots__ = ("body", "check", "failure", "found", "full_seconds", "is_about_request", "is_over", "is_try", "model", "sock", "until")
+    __slots__ = (
+        "body",
+        "check",
+        "failure",
+        "found",
+        "full_seconds",
+        "is_about_request",
+        "is_left",
+        "is_over",
+        "is_try",
+        "model",
+        "sock",
+        "until",
+        "waits_until",
+    )
 
-    def __init__(self, model: str, body: bytes, check: Check, until: float, *, is_try: bool) -> None:
+    def __init__(self, model: str, body: bytes, check: Check, until: float, waits_until: float, *, is_try: bool) -> None:
         self.model, self.body, self.check, self.until, self.is_try = model, body, check, until, is_try
+        self.waits_until, self.is_left = min(waits_until, until), False
         self.found: bytes | None = None
         self.failure = ""
         self.full_seconds: float | None = None
@@ -74,16 +95,19 @@ class Cloud:
 
     def next_at(self) -> float | None:
         """When the next question is late."""
-        return min((it.until for it in self._asked), default=None)
+        return min((it.until if it.is_left else it.waits_until for it in self._asked), default=None)
 
-    def ask(self, model: str, body: bytes, check: Check, began: float, *, is_needed: bool) -> Question | None:
+    def ask(self, model: str, body: bytes, check: Check, due: Due, *, is_needed: bool) -> Question | None:
         """See `answers.Asker`."""
         now = time.monotonic()
+        waits_until = math.inf if due.seconds is None else due.began + due.seconds - _RESERVE_SECONDS
+        if waits_until <= now:
+            return None
         may = self._breaker.may(now)
         if may is May.NOTHING:
             return None
-        until = min(now + self._fallback.timeout_seconds, began + self._request_seconds)
-        question = Question(model, body, check, until, is_try=may is May.TRY)
+        until = min(now + self._fallback.timeout_seconds, due.began + self._request_seconds)
+        question = Question(model, body, check, until, waits_until, is_try=may is May.TRY)
         if self._threads < min(_MOST_AT_ONCE, len(self._asked) + 1) and not self._has_one_more() and not self._threads:
             question.failure = "no thread to ask it"
             self._judge(question)
@@ -118,6 +142,18 @@ class Cloud:
             self._give_up(question)
             self._judge(question)
             yield question, None
+        for question in [it for it in self._asked if it.waits_until <= now and not it.is_left]:
+            self._leave(question)
+            yield question, None
+
+    def _leave(self, question: Question) -> None:
+        """Nobody waits any more. The cloud has its time all the same: a deadline that was short is no failure of the cloud, and one that
+        is away must be found out even if every request is in a hurry."""
+        if question.is_try or sum(it.is_left for it in self._asked) < _MOST_LEFT:
+            question.is_left = True
+        else:
+            self._asked.remove(question)
+            self._give_up(question)
 
     def _judge(self, question: Question) -> None:
         was_paused = self._is_paused()

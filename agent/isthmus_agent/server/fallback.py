@@ -3,13 +3,13 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
 
 from isthmus_agent.protocol import DEFAULT_SIGNATURE, Reply, RestError, Signature, parse_predict, render_predict
-from isthmus_agent.server.answers import BY_CLOUD, Answer, Asker, Check, Later
-from isthmus_agent.server.confidence import confidence
+from isthmus_agent.server.answers import BY_CLOUD, Answer, Asker, Check, Due, Later
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _MOST_BYTES_OF_NUMBER, _MOST_BYTES_BESIDE = 64, 4096
@@ -23,20 +23,23 @@ class UnlikeError(ValueError):
 
 
 class Fallback:
-    """Asks the cloud in place of the device, and counts."""
+    """Asks the cloud in place of the device, and counts.
 
-    def __init__(self, cloud: Asker, min_confidence: float) -> None:
-        self._cloud, self._min_confidence = cloud, min_confidence
+    min_confidence: None: as the content says. deadline_seconds: of requests that say none; None: no deadline.
+    """
+
+    def __init__(self, cloud: Asker, min_confidence: float | None, deadline_seconds: float | None = None) -> None:
+        self._cloud, self._min_confidence, self._deadline_seconds = cloud, min_confidence, deadline_seconds
         self.answered_by_cloud = self.unavailable = 0
 
-    def is_sure(self, outputs: Arrays) -> bool:
-        """Whether the device's own answer is good enough."""
-        sure = confidence(outputs)
-        return sure is None or sure >= self._min_confidence
+    def is_sure(self, sure: float | None, by_content: float) -> bool:
+        """Whether an answer of the device's own of that confidence is good enough. by_content: what the content says is."""
+        return sure is None or sure >= (by_content if self._min_confidence is None else self._min_confidence)
 
-    def asked(self, model: str, body: bytes, check: Check, own: Answer, began: float, *, is_needed: bool) -> Answer | Later:
-        """The cloud's answer, later; own: where it has none. is_needed: own is none either. began: when the request came."""
-        question = self._cloud.ask(model, body, check, began, is_needed=is_needed)
+    def asked(self, model: str, body: bytes, check: Check, own: Answer, due: Due, *, is_needed: bool) -> Answer | Later:
+        """The cloud's answer, later; own: where it has none in time. is_needed: own is none either."""
+        due = due if due.seconds is not None else replace(due, seconds=self._deadline_seconds)
+        question = self._cloud.ask(model, body, check, due, is_needed=is_needed)
         if question is None:
             self.unavailable += 1
             return own

@@ -27,7 +27,8 @@ def live(start: Start, control: Channel, make: Callable[[Fallback | None, Sampli
     """Serves until it is drained. Raises EOFError where the manager is gone."""
     cloud = _cloud(start)
     sampling = Sampling(control, start.digest)
-    answers = make(Fallback(cloud, start.fallback.min_confidence) if cloud and start.fallback else None, sampling)
+    asked = start.fallback
+    answers = make(Fallback(cloud, asked.min_confidence, asked.deadline_seconds) if cloud and asked else None, sampling)
     trim()
     listeners = [socket.socket(fileno=descriptor) for descriptor in start.listeners]
     page = Page(start.page, start.limits.slots)

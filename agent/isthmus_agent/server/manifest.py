@@ -9,11 +9,13 @@ from typing import Any
 from isthmus_agent.formats import digests
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.protocol import Signature, TensorInfo
+from isthmus_agent.server.confidence import Calibration
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A release, as far as it is served. digest: the release's, which names the manifest's content. signature: what the call is named."""
+    """A release, as far as it is served. digest: the release's, which names the manifest's content. signature: what the call is named.
+    calibration: None: how sure it is, nobody has measured."""
 
     digest: str
     model: str
@@ -21,6 +23,7 @@ class Manifest:
     signature: str
     tensors: Signature
     golden_tolerance: float
+    calibration: Calibration | None = None
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Manifest":
@@ -34,6 +37,7 @@ class Manifest:
                 raw["signature"],
                 Signature(_tensors(raw["inputs"]), _tensors(raw["outputs"])),
                 float(raw["golden_tolerance"]),
+                None if raw.get("calibration") is None else Calibration.from_value(raw["calibration"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise FormatError("manifest", f"it cannot be read ({type(error).__name__} {str(error)[:100]})") from None

@@ -9,7 +9,7 @@ from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Start
 from isthmus_agent.protocol import Reply, RestError, Route
 from isthmus_agent.server import living
-from isthmus_agent.server.answers import Answer, Later, answered
+from isthmus_agent.server.answers import Answer, Later, answered, due_of
 from isthmus_agent.server.fallback import COLUMNS, ROWS, Fallback, check_alone
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.sampling import Sampling
@@ -37,11 +37,12 @@ class Relay:
             raise RestError(404, f"Could not find any versions of model {route.model}")
         if route.model != self._about.get("model", route.model) or route.label is not None:
             raise RestError(404, f"Servable not found for request: Latest({route.model})")
+        due = due_of(request, time.monotonic())
         row = _is_row(request.body)
         own = Answer(RestError(503, "no release is served on this device at the moment").reply)
         if request.is_for_here:
             return own
-        return self._fallback.asked(route.model, request.body, check_alone(row=row), own, time.monotonic(), is_needed=True)
+        return self._fallback.asked(route.model, request.body, check_alone(row=row), own, due, is_needed=True)
 
 
 def _is_row(body: bytes) -> bool:

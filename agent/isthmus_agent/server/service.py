@@ -17,7 +17,7 @@ from isthmus_agent.protocol import (
     render_status,
     signature_json,
 )
-from isthmus_agent.server.answers import BY_DEVICE, Answer, Later, answered
+from isthmus_agent.server.answers import BY_DEVICE, Answer, Due, Later, answered, due_of
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
 from isthmus_agent.server.histogram import Histogram
@@ -32,7 +32,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Service:
     """One model's answers, counted. about: what `/healthz` says besides. content: the digest of the bundle.
 
-    moved_millionths: how far its predictions are from those of the version before; None: not known.
+    min_confidence: what the content says that is sure enough, for a fallback that goes by it. moved_millionths: how far its predictions are
+    from those of the version before; None: not known.
 
     What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
     """
@@ -44,10 +45,12 @@ class Service:
         about: Mapping[str, str],
         fallback: Fallback | None = None,
         *,
+        min_confidence: float = 0.0,
         sampling: Sampling | None = None,
         moved_millionths: int | None = None,
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
+        self._min_confidence = min_confidence
         self._sampling, self._moved_millionths = sampling, moved_millionths
         self._requests = self._errors = 0
         self._times = Histogram()
@@ -123,6 +126,7 @@ class Service:
     def _predict(self, route: Route, request: Request) -> Answer | Later:
         self._check(route)
         began_ns = time.monotonic_ns()
+        due = due_of(request, began_ns / 1e9)
         self._requests += 1
         is_answered = False
         try:
@@ -131,28 +135,31 @@ class Service:
             own = Answer(Reply(200, render_predict(outputs, asked.row)), BY_DEVICE)
             is_answered = True
         except InterpreterError as error:
-            return self._instead(Answer(RestError(500, str(error)).reply), asked, request, began_ns)
+            return self._instead(Answer(RestError(500, str(error)).reply), asked, request, due)
         finally:
             self._errors += not is_answered
         self._times.add((time.monotonic_ns() - began_ns) // 1000)
-        return self._instead(own, asked, request, began_ns, outputs)
+        return self._instead(own, asked, request, due, outputs)
 
-    def _instead(
-        self, own: Answer, asked: PredictRequest, request: Request, began_ns: int, outputs: Arrays | None = None
-    ) -> Answer | Later:
+    def _instead(self, own: Answer, asked: PredictRequest, request: Request, due: Due, outputs: Arrays | None = None) -> Answer | Later:
         """What is answered instead of a device's own answer, if anything is. outputs: None where it has none."""
         self._sample(own, request, outputs)
         fallback = self._fallback
-        if fallback is None or request.is_for_here or (outputs is not None and fallback.is_sure(outputs)):
+        if fallback is None or request.is_for_here:
+            return own
+        if outputs is not None and fallback.is_sure(self._sure(outputs), self._min_confidence):
             return own
         examples = len(next(iter(asked.inputs.values()))) if self._model.takes_any_batch else None
         check = check_by(self._model.signature, row=asked.row, examples=examples)
         model = self._model.manifest.model
-        return fallback.asked(model, request.body, check, own, began_ns / 1e9, is_needed=outputs is None)
+        return fallback.asked(model, request.body, check, own, due, is_needed=outputs is None)
+
+    def _sure(self, outputs: Arrays) -> float | None:
+        return confidence(outputs, self._model.manifest.calibration)
 
     def _sample(self, own: Answer, request: Request, outputs: Arrays | None) -> None:
         """Hands a request to the manager, where the fleet's owner wants some and chance takes this one."""
         sampling, reply = self._sampling, own.reply
         if sampling is not None and request.may_be_sampled and sampling.is_drawn(len(request.body) + len(reply.body)):
-            sure = None if outputs is None else confidence(outputs)
+            sure = None if outputs is None else self._sure(outputs)
             sampling.take(self._model.manifest.model, reply.status, sure, request.body, reply.body)

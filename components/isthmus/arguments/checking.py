@@ -69,6 +69,26 @@ class Limited:
         return value
 
 
+@dataclass(frozen=True)
+class LimitedOr(Limited):
+    """The same, or a word in place of the number: `Annotated[float | str | None, LimitedOr(SHARE, "auto")]`."""
+
+    word: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._number_or_word)
+
+    def _number_or_word(self, value: object) -> float | str | None:
+        if value is None or value == self.word:
+            return None if value is None else self.word
+        number = None if isinstance(value, bool) or not isinstance(value, int | float | str) else value
+        try:
+            return self._check(float("" if number is None else number))
+        except (ValueError, OverflowError):
+            shown = repr(value) if isinstance(value, str | bool | float) else type(value).__name__
+            raise ValueError(f"found {shown}; expected {self.limit.range}, or {self.word}") from None
+
+
 Port = Annotated[int, Limited(PORT)]
 AnyPort = Annotated[int, Limited(ANY_PORT)]
 Share = Annotated[float, Limited(SHARE)]

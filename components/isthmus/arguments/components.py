@@ -57,6 +57,12 @@ class EdgeSettings(SourceSettings, RollingSettings):
             found.append(Problem(f"{path}.recipe", what, "a recipe with an edge variant, such as int8", fix))
         if self.min_confidence is not None and self.fallback_url is None and self.data != STAYS:
             found.append(Problem(f"{path}.min_confidence", "there is nobody to ask", "fallback_url beside it", "add fallback_url"))
+        if self.max_device_error is not None and not self.seeks_confidence:
+            what, fix = "nothing is chosen by it", "say `min_confidence: auto`, or remove it"
+            found.append(Problem(f"{path}.max_device_error", what, "`min_confidence: auto` beside it", fix))
+        if self.deadline_ms is not None and self.fallback_url is None:
+            what, fix = "devices ask nobody, and answer as soon as they can", "remove it, or let them ask the cloud role"
+            found.append(Problem(f"{path}.deadline_ms", what, "fallback_url beside it", fix))
         if self.device_access is not None and self.store is None:
             what, fix = "the stack's own store gives each device its own access", "remove it, or name a `store`"
             found.append(Problem(f"{path}.device_access", what, "`store` beside it", fix))

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar, TypedDict
+from typing import Annotated, Any, ClassVar, TypedDict
 
 from pulumi import Input
 from pydantic import Field
 
 from isthmus.arguments.budget import BudgetArgs, BudgetSettings
-from isthmus.arguments.checking import Checked, Limited, RecipeText, one_of, same_twice
+from isthmus.arguments.checking import Checked, Limited, LimitedOr, RecipeText, one_of, same_twice
 from isthmus.arguments.formats import ClassName
 from isthmus.arguments.samples import SamplesArgs, SamplesSettings
 from isthmus.arguments.secrets import Secret
@@ -23,14 +23,17 @@ from isthmus.arguments.waves import (
     WindowArgs,
     WindowSettings,
 )
+from isthmus.compile.recipes import AUTO
 from isthmus.errors import Problem
 from isthmus.fleet.early import early_problems
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.limits import (
+    DEADLINE_MS,
     DEVICE_MEGABITS_PER_SECOND,
     FALLBACK_TIMEOUT_MS,
     FLEET_WAVE,
+    MAX_DEVICE_ERROR,
     MIN_CONFIDENCE,
     MOST_CLASSES,
     MOST_WAVES,
@@ -66,7 +69,8 @@ class RollingArgs(TypedDict, total=False):
     for devices can be read by them alone. most_per_minute: devices of a wave that begin. budget: of devices with one value of a label
     that are updated at once; left out: none. samples: of what devices are asked, encrypted to the owner's key; left out: none. data:
     `stays_on_device` or `may_leave_device`: whether what devices are asked may leave them, to the cloud role or as samples; left out: it
-    stays, unless another argument asks for something else.
+    stays, unless another argument asks for something else. min_confidence: a number, or `auto`: what the measured table says.
+    max_device_error: for `auto`: a share of all requests. deadline_ms: of requests that say none.
     """
 
     fleet: Input[str]
@@ -83,8 +87,10 @@ class RollingArgs(TypedDict, total=False):
     keys: Input[str]
     device_access: Input[DeviceAccessArgs]
     variants: Input[list[VariantArgs]]
-    min_confidence: Input[float]
+    min_confidence: Input[Any]
+    max_device_error: Input[float]
     fallback_timeout_ms: Input[int]
+    deadline_ms: Input[int]
     samples: Input[SamplesArgs]
     data: Input[str]
 
@@ -118,10 +124,17 @@ class RollingSettings(Checked):
     keys: Annotated[str, Field(min_length=1)] | None = None
     device_access: DeviceAccessSettings | None = None
     variants: Annotated[tuple[VariantSettings, ...], Field(max_length=MOST_CLASSES)] = ()
-    min_confidence: Annotated[float, Limited(MIN_CONFIDENCE)] | None = None
+    min_confidence: Annotated[float | str | None, LimitedOr(MIN_CONFIDENCE, AUTO)] = None
+    max_device_error: Annotated[float, Limited(MAX_DEVICE_ERROR)] | None = None
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
+    deadline_ms: Annotated[int, Limited(DEADLINE_MS)] | None = None
     samples: SamplesSettings | None = None
     data: Annotated[str, one_of((STAYS, MAY_LEAVE), "choice")] | None = None
+
+    @property
+    def seeks_confidence(self) -> bool:
+        """Whether the threshold is to be found."""
+        return self.min_confidence == AUTO
 
     def asks_cloud(self) -> bool:
         """Whether devices pass on what they are asked, where there is a cloud role: never without a word of the user's."""

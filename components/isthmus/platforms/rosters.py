@@ -38,7 +38,12 @@ def signed_roster(settings: EdgeSettings, fleet: str) -> tuple[Device, ...]:
 
 
 def downloads(
-    fleet: str, place: Mapping[str, Any] | None, releases: Mapping[str, Release], *, encrypt: bool = False
+    fleet: str,
+    place: Mapping[str, Any] | None,
+    releases: Mapping[str, Release],
+    *,
+    encrypt: bool = False,
+    gate_values: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Mapping[str, Download]:
     """What one device of each class will fetch; without deltas where nothing is there yet, or cannot be read, as for `signed_roster`.
 
@@ -48,6 +53,7 @@ def downloads(
         place: inputs of the fleet's resources; None: they are not all known yet.
         releases: by class of devices.
         encrypt: whether contents will be sealed.
+        gate_values: as for `foreseen_downloads`.
     """
     # A program that has no fleet does without these and what they bring.
     from isthmus.release.kept_deltas import KeptDeltas
@@ -60,4 +66,5 @@ def downloads(
             store = Store(StoreAddress.from_inputs(place["store"]), place["bucket"], is_brief=True)
             its = Fleet(Place(store, place["prefix"]), Keyring.load(Path(place["keys"])), fleet)
             its = replace(its, secret=roster.fleet_secret(roster.secret_uri(fleet), its.keyring.folder))
-    return foreseen_downloads(fleet, releases, its, make=KeptDeltas.beside(default_cache_directory()).make, encrypt=encrypt)
+    make = KeptDeltas.beside(default_cache_directory()).make
+    return foreseen_downloads(fleet, releases, its, make=make, encrypt=encrypt, gate_values=gate_values)

@@ -169,7 +169,9 @@ class ReleaseCache:
 
 
 def _told(first: Record, own: Record) -> Record:
-    """The first record's times with what the compile at hand tried. Those of another kind of machine say nothing beside them."""
+    """The first record's times with what the compile at hand tried. Those of another kind of machine say nothing beside them; how sure
+    answers are is no matter of machines, and earlier versions did not ask."""
+    first = replace(first, confidences=own.confidences or first.confidences)
     return replace(first, candidates=own.candidates, reason=own.reason) if own.machine_class == first.machine_class else first
 
 

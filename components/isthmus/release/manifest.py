@@ -24,6 +24,7 @@ from typing import Any
 
 from isthmus.digest import Digest
 from isthmus.errors import IntegrityError
+from isthmus.release.confidences import Calibration, Confidences
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
@@ -89,7 +90,8 @@ class Manifest:
     """What a release is. signature: the name that both variants answer to, with inputs and outputs by name.
 
     source_accuracy: the source model's own accuracy. evaluation_examples: size of the evaluation set (0: none).
-    tools: versions of what compiled it.
+    tools: versions of what compiled it. calibration: of the edge variant; None where nothing says how sure it is, as in releases that
+    earlier versions made.
     """
 
     model: str
@@ -104,6 +106,7 @@ class Manifest:
     source_accuracy: float | None
     evaluation_examples: int
     tools: tuple[tuple[str, str], ...]
+    calibration: Calibration | None = None
     format: int = FORMAT
 
     def has(self, kind: str) -> bool:
@@ -123,8 +126,11 @@ class Manifest:
         return (*(file for variant in self.variants for file in variant.files), self.golden)
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON: sorted keys, no spaces, UTF-8."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        """Canonical JSON: sorted keys, no spaces, UTF-8. Without a calibration as it was before there were any: digests stay."""
+        content = asdict(self)
+        if self.calibration is None:
+            del content["calibration"]
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @property
     def digest(self) -> Digest:
@@ -145,6 +151,7 @@ class Manifest:
                     "variants": tuple(Variant(**{**v, "files": tuple(FileEntry(**f) for f in v["files"])}) for v in raw["variants"]),
                     "golden": FileEntry(**raw["golden"]),
                     "tools": tuple((name, version) for name, version in raw["tools"]),
+                    "calibration": Calibration(**raw["calibration"]) if "calibration" in raw else None,
                 }
             )
         except (ValueError, KeyError, TypeError) as error:
@@ -231,6 +238,8 @@ class Record:
     candidates: every recipe that was tried. reason: why the release's one was chosen.
     metric: what the accuracies are. source_confusion: as a candidate's, of the source.
     measured_with: a hash over what measured the times, in hex; empty where that is unknown.
+    confidences: of the edge variant beside the serving variant; None where one of them is missing, where there are no classes, and in
+        records of earlier versions.
     """
 
     machine_class: str
@@ -242,6 +251,7 @@ class Record:
     metric: str = "accuracy"
     source_confusion: tuple[tuple[int, ...], ...] = ()
     measured_with: str = ""
+    confidences: Confidences | None = None
 
     def timing(self, kind: str) -> Timing:
         """Of the variant of that kind, SERVING or EDGE. Raises IntegrityError where the release has none."""
@@ -270,6 +280,7 @@ class Record:
                     "edge": None if raw["edge"] is None else Timing(**raw["edge"]),
                     "candidates": tuple(Candidate.from_json(found) for found in raw.get("candidates", ())),
                     "source_confusion": _matrix(raw.get("source_confusion", ())),
+                    "confidences": Confidences.from_json(raw["confidences"]) if raw.get("confidences") else None,
                 }
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:

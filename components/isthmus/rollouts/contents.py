@@ -54,13 +54,14 @@ def content_of(
 def contents_of(
     releases: Mapping[str, Release],
     fleet: str,
-    gate_values: Mapping[str, Any],
+    gate_values: Mapping[str, Mapping[str, Any]],
     *,
     make: Make = deltas.make,
     key: bytes | None = None,
 ) -> tuple[tuple[Variant, ...], Mapping[str, bytes]]:
-    """Variants by class of devices, the first that fits a device for it, and their files by target path: for an `Intent`."""
-    found = [content_of(release, fleet, gate_values, device_class, make=make, key=key) for device_class, release in releases.items()]
+    """Variants by class of devices, the first that fits a device for it, and their files by target path: for an `Intent`. gate_values: by
+    class, where there are any."""
+    found = [content_of(release, fleet, gate_values.get(name, {}), name, make=make, key=key) for name, release in releases.items()]
     return tuple(it.variant for it in found), {it.variant.bundle: it.file for it in found}
 
 

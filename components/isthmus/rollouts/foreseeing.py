@@ -1,6 +1,7 @@
 """What devices will fetch of releases that are not published yet."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from isthmus.errors import IsthmusError
 from isthmus.release.manifest import Release
@@ -14,7 +15,13 @@ from isthmus_agent.formats.sealed_contents import KIND
 
 
 def foreseen_downloads(
-    name: str, releases: Mapping[str, Release], fleet: Fleet | None, *, make: Make, encrypt: bool = False
+    name: str,
+    releases: Mapping[str, Release],
+    fleet: Fleet | None,
+    *,
+    make: Make,
+    encrypt: bool = False,
+    gate_values: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Download]:
     """What one device of each class will fetch, with the delta from what the fleet had before: it is made, as publishing will make it.
 
@@ -28,8 +35,9 @@ def foreseen_downloads(
         fleet: None: it is not known yet where its repository is.
         make: as for `deltas_to`.
         encrypt: whether contents will be sealed. Their sizes are known without the key; deltas from sealed ones are not.
+        gate_values: as for `contents_of`; None: there are none.
     """
-    variants, files = contents_of(releases, name, {}, make=make)
+    variants, files = contents_of(releases, name, gate_values or {}, make=make)
     more_bytes = KIND.more_bytes if encrypt else 0
     signed = _signed(fleet) if fleet else None
     if fleet is None or signed is None or signed.told is None:

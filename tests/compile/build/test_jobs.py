@@ -73,6 +73,12 @@ def test_the_record_has_the_proof_of_the_recipe(compile_here: Compile, classifie
     assert {layer.bits for layer in candidate.layers} == {8}
     assert all(0 < layer.squared_error <= layer.min_max_error for layer in candidate.layers)
     assert sum(map(sum, candidate.confusion)) == sum(map(sum, record.source_confusion)) == 40
+    assert record.confidences is not None
+    assert record.confidences.examples == 40
+    assert sum(group.both + group.edge for group in record.confidences.groups) == 40 * edge.accuracy
+    assert 0 < record.confidences.largest_difference < 0.1
+    assert release.manifest.calibration is not None
+    assert release.manifest.calibration.scores == "probabilities"
     assert record.metric == "accuracy"
     assert record.reason
     assert record.serving is not None

@@ -70,3 +70,14 @@ def test_what_is_packed_is_unpacked_into_what_was_signed_or_not_at_all():
         with contextlib.suppress(FormatError):
             bundle.unpack(io.BytesIO(damaged), made, digest=digest)
             assert made.getvalue() == PLAIN
+
+
+@pytest.mark.parametrize(("gates", "expected"), [(b"{}", 0.0), (b'{"min_confidence": 0.625}', 0.625), (b'{"min_confidence": 1}', 1.0)])
+def test_a_bundle_may_say_which_answers_are_sure_enough(gates, expected):
+    assert bundle.min_confidence(io.BytesIO(bundle.join({**PARTS, "gates": gates}))) == expected
+
+
+@pytest.mark.parametrize("said", [b"-0.1", b"1.1", b"true", b'"0.5"', b"null", b"[]", b"1e999"])
+def test_a_confidence_that_is_none_makes_a_bundle_unfit(said):
+    with pytest.raises(FormatError, match="min_confidence"):
+        bundle.min_confidence(io.BytesIO(bundle.join({**PARTS, "gates": b'{"min_confidence": ' + said + b"}"})))

@@ -47,9 +47,9 @@ def test_everything_can_be_said():
     more = {"class": "small", "labels": {"site": "a"}, "model": "digits", "listen": {"socket": "/run/agent/predict.sock"}}
     paces = {"poll_seconds": 0.5, "heartbeat_seconds": 5, "measure_seconds": 1, "retry_seconds": 2}
     limits = {"memory_bytes": 1 << 27, "threads": 2, "request_seconds": 0.5}
-    cloud = {"url": "https://cloud:8443/base/", "min_confidence": 0.6, "timeout_ms": 200}
+    cloud = {"url": "https://cloud:8443/base/", "min_confidence": 0.6, "timeout_ms": 200, "deadline_ms": 80}
     found = settings.from_value(value(store=store, limits=limits, swap="stop_first", fallback=cloud, **more, **paces), {})
-    assert found.local.fallback == Fallback("https://cloud:8443/base", 0.6, 0.2)
+    assert found.local.fallback == Fallback("https://cloud:8443/base", 0.6, 0.2, deadline_seconds=0.08)
     assert found.identity.credentials is not None
     assert (found.identity.credentials.access_key, found.identity.credentials.region, found.identity.credentials.token) == (
         "a",
@@ -156,3 +156,9 @@ def test_a_device_may_refuse_samples_whatever_is_signed():
     assert settings.from_value(value(), {}).local.may_sample
     assert not settings.from_value(value(samples="never"), {}).local.may_sample
     assert "samples" in problems(value(samples="no"))[0]
+
+
+def test_a_device_may_be_told_to_go_by_what_its_bundle_says_of_confidence():
+    cloud = {"url": "https://cloud", "min_confidence": "as_signed"}
+    found = settings.from_value(value(fallback=cloud), {})
+    assert found.local.fallback == Fallback("https://cloud", None)

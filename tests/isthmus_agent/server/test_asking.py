@@ -22,6 +22,7 @@ from tests.isthmus_agent.contents import (
     start,
     tiny,
     tiny_content,
+    unsure_content,
 )
 from toolchain.testing import patience
 
@@ -39,9 +40,16 @@ Begin = Callable[..., tuple[Served, CloudRole]]
 def begin(tmp_path: Path) -> Iterator[Begin]:
     ends: list[Callable[[], None]] = []
 
-    def make(answer: Any = right, timeout_seconds: float = 20.0, **settings: Any) -> tuple[Served, CloudRole]:
+    def make(
+        answer: Any = right,
+        timeout_seconds: float = 20.0,
+        deadline_seconds: float | None = None,
+        min_confidence: float | None = 0.8,
+        **settings: Any,
+    ) -> tuple[Served, CloudRole]:
         role = CloudRole(answer)
-        served = start(tmp_path / "slots", fallback=Fallback(role.url, 0.8, timeout_seconds), **settings)
+        fallback = Fallback(role.url, min_confidence, timeout_seconds, deadline_seconds=deadline_seconds)
+        served = start(tmp_path / "slots", fallback=fallback, **settings)
         ends.extend((served.serving.close, role.stop))
         return served, role
 
@@ -132,6 +140,65 @@ def test_a_cloud_that_is_away_costs_nobody_its_timeout_after_the_first_and_nobod
     assert len([it for it in took if it >= 0.5]) == 3
     assert others < patience.scaled(0.4)
     assert len(role.asked) == 3
+
+
+def test_what_is_compared_is_calibrated_with_a_number_of_the_device_s_own(begin):
+    served, role = begin()  # below 0.8
+    served.serve(unsure_content(temperature=20.0, min_confidence=0.0))
+    assert ask(served, SURE)[1] == "cloud"
+    role.answer = says({}, 500)
+    served.serve(unsure_content(temperature=0.05, min_confidence=1.0))
+    asked = len(role.asked)
+    assert is_own(served, [[0.5, 0.1, 0.0, 0.0]])
+    assert len(role.asked) == asked
+
+
+def test_a_device_that_goes_by_its_bundle_asks_below_what_that_says_and_of_a_bundle_that_says_nothing_never(begin):
+    served, role = begin(min_confidence=None)
+    served.serve(tiny_content())
+    assert is_own(served, UNSURE)
+    served.serve(unsure_content(temperature=1.0, min_confidence=0.6))
+    assert is_own(served, SURE)
+    assert role.asked == []
+    assert ask(served, UNSURE)[1] == "cloud"
+
+
+def test_with_the_cloud_gone_a_request_is_answered_here_within_its_deadline(begin):
+    served, _ = begin(hangs, timeout_seconds=20.0)
+    served.serve(tiny_content())
+    for deadline_ms in (50, 200):
+        began = time.monotonic()
+        assert ask(served, UNSURE, X_Isthmus_Deadline_Ms=str(deadline_ms))[:2] == (200, "device")
+        took_ms = 1000 * (time.monotonic() - began)
+        assert 0.9 * deadline_ms - 5 < took_ms < patience.scaled(deadline_ms + 150)  # with the connection, on a machine that is busy
+
+
+def test_a_request_that_says_no_deadline_has_the_device_s(begin):
+    served, role = begin(hangs, timeout_seconds=20.0, deadline_seconds=0.1)
+    served.serve(tiny_content())
+    assert is_own(served)
+    role.answer = right
+    assert ask(served, UNSURE, X_Isthmus_Deadline_Ms="20000")[1] == "cloud"
+
+
+@pytest.mark.parametrize("deadline", ["0", "-5", "1.5", "soon", "", "1e3", "600001", "9" * 400, "٣"])
+def test_a_deadline_that_is_none_is_refused_in_one_sentence(begin, deadline):
+    served, role = begin()
+    for _ in range(2):  # with a model, and without one
+        connection = served.connect()
+        connection.putrequest("POST", PREDICT)
+        connection.putheader("X-Isthmus-Deadline-Ms", deadline.encode())
+        connection.putheader("Content-Length", "2")
+        connection.endheaders(b"{}")
+        reply = connection.getresponse()
+        document = json.loads(reply.read())
+        assert (reply.status, list(document)) == (400, ["error"])
+        assert document["error"].startswith("X-Isthmus-Deadline-Ms: found ")
+        assert document["error"].endswith("expected a whole number from 1 to 600000")
+        assert len(document["error"]) < 200
+        connection.close()
+        served.serve(tiny_content())
+    assert role.asked == []
 
 
 def test_before_there_is_a_model_the_cloud_answers_and_a_release_takes_over_without_a_request_lost(begin):

@@ -20,6 +20,7 @@ from toolchain.testing import patience
 from isthmus_agent.channel import Fallback
 from isthmus_agent.formats.pauses import MOST_PAUSE_SECONDS
 from isthmus_agent.protocol import Signature, TensorInfo
+from isthmus_agent.server.answers import Due
 from isthmus_agent.server.breaker import MOST_FAILURES, Breaker
 from isthmus_agent.server.cloud import Cloud
 from isthmus_agent.server.fallback import check_by
@@ -44,9 +45,9 @@ class Asking:
         fallback = Fallback(f"{role.url}/base", 0.8, timeout_seconds, ca_file)
         self.cloud = Cloud(fallback, most_answer_bytes=MOST_BYTES, request_seconds=request_seconds, breaker=breaker)
 
-    def ask(self, began: float | None = None, is_needed: bool = False) -> Hashable | None:
-        began = time.monotonic() if began is None else began
-        return self.cloud.ask("digits", BODY, CHECK, began, is_needed=is_needed)
+    def ask(self, began: float | None = None, is_needed: bool = False, deadline_seconds: float | None = None) -> Hashable | None:
+        due = Due(time.monotonic() if began is None else began, deadline_seconds)
+        return self.cloud.ask("digits", BODY, CHECK, due, is_needed=is_needed)
 
     def wait(self, question: Hashable | None = None) -> bytes | None:
         """What one question brought; of the next that is over, where it is None."""
@@ -59,6 +60,14 @@ class Asking:
                 if which is question or question is None:
                     return found
         raise AssertionError("nothing came of it")
+
+    def rest(self) -> list[bytes | None]:
+        """What everything that is asked now brings."""
+        found: list[bytes | None] = []
+        while (until := self.cloud.next_at()) is not None:
+            select.select([self.cloud], [], [], max(0.0, until - time.monotonic()))
+            found += [it for _, it in self.cloud.answered()]
+        return found
 
     def answer(self) -> bytes | None:
         question = self.ask()
@@ -122,6 +131,58 @@ def test_the_time_of_a_request_is_all_that_there_is_for_the_cloud(begin):
     began = time.monotonic()
     assert asking.wait(asking.ask(began - 0.3)) is None
     assert 0.15 <= time.monotonic() - began < patience.scaled(5)
+
+
+def test_nobody_waits_longer_than_to_the_deadline_of_the_request(begin):
+    role, asking = begin(hangs, timeout_seconds=60.0)
+    began = time.monotonic()
+    assert asking.wait(asking.ask(began, deadline_seconds=0.2)) is None
+    assert 0.15 <= time.monotonic() - began < patience.scaled(5)
+    assert asking.ask(time.monotonic() - 1, deadline_seconds=0.5) is None  # it is over before anything is sent
+    assert asking.ask(time.monotonic() - 1, deadline_seconds=0.5, is_needed=True) is None
+    assert len(role.asked) == 1
+
+
+def test_deadlines_that_are_shorter_than_the_cloud_needs_say_nothing_against_the_cloud(begin):
+    go = threading.Event()
+
+    def waits(connection, request):
+        go.wait(patience.scaled(30))
+        right(connection, request)
+
+    _, asking = begin(waits)
+    for _ in range(2 * MOST_FAILURES):
+        assert asking.wait(asking.ask(deadline_seconds=0.01)) is None
+    go.set()
+    assert [it is not None for it in asking.rest()] == [True] * 2 * MOST_FAILURES  # for nobody
+    assert asking.answer() is not None
+
+
+def test_a_cloud_that_is_away_is_found_out_though_every_request_is_in_a_hurry(begin):
+    _, asking = begin(hangs, timeout_seconds=0.3)
+    hurried = [asking.ask(deadline_seconds=0.01) for _ in range(3 * 8)]
+    for question in hurried:
+        assert question is not None
+    assert asking.rest() == [None] * (len(hurried) + 8)  # those that went on come once more
+    assert [asking.ask(deadline_seconds=5.0) for _ in range(20)] == [None] * 20
+
+
+def test_a_try_outlives_the_deadline_of_the_request_that_it_is_made_of(begin):
+    breaker = Breaker()
+    for _ in range(MOST_FAILURES):
+        breaker.failed(-100.0, was_try=False)
+    go = threading.Event()
+
+    def waits(connection, request):
+        go.wait(patience.scaled(30))
+        right(connection, request)
+
+    _, asking = begin(waits, breaker=breaker)
+    question = asking.ask(is_needed=True, deadline_seconds=0.01)
+    assert asking.wait(question) is None
+    go.set()
+    assert asking.wait() is not None
+    assert not breaker.is_open
 
 
 @pytest.mark.parametrize("size", [8192, MOST_BYTES])

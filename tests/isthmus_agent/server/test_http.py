@@ -65,6 +65,7 @@ REFUSED = {
     "a header on two lines": (400, POST + b"A: b\r\n c\r\n\r\n"),
     "a space before the colon": (400, POST + b"Content-Length : 4\r\n\r\nbody"),
     "two lengths": (400, POST + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\n"),
+    "two deadlines": (400, POST + b"X-Isthmus-Deadline-Ms: 4\r\nx-isthmus-deadline-ms: 4\r\n\r\n"),
     "a length and chunks": (400, POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"),
     "a length that is none": (400, POST + b"Content-Length: -1\r\n\r\n"),
     "another coding": (400, POST + b"Transfer-Encoding: gzip\r\n\r\n"),

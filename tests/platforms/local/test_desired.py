@@ -7,7 +7,8 @@ import pytest
 from isthmus.platforms.local import desired as local
 from isthmus_agent.manager import settings
 
-CONFIG = local.DeviceConfig("/devices/camera-1", "digits", fallback_url="", min_confidence=None, fallback_timeout_ms=500)
+CONFIG = local.DeviceConfig("/devices/camera-1", "digits")
+CLOUD = local.CloudAsked("http://127.0.0.1:8501", 0.8, 500)
 SPECS = [
     local.server("server", "digits", "/models/digits", 3),
     local.envoy("gateway", "digits", port=8501, grpc_port=8500),
@@ -66,7 +67,7 @@ def test_replicas_and_the_gateways_inner_pages_have_no_port():
 
 
 def test_a_devices_file_is_what_the_program_takes_once_its_port_is_known(tmp_path):
-    config = dataclasses.replace(CONFIG, folder=str(tmp_path), fallback_url="http://127.0.0.1:8501", min_confidence=0.8)
+    config = dataclasses.replace(CONFIG, folder=str(tmp_path), cloud=CLOUD)
     file = tmp_path / "config.json"
     file.write_text(local.device_files(config)["config.json"].replace("${port.rest}", "8601"))
     file.chmod(0o600)
@@ -79,6 +80,15 @@ def test_without_anybody_to_ask_a_device_has_no_fallback():
 
 
 def test_whom_a_device_asks_and_when_is_what_was_asked_for():
-    config = dataclasses.replace(CONFIG, fallback_url="http://127.0.0.1:8501", min_confidence=0.8)
+    config = dataclasses.replace(CONFIG, cloud=CLOUD)
     told = json.loads(local.device_files(config)["config.json"].replace("${port.rest}", "1"))
     assert told["fallback"] == {"url": "http://127.0.0.1:8501", "min_confidence": 0.8, "timeout_ms": 500}
+
+
+def test_a_deadline_is_told_only_where_there_is_one_so_that_devices_of_earlier_versions_read_the_rest():
+    told = json.loads(
+        local.device_files(dataclasses.replace(CONFIG, cloud=dataclasses.replace(CLOUD, deadline_ms=80)))["config.json"].replace(
+            "${port.rest}", "1"
+        )
+    )
+    assert told["fallback"]["deadline_ms"] == 80

@@ -70,6 +70,7 @@ def assemble(request: CompileRequest, work: Workplace, lost: Mapping[int, str], 
         metric=prepared.metric,
         source_confusion=prepared.source_confusion,
         measured_with=measured_with(),
+        confidences=proof.confidences if proof else None,
     )
     (work.release / MANIFEST_NAME).write_bytes(manifest.to_bytes())
     (work.release / RECORD_NAME).write_bytes(record.to_bytes())
@@ -129,6 +130,7 @@ def _manifest(request: CompileRequest, release: Path, prepared: Prepared, proof:
         source_accuracy=prepared.source_accuracy,
         evaluation_examples=prepared.examples,
         tools=tool_versions(),
+        calibration=proof.calibration if proof else None,
     )
 
 

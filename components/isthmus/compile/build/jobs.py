@@ -112,6 +112,7 @@ def prepare(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
         progress("run the serving variant on them")
         served = evaluation.answers(ServingRunner(task.serving).run, where)
         check_answers(answers, served, where)
+        work.save_served(served)
     work.save_prepared(
         Prepared(
             model.inputs,
@@ -205,6 +206,7 @@ def _proved(task: _Compile, prepared: Prepared, recipe: Recipe, index: int, say:
         outputs=prepared.outputs,
         evaluation=evaluation,
         answers=answers,
+        served=task.work.served(),
         where=task.where,
         way_out=task.way_out,
         progress=say,

@@ -13,6 +13,7 @@ from isthmus.compile.build.evaluation import Arrays, Evaluation
 from isthmus.compile.build.footprint import peak_memory_bytes
 from isthmus.compile.build.golden import GOLDEN_EXAMPLES, examples_of, golden_rows, largest_difference, mean_difference
 from isthmus.compile.build.running import EdgeRunner
+from isthmus.compile.build.sureness import sureness
 from isthmus.compile.build.workplace import Proof
 from isthmus.errors import Problem, SourceError
 from isthmus.release import deflate
@@ -37,6 +38,7 @@ def prove(
     outputs: Sequence[TensorSpec],
     evaluation: Evaluation,
     answers: Arrays,
+    served: Arrays | None = None,
     where: str,
     way_out: str = "",
     progress: Callable[[str], None],
@@ -47,6 +49,7 @@ def prove(
         storage: the recipe's storage step.
         inputs: and outputs: the source's, which the file must have.
         answers: the source's to all of the evaluation, each example asked alone.
+        served: the serving variant's, where there is one.
         way_out: what to advise where the interpreter refuses the model.
 
     Raises:
@@ -74,7 +77,8 @@ def prove(
         confusion=evaluation.confusion(found),
     )
     rows = golden_rows(evaluation, answers)
-    return Proof(candidate, largest_difference(examples_of(answers, rows), examples_of(found, rows)))
+    difference = largest_difference(examples_of(answers, rows), examples_of(found, rows))
+    return Proof(candidate, difference, *sureness(evaluation, found, served))
 
 
 def check_stored(contents: Contents, storage: str, where: str) -> None:

@@ -3,6 +3,7 @@
 serving/VERSION/              the serving variant; absent where the source is a file for devices
 float.tflite                  the source for devices, not compressed yet; absent where no candidate begins with it
 prepared.json, answers.npz    `Prepared`, and what the source answers on the evaluation inputs
+served.npz                    what the serving variant answers on them; absent where there is none
 golden.json                   golden vectors
 candidates/N/model.tflite     what recipe N made
 candidates/N/candidate.json   `Proof`: what it was measured to do
@@ -18,9 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.release.confidences import Calibration, Confidences
 from isthmus.release.manifest import Candidate, TensorSpec
 
 EDGE_NAME = "model.tflite"
+_ANSWERS, _SERVED = "answers.npz", "served.npz"
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Proof:
-    """candidate: its figures, without times. golden_difference: the largest to the source's answers on the golden vectors."""
+    """candidate: its figures, without times. golden_difference: the largest to the source's answers on the golden vectors. calibration,
+    confidences: see `sureness`."""
 
     candidate: Candidate
     golden_difference: float
+    calibration: Calibration | None = None
+    confidences: Confidences | None = None
 
 
 class Workplace:
@@ -72,12 +78,25 @@ class Workplace:
         return self.candidate(index) / EDGE_NAME
 
     def save_answers(self, answers: Mapping[str, NDArray[Any]]) -> None:
-        # Texts are objects to numpy. The file is this compile's own, so that reading them back runs nobody else's code.
-        np.savez(self.folder / "answers.npz", allow_pickle=True, **dict(answers))
+        self._save(_ANSWERS, answers)
 
     def answers(self) -> dict[str, NDArray[Any]]:
         """The source's outputs by name, [examples, …]."""
-        with np.load(self.folder / "answers.npz", allow_pickle=True) as archive:
+        return self._load(_ANSWERS)
+
+    def save_served(self, answers: Mapping[str, NDArray[Any]]) -> None:
+        self._save(_SERVED, answers)
+
+    def served(self) -> dict[str, NDArray[Any]] | None:
+        """The serving variant's outputs by name, [examples, …]; None where there is none."""
+        return self._load(_SERVED) if (self.folder / _SERVED).exists() else None
+
+    def _save(self, name: str, answers: Mapping[str, NDArray[Any]]) -> None:
+        # Texts are objects to numpy. The file is this compile's own, so that reading them back runs nobody else's code.
+        np.savez(self.folder / name, allow_pickle=True, **dict(answers))
+
+    def _load(self, name: str) -> dict[str, NDArray[Any]]:
+        with np.load(self.folder / name, allow_pickle=True) as archive:
             return dict(archive)
 
     def save_prepared(self, prepared: Prepared) -> None:
@@ -100,7 +119,13 @@ class Workplace:
             raw = self._read(f"candidates/{index}/candidate.json")
         except FileNotFoundError:
             return None
-        return Proof(Candidate.from_json(raw["candidate"]), raw["golden_difference"])
+        calibration, confidences = raw["calibration"], raw["confidences"]
+        return Proof(
+            Candidate.from_json(raw["candidate"]),
+            raw["golden_difference"],
+            calibration and Calibration(**calibration),
+            confidences and Confidences.from_json(confidences),
+        )
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         (self.folder / name).write_text(json.dumps(content), encoding="utf-8")

@@ -201,17 +201,23 @@ def _store_security(certificate_file: str, key_file: str) -> str:
 
 
 @dataclass(frozen=True)
-class DeviceConfig:
-    """What one local device is told beside its enrolment. folder: of its enrolment and its models.
+class CloudAsked:
+    """When a device asks the cloud role. min_confidence: None: only where it has no answer; AS_SIGNED: as its bundle says. deadline_ms: of
+    requests that say none."""
 
-    fallback_url: "" where it never asks anybody.
-    """
+    url: str
+    min_confidence: float | str | None
+    timeout_ms: int
+    deadline_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """What one local device is told beside its enrolment. folder: of its enrolment and its models. cloud: None: it never asks anybody."""
 
     folder: str
     model_name: str
-    fallback_url: str
-    min_confidence: float | None
-    fallback_timeout_ms: int
+    cloud: CloudAsked | None = None
 
 
 def device(program: str, port: int) -> Processes:
@@ -226,12 +232,17 @@ def device(program: str, port: int) -> Processes:
 
 def device_files(config: DeviceConfig) -> dict[str, str]:
     """What `device` reads at its start."""
-    fallback = {"url": config.fallback_url, "min_confidence": config.min_confidence or 0.0, "timeout_ms": config.fallback_timeout_ms}
     content = {
         "state_directory": config.folder,
         "model": config.model_name,
         "listen": {"address": "127.0.0.1", "port": "${port.rest}"},
         **_DEVICE_PACE,
-        **({"fallback": fallback} if config.fallback_url else {}),
+        **({"fallback": _fallback(config.cloud)} if config.cloud else {}),
     }
     return {"config.json": json.dumps(content, indent=1).replace('"${port.rest}"', "${port.rest}")}
+
+
+def _fallback(cloud: CloudAsked) -> dict[str, Any]:
+    """Without a deadline as devices of earlier versions read it."""
+    found = {"url": cloud.url, "min_confidence": cloud.min_confidence or 0.0, "timeout_ms": cloud.timeout_ms}
+    return found if cloud.deadline_ms is None else {**found, "deadline_ms": cloud.deadline_ms}

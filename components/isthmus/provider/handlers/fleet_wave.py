@@ -13,7 +13,7 @@ from isthmus.plugin.values import UNKNOWN, Properties
 from isthmus.provider.handlers.fleets import PLACE, fleet_of
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
-from isthmus_agent.formats import samples_wanted
+from isthmus_agent.formats import bundle, samples_wanted
 from isthmus_agent.formats.contents import ANY_CLASS, Variant
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.turns import Budget
@@ -61,6 +61,12 @@ class FleetWaveHandler(HandlerBase):
             **PLACE,
             "releases": Property(
                 "object", "the release's digest by class of devices; `*`: of every other", items=Property("string", "a digest")
+            ),
+            "min_confidence": Property(
+                "object",
+                "by class, below which confidence a device asks the cloud role, if it is told to go by its bundle",
+                required=False,
+                items=Property("number", "see `bundle.MIN_CONFIDENCE`", minimum=0, maximum=1),
             ),
             "cache_directory": Property("string", "where this machine keeps releases", compared=False),
             "waves": Property("array", "all waves of the rollout", items=_WAVE),
@@ -230,7 +236,8 @@ def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
     # Devices take the first that fits them.
     ordered = sorted(inputs["releases"].items(), key=lambda it: (it[0] == ANY_CLASS, it[0]))
     releases = {name: find_release({**inputs, "digest": digest}) for name, digest in ordered}
-    variants, files = contents_of(releases, inputs["fleet"], {}, make=make, key=key)
+    gate_values = {name: {bundle.MIN_CONFIDENCE: it} for name, it in (inputs.get("min_confidence") or {}).items()}
+    variants, files = contents_of(releases, inputs["fleet"], gate_values, make=make, key=key)
     waves = [Wave(**{name: value for name, value in it.items() if name != "gate"}) for it in inputs["waves"]]
     gates = [Gate(**it["gate"]) for it in inputs["waves"]]
     window = None if inputs.get("window") is None else Window(**inputs["window"])

@@ -117,12 +117,42 @@ def explain_fleet(outputs: Mapping[str, Any]) -> list[Explanation]:
             )
             for it in plan.get("variants") or ()
         ),
+        *_of_offload(plan.get("offload")),
         Explanation(
             "a month",
             "bytes of the bundle / 10⁹ × devices × releases × price of a GB",
             f"{int(plan['bundle_bytes']):,} bytes as shipped, {int(plan['devices'])} devices, {plan['releases_per_month']:g} releases, "
             f"{plan['price_per_gigabyte_shipped']:g}/GB, prices of {plan['prices_as_of']}",
             f"{money(plan['cost_per_month'])} {plan['currency']}",
+        ),
+    ]
+
+
+def _of_offload(offload: Mapping[str, Any] | None) -> list[Explanation]:
+    """When devices ask the cloud role. None: nothing was measured, or they ask nobody."""
+    if not offload:
+        return []
+    chosen = next(it for it in offload["rows"] if it["is_chosen"])
+    errors = f"expected calibration error {offload['raw_calibration_error']:.2%} as it is, {offload['calibration_error']:.2%} calibrated"
+    return [
+        Explanation(
+            "temperature T",
+            "least Σ −log softmax(z / T)_y",
+            f"{int(offload['examples'])} held-out examples; {errors}",
+            f"{offload['temperature']:g}",
+        ),
+        Explanation(
+            "min_confidence",
+            "largest of softmax(z / T), below it the cloud role is asked",
+            offload["reason"],
+            f"{offload['min_confidence']:.7g}",
+        ),
+        Explanation(
+            "passed on",
+            "examples below min_confidence / all",
+            f"accuracy {chosen['accuracy']:.2%}, against the device alone {chosen['gain']:+.2%} "
+            f"({chosen['gain_low']:+.2%} to {chosen['gain_high']:+.2%})",
+            f"{chosen['share']:.2%}",
         ),
     ]
 
