@@ -156,6 +156,11 @@ DEVICE_CLASS: Final[Mapping[str, Limit]] = {
 }
 MOST_CLASSES: Final = MOST_VARIANTS
 
+# The migration policy.
+MIGRATION: Final[Mapping[str, Limit]] = {
+    "discount": Limit("of a step's cost against the one before it", 0.99, 0, 0.9999, beyond=True),
+}
+
 # How many days a signature of each role of a fleet's repository is good for. Devices accept nothing that is older, so that nobody can
 # hold an update back for longer than the timestamp's; `isthmus fleet refresh` signs anew in time.
 SIGNED_DAYS: Final[Mapping[str, Limit]] = {
