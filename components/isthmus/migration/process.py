@@ -44,13 +44,15 @@ class Dimension:
     """One thing that is measured, cut into levels.
 
     name: such as `network`. levels: one word each, in the order of the measured number. edges: where one level ends and the next begins,
-    one fewer than levels, rising; a value on an edge belongs to the upper level. unit: of the measured number.
+    one fewer than levels, rising; a value on an edge belongs to the upper level. unit: of the measured number. unmeasured: the level to
+    assume until something was measured.
     """
 
     name: str
     levels: tuple[str, ...]
     edges: tuple[float, ...] = ()
     unit: str = ""
+    unmeasured: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +181,8 @@ def _name_problems(process: Process) -> Iterator[Problem]:
             yield Problem(f"{path}.edges", f"found {len(dimension.edges)}", f"{len(dimension.levels) - 1}, one between two levels")
         if not all(math.isfinite(it) for it in dimension.edges) or any(a >= b for a, b in itertools.pairwise(dimension.edges)):
             yield Problem(f"{path}.edges", f"found {list(dimension.edges)}", "finite numbers that rise")
+        if not 0 <= dimension.unmeasured < max(len(dimension.levels), 1):
+            yield Problem(f"{path}.unmeasured", f"found {dimension.unmeasured}", "the number of a level, from 0")
     discount, limit = process.discount, MIGRATION["discount"]
     if isinstance(discount, bool) or not isinstance(discount, (int, float)) or not limit.allows(discount):
         yield Problem("discount", f"found {discount!r}", limit.range)
@@ -197,7 +201,7 @@ def _shape_problems(process: Process) -> Iterator[Problem]:
     for name, shape in wanted.items():
         array = getattr(process, name)
         kind = "yes and no" if name == "allowed" else "numbers"
-        if not isinstance(array, np.ndarray):
+        if not isinstance(array, np.ndarray) or array.dtype != (np.bool_ if name == "allowed" else np.float64):
             yield Problem(name, f"found {type(array).__name__} that is no array of {kind}", f"{kind} of shape {shape}")
         elif array.shape != shape:
             yield Problem(name, f"has shape {array.shape}", f"{shape}")
