@@ -180,9 +180,7 @@ class PlaceSettings(Checked):
     def pure(self) -> Place:
         """The place."""
         link = None if self.link is None else Link(**self.link.model_dump())
-        return Place(
-            self.service_ms, self.p95_ms, self.price_per_request, self.joules_per_request, self.warm_up_ms, self.model_bytes, link
-        )
+        return Place(self.service_ms, self.p95_ms, self.price_per_request, self.joules_per_request, self.warm_up_ms, self.model_bytes, link)
 
 
 class WorthSettings(Checked):
@@ -226,7 +224,10 @@ class PolicySettings(Checked):
 
     def _privacy_problems(self, path: str) -> Iterator[Problem]:
         """Places that `data` forbids: a rule to offload that could never be kept is a mistake, not a wish."""
-        forbidden = {"cloud": self.cloud is not None and self.data != MAY_LEAVE_DEVICE, "peers": bool(self.peers) and self.data == STAYS_ON_DEVICE}
+        forbidden = {
+            "cloud": self.cloud is not None and self.data != MAY_LEAVE_DEVICE,
+            "peers": bool(self.peers) and self.data == STAYS_ON_DEVICE,
+        }
         for name, is_forbidden in forbidden.items():
             if is_forbidden:
                 where = property_path([name], path)

@@ -6,8 +6,8 @@ then Exp(w/ρ), w = λm²(1 + (τ/m)²)/(2(1 − ρ)) (Pollaczek and Khinchine's
 round trip, its bytes over the bandwidth, and where a packet was lost a retransmission more: the round trip and Linux's least time-out.
 Beyond the deadline a request counts as missed, and nobody waits longer for it: E[min(T, D)] and P(T > D) are closed forms.
 
-A move. While a place warms up, and the model's bytes are on their way, requests wait: with w seconds of that, λw²/2 seconds in all, each one
-for D at most; those that come more than D before its end are missed.
+A move. While a place warms up, and the model's bytes are on their way, requests wait: with w seconds of that, λw²/2 seconds in all, each
+one for D at most; those that come more than D before its end are missed.
 """
 
 import math
@@ -18,8 +18,8 @@ from typing import Final
 import numpy as np
 
 from isthmus.migration.process import CLOUD, DEVICE, Numbers, Process, product_transition
-from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
 from isthmus.migration.situation import Headroom, Link, Place, Situation
+from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
 
 TIMEOUT_MS: Final = 200.0
 """Linux's least time until a packet is sent again (TCP_RTO_MIN)."""

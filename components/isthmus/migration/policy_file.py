@@ -25,4 +25,6 @@ def policy_of(found: Study, release: str) -> Policy:
     try:
         return from_json(policy.to_json(), release)
     except FormatError as error:
-        raise InputError([Problem("", f"no device could read this policy: {error}", "names, edges and sizes within the format's bounds")]) from error
+        raise InputError(
+            [Problem("", f"no device could read this policy: {error}", "names, edges and sizes within the format's bounds")]
+        ) from error

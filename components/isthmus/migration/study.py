@@ -82,7 +82,8 @@ class Study:
     def missed_share(self) -> Estimate:
         """Of the week's requests, those that missed the deadline. Requests vary less than misses: their mean divides both."""
         requests, missed = self.week.sums[REQUESTS], self.week.sums[MISSED]
-        return Estimate(missed.mean / requests.mean, missed.plus_minus / requests.mean)
+        asked = requests.mean or 1.0
+        return Estimate(missed.mean / asked, missed.plus_minus / asked)
 
 
 def study(device_class: str, situation: Situation, margin: float = 0.0, seed: int = SEED) -> Study:
