@@ -180,6 +180,7 @@ MIGRATION: Final[Mapping[str, Limit]] = {
     "price_per_megabyte": Limit("in money", 0.0, 0, 1e6),
     "requests_per_second": Limit("that the device is asked", None, 0, 1e6),
     "stays_seconds": Limit("mean time at the level; left out: `transition` says it", None, 0, 365 * DAY_SECONDS, beyond=True),
+    "transition": replace(SHARE, what="probability of a step, from each level (row) to each; left out: `stays_seconds` says it"),
     "until": Limit("where the next level begins; the last level has none", None, -1e9, 1e9),
     "band": Limit("beyond an edge, until which the level stays", 0.0, 0, 1e9),
     "slowdown": Limit("of the device's own times", 1.0, 0, 1000, beyond=True),

@@ -31,6 +31,7 @@ def _number(value: object) -> object:
 
 
 Number = Annotated[float, BeforeValidator(_number)]
+Chance = Annotated[Number, Limited(MIGRATION["transition"])]
 
 
 class LevelSettings(Checked):
@@ -82,7 +83,7 @@ class AxisSettings(Checked):
     each level, and then one up or one down, evenly."""
 
     band: Annotated[Number, Limited(MIGRATION["band"])] = MIGRATION["band"].default
-    transition: tuple[tuple[Number, ...], ...] | None = None
+    transition: tuple[tuple[Chance, ...], ...] | None = None
     levels: tuple[LevelSettings, ...]
 
     def problems(self, path: str) -> Sequence[Problem]:
@@ -117,7 +118,7 @@ class AxisSettings(Checked):
             yield Problem(f"{path}.transition", f"has rows of {[len(row) for row in rows]}", f"{count} rows of {count}")
             return
         for index, row in enumerate(rows):
-            if not all(0 <= it <= 1 for it in row) or abs(sum(row) - 1) > _ROW_TOLERANCE:
+            if abs(sum(row) - 1) > _ROW_TOLERANCE:
                 where = property_path(["transition", index], path)
                 yield Problem(where, f"found {list(row)}, which sums to {sum(row):.12g}", "probabilities that sum to 1")
 

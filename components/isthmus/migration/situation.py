@@ -109,8 +109,8 @@ class Situation:
     def of_class(self, speed_factor: float, joules_factor: float = 1.0) -> "Situation":
         """The same for a class of devices whose runs take so many times as long, and so many times the joules."""
         device = self.device
-        times = {"service_ms": device.service_ms * speed_factor, "p95_ms": device.p95_ms * speed_factor}
-        return replace(self, device=replace(device, **times, joules=device.joules * joules_factor))
+        service_ms, p95_ms = device.service_ms * speed_factor, device.p95_ms * speed_factor
+        return replace(self, device=replace(device, service_ms=service_ms, p95_ms=p95_ms, joules=device.joules * joules_factor))
 
 
 def leaving(step_seconds: float, stays_seconds: float) -> float:

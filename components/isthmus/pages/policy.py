@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from isthmus.migration.costs import JOULES, MONEY, REQUESTS, WAITED_MS
+from isthmus.migration.process import PEER
 from isthmus.migration.simulate import Estimate
 from isthmus.migration.situation import Link, Place, Situation
 from isthmus.migration.study import Study, same_rows
@@ -94,19 +93,28 @@ def week_lines(found: Study) -> Iterator[tuple[str, str]]:
     """The simulated week: what, and how much, with 95 % of chance's means."""
     exact = dict(zip(found.built.process.places, found.long_run.places, strict=True))
     for name, share in found.week.shares.items():
-        yield f"on {name}", f"{_with(share, 100)} % of the time; in the long run {plain(100 * float(exact[name]))} %"
+        yield f"on {name}", f"{_percent(share)} of the time; in the long run {100 * float(exact[name]):.2f} %"
     yield "moves", _with(found.week.moves)
     sums = found.week.sums
     yield "requests", _with(sums[REQUESTS])
-    yield "deadlines missed", f"{_with(found.missed_share, 100)} % of them"
+    yield "deadlines missed", f"{_percent(found.missed_share)} of them"
     if sums[REQUESTS].mean:
         yield "waiting", f"{plain(sums[WAITED_MS].mean / sums[REQUESTS].mean)} ms a request"
     yield "battery", f"{_with(sums[JOULES])} J"
     yield "money", _with(sums[MONEY])
 
 
-def _with(it: Estimate, factor: float = 1.0) -> str:
-    return f"{plain(it.mean * factor)} ± {plain(it.plus_minus * factor)}"
+def _with(it: Estimate) -> str:
+    return f"{plain(it.mean)} ± {plain(it.plus_minus)}"
+
+
+def _percent(it: Estimate) -> str:
+    return f"{100 * it.mean:.2f} ± {100 * it.plus_minus:.2f} %"
+
+
+def short(place: str) -> str:
+    """A place's name where room is scarce: a class of peers by its class."""
+    return place.removeprefix(PEER)
 
 
 def figures(situation: Situation) -> Iterator[tuple[str, str]]:
@@ -166,12 +174,13 @@ def _shown(device_class: str, found: Study) -> dict[str, Any]:
         "size": f"{places} places × {cells} cells",
         "cost": plain(found.cost),
         "saved": f"{100 * (1 - found.cost / never):.1f}" if never else "0",
-        "missed": plain(100 * found.missed_share.mean),
-        "moves": plain(found.week.moves.mean),
+        "missed": f"{100 * found.missed_share.mean:.2f}",
+        "moves": f"{found.week.moves.mean:,.0f}",
         "runs": found.week.runs,
         "certain": f"{found.best.misses / found.requests:.1g}",
         "maps": maps,
-        "heat": lambda cost: round(100 * float(np.sqrt(cost / most))),
+        "short": short,
+        "heat": lambda cost: round(100 * cost / most),
         "gains": [*gains(found)],
         "week": [*week_lines(found)],
         "figures": [*figures(found.built.situation)],

@@ -7,7 +7,6 @@ from typing import Final
 from rich.console import Console
 
 from isthmus.arguments.policy_file import load_policy
-from isthmus.cli.commands.policy.command import Options
 from isthmus.cli.commands.policy.view import rendered
 from isthmus.cli.shared.pages import check_page, write_page
 from isthmus.errors import InputError, IsthmusError, Problem
@@ -21,47 +20,44 @@ _ALL: Final = "all"
 """What a file for all classes is named by: `*` is no name of one."""
 
 
-def show(options: Options) -> None:
+def show(file: Path, *, page: Path | None, out: Path | None, release: str, seed: int, as_json: bool) -> None:
     """Raises IsthmusError."""
-    _check(options)
-    settings = load_policy(str(options.file), Path(), str(options.file))
-    studies = {name: study(name, it, settings.margin_ms, options.seed) for name, it in settings.situations().items()}
+    _check(out, release)
+    if page:
+        check_page(page, "--page")
+    settings = load_policy(str(file), Path(), str(file))
+    studies = {name: study(name, it, settings.margin_ms, seed) for name, it in settings.situations().items()}
     files = {}
-    if options.out:
-        files = {
-            options.out / f"policy-{_ALL if name == ANY_CLASS else name}.json": policy_of(it, options.release)
-            for name, it in studies.items()
-        }
-    for file, policy in files.items():
-        _write(file, policy.to_json())
-    if options.page:
-        write_page(options.page, html(settings.name, studies), "--page")
+    if out:
+        files = {out / f"policy-{_ALL if name == ANY_CLASS else name}.json": policy_of(it, release) for name, it in studies.items()}
+    for place, policy in files.items():
+        _write(place, policy.to_json())
+    if page:
+        write_page(page, html(settings.name, studies), "--page")
     console = Console()
-    if options.as_json:
+    if as_json:
         text = json.dumps(
             {"name": settings.name, "classes": [it.data() for it in studies.values()], "files": [str(it) for it in files]}, indent=1
         )
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return
     console.print(rendered(settings.name, studies))
-    for written in [*files, *([options.page] if options.page else [])]:
+    for written in [*files, *([page] if page else [])]:
         console.print(f"wrote {written}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _check(options: Options) -> None:
+def _check(out: Path | None, release: str) -> None:
     """What can be known to be wrong before the work."""
     problems = []
-    if options.out and not digests.PATTERN.fullmatch(options.release):
-        found = f"found {options.release!r}" if options.release else "is missing"
+    if out and not digests.PATTERN.fullmatch(release):
+        found = f"found {release!r}" if release else "is missing"
         problems.append(Problem("--release", found, digests.EXPECTED, "a policy is for one release: give the digest of yours"))
-    if options.release and not options.out:
+    if release and not out:
         problems.append(Problem("--release", "names the release that files are for, and none is written", fix="add --out FOLDER"))
-    if options.out and options.out.exists() and not options.out.is_dir():
-        problems.append(Problem("--out", f"{str(options.out)!r} is a file", "a folder"))
+    if out and out.exists() and not out.is_dir():
+        problems.append(Problem("--out", f"{str(out)!r} is a file", "a folder"))
     if problems:
         raise InputError(problems)
-    if options.page:
-        check_page(options.page, "--page")
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -30,4 +30,4 @@ def run(options: Options) -> None:
     """
     from isthmus.cli.commands.policy.answer import show
 
-    show(options)
+    show(options.file, page=options.page, out=options.out, release=options.release, seed=options.seed, as_json=options.as_json)

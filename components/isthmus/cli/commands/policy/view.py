@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from isthmus.migration.study import Study
-from isthmus.pages.policy import HeatMap, figures, gains, heat_maps, week_lines
+from isthmus.pages.policy import HeatMap, figures, gains, heat_maps, short, week_lines
 
 _STYLES: Final = ("black on bright_blue", "black on yellow", "black on green", "black on magenta", "black on cyan", "black on white")
 _CELL: Final = 7
@@ -69,9 +69,5 @@ def _map(it: HeatMap) -> Table:
     for load in it.loads:
         table.add_column(load[:_CELL], no_wrap=True)
     for network, cells in it.rows:
-        table.add_row(Text(network), *(Text(f"{_short(cell.name):<{_CELL}}", _STYLES[cell.place % len(_STYLES)]) for cell in cells))
+        table.add_row(Text(network), *(Text(f"{short(cell.name)[:_CELL]:<{_CELL}}", _STYLES[cell.place % len(_STYLES)]) for cell in cells))
     return table
-
-
-def _short(place: str) -> str:
-    return place.removeprefix("peer:")[:_CELL]
