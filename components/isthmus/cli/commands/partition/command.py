@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.shared.options import Json, Page
+from isthmus.cli.shared.options import Json
 from isthmus.limits import PARTITION
 
 
@@ -35,7 +35,6 @@ class Options:
     megabits_per_second: Annotated[
         list[float] | None, typer.Option("--megabits-per-second", "-b", help="A bandwidth to show; may be repeated. Else a sweep.")
     ] = None
-    page: Page = None
     as_json: Json = False
 
 

@@ -14,7 +14,6 @@ from rich.text import Text
 from isthmus.cli.commands.compile.releases import PIPED_WIDTH, name_of
 from isthmus.cli.commands.partition.command import Options
 from isthmus.cli.commands.partition.view import Shown, as_data, view
-from isthmus.cli.shared.pages import check_page, write_page
 from isthmus.compile import CompileRequest, check_request, compile_release
 from isthmus.compile.halves.measured import Measured
 from isthmus.compile.halves.run import measure_cuts
@@ -31,7 +30,7 @@ Say = Callable[[str], None]
 
 
 def split_and_show(options: Options) -> None:
-    """Prints the table or JSON, and writes the page if one is wanted.
+    """Prints the table or JSON.
 
     Raises:
         InputError: all that can be seen to be wrong before anything is compiled; a model that no layer of allows a cut.
@@ -40,8 +39,6 @@ def split_and_show(options: Options) -> None:
     request = CompileRequest(name_of(options.model), options.model, options.recipe, evaluation=options.evaluation)
     if problems := problems_with(options, request):
         raise InputError(problems)
-    if options.page:
-        check_page(options.page)
     errors = Console(stderr=True)
     with _options_named(request.model), _progress(errors) as say:
         release_digest, measured = asyncio.run(_measured(request, say))
@@ -54,17 +51,11 @@ def split_and_show(options: Options) -> None:
     )
     sweep = tuple(sorted(set(options.megabits_per_second or SWEEP)))
     shown = Shown(request.model, options.recipe, release_digest, measured, situation, plan(measured, situation), sweep)
-    if options.page:
-        from isthmus.pages.partition import partition_page
-
-        write_page(options.page, partition_page(as_data(shown)))
     out = Console(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPED_WIDTH)
     if options.as_json:
         out.print_json(data=as_data(shown))
     else:
         out.print(view(shown))
-        if options.page:
-            out.print(Text(f"page    {options.page}"), soft_wrap=True)
 
 
 def problems_with(options: Options, request: CompileRequest) -> list[Problem]:
