@@ -199,6 +199,16 @@ MIGRATION: Final[Mapping[str, Limit]] = {
     "joules_factor": Limit("of the device's own joules", 1.0, 0, 1000),
 }
 
+# Where `isthmus partition` splits a network.
+PARTITION: Final[Mapping[str, Limit]] = {
+    "round_trip_ms": Limit("of the smallest request to the cloud, with what the server takes beside its run", 20.0, 0, 60_000),
+    "speed_factor": Limit("one run on a device takes so many times as long as measured", 8.0, 0, 1_000_000, beyond=True),
+    "cloud_speed_factor": Limit("the same of one run in the cloud", 1.0, 0, 1_000_000, beyond=True),
+    "max_loss_percent": Limit("points of accuracy that eight bits on the wire may cost", 0.5, 0, 100),
+    "margin_percent": Limit("by which another way must be faster before the way is changed", 5.0, 0, 1000),
+    "megabits_per_second": Limit("of a device's way to the cloud", None, 0, 1_000_000, beyond=True),
+}
+
 # How many days a signature of each role of a fleet's repository is good for. Devices accept nothing that is older, so that nobody can
 # hold an update back for longer than the timestamp's; `isthmus fleet refresh` signs anew in time.
 SIGNED_DAYS: Final[Mapping[str, Limit]] = {

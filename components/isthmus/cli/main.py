@@ -23,6 +23,9 @@ COMMANDS: Table = {
         f"{_ROOM}.batch.command", "Score a file of examples with all servers of a service at once, each with its part by formula 2."
     ),
     "compile": Command(f"{_ROOM}.compile.command", "Compile a model, run every variant on its evaluation data, and show which is best."),
+    "partition": Command(
+        f"{_ROOM}.partition.command", "Split a network between device and cloud: every place to cut it, and the fastest at each bandwidth."
+    ),
     "plan": Command(f"{_ROOM}.plan.command", "Show the plan of what is deployed: servers, p95, load, cost; and what would be if."),
     "policy": Command(
         f"{_ROOM}.policy.command", "Solve where the requests of devices run, and show it: maps, gains, a week; write what devices read."

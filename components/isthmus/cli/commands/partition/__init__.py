@@ -1,0 +1,1 @@
+"""`isthmus partition`: a network split between device and cloud."""
