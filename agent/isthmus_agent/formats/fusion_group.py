@@ -128,9 +128,7 @@ def read(content: bytes, release: str, digest: str | None = None) -> FusionGroup
     if found.to_bytes() != content:
         raise FormatError("", "the group's file is not written in the one way that there is")
     if found.release != release:
-        raise FormatError(
-            "release", f"the group was measured with {found.release}, expected {numbers.shown(release)}, which is served here"
-        )
+        raise FormatError("release", f"the group was measured with {found.release}, expected {release[:80]}, which is served here")
     return found
 
 

@@ -20,6 +20,7 @@ from isthmus.errors import InputError, IsthmusError, Problem, SourceError, prope
 from isthmus.release.manifest import EDGE, Release, TensorSpec
 
 TIMEOUT_SECONDS = 1800
+_MODULE = "isthmus.compile.answering"
 _KINDS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -73,8 +74,9 @@ def _problem(values: NDArray[Any], spec: TensorSpec, path: str) -> Problem | Non
 def _run(file: Path, names: tuple[str, str], views: Arrays, folder: Path, where: str) -> dict[str, NDArray[Any]]:
     """names: of the input and the output."""
     asked, answered = folder / "views.npz", folder / "answers.npz"
-    np.savez(asked, allow_pickle=False, **dict(views))
-    command = [sys.executable, "-m", "isthmus.compile.answering", str(file), *names, str(asked), str(answered)]
+    # By number: a member may be called as one of numpy's arguments is.
+    np.savez(asked, allow_pickle=False, **{f"view{place}": values for place, values in enumerate(views.values())})
+    command = [sys.executable, "-m", _MODULE, str(file), *names, str(asked), str(answered)]
     try:
         child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
@@ -89,7 +91,7 @@ def _run(file: Path, names: tuple[str, str], views: Arrays, folder: Path, where:
     if "refused" in said:
         raise SourceError([Problem(where, f"the edge interpreter cannot run the model: {said['refused']}")])
     with np.load(answered, allow_pickle=False) as archive:
-        return dict(archive)
+        return {name: archive[f"view{place}"] for place, name in enumerate(views)}
 
 
 def main(file: str, input_name: str, output_name: str, views: str, answers: str) -> dict[str, Any]:

@@ -4,11 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.fusion.views import Numbers
-from isthmus_agent.formats.definite import LEAST_PIVOT, factor
+from isthmus_agent.formats.definite import LEAST_PIVOT
 from isthmus_agent.formats.fusion_group import MOST_CORRELATION_MILLIONTHS
 from isthmus_agent.formats.numbers import MILLION
 
 _STEP = 0.02
+# No pivot is below it, also when the correlations have been rounded to millionths.
+_LEAST_EIGENVALUE = 2 * LEAST_PIVOT
 
 
 def errors_of(evidence: Numbers, labels: NDArray[np.int64]) -> Numbers:
@@ -46,6 +48,6 @@ def correlations(errors: Numbers) -> Numbers:
     found = np.clip((1 - drawn) * counted + drawn * mean, 0, MOST_CORRELATION_MILLIONTHS / MILLION)
     np.fill_diagonal(found, 1)
     # What is cut off may leave correlations that cannot be together: they are made smaller until they can.
-    while factor(found.tolist()) is None or float(np.linalg.eigvalsh(found)[0]) < LEAST_PIVOT:
+    while float(np.linalg.eigvalsh(found)[0]) < _LEAST_EIGENVALUE:
         found[pairs] *= 1 - _STEP
     return found

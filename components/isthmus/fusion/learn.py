@@ -30,11 +30,11 @@ _MOST_SCALE: Final = MOST_SCALE_MILLIONTHS / MILLION
 
 @dataclass(frozen=True)
 class Measured:
-    """One member. heard: False for one that is no better than always naming the most frequent class, with 95 % (Wilson)."""
+    """One member. scale: one over its temperature. strength: d′². Both are 0 for one that is not shown to be better than always naming the
+    most frequent class, with 95 % (Wilson)."""
 
     scale: float
     strength: float
-    heard: bool
 
 
 def learn(views: Views, release: str, clip_nats: float | None = None) -> FusionGroup:
@@ -59,12 +59,12 @@ def measure(views: Views, place: int, log_prior: Numbers) -> Measured:
     """What one member's answers say of it alone."""
     right = views.right[place]
     if share(right).low <= float(np.exp(log_prior.max())):
-        return Measured(0.0, 0.0, heard=False)
+        return Measured(0.0, 0.0)
     scale = scale_of(views.log_probabilities[place] - log_prior, log_prior, views.labels)
     # A half of an example more of each kind: nobody is without fault for having made none.
     counted = (int(right.sum()) + 0.5) / (len(right) + 1)
     found = strength(counted, views.classes)
-    return Measured(scale, found, heard=True) if scale > 0 and found > 0 else Measured(0.0, 0.0, heard=False)
+    return Measured(scale, found) if scale > 0 and found > 0 else Measured(0.0, 0.0)
 
 
 def scale_of(said: Numbers, log_prior: Numbers, labels: NDArray[np.int64]) -> float:

@@ -97,12 +97,13 @@ def _clip_nats(text: str | None, problems: list[Problem]) -> float | None:
 def _arrays(file: Path, option: str, problems: list[Problem]) -> Arrays:
     """The members' arrays and the labels; what is wrong with them is added to the problems."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it is one array")
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is one array")
+        with archive:
             arrays = dict(archive)
     except _UNREADABLE as error:
-        what = f"{str(file)!r} cannot be read: {getattr(error, 'strerror', None) or str(error).splitlines()[0]}"
+        what = f"{str(file)!r} cannot be read: {getattr(error, 'strerror', None) or 'it is no sound .npz file of numbers'}"
         problems.append(Problem(option, what, f"an .npz with one array for each member, and `{LABELS}`"))
         return {}
     problems += member_problems([name for name in arrays if name != LABELS], option)

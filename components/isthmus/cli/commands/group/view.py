@@ -16,6 +16,7 @@ from isthmus_agent.formats import digests
 from isthmus_agent.formats.fusion_group import FusionGroup
 from isthmus_agent.formats.numbers import MILLION
 
+_WIDTH = 34
 _LOST = (
     ("lost_missing", "one missing"),
     ("lost_lying", "one lies"),
@@ -28,19 +29,20 @@ _LOST = (
 def shown(group: FusionGroup, figures: Figures, out: Path | None) -> Iterator[Table | str]:
     """The table of the members, and the figures in lines."""
     yield _table(group, figures)
-    yield f"{'group':<26}{_share(figures.group)}, on {figures.examples:,} examples that it was not learned from ({figures.folds} folds)"
+    learned_apart = f"on {figures.examples:,} examples that it was not learned from ({figures.folds} folds)"
+    yield f"{'group':<{_WIDTH}}{_share(figures.group)}, {learned_apart}"
     if len(figures.members) == 1:
         yield "a group of one answers as its member does"
     else:
         no_gain = "" if figures.gain.low > 0 else ": no gain is shown"
-        yield f"{'above ' + figures.best:<26}{_points(figures.gain)}{no_gain}"
+        yield f"{'above ' + figures.best:<{_WIDTH}}{_points(figures.gain)}{no_gain}"
     for name, words in _LOST:
         if (found := getattr(figures, name)) is not None:
-            yield f"{'lost, ' + words:<26}{_points(found)}"
-    yield f"{'an answer':<26}{plain(figures.answer_bytes)} bytes on the wire in the mean, clip {plain(group.clip)} nats"
-    yield f"{'release':<26}{group.release}"
+            yield f"{'lost, ' + words:<{_WIDTH}}{_points(found)}"
+    yield f"{'an answer':<{_WIDTH}}{plain(figures.answer_bytes)} bytes on the wire in the mean, clip {plain(group.clip)} nats"
+    yield f"{'release':<{_WIDTH}}{group.release}"
     if out:
-        yield f"{'file':<26}{out} ({digests.PREFIX}{digests.shown(group.digest)}…)"
+        yield f"{'file':<{_WIDTH}}{out} ({digests.PREFIX}{digests.shown(group.digest)}…)"
 
 
 def as_data(group: FusionGroup, figures: Figures) -> dict[str, Any]:
