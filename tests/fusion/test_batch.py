@@ -39,8 +39,9 @@ def test_what_is_reckoned_with_is_what_comes_over_the_wire():
     evidence = evidence_of(GROUP, VIEWS)
     for place, name in enumerate(VIEWS.members):
         for example in range(20):
-            own = FUSION.evidence(name, VIEWS.log_probabilities[place, example].tolist())
-            assert FUSION.read(encode(own, GROUP.clip)) == pytest.approx(evidence[place, example], abs=1e-12)
+            payload = FUSION.written(name, VIEWS.log_probabilities[place, example].tolist())
+            assert payload == encode(evidence[place, example].tolist(), GROUP.clip)
+            assert FUSION.read(payload) == pytest.approx(evidence[place, example], abs=1e-12)
 
 
 def test_where_nobody_answers_it_is_the_prior():

@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isthmus_agent.formats import definite
-from isthmus_agent.formats.evidence import decode, evidence_of
+from isthmus_agent.formats.evidence import decode, encode, evidence_of
 from isthmus_agent.formats.fusion_group import FusionGroup
 from isthmus_agent.formats.numbers import MILLION, FormatError
 
@@ -51,13 +51,13 @@ class Fusion:
         self.group = group
         self._weights: dict[tuple[int, ...], tuple[float, ...]] = {}
 
-    def evidence(self, member: str, log_probabilities: Sequence[float]) -> tuple[float, ...]:
-        """What a member has to say, from its own answer. Raises FormatError: no member, or no answer (see `evidence_of`)."""
+    def written(self, member: str, log_probabilities: Sequence[float]) -> bytes:
+        """What a member sends of its answer. Raises FormatError: no member, or no answer (see `evidence_of`)."""
         scale = self.group.members[self._place(member)].scale_millionths / MILLION
-        return evidence_of(log_probabilities, scale, self.group.log_prior, self.group.clip)
+        return encode(evidence_of(log_probabilities, scale, self.group.log_prior, self.group.clip), self.group.clip)
 
     def read(self, payload: bytes) -> tuple[float, ...]:
-        """The evidence in what came over the wire. Raises FormatError."""
+        """The evidence in what came over the wire. A member reads its own so, too: then all make the same answer. Raises FormatError."""
         return decode(payload, self.group.classes, self.group.clip)
 
     def weights(self, names: Sequence[str]) -> dict[str, float]:
@@ -75,7 +75,7 @@ class Fusion:
         return found
 
     def fused(self, said: Mapping[str, Sequence[float]]) -> Fused:
-        """The group's answer. said: evidence by member, as `evidence` and `read` give it; from nobody, the answer is the prior's.
+        """The group's answer. said: evidence by member, as `read` gives it; from nobody, the answer is the prior's.
 
         Raises FormatError where one is no member or has another number of classes.
         """

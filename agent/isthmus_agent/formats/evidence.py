@@ -8,10 +8,10 @@ On the wire it is a whole number, the highest bits first, filled with zeros to w
 
     b bits      how many other classes are named
     b bits      the likeliest class; of several the one with the least number
-    b + 4 bits  for each class that is named, in rising order: its number, and its level: 0 … 15 sixteenths of `clip` below the likeliest
+    b + 4 bits  for each class that is named, in rising order: its number, and its level: 1 … 15 sixteenths of `clip` below the likeliest
 
-A class that is not named is at level 16. Of 10 classes a sure answer has 1 byte, and one that is sure of nothing 10. Each evidence has one
-writing, and reading refuses every other.
+A class that is not named is at level 16, and none but the likeliest at 0, so that a member's own answer stays what it was. Of 10 classes
+a sure answer has 1 byte, and one that is sure of nothing 10. Each evidence has one writing, and reading refuses every other.
 """
 
 import math
@@ -54,9 +54,10 @@ def evidence_of(log_probabilities: Sequence[float], scale: float, log_prior: Seq
 
 
 def encode(evidence: Sequence[float], clip: float) -> bytes:
-    """The bytes on the wire. evidence: as `evidence_of` makes it; each class comes back within half a level, clip / 32."""
-    levels = [math.floor(-value * LEVELS / clip + 0.5) for value in evidence]
-    top = levels.index(0)
+    """The bytes on the wire. evidence: as `evidence_of` makes it; each class comes back within half a level, clip / 32, or a whole
+    one where it is hardly below the likeliest."""
+    top = max(range(len(evidence)), key=lambda number: evidence[number])
+    levels = [max(1, math.floor(-value * LEVELS / clip + 0.5)) for value in evidence]
     named = [(number, level) for number, level in enumerate(levels) if level < LEVELS and number != top]
     bits = _class_bits(len(levels))
     whole = len(named) << bits | top
@@ -96,8 +97,8 @@ def decode(payload: bytes, classes: int, clip: float) -> tuple[float, ...]:
         number, level = take(bits), take(_LEVEL_BITS)
         if not before < number < classes or number == top:
             raise FormatError("", f"class {number} after {before}, expected another of {classes} classes, in rising order")
-        if level == 0 and number < top:
-            raise FormatError("", f"class {top} is the likeliest beside {number}, expected the one with the least number")
+        if level == 0:
+            raise FormatError("", f"class {number} at level 0, expected 1 to {LEVELS - 1}")
         levels[number], before = level, number
     if left >= 8 or whole & (1 << left) - 1:
         raise FormatError("", "something follows its end")

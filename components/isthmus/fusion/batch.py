@@ -27,18 +27,20 @@ class FusedExamples:
         """[examples]"""
         return np.asarray(self.totals.argmax(axis=1))
 
-    def log_loss(self, labels: NDArray[np.int64]) -> float:
-        """Mean of -log of the right class's probability, in nats."""
+    def log_losses(self, labels: NDArray[np.int64]) -> Numbers:
+        """-log of the right class's probability, in nats, [examples]."""
         shifted = self.totals - self.totals.max(axis=1, keepdims=True)
-        return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]))
+        return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels])
 
 
 def evidence_of(group: FusionGroup, views: Views) -> Numbers:
     """What members say on the wire, [members, examples, classes]: calibrated, cut, and in its sixteen levels."""
     scales = np.array([member.scale_millionths / MILLION for member in group.members])
     scaled = scales[:, None, None] * (views.log_probabilities - np.array(group.log_prior))
-    below = np.maximum(scaled - scaled.max(axis=2, keepdims=True), -group.clip)
-    return np.asarray(-np.floor(-below * LEVELS / group.clip + 0.5) * group.clip / LEVELS)
+    below = scaled - scaled.max(axis=2, keepdims=True)
+    levels = np.clip(np.floor(-below * LEVELS / group.clip + 0.5), 1, LEVELS)
+    np.put_along_axis(levels, below.argmax(axis=2)[..., None], 0, axis=2)
+    return np.asarray(-levels * group.clip / LEVELS)
 
 
 def fused(fusion: Fusion, evidence: Numbers, answered: Truths | None = None) -> FusedExamples:

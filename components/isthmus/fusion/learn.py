@@ -23,8 +23,10 @@ from isthmus_agent.formats.fusion_group import (
 )
 from isthmus_agent.formats.numbers import MILLION
 
-CLIPS_NATS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
-"""Of these the one is taken with the least log-loss: half of it with all members honest, half with one that lies in the worst way."""
+CLIPS_NATS: Final = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+"""Of these the least is taken whose log-loss is above the best one's by no more than a standard error of that (Breiman et al. 1984): what
+cannot be told from the best, and bounds a liar most. Half of the loss is with all members honest, half with the one that lies in the worst
+way whose lies are the dearest. In a group of two nobody is outvoted: the best is taken, with both honest."""
 _MOST_SCALE: Final = MOST_SCALE_MILLIONTHS / MILLION
 
 
@@ -38,7 +40,8 @@ class Measured:
 
 
 def learn(views: Views, release: str, clip_nats: float | None = None) -> FusionGroup:
-    """The group's file. release: the digest of what gave these answers. clip_nats: None: the best of CLIPS_NATS on these examples."""
+    """The group's file. release: the digest of what gave these answers. clip_nats: None: the one of CLIPS_NATS that
+    these examples speak for."""
     log_prior = _log_prior(views)
     measured = [measure(views, place, np.array(log_prior) / THOUSAND) for place in range(len(views.members))]
     members = tuple(
@@ -51,8 +54,15 @@ def learn(views: Views, release: str, clip_nats: float | None = None) -> FusionG
     )
     apart = tuple((0,) * place for place in range(len(members)))
     first = FusionGroup(release, MOST_CLIP_MILLINATS, members, apart, log_prior)
-    clips = CLIPS_NATS if clip_nats is None else (clip_nats,)
-    return min((_clipped(first, clip, views) for clip in clips), key=lambda group: _loss(group, views) if len(clips) > 1 else 0.0)
+    if clip_nats is not None:
+        return _clipped(first, clip_nats, views)
+    groups = [_clipped(first, clip, views) for clip in CLIPS_NATS]
+    losses = [_losses(group, views) for group in groups]
+    best = min(losses, key=lambda it: float(it.mean()))
+    if len(members) < 3:
+        return groups[next(place for place, it in enumerate(losses) if it is best)]
+    most = float(best.mean() + best.std(ddof=1) / np.sqrt(len(best)))
+    return next(group for group, it in zip(groups, losses, strict=True) if it.mean() <= most)
 
 
 def measure(views: Views, place: int, log_prior: Numbers) -> Measured:
@@ -110,11 +120,13 @@ def _clipped(group: FusionGroup, clip_nats: float, views: Views) -> FusionGroup:
     return replace(group, correlations_millionths=rows)
 
 
-def _loss(group: FusionGroup, views: Views) -> float:
+def _losses(group: FusionGroup, views: Views) -> Numbers:
+    """By example; see CLIPS_NATS."""
     fusion, evidence = Fusion(group), evidence_of(group, views)
-    honest = fused(fusion, evidence).log_loss(views.labels)
+    honest = fused(fusion, evidence).log_losses(views.labels)
     if len(group.members) < 3:
         return honest
     everybody = np.ones(evidence.shape[:2], np.bool_)
     lied = [worst_lies(fusion, evidence, views.labels, liar, everybody) for liar in range(len(group.members))]
-    return (honest + float(np.mean([fused(fusion, it).log_loss(views.labels) for it in lied]))) / 2
+    dearest = max((fused(fusion, it).log_losses(views.labels) for it in lied), key=lambda it: float(it.mean()))
+    return np.asarray((honest + dearest) / 2)

@@ -73,7 +73,7 @@ def test_members_under_other_names_give_the_same_answer(group, data):
 def test_a_group_of_one_answers_as_its_member_does(strength, shares):
     probabilities = [share / sum(shares) for share in shares]
     fusion = Fusion(group_of([strength]))
-    found = fusion.fused({"a": fusion.evidence("a", [math.log(it) for it in probabilities])})
+    found = fusion.fused({"a": evidence_of([math.log(it) for it in probabilities], 1.0, fusion.group.log_prior, CLIP)})
     assert found.weights == {"a": pytest.approx(1)}
     assert found.probabilities == pytest.approx(probabilities)
 
@@ -143,8 +143,8 @@ def test_a_sum_of_what_is_not_cut_is_turned_by_one_liar():
     honest, lie = np.log([0.9, 0.05, 0.05]), np.log([1e-9, 1 - 2e-9, 1e-9])
     assert np.argmax(2 * honest + lie) == 1
     fusion = Fusion(group_of([9, 9, 9]))
-    said = {"a": fusion.evidence("a", honest), "b": fusion.evidence("b", honest), "c": fusion.evidence("c", lie)}
-    assert fusion.fused(said).answer == 0
+    wire = {"a": fusion.written("a", honest), "b": fusion.written("b", honest), "c": fusion.written("c", lie)}
+    assert fusion.fused({name: fusion.read(payload) for name, payload in wire.items()}).answer == 0
 
 
 def test_a_liar_is_named_and_the_rest_are_as_sure_as_without_it():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from isthmus.cli.commands.compile.releases import compile_all, name_of, requests_for
-from isthmus.cli.commands.group.learn import Options
+from isthmus.cli.commands.group.options import Options
 from isthmus.cli.commands.group.view import as_data, shown
 from isthmus.cli.shared.pages import check_page, write_page
 from isthmus.compile import CompileRequest
