@@ -13,6 +13,7 @@ from isthmus_agent.formats import assignment as signed
 from isthmus_agent.formats import probation, samples_wanted
 from isthmus_agent.formats.answers import MOST_DEADLINE_MS
 from isthmus_agent.formats.contents import MOST_VARIANTS
+from isthmus_agent.formats.fusion_group import LEAST_CLIP_MILLINATS, MOST_CLIP_MILLINATS, THOUSAND
 from isthmus_agent.formats.gate import MOST_DEADLINE_SECONDS, MOST_REPORTS, MOST_SOAK_SECONDS
 from isthmus_agent.formats.numbers import DAY_SECONDS, MOST_NUMBER
 from isthmus_agent.formats.pace import MOST_PER_MINUTE
@@ -159,6 +160,11 @@ SAMPLES: Final[Mapping[str, Limit]] = {
     ),
 }
 DEVICE_MEGABITS_PER_SECOND: Final = Limit("of a device's connection, for the times that a preview shows", 10.0, beyond=True)
+
+# Devices that answer together.
+FUSION_CLIP_NATS: Final = Limit(
+    "what one member may say against a class; left out: learned", None, LEAST_CLIP_MILLINATS / THOUSAND, MOST_CLIP_MILLINATS / THOUSAND
+)
 
 # What a class of devices has.
 DEVICE_CLASS: Final[Mapping[str, Limit]] = {

@@ -74,6 +74,14 @@ COMMANDS: Table = {
             "resume": Command(f"{_ROOM}.keys.resume", "Finish a step that was broken off: the repository in line with the key ring."),
         },
     ),
+    "group": Group(
+        "Devices that see the same thing from several sides, and answer together.",
+        {
+            "learn": Command(
+                f"{_ROOM}.group.learn", "Learn from labelled examples what each member's word is worth, and show what the group is worth."
+            ),
+        },
+    ),
     "cache": Group(
         "The compiled releases that this machine keeps.",
         {

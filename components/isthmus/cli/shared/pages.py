@@ -9,7 +9,7 @@ def check_page(page: Path, option: str = "--html") -> None:
     """Before the work and not after it. Raises InputError where the place cannot be."""
     if page.is_dir() or not page.absolute().parent.is_dir():
         what = "is a folder" if page.is_dir() else "lies in a folder that is not there"
-        raise InputError([Problem(option, f"{str(page)!r} {what}", "a file to write the page to")])
+        raise InputError([Problem(option, f"{str(page)!r} {what}", "a file to write to")])
 
 
 def write_page(page: Path, text: str, option: str = "--html") -> None:

@@ -1,0 +1,1 @@
+"""`isthmus group`: devices that see the same thing, and answer together."""

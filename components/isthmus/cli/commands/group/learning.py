@@ -1,0 +1,117 @@
+"""What `isthmus group learn` does: answers of the members, from the release's edge variant or from a file; the group that they make; its
+figures; its file."""
+
+import asyncio
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from isthmus.cli.commands.compile.releases import compile_all, name_of, requests_for
+from isthmus.cli.commands.group.options import Options
+from isthmus.cli.commands.group.view import as_data, shown
+from isthmus.cli.shared.pages import check_page, write_page
+from isthmus.compile import CompileRequest
+from isthmus.compile.answering import edge_answers
+from isthmus.compile.recipes import AUTO
+from isthmus.digest import is_digest
+from isthmus.errors import InputError, Problem
+from isthmus.fusion.learn import learn
+from isthmus.fusion.validate import validate
+from isthmus.fusion.views import LABELS, Views, member_problems, views_of
+from isthmus.limits import FUSION_CLIP_NATS
+from isthmus.release.cache import ReleaseCache, default_cache_directory
+from isthmus.release.manifest import Release
+
+# What numpy and zipfile raise on damaged, cut, encrypted and oddly packed files, and on arrays that would have to be unpickled.
+_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+Arrays = dict[str, NDArray[Any]]
+
+
+def learn_and_show(options: Options) -> None:
+    """Learns, writes the file if one is wanted, and shows the table or JSON. Raises IsthmusError."""
+    problems: list[Problem] = []
+    option, file = ("--views", options.views) if options.views else ("--outputs", options.outputs)
+    if (options.views is None) == (options.outputs is None):
+        what = "stands beside --outputs" if options.views else "is missing"
+        problems.append(Problem("--views", what, "one of --views FILE.npz (examples) and --outputs FILE.npz (recorded answers)"))
+    clip_nats = _clip_nats(options.clip_nats, problems)
+    arrays = _arrays(file, option, problems) if file else {}
+    request = CompileRequest(model=name_of(options.model), source=options.model, recipe=options.recipe)
+    requests: list[CompileRequest] = []
+    try:
+        requests = requests_for(request, [options.recipe or AUTO], None)
+    except InputError as error:
+        problems += error.problems
+    if options.out:
+        try:
+            check_page(options.out, "--out")
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    views, release = _measured(options, requests, arrays)
+    group, figures = learn(views, release, clip_nats), validate(views, clip_nats)
+    if options.out:
+        write_page(options.out, group.to_bytes().decode("ascii"), "--out")
+    console = Console()
+    if options.as_json:
+        console.print_json(data=as_data(group, figures))
+    else:
+        for part in shown(group, figures, options.out):
+            console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
+
+
+def _measured(options: Options, requests: list[CompileRequest], arrays: Arrays) -> tuple[Views, str]:
+    """What the members answer, and the digest of the release."""
+    labels = arrays.pop(LABELS)
+    if options.outputs is not None:
+        views = views_of(arrays, labels, "--outputs")  # before anything is compiled
+        if is_digest(options.model):
+            return views, options.model  # others may have recorded what it answered: it need not be here
+        return views, _release(requests).digest
+    release = _release(requests)
+    return views_of(edge_answers(release, arrays, "MODEL", "--views"), labels, "--views"), release.digest
+
+
+def _release(requests: list[CompileRequest]) -> Release:
+    return asyncio.run(compile_all(requests, None, ReleaseCache(default_cache_directory()), Console(stderr=True)))
+
+
+def _clip_nats(text: str | None, problems: list[Problem]) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not FUSION_CLIP_NATS.allows(value):
+        problems.append(Problem("--clip-nats", f"found {text[:40]!r}", f"a number, {FUSION_CLIP_NATS.range}"))
+    return value
+
+
+def _arrays(file: Path, option: str, problems: list[Problem]) -> Arrays:
+    """The members' arrays and the labels; what is wrong with them is added to the problems."""
+    try:
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is one array")
+        with archive:
+            arrays = dict(archive)
+    except _UNREADABLE as error:
+        what = f"{str(file)!r} cannot be read: {getattr(error, 'strerror', None) or 'it is no sound .npz file of numbers'}"
+        problems.append(Problem(option, what, f"an .npz with one array for each member, and `{LABELS}`"))
+        return {}
+    problems += member_problems([name for name in arrays if name != LABELS], option)
+    if LABELS not in arrays:
+        problems.append(Problem(option, f"{str(file)!r} has no array `{LABELS}`", "the right class of each example"))
+        return {}
+    counts = {name: len(values) if values.ndim else 0 for name, values in arrays.items()}
+    if len(set(counts.values())) > 1:
+        each = ", ".join(f"{name} {count}" for name, count in counts.items())
+        problems.append(Problem(option, f"views do not match: examples of each are {each}", "the same examples in all, in the same order"))
+    return arrays

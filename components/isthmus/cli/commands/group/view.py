@@ -1,0 +1,81 @@
+"""What is shown of a group that was learned."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from isthmus.fusion.measures import Estimate
+from isthmus.fusion.validate import Figures
+from isthmus.words import percent, plain
+from isthmus_agent.core.fusion import Fusion
+from isthmus_agent.formats import digests
+from isthmus_agent.formats.fusion_group import FusionGroup
+from isthmus_agent.formats.numbers import MILLION
+
+_WIDTH = 34
+_LOST = (
+    ("lost_missing", "one missing"),
+    ("lost_lying", "one lies"),
+    ("lost_lying_and_missing", "one lies, one is missing"),
+    ("lost_worst", "one lies in the worst way"),
+    ("lost_worst_and_missing", "the same, one missing"),
+)
+
+
+def shown(group: FusionGroup, figures: Figures, out: Path | None) -> Iterator[Table | str]:
+    """The table of the members, and the figures in lines."""
+    yield _table(group, figures)
+    learned_apart = f"on {figures.examples:,} examples that it was not learned from ({figures.folds} folds)"
+    yield f"{'group':<{_WIDTH}}{_share(figures.group)}, {learned_apart}"
+    if len(figures.members) == 1:
+        yield "a group of one answers as its member does"
+    else:
+        no_gain = "" if figures.gain.low > 0 else ": no gain is shown"
+        yield f"{'above ' + figures.best:<{_WIDTH}}{_points(figures.gain)}{no_gain}"
+    for name, words in _LOST:
+        if (found := getattr(figures, name)) is not None:
+            yield f"{'lost, ' + words:<{_WIDTH}}{_points(found)}"
+    yield f"{'an answer':<{_WIDTH}}{plain(figures.answer_bytes)} bytes on the wire in the mean, clip {plain(group.clip)} nats"
+    yield f"{'release':<{_WIDTH}}{group.release}"
+    if out:
+        yield f"{'file':<{_WIDTH}}{out} ({digests.PREFIX}{digests.shown(group.digest)}…)"
+
+
+def as_data(group: FusionGroup, figures: Figures) -> dict[str, Any]:
+    """What `--json` prints: the file's content, its digest, and every figure, unrounded."""
+    return {"group": group.to_value(), "digest": group.digest, "figures": asdict(figures), "weights": Fusion(group).weights(_names(group))}
+
+
+def _table(group: FusionGroup, figures: Figures) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    grid.add_column("member", no_wrap=True)
+    for head in ("alone", "95 %", "temperature", "weight", "group without it"):
+        grid.add_column(head, justify="right", no_wrap=True)
+    weights = Fusion(group).weights(_names(group))
+    for member, found in zip(group.members, figures.members, strict=True):
+        heard = member.strength_millionths > 0
+        grid.add_row(
+            member.name,
+            percent(found.alone.value),
+            f"{percent(found.alone.low)} to {percent(found.alone.high)}",
+            plain(MILLION / member.scale_millionths) if heard else "",
+            f"{weights[member.name]:.2f}" if heard else "no better than chance",
+            percent(found.without.value) if found.without else "",
+        )
+    return grid
+
+
+def _names(group: FusionGroup) -> list[str]:
+    return [member.name for member in group.members]
+
+
+def _share(found: Estimate) -> str:
+    return f"{percent(found.value)} ({percent(found.low)} to {percent(found.high)})"
+
+
+def _points(found: Estimate) -> str:
+    return f"{100 * found.value:+.2f} points ({100 * found.low:+.2f} to {100 * found.high:+.2f})"

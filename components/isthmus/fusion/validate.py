@@ -1,0 +1,133 @@
+"""What a group is worth on examples that it was not learned from: against its best member, with one that lies, with one missing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.fusion.batch import Truths, evidence_of, fused
+from isthmus.fusion.learn import learn
+from isthmus.fusion.lies import blind_lies, worst_lies
+from isthmus.fusion.measures import Estimate, difference, share
+from isthmus.fusion.views import Numbers, Views
+from isthmus_agent.core.fusion import Fusion
+from isthmus_agent.formats.evidence import encode
+from isthmus_agent.formats.fusion_group import FusionGroup
+
+FOLDS: Final = 5
+Right = NDArray[np.float64]
+Labels = NDArray[np.int64]
+_Lies = Callable[[Fusion, Numbers, Labels, int, Truths], Numbers]
+_Case = Callable[[Fusion, Numbers, Labels], Iterator[Labels]]
+
+
+@dataclass(frozen=True)
+class MemberFigures:
+    """alone: its own share of right answers. without: the group's while it is missing; None in a group of one."""
+
+    name: str
+    alone: Estimate
+    without: Estimate | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Shares of right answers, by cross-validation over `examples` in `folds` parts; differences are of the same examples.
+
+    gain: the group's share less that of its best member. lost_…: the group's share less what it is with one member missing, with one that
+    lies blindly or in the worst way (`lies`), with one of each; the mean over who that is. None where too few would be left.
+    answer_bytes: mean of one member's answer on the wire.
+    """
+
+    examples: int
+    folds: int
+    members: tuple[MemberFigures, ...]
+    best: str
+    group: Estimate
+    gain: Estimate
+    lost_missing: Estimate | None
+    lost_lying: Estimate | None
+    lost_lying_and_missing: Estimate | None
+    lost_worst: Estimate | None
+    lost_worst_and_missing: Estimate | None
+    answer_bytes: float
+
+
+def validate(views: Views, clip_nats: float | None = None) -> Figures:
+    """The figures. clip_nats: as for `learn`."""
+    count = len(views.members)
+    kinds = [partial(_lying, lies, missing_too) for lies in (blind_lies, worst_lies) for missing_too in (False, True)]
+    group, without, *lied = _held_out(views, [_honest, _missing, *kinds], clip_nats)
+    best = int(views.right.mean(axis=1).argmax())
+    members = tuple(
+        MemberFigures(name, share(views.right[place]), share(without[place] == 1) if count > 1 else None)
+        for place, name in enumerate(views.members)
+    )
+    return Figures(
+        len(views.labels),
+        FOLDS,
+        members,
+        views.members[best],
+        share(group[0] == 1),
+        difference(group[0] - views.right[best]),
+        difference(group[0] - without.mean(axis=0)) if count > 1 else None,
+        *(difference(group[0] - it.mean(axis=0)) if count > 2 else None for it in lied),
+        answer_bytes(learn(views, _NO_RELEASE, clip_nats), views),
+    )
+
+
+_NO_RELEASE: Final = ""  # of a group that is only measured
+
+
+def answer_bytes(group: FusionGroup, views: Views) -> float:
+    """The mean length of what members with a say send for these examples; 0 where nobody has one."""
+    heard = [place for place, member in enumerate(group.members) if member.strength_millionths]
+    said = evidence_of(group, views)[heard].reshape(-1, group.classes)
+    return float(np.mean([len(encode(evidence, group.clip)) for evidence in said.tolist()])) if heard else 0.0
+
+
+def folds(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The fold of each example: in turns within each class, so that all have the classes in nearly equal shares. No chance in it."""
+    found = np.empty(len(labels), np.int64)
+    found[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % FOLDS
+    return found
+
+
+def _held_out(views: Views, cases: Sequence[_Case], clip_nats: float | None) -> list[Right]:
+    """For each case how right each example is, [variants of the case, examples], by a group that was learned from the other folds."""
+    fold = folds(views.labels)
+    found: list[list[Right]] = [[] for _ in cases]
+    for number in range(FOLDS):
+        group = learn(views.of(fold != number), _NO_RELEASE, clip_nats)
+        here = views.of(fold == number)
+        fusion, evidence = Fusion(group), evidence_of(group, here)
+        for right, case in zip(found, cases, strict=True):
+            right.append(np.array([answers == here.labels for answers in case(fusion, evidence, here.labels)], np.float64))
+    back = np.argsort(np.concatenate([np.flatnonzero(fold == number) for number in range(FOLDS)]))
+    return [np.concatenate(parts, axis=1)[:, back] for parts in found]
+
+
+def _honest(fusion: Fusion, evidence: Numbers, labels: Labels) -> Iterator[Labels]:
+    yield fused(fusion, evidence).answers
+
+
+def _missing(fusion: Fusion, evidence: Numbers, labels: Labels) -> Iterator[Labels]:
+    for missing in range(len(evidence)):
+        yield fused(fusion, evidence, _all_but(evidence, missing)).answers
+
+
+def _lying(lies: _Lies, missing_too: bool, fusion: Fusion, evidence: Numbers, labels: Labels) -> Iterator[Labels]:
+    """Each lies once; missing_too: while the next one is missing."""
+    for liar in range(len(evidence)):
+        answered = _all_but(evidence, (liar + 1) % len(evidence) if missing_too else None)
+        yield fused(fusion, lies(fusion, evidence, labels, liar, answered), answered).answers
+
+
+def _all_but(evidence: Numbers, missing: int | None) -> Truths:
+    answered = np.ones(evidence.shape[:2], np.bool_)
+    if missing is not None:
+        answered[missing] = False
+    return answered
