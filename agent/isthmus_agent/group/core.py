@@ -90,6 +90,10 @@ class Core:
         """Begins another connection: what the broker is to say for this device when it breaks."""
         self._is_connected = False
         self._connection, self._said = self._connection + 1, 0
+        return self.leaving()
+
+    def leaving(self) -> Presence:
+        """The last word of one that goes, as the broker says it of one whose connection breaks."""
         return Presence(last(self._start, self._connection))
 
     def connected(self, now: float) -> list[Effect]:
