@@ -4,6 +4,7 @@ A connection is a client of its own: nothing waits in one that broke, since requ
 is spoken, and 3.1.1 with a broker that has no 5: nothing here needs more.
 """
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
@@ -187,6 +188,9 @@ class Link:
                 life.why = refused(str(code))
                 return
             life.is_taken = True
+            if self._closing.is_set():
+                client.disconnect()
+                return
             client.subscribe([(it, _AT_LEAST_ONCE) for it in self._filters])
 
         def on_subscribe(_client: Any, _data: Any, _mid: int, codes: Sequence[Any], _properties: Any) -> None:
@@ -206,6 +210,8 @@ class Link:
             life.is_settled.set()
             life.is_over.set()
 
+        # A request is several small writes; each would wait for the other side's delayed acknowledgement, some 40 ms, of the one before.
+        client.on_socket_open = lambda _client, _data, it: it.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.on_connect, client.on_subscribe, client.on_disconnect = on_connect, on_subscribe, on_disconnect
         client.on_message = lambda _client, _data, message: self._tell(Heard(message.topic, message.payload, message.retain))
         return client

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from random import Random
+from random import Random, SystemRandom
 from typing import Any, Final
 
 from isthmus_agent.bus.failures import BusFailure, OldFailure
@@ -17,7 +17,6 @@ from isthmus_agent.formats.passing import Outcome
 from isthmus_agent.formats.topics import Kind, Topic
 from isthmus_agent.group.core import Core
 from isthmus_agent.group.effects import Answered, Effect, Joined, Key, Moved, Pass, Say, Torn, Unanswered, Work
-from isthmus_agent.group.settings import Settings
 
 _MOST_IN_QUEUE: Final = 1024
 """Messages that were heard and not yet looked at; the oldest go first. Whoever sent one that mattered sends it again."""
@@ -54,7 +53,7 @@ class Member:
         self._said: BusFailure | None = None
         self._is_over = False
         self.unread = self.overrun = 0
-        self._link = Link(broker, topics.may_read(group, broker.user), self._will, self._tell, random or Random())
+        self._link = Link(broker, topics.may_read(group, broker.user), self._will, self._tell, random or SystemRandom())
         self._thread = threading.Thread(target=self._run, name="group-member", daemon=True)
 
     def start(self) -> None:
@@ -65,9 +64,7 @@ class Member:
     def close(self) -> None:
         """Leaves: others hear of it at once, and what waits for an answer here has none."""
         if self._thread.is_alive():
-            said: Future[tuple[str, bytes]] = Future()
-            self._wish(lambda: said.set_result(self._farewell()) or [])
-            self._link.close(said.result(timeout=5.0))
+            self._link.close(self._asked(lambda: (self._farewell(), [])))
             self._wish(self._end)
             self._thread.join(timeout=5.0)
 
@@ -114,7 +111,8 @@ class Member:
 
     def status(self) -> Mapping[str, Any]:
         """What is so now: members, streams with owners, what waits, what was refused and dropped."""
-        return self._asked(lambda: (self._status(), []))
+        found: Mapping[str, Any] = self._asked(lambda: (self._status(), []))
+        return found
 
     # The member's thread
 
@@ -145,12 +143,13 @@ class Member:
                 self._moved(effect)
             elif isinstance(effect, Answered | Unanswered):
                 _settle(self._answers.pop(effect.id, None), effect.payload if isinstance(effect, Answered) else UnansweredError(effect.why))
-            else:
+            elif isinstance(effect, Joined | Torn):
                 _settle(self._jobs.pop(effect.job, None), effect.results if isinstance(effect, Joined) else UnansweredError(effect.why))
 
     def _end(self) -> Sequence[Effect]:
         self._is_over = True
-        for waiting in (*self._answers.values(), *self._jobs.values()):
+        unanswered: list[Future[Any]] = [*self._answers.values(), *self._jobs.values()]
+        for waiting in unanswered:
             _settle(waiting, UnansweredError("this device has left its group"))
         return []
 

@@ -15,7 +15,7 @@ from isthmus_agent.group.effects import Answered, Effect, Moved, Pass, Unanswere
 from isthmus_agent.group.settings import Settings
 
 SILENT, BUSY, ENOUGH = 4, 1, 8
-"""What an owner has against it for a request without an answer, and for one that it had no room for; with enough in a row it is put aside."""
+"""What counts against an owner: a request without an answer, one that it had no room for, and how much in a row puts it aside."""
 _BUSY_SHARE = 0.25
 """Of the time for an answer, until who was busy is asked again."""
 
@@ -79,7 +79,9 @@ class Asking:
     def ask(self, stream: str, payload: bytes, now: float, within_seconds: float, *, of: str | None = None) -> tuple[int, list[Effect]]:
         """A new request and its id. of: who is to do it and nobody else; None: whoever owns the stream. Raises TooManyError."""
         if not self.has_room(len(payload)):
-            raise TooManyError(f"{len(self._waiting)} requests ({self._bytes} bytes) wait for their answers: no room for another {len(payload)}")
+            raise TooManyError(
+                f"{len(self._waiting)} requests ({self._bytes} bytes) wait for their answers: no room for another {len(payload)}"
+            )
         lease = None if of is not None else self.leases[stream]
         self._last += 1
         owner, epoch = (of, 1) if lease is None else (lease.owner, lease.epoch)
@@ -158,7 +160,10 @@ class Asking:
 
     def wakes_at(self, *, is_connected: bool) -> float | None:
         """When the next tick is of use."""
-        times = [min(it.ends_at, it.due_at) if it.owner == self._own or (it.owner and is_connected) else it.ends_at for it in self._waiting.values()]
+        times = [
+            min(it.ends_at, it.due_at) if it.owner == self._own or (it.owner and is_connected) else it.ends_at
+            for it in self._waiting.values()
+        ]
         return min(times, default=None)
 
     def streams(self) -> dict[str, Stream]:

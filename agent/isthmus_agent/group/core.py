@@ -143,7 +143,11 @@ class Core:
 
     def wakes_at(self, now: float) -> float:
         """When `tick` is of use next."""
-        times = (self.asking.wakes_at(is_connected=self._is_connected), self.membership.wakes_at(now), self._beat_at if self._is_connected else None)
+        times = (
+            self.asking.wakes_at(is_connected=self._is_connected),
+            self.membership.wakes_at(now),
+            self._beat_at if self._is_connected else None,
+        )
         return min((it for it in times if it is not None), default=now + self._settings.beat_seconds)
 
     # How it comes to that
@@ -155,7 +159,9 @@ class Core:
 
     def _capacities(self, now: float) -> dict[str, int]:
         """Of all that may own streams now, by name."""
-        found = {name: it.capacity_per_1000_seconds for name, it in self.membership.live(now).items() if not self.asking.is_aside(name, now)}
+        found = {
+            name: it.capacity_per_1000_seconds for name, it in self.membership.live(now).items() if not self.asking.is_aside(name, now)
+        }
         return {name: capacity for name, capacity in {**found, self._own: self._capacity}.items() if capacity}
 
     def _settled(self, now: float) -> list[Effect]:

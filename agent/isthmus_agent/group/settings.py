@@ -31,7 +31,9 @@ class Settings:
         numbers = {field.name: getattr(self, field.name) for field in fields(self)}
         wrong = [f"{name}: {value!r} is no positive number" for name, value in numbers.items() if not _is_positive(value)]
         if not wrong and self.expiry_seconds < 2 * self.beat_seconds:
-            wrong.append(f"expiry_seconds: {self.expiry_seconds:g} is less than two beats of {self.beat_seconds:g} s: one lost word is no death")
+            wrong.append(
+                f"expiry_seconds: {self.expiry_seconds:g} is less than two beats of {self.beat_seconds:g} s: one lost word is no death"
+            )
         if not wrong and self.most_aside_seconds < self.aside_seconds:
             wrong.append(f"most_aside_seconds: {self.most_aside_seconds:g} is less than aside_seconds, {self.aside_seconds:g}")
         if wrong:

@@ -64,8 +64,12 @@ def mosquitto(
         certificate, key: of the broker, paths to files in PEM on its machine. address: that it listens on; all of them by default.
 
     Raises:
-        InputError: a device in two groups, and names that are none.
+        InputError: a device in two groups, names that are none, and paths of more than a line.
     """
+    named = {"certificate": certificate, "key": key}
+    wrong = [Problem(name, f"{it!r} is no path", "a path in one line", "correct it") for name, it in named.items() if not _is_line(it)]
+    if wrong:
+        raise InputError(wrong)
     checked = _checked(groups)
     lines = [
         f"listener {port}{f' {address}' if address else ''}",
@@ -80,6 +84,8 @@ def mosquitto(
         f"max_packet_size {HEAD_BYTES + MOST_PAYLOAD_BYTES + _TOPIC_BYTES}",
         f"max_queued_messages {_MOST_WAITING}",
         "persistence false",
+        "# Small messages do not wait for the acknowledgement of the one before, some 40 ms.",
+        "set_tcp_nodelay true",
     ]
     acl = []
     for device, (group, _) in checked.items():
@@ -144,10 +150,14 @@ def _checked(groups: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, st
 
 
 def _hashed(password: str, device: str) -> str:
-    """As Mosquitto's password file has it (PBKDF2 with SHA-512). The salt follows from both, so that the same devices make the same file."""
+    """As Mosquitto's password file has it (PBKDF2 with SHA-512). The salt follows from both: the same devices, the same file."""
     salt = hmac.digest(password.encode(), device.encode(), "sha256")[:_SALT_BYTES]
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ROUNDS)
     return f"$7${_ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def _is_line(text: str) -> bool:
+    return bool(text) and text.isprintable()
 
 
 def _text(lines: Iterable[str]) -> str:

@@ -50,7 +50,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module", params=["amqtt", "mosquitto"])
-def broker(request: pytest.FixtureRequest, certificate: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+def broker(
+    request: pytest.FixtureRequest, certificate: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningBroker]:
     if request.param == "mosquitto" and brokers.mosquitto_program() is None:
         pytest.skip("no Mosquitto here. Fix: apt-get install mosquitto")
     found = RunningBroker(request.param, tmp_path_factory.mktemp(request.param), *certificate)
@@ -76,21 +78,44 @@ class Group:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.said: list[tuple[str, str]] = []
 
-    def join(self, name: str, capacity: int, *, port: int | None = None, password: str | None = None, ca_file: Path | None = None, is_5: bool | None = None) -> Member:
+    def join(
+        self,
+        name: str,
+        capacity: int,
+        *,
+        port: int | None = None,
+        password: str | None = None,
+        ca_file: Path | None = None,
+        is_5: bool | None = None,
+    ) -> Member:
         start = next(STARTS)
-        arguments = port or self.broker.port, ca_file or self.ca_file, password or PASSWORDS[name], capacity, start, self.broker.speaks_5 if is_5 is None else is_5
-        self.members[name], self.servers[name] = device.made(name, *arguments, say=lambda text: self.said.append((name, text)))
+        arguments = (
+            port or self.broker.port,
+            ca_file or self.ca_file,
+            password or PASSWORDS[name],
+            capacity,
+        )
+        versions = {"start": start, "is_5": self.broker.speaks_5}
+        self.members[name], self.servers[name] = device.made(name, *arguments, **versions, say=lambda text: self.said.append((name, text)))
         self.members[name].start()
         return self.members[name]
 
     def spawn(self, name: str, capacity: int) -> subprocess.Popen[bytes]:
         start = next(STARTS)
-        arguments = [str(self.broker.port), str(self.ca_file), PASSWORDS[name], str(capacity), str(start), "5" if self.broker.speaks_5 else "3.1.1"]
+        arguments = [
+            str(self.broker.port),
+            str(self.ca_file),
+            PASSWORDS[name],
+            str(capacity),
+            str(start),
+            "5" if self.broker.speaks_5 else "3.1.1",
+        ]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         program = [sys.executable, device.__file__, name, *arguments]
         process = subprocess.Popen(program, env=environment, stdout=subprocess.PIPE)
         self.processes.append(process)
-        assert process.stdout and b"broker is there" in process.stdout.readline()
+        assert process.stdout
+        assert b"broker is there" in process.stdout.readline()
         return process
 
     def wait(self, name: str, holds: Callable[[dict], bool], seconds: float = 15.0) -> dict:

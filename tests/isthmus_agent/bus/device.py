@@ -29,15 +29,22 @@ class Server:
         self.member.done(key, Outcome.DONE, self.name.encode() + b":" + payload[::-1])
 
 
-def made(name: str, port: int, ca_file: Path, password: str, capacity: int, start: int = 1, is_5: bool = True, say=lambda text: None) -> tuple[Member, Server]:
+def made(
+    name: str, port: int, ca_file: Path, password: str, capacity: int, *, start: int, is_5: bool, say=lambda text: None
+) -> tuple[Member, Server]:
     broker = Broker(host="127.0.0.1", user=name, password=password, ca_file=ca_file, port=port, speaks_5=is_5, **BACKOFF)
     server = Server(name)
     server.member = Member(GROUP, broker, Core(name, start, capacity, SETTINGS), server.work, say=say)
     return server.member, server
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 if __name__ == "__main__":
     name, port, ca_file, password, capacity, start, version = sys.argv[1:]
-    member, _ = made(name, int(port), Path(ca_file), password, int(capacity), int(start), version == "5", say=lambda text: print(text, flush=True))
+    member, _ = made(name, int(port), Path(ca_file), password, int(capacity), start=int(start), is_5=version == "5", say=_say)
     member.start()
     threading.Event().wait()

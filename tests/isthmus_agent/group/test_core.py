@@ -1,16 +1,14 @@
 """A group of devices on a simulated bus: who does what when somebody dies, is cut off, lies or is slow."""
 
-import statistics
-
 import pytest
 from tests.isthmus_agent.group.world import SETTINGS, World, result_of
 
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.formats.passing import Answer, Outcome, Request, Tag
-from isthmus_agent.formats.presence import MOST_STREAMS, Order, Presence, Stream
+from isthmus_agent.formats.passing import Answer, Outcome, Tag
+from isthmus_agent.formats.presence import MOST_STREAMS, Order, Presence
 from isthmus_agent.group.asking import TooManyError
 from isthmus_agent.group.core import Core
-from isthmus_agent.group.effects import Answered, Joined, Moved, Pass, Say, Torn, Unanswered, Work
+from isthmus_agent.group.effects import Answered, Joined, Torn, Unanswered
 from isthmus_agent.group.settings import Settings
 
 LATE_SECONDS = 0.5
@@ -76,7 +74,8 @@ def test_requests_in_hand_when_a_stream_moves_are_answered_by_who_has_them():
     world.advance(30)
     asks = world.devices["asks"]
     assert _owner(world, "asks", "camera") == "small"
-    assert asks.core.asking.asked_again == 0 and len(asks.ended) == 1
+    assert asks.core.asking.asked_again == 0
+    assert len(asks.ended) == 1
 
 
 def test_an_owner_that_was_stopped_and_wakes_up_finds_its_answers_refused():
@@ -87,11 +86,13 @@ def test_an_owner_that_was_stopped_and_wakes_up_finds_its_answers_refused():
     world.pause("large")
     world.advance(20)
     asks = world.devices["asks"]
-    assert _owner(world, "asks", "camera") == "small" and len(asks.ended) == 1
+    assert _owner(world, "asks", "camera") == "small"
+    assert len(asks.ended) == 1
     before = asks.core.asking.refused
     world.resume("large")
     world.advance(5)
-    assert asks.core.asking.refused > before and len(asks.ended) == 1
+    assert asks.core.asking.refused > before
+    assert len(asks.ended) == 1
 
 
 def test_an_answer_counts_only_from_whom_the_request_was_given_to_and_under_its_epoch():
@@ -217,7 +218,8 @@ def test_a_failed_request_is_answered_with_its_reason():
 
 
 @pytest.mark.parametrize(
-    ("name", "work", "error"), [("tiles.1", 1, ValueError), ("a/b", 1, FormatError), ("camera", -1, FormatError), ("camera", True, FormatError)]
+    ("name", "work", "error"),
+    [("tiles.1", 1, ValueError), ("a/b", 1, FormatError), ("camera", -1, FormatError), ("camera", True, FormatError)],
 )
 def test_a_stream_that_makes_no_sense_is_refused(name, work, error):
     with pytest.raises(error):
@@ -233,7 +235,8 @@ def test_there_is_a_bound_on_streams():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beat_seconds": 0}, {"expiry_seconds": 3.0}, {"answer_seconds": float("nan")}, {"most_waiting": True}, {"aside_seconds": 999.0}]
+    "wrong",
+    [{"beat_seconds": 0}, {"expiry_seconds": 3.0}, {"answer_seconds": float("nan")}, {"most_waiting": True}, {"aside_seconds": 999.0}],
 )
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -263,7 +266,8 @@ def test_tiles_are_done_in_the_time_that_formula_2_says(seed):
     begun = world.now
     number = world.split("a", TILES, _speeds(world))
     job = world.devices["a"].core._jobs[number][0]
-    assert dict(job.parts) == {"a": 10, "b": 20, "c": 40} and job.predicted_seconds == pytest.approx(1.0)
+    assert dict(job.parts) == {"a": 10, "b": 20, "c": 40}
+    assert job.predicted_seconds == pytest.approx(1.0)
     while number not in world.devices["a"].jobs:
         world.advance(0.001)
     assert world.devices["a"].jobs[number] == Joined(number, tuple(map(result_of, TILES)))

@@ -1,13 +1,11 @@
 """Whatever happens to devices, links and the broker: no request is lost, none is answered twice, and streams move in time."""
 
-import pytest
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from tests.isthmus_agent.group.world import SETTINGS, World
 
-from isthmus_agent.group.asking import TooManyError
-from isthmus_agent.group.effects import Answered, Joined
-from isthmus_agent.group.settings import Settings
-from tests.isthmus_agent.group.world import SETTINGS, World, result_of
+from isthmus_agent.group.effects import Answered
 
 NAMES = ("a", "b", "c", "d")
 names = st.sampled_from(NAMES)

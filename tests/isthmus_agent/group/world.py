@@ -1,4 +1,4 @@
-"""A group of devices on a bus that does its worst: it loses, repeats, delays and turns round, restarts, and devices die or stop for a while.
+"""A group of devices on a bus that does its worst: it loses, repeats, delays, reorders and restarts, and devices die or stop for a while.
 
 Time is simulated. Each device has a clock of its own: another zero, and a rate that is off by up to 2 %.
 """
@@ -52,11 +52,14 @@ class Device:
 class World:
     """The devices, the broker between them, and what is on its way."""
 
-    def __init__(self, seed: int, capacities: dict[str, int], settings: Settings = SETTINGS, *, repeats: float = 0.2, most_delay: float = 0.2) -> None:
-        self.random, self.settings, self.now = random.Random(seed), settings, 0.0
+    def __init__(
+        self, seed: int, capacities: dict[str, int], settings: Settings = SETTINGS, *, repeats: float = 0.2, most_delay: float = 0.2
+    ) -> None:
+        self.random, self.settings, self.now = random.Random(seed), settings, 0.0  # noqa: S311 - a history is to come again
         self.repeats, self.most_delay = repeats, most_delay
         self.devices = {
-            name: Device(name, capacity, self.random.uniform(-1e6, 1e6), self.random.uniform(0.98, 1.02)) for name, capacity in capacities.items()
+            name: Device(name, capacity, self.random.uniform(-1e6, 1e6), self.random.uniform(0.98, 1.02))
+            for name, capacity in capacities.items()
         }
         self.is_broker_up, self.retained, self._links, self._events, self._order = True, {}, itertools.count(), [], itertools.count()
         for name in capacities:
