@@ -28,9 +28,9 @@ def test_every_room_of_the_device_program_has_a_row(room):
     assert any(f"`isthmus_agent.{room}`" in line for line in PAGE.splitlines() if line.startswith("| `"))
 
 
-def test_formats_and_core_of_the_device_program_know_the_standard_library_alone():
+def test_formats_core_and_groups_of_the_device_program_know_the_standard_library_alone():
     package = PROJECT / "agent" / "isthmus_agent"
-    for file in [file for room in ("formats", "core") for file in (package / room).rglob("*.py")]:
+    for file in [file for room in ("formats", "core", "group") for file in (package / room).rglob("*.py")]:
         nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
         named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         named |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}

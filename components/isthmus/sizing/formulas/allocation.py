@@ -8,7 +8,6 @@ other split of whole units finishes earlier.
 Units: work in units of any kind (rows, requests, frames), capacities in units per second, times in seconds.
 """
 
-import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +16,10 @@ from numpy.typing import ArrayLike
 from isthmus.errors import GateError, InputError, Problem
 from isthmus.sizing.formulas.checks import positive_numbers
 from isthmus.sizing.formulas.filling import Floats, fill
+from isthmus_agent.core.dividing import JUST_BELOW, give_out
 
 # Units are counted in 64-bit numbers, and a float tells neighbours apart up to here.
 MOST_UNITS = 2**53
-# Parts are rounded down from just below themselves, so that 2.9999999999 and 3 come to the same after the last unit is given out.
-_JUST_BELOW = 1 - 1e-12
 
 
 @dataclass(frozen=True)
@@ -96,17 +94,9 @@ def divide_units(
     c, waiting, limit = _checked(units, capacities_per_second, already, most, path, whole=True)
     ideal = fill(c, -waiting / c, np.zeros(len(c)), limit, float(units)).amounts
     # All units done by the ideal's end stay; of the others (fewer than M + 1) the one that is done first comes first.
-    parts = np.floor(ideal * _JUST_BELOW)
-    queue = [((waiting[i] + parts[i] + 1) / c[i], i) for i in np.flatnonzero(parts < limit).tolist()]
-    heapq.heapify(queue)
-    for _ in range(int(units - parts.sum())):
-        i = queue[0][1]
-        parts[i] += 1
-        if parts[i] < limit[i]:
-            heapq.heapreplace(queue, ((waiting[i] + parts[i] + 1) / c[i], i))
-        else:
-            heapq.heappop(queue)
-    return _plan(units, c, waiting, limit, parts=parts, ideal=ideal, whole=True)
+    parts = [int(part) for part in np.floor(ideal * JUST_BELOW).tolist()]
+    give_out(parts, units - sum(parts), c.tolist(), waiting.tolist(), limit.tolist())
+    return _plan(units, c, waiting, limit, parts=np.array(parts, dtype=float), ideal=ideal, whole=True)
 
 
 def _checked(

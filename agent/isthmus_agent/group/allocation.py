@@ -1,0 +1,69 @@
+"""Which stream goes to whom: formula 2 for work that is not cut (Q‖Cmax), with the least movement.
+
+All devices reckon with the same function of what all have said, so that homes that decide each for itself do not run to the same place.
+
+1. A stream whose owner is there stays. One that may not move is done at home, whatever happens.
+2. The others, the largest first (LPT): home where it is not full by it, for there the data need not travel; else to whom would be the
+   least busy with it.
+3. As long as the busiest device is fuller than `full_percent`, the one stream moves whose move makes the busier of the two ends least busy,
+   if that is a gain of `gain_percent` at least: none moves to and fro, and none moves where nobody waits.
+"""
+
+from collections.abc import Mapping
+
+from isthmus_agent.formats.presence import Stream
+from isthmus_agent.group.settings import Settings
+
+Place = tuple[str, str]
+"""A stream of the group: its home, and its name there."""
+
+
+def allocate(capacities: Mapping[str, int], streams: Mapping[Place, Stream], settings: Settings) -> Mapping[Place, str | None]:
+    """Each stream's owner; None where there is nobody.
+
+    Args:
+        capacities: of those that may own streams, in units of work per 1000 seconds, each positive.
+        streams: with their present owners, who may be gone.
+    """
+    owners: dict[Place, str | None] = {}
+    load = dict.fromkeys(capacities, 0)
+
+    def give(place: Place, owner: str | None) -> None:
+        owners[place] = owner
+        if owner in load:
+            load[owner] += streams[place].work_per_1000_seconds
+
+    def busy(name: str, more: int = 0) -> float:
+        return (load[name] + more) / capacities[name]
+
+    orphans = []
+    for place, stream in sorted(streams.items()):
+        if not stream.may_move:
+            give(place, place[0])
+        elif stream.owner in capacities:
+            give(place, stream.owner)
+        else:
+            orphans.append((-stream.work_per_1000_seconds, place))
+    full = settings.full_percent / 100
+    for minus_work, place in sorted(orphans):
+        home, work = place[0], -minus_work
+        if home in capacities and busy(home, work) <= full:
+            give(place, home)
+        else:
+            give(place, min(capacities, key=lambda name: (busy(name, work), name != home, name), default=None))
+    for _ in range(len(streams) if len(capacities) > 1 else 0):
+        busiest = max(capacities, key=lambda name: (busy(name), name))
+        before = busy(busiest)
+        moves = [
+            (max(busy(busiest, -work), busy(name, work)), place, name)
+            for place, owner in owners.items()
+            if owner == busiest and streams[place].may_move and (work := streams[place].work_per_1000_seconds)
+            for name in capacities
+            if name != busiest
+        ]
+        after, place, name = min(moves, default=(before, ("", ""), ""))
+        if before <= full or after > before * (1 - settings.gain_percent / 100) or after >= before:
+            break
+        load[busiest] -= streams[place].work_per_1000_seconds
+        give(place, name)
+    return owners
