@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from isthmus.arguments.checking import Limited
 from isthmus.arguments.components import HybridSettings
 from isthmus.arguments.fleet_file import FleetSettings
+from isthmus.arguments.policy_file import PolicySettings
 from isthmus.limits import Limit
 from isthmus.platforms.rules import with_platforms
 
@@ -19,6 +20,7 @@ HEAD = ("argument", "what it is", "default", "bounds")
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Arguments of a component", with_platforms(HybridSettings)),
     ("A fleet file", FleetSettings),
+    ("A migration policy's figures", PolicySettings),
 )
 
 

@@ -158,7 +158,33 @@ MOST_CLASSES: Final = MOST_VARIANTS
 
 # The migration policy.
 MIGRATION: Final[Mapping[str, Limit]] = {
+    "step_seconds": Limit("between two looks at the policy", 10.0, 0.1, 3600),
     "discount": Limit("of a step's cost against the one before it", 0.99, 0, 0.9999, beyond=True),
+    "margin_ms": Limit("that a move must gain at least, of a step's requests together", 0.0, 0, 1e9),
+    "deadline_ms": Limit("after which an answer is of no use", None, 0, DAY_SECONDS * 1000, beyond=True),
+    "request_bytes": Limit("that a request sends", None, 0, MOST_NUMBER),
+    "answer_bytes": Limit("that an answer brings", 1000.0, 0, MOST_NUMBER),
+    "joules_per_megabyte": Limit("of the device's radio", 0.0, 0, 1e6),
+    "deadline_miss_ms": Limit("of waiting that a missed deadline is worth", None, 0, 1e9),
+    "joule_ms": Limit("of waiting that a joule is worth", 0.0, 0, 1e9),
+    "money_ms": Limit("of waiting that one unit of money is worth", 0.0, 0, 1e12),
+    "service_ms": Limit("mean time of serving one request there", None, 0, 1e7, beyond=True),
+    "p95_ms": Limit("95th percentile of that time", None, 0, 1e7, beyond=True),
+    "price_per_request": Limit("in money", 0.0, 0, 1e6),
+    "joules_per_request": Limit("of the device's battery", 0.0, 0, 1e6),
+    "warm_up_ms": Limit("until it answers after a move", 0.0, 0, 1e7),
+    "model_bytes": Limit("that a move must bring there first", 0.0, 0, MOST_NUMBER),
+    "rtt_ms": Limit("of a round trip", None, 0, 1e7),
+    "megabits_per_second": Limit("of the link, the slower direction", None, 0, 1e6, beyond=True),
+    "loss_percent": Limit("of the packets", 0.0, 0, 99),
+    "price_per_megabyte": Limit("in money", 0.0, 0, 1e6),
+    "requests_per_second": Limit("that the device is asked", None, 0, 1e6),
+    "stays_seconds": Limit("mean time at the level; left out: `transition` says it", None, 0, 365 * DAY_SECONDS, beyond=True),
+    "transition": replace(SHARE, what="probability of a step, from each level (row) to each; left out: `stays_seconds` says it"),
+    "until": Limit("where the next level begins; the last level has none", None, -1e9, 1e9),
+    "band": Limit("beyond an edge, until which the level stays", 0.0, 0, 1e9),
+    "slowdown": Limit("of the device's own times", 1.0, 0, 1000, beyond=True),
+    "joules_factor": Limit("of the device's own joules", 1.0, 0, 1000),
 }
 
 # How many days a signature of each role of a fleet's repository is good for. Devices accept nothing that is older, so that nobody can

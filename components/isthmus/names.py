@@ -20,6 +20,10 @@ TRACKS: Final = (STABLE, CANARY)
 SERVER: Final = "server"
 GATEWAY: Final = "gateway"
 
+# Where the inputs of devices may go, as arguments and policies say it.
+STAYS_ON_DEVICE: Final = "stays_on_device"
+MAY_LEAVE_DEVICE: Final = "may_leave_device"
+
 DOMAIN: Final = "isthmus.dev"
 """What all labels and annotations of ours begin with."""
 SERVICE_LABEL: Final = f"{DOMAIN}/service"

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
-import yaml
 from pydantic import BeforeValidator, Field
 
 from isthmus.arguments.checking import AnyPort, Checked, Limited, Name, check, one_of
 from isthmus.arguments.formats import ARCHITECTURES, BYTES_PER_MEGABYTE, ClassName, Labels
-from isthmus.errors import InputError, Problem, property_path
+from isthmus.arguments.yaml_file import read_yaml
+from isthmus.errors import Problem, property_path
 from isthmus.limits import ANY_PORT, DEVICE_CLASS, FLEET_DEVICES, MOST_CLASSES
 from isthmus.repository.objects import FLEET_NAMES, is_fleet_name
 from isthmus.sizing.classes import DeviceClass
@@ -105,13 +105,4 @@ def load_fleet(text: str, base_directory: Path, path: str) -> FleetSettings:
     Raises:
         InputError: no such file, not YAML, or wrong content; all problems at once.
     """
-    file = base_directory / text
-    try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError([Problem(path, f"cannot read fleet file {text!r}: {error.strerror}", _EXPECTED)]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark else ""
-        raise InputError([Problem(path, f"fleet file {text!r} is not YAML{line}", _EXPECTED)]) from error
-    return check(FleetSettings, raw, path)
+    return check(FleetSettings, read_yaml(text, base_directory, path, "fleet file", _EXPECTED), path)

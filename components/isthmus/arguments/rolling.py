@@ -36,12 +36,13 @@ from isthmus.limits import (
     MOST_WAVES,
     RELEASES_PER_MONTH,
 )
+from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
 from isthmus_agent.formats.numbers import DAY_SECONDS
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.turns import Budget
 from isthmus_agent.formats.window import Window
 
-STAYS, MAY_LEAVE = "stays_on_device", "may_leave_device"
+STAYS, MAY_LEAVE = STAYS_ON_DEVICE, MAY_LEAVE_DEVICE
 """What of the inputs of devices."""
 
 

@@ -24,6 +24,9 @@ COMMANDS: Table = {
     ),
     "compile": Command(f"{_ROOM}.compile.command", "Compile a model, run every variant on its evaluation data, and show which is best."),
     "plan": Command(f"{_ROOM}.plan.command", "Show the plan of what is deployed: servers, p95, load, cost; and what would be if."),
+    "policy": Command(
+        f"{_ROOM}.policy.command", "Solve where the requests of devices run, and show it: maps, gains, a week; write what devices read."
+    ),
     "fleet": Group(
         "What a fleet's devices are told, by its signed repository.",
         {

@@ -111,7 +111,7 @@ _ARRAYS: Final = ("transition", "serving_cost", "moving_cost", "allowed")
 
 def product_transition(parts: Sequence[Numbers]) -> Numbers:
     """The cells' matrix where the dimensions move without regard to each other: the Kronecker product of theirs, first dimension first."""
-    whole = np.ones((1, 1))
+    whole: Numbers = np.ones((1, 1))
     for part in parts:
         whole = np.kron(whole, part)
     return whole
@@ -126,7 +126,8 @@ def stationary(transition: Numbers) -> Numbers:
     system = np.vstack([np.eye(cells) - transition.T, np.ones(cells)])
     shares = np.linalg.lstsq(system, np.append(np.zeros(cells), 1.0), rcond=None)[0]
     found: Numbers = np.clip(shares, 0.0, None)
-    return found / found.sum()
+    found /= found.sum()
+    return found
 
 
 def reachable(transition: Numbers) -> Flags:
@@ -230,7 +231,7 @@ def _reach_problems(process: Process) -> Iterator[Problem]:
     """Of cells that nothing leads to, and of groups of cells that never meet."""
     leads = reachable(process.transition)
     alone = len(leads) > 1 and ~(leads & ~np.eye(len(leads), dtype=bool)).any(axis=0)
-    for cell in _some(np.atleast_1d(alone)):
+    for cell in _some(alone):
         yield Problem(
             property_path(["transition", cell]),
             f"no cell leads to this one ({process.cell_name(cell)})",
@@ -275,6 +276,6 @@ def _dead_problems(process: Process) -> Iterator[Problem]:
         )
 
 
-def _some(flags: Flags) -> Iterator[int]:
-    """Where these are true, the first few."""
+def _some(flags: Any) -> Iterator[int]:
+    """Where these, (n,), are true: the first few."""
     return (int(it) for it in np.flatnonzero(flags)[:_SHOWN])

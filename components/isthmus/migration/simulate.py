@@ -30,7 +30,8 @@ class LongRun:
     @property
     def places(self) -> Numbers:
         """(P,), of the steps in each place."""
-        return self.shares.sum(axis=1)
+        found: Numbers = self.shares.sum(axis=1)
+        return found
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ So π costs at most discount/(1 − discount)·(max d − min d) more than the b
 The policy found is then evaluated exactly, and the residual of its own value bounds once more, by other arithmetic, what it misses.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,10 +17,10 @@ import numpy as np
 
 from isthmus.migration.process import Choices, Numbers, Process
 
-PARTIAL_SWEEPS: Final = 12
+PARTIAL_SWEEPS: Final = 20
 """Of the greedy policy after each full one. Any number is right; this one was the fastest on processes with 4,200 states."""
 MOST_SWEEPS: Final = 10_000
-MOST_SOLVED: Final = 1200
+MOST_SOLVED: Final = 600
 """Unknowns of the dense linear system; what has more is swept until nothing changes but the last digits."""
 _TIE: Final = 1e-9
 """Of the largest value: what differs by less is taken as equal, and then staying wins."""
@@ -57,8 +58,9 @@ def solve(process: Process, tolerance: float = 1e-6) -> Solution:
         if ahead * (most - least) <= tolerance * max(1.0, float(np.abs(swept).max())):
             break
         value = swept + ahead * (least + most) / 2  # between the bounds: the constant part needs no sweeps
+        step = model.under(policy)
         for _ in range(PARTIAL_SWEEPS):
-            value = model.under(policy, value)
+            value = step(value)
     return _found(model, policy, sweeps, value)
 
 
@@ -116,11 +118,18 @@ class _Model:
         policy = np.where(stay <= near, self.stays, (choices <= near).argmax(axis=0))
         return best, policy
 
-    def under(self, policy: Choices, value: Numbers) -> Numbers:
-        """One step under a policy."""
-        after = self.serving + value @ self.forward
-        found: Numbers = self.moving[policy, self.stays, self._cells] + after[policy, self._cells]
-        return found
+    def under(self, policy: Choices) -> Callable[[Numbers], Numbers]:
+        """One step of value iteration under a policy. What does not depend on the value is looked up once."""
+        move = self.moving[policy, self.stays, self._cells]
+        goes_to = policy * self.serving.shape[1] + self._cells
+
+        def step(value: Numbers) -> Numbers:
+            after = value @ self.forward
+            after += self.serving
+            found: Numbers = after.take(goes_to) + move
+            return found
+
+        return step
 
     def value_of(self, policy: Choices, near: Numbers | None = None) -> Numbers:
         """The exact value of a policy. near: from where sweeps begin, where the policy chooses too many (q, x) for a linear system.
@@ -142,9 +151,9 @@ class _Model:
         move = self.moving[policy, self.stays, self._cells]
         where, cell = np.nonzero(chosen)
         ahead = self.forward.T[cell]  # (unknowns, X)
+        goes_to = number[policy, self._cells][where]  # (unknowns, X): a pair for each next cell, so that none stands twice in a row
         system = np.eye(unknowns)
-        goes_to = number[policy, self._cells][where]  # (unknowns, X)
-        np.subtract.at(system, (np.arange(unknowns)[:, None], goes_to), ahead)
+        system[np.arange(unknowns)[:, None], goes_to] -= ahead
         after = np.linalg.solve(system, self.serving[where, cell] + (ahead * move[where]).sum(axis=1))
         found: Numbers = move + after[number[policy, self._cells]]
         return found
@@ -153,9 +162,9 @@ class _Model:
         """The value by sweeps, each shifted between its bounds, until only rounding is left."""
         value = self.start() if near is None else near
         ahead = self.process.discount / (1 - self.process.discount)
-        before = np.inf
+        step, before = self.under(policy), np.inf
         for _ in range(MOST_SWEEPS * 10):
-            swept = self.under(policy, value)
+            swept = step(value)
             change = swept - value
             span = float(change.max() - change.min())
             value = swept + ahead * float(change.max() + change.min()) / 2

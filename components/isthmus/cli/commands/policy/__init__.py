@@ -1,0 +1,1 @@
+"""`isthmus plan`: the plan of what is deployed, and what would be if."""

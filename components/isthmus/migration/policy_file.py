@@ -1,0 +1,30 @@
+"""The policy file of a class of devices, from its study: what goes into the signed bundle."""
+
+from isthmus.errors import InputError, Problem
+from isthmus.migration.study import Study
+from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.policy import Measured, Policy, from_json
+
+
+def policy_of(found: Study, release: str) -> Policy:
+    """The policy for one release (its digest), just as a device will read it. Raises InputError where no device could."""
+    process, situation = found.built.process, found.built.situation
+    dimensions = tuple(
+        Measured(
+            axis.dimension.name,
+            axis.dimension.unit,
+            axis.dimension.levels,
+            tuple(round(it * 1000) for it in axis.dimension.edges),
+            round(axis.band * 1000),
+            axis.dimension.unmeasured,
+        )
+        for axis in situation.axes
+    )
+    table = tuple(int(it) for it in found.chosen.next_place.ravel())
+    policy = Policy(release, found.device_class, process.places, dimensions, table, round(situation.step_seconds * 1000))
+    try:
+        return from_json(policy.to_json(), release)
+    except FormatError as error:
+        raise InputError(
+            [Problem("", f"no device could read this policy: {error}", "names, edges and sizes within the format's bounds")]
+        ) from error

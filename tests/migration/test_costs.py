@@ -1,0 +1,127 @@
+"""From measured figures to costs: closed forms against sampling, and what each figure moves."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus.arguments.policy_file import load_policy
+from isthmus.errors import InputError
+from isthmus.migration.costs import MISSED, MONEY, WAITED_MS, build, waiting
+from isthmus.migration.process import Process
+from isthmus.migration.situation import STAYS_IN_GROUP, Link, Situation, leaving, wandering
+from isthmus.names import STAYS_ON_DEVICE
+
+EXAMPLE = Path(__file__).parents[2] / "policies" / "cameras.yaml"
+SITUATION = load_policy(EXAMPLE.name, EXAMPLE.parent, "file").situation()
+
+
+@pytest.mark.parametrize(("service", "p95", "deadline", "rate"), [(20, 30, 60, 0), (20, 59, 80, 20), (5, 5, 12, 100), (30, 60, 200, 30)])
+def test_waiting_and_misses_are_those_of_a_simulated_queue(service: float, p95: float, deadline: float, rate: float) -> None:
+    dice = np.random.default_rng(1)
+    spread = max(min((p95 - service) / (np.log(20) - 1), service), 1e-6)
+    serving = service - spread + dice.exponential(spread, 200_000)
+    wait = np.zeros(len(serving))
+    if rate:
+        gaps = dice.exponential(1000 / rate, len(serving))
+        steps = serving[:-1] - gaps[1:]
+        walk = np.concatenate([[0.0], np.cumsum(steps)])
+        wait = walk - np.minimum.accumulate(walk)  # Lindley's recursion
+    times = serving + wait
+    waited, missed = waiting(service, p95, deadline, requests_per_second=rate)
+    assert waited == pytest.approx(np.minimum(times, deadline).mean(), rel=0.03)
+    assert missed == pytest.approx((times > deadline).mean(), abs=0.02)
+
+
+@settings(deadline=None)
+@given(
+    st.floats(0.01, 1000), st.floats(1, 20), st.floats(0.01, 5000), st.floats(0, 500), st.floats(0, 2000)
+)  # fmt: skip
+def test_nobody_waits_beyond_the_deadline_and_a_share_is_one(
+    service: float, ratio: float, deadline: float, rate: float, fixed: float
+) -> None:
+    waited, missed = waiting(service, service * ratio, deadline, fixed_ms=fixed, requests_per_second=rate)
+    assert 0 <= missed <= 1
+    assert 0 <= waited <= deadline * (1 + 1e-9)
+
+
+@settings(deadline=None)
+@given(st.floats(1, 50), st.floats(0, 60), st.floats(0, 30))
+def test_more_load_never_helps(service: float, rate: float, more: float) -> None:
+    calm, busy = (waiting(service, 1.5 * service, 100, requests_per_second=it) for it in (rate, rate + more))
+    assert busy[0] >= calm[0] - 1e-6
+    assert busy[1] >= calm[1] - 1e-9
+
+
+def test_a_place_that_is_cut_off_is_not_allowed() -> None:
+    process = build(SITUATION).process
+    cut = [cell for cell in range(process.shape[1]) if process.cell_name(cell).startswith("network cut")]
+    assert not process.allowed[1, cut].any()
+    assert process.allowed[[0, 2]].all()
+
+
+def test_data_that_stays_leaves_no_other_place() -> None:
+    assert not build(replace(SITUATION, privacy=STAYS_ON_DEVICE)).process.allowed[1:].any()
+    grouped = build(replace(SITUATION, privacy=STAYS_IN_GROUP)).process.allowed
+    assert not grouped[1].any()
+    assert grouped[2].all()
+
+
+def test_a_move_keeps_those_waiting_that_come_meanwhile() -> None:
+    pause = replace(SITUATION, cloud=replace(SITUATION.cloud, warm_up_ms=600), network=(Link(0, 1e6),) * 4, deadline_ms=200)  # type: ignore[type-var]
+    built = build(pause)
+    cell, rate = built.process.cell(0, 1, 0), SITUATION.load[1]
+    assert built.moving_figures[MISSED][0, 1, cell] == pytest.approx(rate * 0.4)
+    assert built.moving_figures[WAITED_MS][0, 1, cell] == pytest.approx(1000 * rate * (0.2**2 / 2 + 0.4 * 0.2))
+    assert built.process.moving_cost[1, 1].max() == 0
+
+
+def costs(situation: Situation) -> Process:
+    return build(situation).process
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"network": (Link(400, 0.5, 5), *SITUATION.network[1:])},
+        {"request_bytes": SITUATION.request_bytes * 10},
+        {"joules_per_megabyte": 100.0},
+        {"worth": replace(SITUATION.worth, money_ms=1e9)},
+    ],
+)
+def test_what_makes_the_cloud_worse_makes_it_dearer_and_the_device_no_cheaper(worse: dict[str, object]) -> None:
+    before, after = costs(SITUATION), costs(replace(SITUATION, **worse))
+    assert after.serving_cost[1].sum() > before.serving_cost[1].sum()
+    np.testing.assert_allclose(after.serving_cost[0], before.serving_cost[0])
+
+
+def test_figures_weighed_are_the_costs() -> None:
+    built, worth = build(SITUATION), SITUATION.worth
+    money = built.figures[MONEY]
+    assert money[0].max() == 0
+    assert money[1].max() > 0
+    rest = replace(SITUATION, worth=replace(worth, money_ms=0))
+    np.testing.assert_allclose(built.process.serving_cost, build(rest).process.serving_cost + worth.money_ms * money)
+
+
+def test_a_slower_class_is_dearer_on_the_device_alone() -> None:
+    fast, slow = costs(SITUATION), costs(SITUATION.of_class(2.0))
+    assert (slow.serving_cost[0] >= fast.serving_cost[0]).all()  # the same where the faster one is overloaded, too
+    assert slow.serving_cost[0].sum() > 1.5 * fast.serving_cost[0].sum()
+    np.testing.assert_array_equal(slow.serving_cost[1:], fast.serving_cost[1:])
+
+
+def test_costs_beyond_all_bounds_are_said_and_not_summed() -> None:
+    with pytest.raises(InputError, match="serving_cost"):
+        costs(replace(SITUATION, worth=replace(SITUATION.worth, deadline_miss_ms=1e9)))
+
+
+def test_a_level_lasts_as_long_as_it_says() -> None:
+    matrix = wandering((600.0, 60.0, 300.0), 10.0)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    assert matrix[1, 0] == matrix[1, 2] == pytest.approx(leaving(10, 60) / 2)
+    assert 1 - matrix[0, 0] == pytest.approx(10 / 600, rel=0.01)
+    np.testing.assert_array_equal(wandering((np.inf,), 10.0), [[1.0]])
