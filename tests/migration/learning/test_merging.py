@@ -8,7 +8,7 @@ from tests.migration_processes import process
 
 from isthmus.errors import InputError
 from isthmus.migration.learning.beliefs import SURPRISE
-from isthmus.migration.learning.merging import learned_process
+from isthmus.migration.learning.merging import experienced, learned_process
 from isthmus.migration.learning.stream import PLACES, stream
 from isthmus.migration.learning.traces import traces
 from isthmus.migration.solve import evaluate, solve
@@ -81,6 +81,22 @@ def test_experiences_of_other_cells_or_of_several_classes_are_all_told_at_once()
     with pytest.raises(InputError) as caught:
         learned_process(PROCESS, MEANING, {"a": [told({}, meaning="sha256:" + "b" * 64)], "b": [told({}), other]})
     assert [problem.path for problem in caught.value.problems] == ["experiences.a[0].meaning", "experiences.b[1]", "experiences"]
+
+
+def policy(device_class="camera"):
+    dimensions = tuple(Measured(it.name, "x", it.levels, tuple(range(len(it.levels) - 1))) for it in PROCESS.dimensions)
+    return Policy("sha256:" + "0" * 64, device_class, PROCESS.places, dimensions, (0,) * PLACE_COUNT * CELL_COUNT, 20_000)
+
+
+def test_documents_of_other_classes_are_left_out_and_bad_ones_are_all_told():
+    meaning = experience.meaning_of(policy())
+    rows = {(0, 0): Row(0, {0: 50})}
+    own, other = (told(rows, meaning, device_class).written() for device_class in ("camera", "door"))
+    merged = experienced(PROCESS, policy(), {"a": own, "b": other})
+    assert (merged.devices, merged.transitions) == (1, 50)
+    with pytest.raises(InputError) as caught:
+        experienced(PROCESS, policy(), {"a": own, "b": b"{}", "c": told(rows).written(), "d": b"\xff"})
+    assert [problem.path for problem in caught.value.problems] == ["experiences.b", "experiences.d", "experiences.c[0].meaning"]
 
 
 def test_a_day_of_five_devices_told_as_it_may_be_told_makes_nearly_the_best_policy():

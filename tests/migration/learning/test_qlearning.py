@@ -74,7 +74,7 @@ def test_it_comes_near_the_best_where_the_plan_is_wrong_about_what_follows_and_w
         learner.saw(place, cell, chosen, it.serving_cost[chosen, cell], following)
         place, cell = chosen, following
     assert before > 0.05
-    assert evaluate(it, learner.policy()).mean() / best - 1 < 0.01
+    assert evaluate(it, learner.policy).mean() / best - 1 < 0.01
 
 
 def test_it_costs_less_than_the_plans_policy_where_the_plan_is_wrong():

@@ -17,7 +17,9 @@ from isthmus.errors import InputError, Problem, property_path
 from isthmus.migration.learning.beliefs import SURPRISE
 from isthmus.migration.process import Numbers, Process
 from isthmus_agent.formats import digests
-from isthmus_agent.formats.experience import Experience
+from isthmus_agent.formats.experience import Experience, meaning_of, read
+from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.policy import Policy
 
 PRIOR_WEIGHT: Final = 20.0
 MOST_A_ROW: Final = 2_000
@@ -34,6 +36,33 @@ class Merged:
     process: Process
     devices: int
     transitions: int
+
+
+def experienced(process: Process, policy: Policy, contents: Mapping[str, bytes], prior_weight: float = PRIOR_WEIGHT) -> Merged:
+    """The process of a policy's class, as the devices of that class have seen it that told something; other classes' are left out.
+
+    process: the plan's, from which the policy is solved. contents: documents (`formats.experience`), one a device, by its name.
+
+    Raises:
+        InputError: documents that are none, or of other cells; all of them at once.
+    """
+    found: dict[str, list[Experience]] = {}
+    problems = []
+    for name, content in sorted(contents.items()):
+        try:
+            it = read(content)
+        except FormatError as error:
+            problems.append(
+                Problem(property_path(["experiences", name]), f"is no experience: {error}", "a document that a device has written")
+            )
+            continue
+        if it.device_class == policy.device_class:
+            found[name] = [it]
+    meaning = meaning_of(policy)
+    problems += [problem for name, listed in found.items() for problem in _problems(name, listed, process, meaning)]
+    if problems:
+        raise InputError(problems)
+    return learned_process(process, meaning, found, prior_weight)
 
 
 def learned_process(

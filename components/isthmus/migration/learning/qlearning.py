@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.migration.process import Numbers, Process
+from isthmus.migration.process import Choices, Numbers, Process
 from isthmus.migration.solve import solve
 
 
@@ -86,10 +86,11 @@ class SafeQ:
         step = max(1 / self._after_visits[cell] ** 0.7, self._settings.least_step)
         self._after[:, cell] += step * (self._choices(following).min(axis=1) - self._after[:, cell])
 
-    def policy(self) -> Numbers:
+    @property
+    def policy(self) -> Choices:
         """(P, X), the best places by what was learned."""
         after = self._cost + self._process.discount * self._after + self._barred
-        found: Numbers = (self._process.moving_cost + after[None]).argmin(axis=1)
+        found: Choices = (self._process.moving_cost + after[None]).argmin(axis=1)
         return found
 
     def _choices(self, cell: int) -> Numbers:
