@@ -257,6 +257,14 @@ def test_a_hybrid_is_sized_for_its_fleets_devices_and_says_it():
 
 
 @pytest.mark.usefixtures("asked")
+def test_a_hybrid_without_a_fleet_has_no_devices_before_its_gateway():
+    given = {**SERVICE, **FLEET, "min_confidence": 0.8, "mode": "cloud", "offload": {"devices": 4}}
+    found = declaring.run({"hybrids": {"digits": given}})
+    assert DEVICE_HEADER not in str(found.resources)
+    assert "devices" not in found.outputs["hybrids.digits.cloud"]["plan"]
+
+
+@pytest.mark.usefixtures("asked")
 def test_what_is_said_of_devices_that_ask_nobody_is_refused():
     with pytest.raises(pulumi.RunError, match=r"hybrids\.digits\.offload: the devices ask nobody"):
         declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, "offload": {"devices": 4}}}})

@@ -11,7 +11,7 @@ from isthmus import cloud, compiling, edge
 from isthmus.advising import advice_of, measured_by, otherwise
 from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import CloudSettings, EdgeSettings, HybridSettings
-from isthmus.arguments.mode import AUTO, CLOUD, EDGE, HYBRID, ModeArgs
+from isthmus.arguments.mode import AUTO, CLOUD, EDGE, ModeArgs
 from isthmus.arguments.offload import OffloadSettings
 from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.serving import ServingArgs
@@ -127,27 +127,28 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     problems = [*problems, *wrong, *more]
     if problems or mode is None:
         return None, problems
-    if mode == HYBRID and service and fleet and settings.asks_cloud():
-        service = _with_offload(service, _offload(settings, fleet))
-    elif mode == HYBRID and settings.offload is not None:
-        what, fix = "the devices ask nobody", "add min_confidence or `data: may_leave_device`, or remove it"
-        problems.append(Problem(f"{path}.offload", what, fix=fix))
-    elif service:
-        service = _with_offload(service, None)
     if mode == EDGE and settings.mode != EDGE:
         fleet, problems = edge.check(name, _edge_part(settings.model_copy(update={"mode": EDGE}), args, name), path, sources)
-    return CheckedHybrid(mode, None if mode == EDGE else service, None if mode == CLOUD else fleet, advice), problems
+    fleet, service = (None if mode == CLOUD else fleet), (None if mode == EDGE else service)
+    if service is not None:
+        service, more = _asked_by(service, fleet, settings, path)
+        problems = [*problems, *more]
+    return CheckedHybrid(mode, service, fleet, advice), problems
 
 
-def _offload(settings: HybridSettings, fleet: CheckedRollout) -> OffloadSettings:
-    """What is known of the devices that ask. Of those that were enrolled elsewhere the fleet file knows nothing."""
-    known = settings.offload or OffloadSettings()
-    return known if known.devices else known.model_copy(update={"devices": len(fleet.fleet.roster()) or None})
-
-
-def _with_offload(service: CheckedService, offload: OffloadSettings | None) -> CheckedService:
-    """None: no devices ask it."""
-    return replace(service, settings=service.settings.model_copy(update={"offload": offload}))
+def _asked_by(
+    service: CheckedService, fleet: CheckedRollout | None, settings: HybridSettings, path: str
+) -> tuple[CheckedService, list[Problem]]:
+    """The service, with what is known of the devices that may ask it; without any where there is no fleet."""
+    known = settings.offload if fleet else None
+    if fleet and settings.asks_cloud():
+        known = known or OffloadSettings()
+        # Of devices that were enrolled elsewhere the fleet file knows nothing.
+        known = known if known.devices else known.model_copy(update={"devices": len(fleet.fleet.devices) or None})
+    elif known:
+        what, fix = "the devices ask nobody", "add min_confidence or `data: may_leave_device`, or remove it"
+        return service, [Problem(f"{path}.offload", what, fix=fix)]
+    return replace(service, settings=service.settings.model_copy(update={"offload": known})), []
 
 
 def _chosen(mode: str, advice: Advice | None, path: str) -> tuple[Mode | None, list[Problem]]:

@@ -47,6 +47,16 @@ def test_none_or_all_are_unsure_whatever_the_correlation(share, all_of_it):
         assert unsure_devices(5, share, correlation)[all_of_it] == 1
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("share", [5e-324, 1e-300, 1 - 2**-53])
+@pytest.mark.parametrize("correlation", [0, 5e-324, 1e-12, 0.5, 1 - 2**-53])
+def test_shares_at_the_edge_of_what_numbers_can_say_are_no_trouble(share, correlation):
+    chances = unsure_devices(1000, share, correlation)
+    assert np.isfinite(chances).all()
+    assert chances.sum() == pytest.approx(1)
+    assert chances @ np.arange(1001) == pytest.approx(1000 * share, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("devices", "share", "correlation"), [(0, 0.1, 0), (-1, 0.1, 0), (5, 1.1, 0), (5, math.nan, 0), (5, 0.1, -0.1), (5, 0.1, math.inf)]
 )

@@ -80,7 +80,7 @@ class GatewayTraffic(Resource):
 
     kubeconfig: content or path, empty: what kubectl would use; context: of it, empty: its current one.
     tracks: `stable` and, with a canary, `canary`: each with `version` and `digest`. options: `timeout_seconds`,
-        `try_timeout_seconds` of the routes.
+        `try_timeout_seconds`, `devices_apart` of the routes.
     A new one sends everything to `stable`. From then on the shares are the `CanaryGate`'s: an update here keeps them, and keeps
     a canary that has requests until it has none. It waits for nothing. Read finds a ConfigMap that was changed by hand.
     Outputs: `config_map` (its name), `intact` (false: changed by hand).

@@ -90,7 +90,8 @@ def unsure_devices(devices: int, share: float, correlation: float) -> Floats:
     # Both times ρ/(1 − ρ), which is 0 for the binomial distribution, where α and β would be infinite.
     step = correlation / (1 - correlation)
     ratios = (devices - k) / (k + 1) * (share + step * k) / (1 - share + step * (devices - k - 1))
-    logs = np.concatenate([[0.0], np.cumsum(np.log(ratios))])
+    with np.errstate(divide="ignore"):  # of a share that is almost 0: nothing is left of the ratio
+        logs = np.concatenate([[0.0], np.cumsum(np.log(ratios))])
     found = np.exp(logs - logs.max())
     return np.asarray(found / found.sum())
 
