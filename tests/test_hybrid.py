@@ -6,8 +6,10 @@ from typing import Any
 import pulumi
 import pytest
 from tests import declaring
+from tests.offload.test_plan import planned
 
 from isthmus import hybrid
+from isthmus.advising import measured_by
 
 SERVICE = {"requests_per_second": 20, "p95_ms": 50}
 FLEET = {"fleet": "fleets/cameras.yaml"}
@@ -54,7 +56,8 @@ def problems(arguments: Any) -> list[str]:
         ({"mode": "cloud", **SERVICE}, {"CloudModelService"}),
         ({"mode": "cloud", **SERVICE, **FLEET}, {"CloudModelService"}),
         ({"mode": "edge", **FLEET}, {"EdgeFleetRollout"}),
-        ({"mode": "edge", **SERVICE, **FLEET, "min_confidence": "auto", "max_device_error": 0.02, "deadline_ms": 40}, {"EdgeFleetRollout"}),
+        ({"mode": "edge", **SERVICE, **FLEET, "min_confidence": 0.8}, {"EdgeFleetRollout"}),
+        ({"mode": "edge", **FLEET, "min_confidence": "auto", "max_device_error": 0.1, "deadline_ms": 50}, {"EdgeFleetRollout"}),
     ],
 )
 def test_a_mode_has_the_parts_that_it_names_and_asks_for_no_argument_of_the_others(arguments: Any, components: set[str]) -> None:
@@ -147,3 +150,8 @@ def test_figures_that_were_measured_and_change_the_answer_are_a_warning(said: li
     (warning,) = [text for level, text in said if level == logging.WARNING]
     assert "mode edge is made; with what was measured the advisor says that no mode fits" in warning
     assert "not edge (memory)" in warning
+
+
+def test_what_devices_pass_on_is_measured_too() -> None:
+    edge = {"p95_ms": 1, "size_bytes": 2, "offload": planned().output()}
+    assert measured_by(None, edge) == {"device_p95_ms": 1, "model_bytes": 2, "unsure_percent": 15.0}

@@ -72,4 +72,6 @@ def measured_by(cloud: Mapping[str, Any] | None, edge: Mapping[str, Any] | None)
         found["cloud_service_p95_ms"] = cloud["p95_ms"]
     if edge is not None:
         found["device_p95_ms"], found["model_bytes"] = edge["p95_ms"], edge["size_bytes"]
+        if offload := edge.get("offload"):
+            found["unsure_percent"] = 100 * next(row["share"] for row in offload["rows"] if row["is_chosen"])
     return found

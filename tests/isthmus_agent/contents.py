@@ -51,10 +51,10 @@ def content_of(model: bytes, manifest: bytes, golden: object, gates: object = No
     return bundle.join({bundle.MODEL: model, bundle.MANIFEST: manifest, **written})
 
 
-def unsure_content(temperature: float, min_confidence: float) -> bytes:
+def unsure_content(temperature: float, min_confidence: float, floor: float = 1e-9) -> bytes:
     """The tiny model, calibrated, and with what it says is sure enough."""
     plain = io.BytesIO(tiny_content())
-    calibration = {"scores": "probabilities", "temperature": temperature, "floor": 1e-9}
+    calibration = {"scores": "probabilities", "temperature": temperature, "floor": floor}
     manifest = json.dumps({**bundle.document(plain, bundle.MANIFEST), "calibration": calibration}).encode()
     gates = {bundle.MIN_CONFIDENCE: min_confidence}
     return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)

@@ -60,7 +60,7 @@ def test_the_interval_is_of_two_proportions_of_the_same_examples(gained: int, lo
 
 
 def test_the_interval_holds_the_true_gain_as_often_as_it_says() -> None:
-    """19 gained and 6 lost of 1,000 that are drawn: exact coverage over the multinomial, summed where it has weight."""
+    """Exact coverage of 200 examples of which 3 % are gained and 1 % lost: a sum over the multinomial, where it has weight."""
     gain, lose, examples, held = 0.03, 0.01, 200, 0.0
     for gained in range(20):
         for lost in range(12):

@@ -19,6 +19,8 @@ from isthmus.offload.scores import Scores
 LEAST, MOST = 0.05, 20.0
 """Of T. Where the likelihood only grows towards a bound, the bound is taken."""
 _HALVINGS: Final = 50
+_MOST_EXAMPLES: Final = 10_000
+"""That are looked at, evenly spread: by so many the temperature is known to a hundredth, and memory is bounded."""
 _DIGITS: Final = 3
 
 
@@ -32,6 +34,8 @@ def fit(logits: Scores, labels: NDArray[np.int64]) -> float:
         logits: [N, classes], each row's largest 0; N from 1 on.
         labels: the right class of each, [N].
     """
+    every = -(-len(logits) // _MOST_EXAMPLES)
+    logits, labels = logits[::every], labels[::every]
     right = logits[np.arange(len(logits)), labels]
     if _slope(1 / LEAST, logits, right) <= 0:
         return 1.0

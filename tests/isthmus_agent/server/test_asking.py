@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.isthmus_agent.clouds import PREDICTIONS, SLOW, WRONG, CloudRole, hangs, right, says
 from tests.isthmus_agent.contents import (
@@ -26,6 +27,8 @@ from tests.isthmus_agent.contents import (
 )
 from toolchain.testing import patience
 
+from isthmus.offload.measuring import calibration_of, measure
+from isthmus.offload.plan import Costs, plan_offload
 from isthmus_agent.channel import Fallback
 from isthmus_agent.core.events import Crashed, Serving
 
@@ -161,6 +164,24 @@ def test_a_device_that_goes_by_its_bundle_asks_below_what_that_says_and_of_a_bun
     assert is_own(served, SURE)
     assert role.asked == []
     assert ask(served, UNSURE)[1] == "cloud"
+
+
+def test_a_device_passes_on_exactly_what_the_table_of_its_release_says(begin):
+    generator = np.random.default_rng(3)
+    rows = generator.normal(0, 1, (80, tiny.FEATURES)).round(3).astype(np.float32)
+    edge = tiny.answer(rows.tolist()).astype(np.float32)
+    labels = np.where(generator.random(80) < edge.max(axis=1), edge.argmax(axis=1), (edge.argmax(axis=1) + 1) % tiny.CLASSES)
+    served_right = np.eye(tiny.CLASSES, dtype=np.float32)[labels]
+    calibration = calibration_of(edge, labels)
+    measured = measure(calibration, edge, served_right, labels, largest_difference=1.0, request_bytes=1, answer_bytes=1)
+    plan = plan_offload(calibration, measured, Costs(1.0))
+    row = plan.rows[plan.chosen]
+    assert 0 < row.offloaded < 80
+    served, role = begin(min_confidence=None)
+    served.serve(unsure_content(calibration.temperature, plan.min_confidence, calibration.floor))
+    connection = served.connect()
+    by = [ask(served, [it], connection)[1] for it in rows.tolist()]
+    assert by.count("cloud") == len(role.asked) == row.offloaded
 
 
 def test_with_the_cloud_gone_a_request_is_answered_here_within_its_deadline(begin):

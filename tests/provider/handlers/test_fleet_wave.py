@@ -14,6 +14,7 @@ from isthmus.release.store import Store, StoreAddress
 from isthmus.repository import roster
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
+from isthmus.rollouts.contents import contents_of
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import read_signed
 from isthmus_agent.formats.assignment import Assignment
@@ -183,6 +184,18 @@ def test_what_is_told_otherwise_is_drift_and_what_is_replaced_in_place_takes_not
     plugin.create("FleetWave", {**inputs, "releases": {"*": make_release(b"another").digest}}, name="other")
     assert plugin.read(new).outputs["outcome"] == "superseded"
     assert plugin.read(old) is not None
+
+
+def test_a_bundle_says_which_confidence_is_enough_for_its_class(
+    plugin: Any, inputs: dict[str, Any], fleet: Fleet, make_release: Callable[..., Release]
+) -> None:
+    asked = {**inputs, "wait": False, "min_confidence": {"*": 0.625}}
+    wave = plugin.create("FleetWave", asked)
+    (said,), _ = contents_of({"*": make_release()}, "cameras", {"*": {"min_confidence": 0.625}})
+    assert told(fleet).variants == (said,)
+    assert list(plugin.diff(wave, {**asked, "min_confidence": {"*": 0.75}}).diffs) != list(plugin.diff(wave, asked).diffs)
+    (problem,) = plugin.problems("FleetWave", {**asked, "min_confidence": {"*": 1.5}})
+    assert problem.startswith("min_confidence")
 
 
 def test_waves_that_cannot_be_are_refused_before_anybody_is_told(plugin: Any, inputs: dict[str, Any], fleet: Fleet) -> None:
