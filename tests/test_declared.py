@@ -304,6 +304,18 @@ def test_auto_tells_devices_to_go_by_their_bundle_and_bundles_what_the_table_say
     assert '"min_confidence": "as_signed"' in inputs["digits-edge-camera-1"]["files"]["config.json"]
 
 
+@pytest.mark.parametrize("said", ["auto", 0.8, 1.0])
+def test_a_hybrid_is_sized_for_what_its_devices_pass_on_as_measured(said, monkeypatch, tmp_path):
+    given = {**SERVICE, **FLEET, "min_confidence": said, "edge_requests_per_second": 300}
+    with declaring.compiled(monkeypatch, tmp_path, MEASURED):
+        found = declaring.run({"hybrids": {"digits": given}}).outputs
+        again = declaring.run({"hybrids": {"digits": {**given, "offload": {"unsure_percent": 50}}}}).outputs
+    (chosen,) = [it["share"] for it in found["hybrids.digits.edge"]["plan"]["offload"]["rows"] if it["is_chosen"]]
+    assert chosen > 0
+    assert found["hybrids.digits.cloud"]["plan"]["devices"]["mean_per_second"] == pytest.approx(300 * chosen, abs=0.01)
+    assert again["hybrids.digits.cloud"]["plan"]["devices"]["mean_per_second"] == 150  # the program knows better
+
+
 @pytest.mark.usefixtures("asked")
 def test_auto_on_a_release_that_says_nothing_fails_the_preview_and_a_number_does_not():
     with pytest.raises(pulumi.RunError, match="min_confidence: auto cannot choose for sha256:"):

@@ -1,5 +1,6 @@
 """CloudModelService: a model served behind a gateway, with as many replicas as its demand needs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -27,10 +28,14 @@ class CloudModelServiceArgs(SourceArgs, ServingArgs, PlatformArgs, total=False):
 
 @dataclass(frozen=True)
 class CheckedService:
-    """What `check` found: the arguments, and the model's source."""
+    """What `check` found: the arguments, and the model's source.
+
+    unsure_share: of devices that ask: the share of what they are asked that a release's edge variant is unsure of; None: not known.
+    """
 
     settings: CloudSettings
     sought: Sought
+    unsure_share: Callable[[Release], float | None] = lambda _: None
 
 
 OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name", "place")
@@ -74,7 +79,7 @@ class CloudModelService(pulumi.ComponentResource):
         path = path or f"services.{name}"
         known = checked or compiling.sound(*check(name, args, path))
         settings, model_name = known.settings, known.sought.request.model
-        made = compiling.start(self, settings, known.sought, path, lambda release: _judged(settings, release, path))
+        made = compiling.start(self, settings, known.sought, path, lambda release: _judged(known, release, path))
         served = PLATFORMS[settings.platform].serve(
             self, name, model_name, args=settings, made=made, canary=_canary(self, known, path), path=path
         )
@@ -99,8 +104,11 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     return CheckedService(settings, sought), problems
 
 
-def _judged(args: CloudSettings, release: Release, path: str) -> tuple[ServicePlan, str]:
+def _judged(known: CheckedService, release: Release, path: str) -> tuple[ServicePlan, str]:
     description = _describe(release, path)
+    args = known.settings
+    if args.offload and args.offload.unsure_percent is None and (share := known.unsure_share(release)) is not None:
+        args = args.model_copy(update={"offload": args.offload.model_copy(update={"unsure_percent": 100 * share})})
     plan = plan_of(args, release, path)
     return plan, f"{description}\n{plan.explain()}"
 

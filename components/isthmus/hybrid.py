@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Optional, cast
 
 import pulumi
@@ -21,6 +22,7 @@ from isthmus.compiling import Sources
 from isthmus.edge import CheckedRollout, EdgeFleetRollout
 from isthmus.errors import GateError, Problem
 from isthmus.names import cloud_part, edge_part
+from isthmus.offloading import unsure_share
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import kind_of_server, with_platforms
 from isthmus.sizing.advisor.advice import Advice
@@ -145,6 +147,7 @@ def _asked_by(
         known = known or OffloadSettings()
         # Of devices that were enrolled elsewhere the fleet file knows nothing.
         known = known if known.devices else known.model_copy(update={"devices": len(fleet.fleet.devices) or None})
+        service = replace(service, unsure_share=partial(unsure_share, fleet.settings))
     elif known:
         what, fix = "the devices ask nobody", "add min_confidence or `data: may_leave_device`, or remove it"
         return service, [Problem(f"{path}.offload", what, fix=fix)]

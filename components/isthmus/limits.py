@@ -70,7 +70,7 @@ P95_MS: Final = Limit("that 95 of 100 requests keep", beyond=True)
 EDGE_REQUESTS_PER_SECOND: Final = Limit("that all devices together are asked", 0.0)
 OFFLOAD: Final[Mapping[str, Limit]] = {
     "devices": Limit("that may ask the service; left out: those of the fleet, where there is one", None, 1, MOST_DEVICES, whole=True),
-    "unsure_percent": Limit("of devices that are unsure, and ask, at a time; left out: not sized for", None, 0, 100),
+    "unsure_percent": Limit("of devices that are unsure, and ask, at a time; left out: as measured (see plan.md)", None, 0, 100),
     # The upper end of what IEC 61508-6 (annex D) gives for the share of sensors' failures that have a common cause.
     "correlation": Limit("between devices, of being unsure: 0 each by itself, 1 all or none", 0.1, 0, 1),
     "quantile_percent": Limit("of what devices send, for which the service is sized", 99.0, 50, 99.99),

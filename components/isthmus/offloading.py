@@ -45,6 +45,16 @@ def offload_plans(args: EdgeSettings, releases: Mapping[str, Release], path: str
     return found
 
 
+def unsure_share(args: EdgeSettings, release: Release) -> float | None:
+    """The share of the requests, 0 to 1, that devices with this release pass on, counted on the evaluation data; None: not known."""
+    calibration, measured = release.manifest.calibration, release.record.confidences
+    if args.min_confidence is None or calibration is None or measured is None:
+        return None
+    number = None if args.seeks_confidence else float(args.min_confidence)
+    plan = plan_offload(calibration, measured, Costs(0.0), number, max_error=args.max_device_error)
+    return plan.rows[plan.chosen].share if plan else None
+
+
 def _costs(release: Release, prices: PriceTable, server_kind: str) -> Costs:
     cloud_ms = release.record.timing(SERVING).mean_ms
     per_request = prices.servers.get(server_kind, 0.0) * cloud_ms / 3_600_000 + prices.per_million_requests / MILLION

@@ -85,9 +85,7 @@ def choose(ways: Sequence[Way], margin: float = 0.05) -> Choice:
     return Choice(tuple(ways), tuple(pieces), margin)
 
 
-def _kept(
-    lines: Sequence[tuple[Fraction, Fraction]], order: Sequence[int], way: int, margin: Fraction
-) -> tuple[Fraction, Fraction | None]:
+def _kept(lines: Sequence[tuple[Fraction, Fraction]], order: Sequence[int], way: int, margin: Fraction) -> tuple[Fraction, Fraction | None]:
     """From which x to which a way takes at most 1 + margin times as long as each other: f + b·x ≤ (1 + m)(f′ + b′·x). None: any."""
     fixed, sent = lines[way]
     start, end = Fraction(0), None

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
+
 from isthmus.compile.build.export import SIGNATURE
 from isthmus.compile.quantise.flatbuffer import Model, operator_name, read, write
 from isthmus.errors import Problem, SourceError

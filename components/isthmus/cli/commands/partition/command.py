@@ -20,9 +20,9 @@ class Options:
     round_trip_ms: Annotated[float, typer.Option(help=f"{PARTITION['round_trip_ms'].what.capitalize()}.")] = PARTITION[
         "round_trip_ms"
     ].default
-    speed_factor: Annotated[float, typer.Option(help=f"{PARTITION['speed_factor'].what.capitalize()}: of the class of devices.")] = PARTITION[
-        "speed_factor"
-    ].default
+    speed_factor: Annotated[float, typer.Option(help=f"{PARTITION['speed_factor'].what.capitalize()}: of the class of devices.")] = (
+        PARTITION["speed_factor"].default
+    )
     cloud_speed_factor: Annotated[float, typer.Option(help=f"{PARTITION['cloud_speed_factor'].what.capitalize()}.")] = PARTITION[
         "cloud_speed_factor"
     ].default
