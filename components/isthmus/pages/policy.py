@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.migration.costs import JOULES, MONEY, REQUESTS, WAITED_MS
-from isthmus.migration.process import PEER
 from isthmus.migration.simulate import Estimate
 from isthmus.migration.situation import Link, Place, Situation
 from isthmus.migration.study import Study, same_rows
 from isthmus.pages.rendering import style, template
 from isthmus.words import duration, in_bytes, plain
+from isthmus_agent.formats.policy import PEER
 
 _TEMPLATE: Final = "policy.html.j2"
 COLOURS: Final = 6

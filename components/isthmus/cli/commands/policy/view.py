@@ -13,8 +13,10 @@ from isthmus.migration.study import Study
 from isthmus.pages.policy import HeatMap, figures, gains, heat_maps, short, week_lines
 
 _STYLES: Final = ("black on bright_blue", "black on yellow", "black on green", "black on magenta", "black on cyan", "black on white")
+_MAP_CELLS: Final = 64
+"""Characters of a row of a map, without its name."""
 _CELL: Final = 7
-"""Characters of a place's name in a map."""
+"""Of a place's name in a map, where there is room."""
 
 
 def rendered(name: str, studies: Mapping[str, Study]) -> RenderableType:
@@ -66,8 +68,9 @@ def _gains(found: Study) -> Table:
 def _map(it: HeatMap) -> Table:
     table = Table(title=Text(it.title, style="dim"), title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("", style="dim", no_wrap=True)
+    width = max(1, min(_CELL, _MAP_CELLS // len(it.loads) - 1))
     for load in it.loads:
-        table.add_column(load[:_CELL], no_wrap=True)
+        table.add_column(load[:width], no_wrap=True)
     for network, cells in it.rows:
-        table.add_row(Text(network), *(Text(f"{short(cell.name)[:_CELL]:<{_CELL}}", _STYLES[cell.place % len(_STYLES)]) for cell in cells))
+        table.add_row(Text(network), *(Text(f"{short(cell.name)[:width]:<{width}}", _STYLES[cell.place % len(_STYLES)]) for cell in cells))
     return table
