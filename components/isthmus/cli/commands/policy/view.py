@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from isthmus.migration.study import Study
-from isthmus.pages.policy import HeatMap, figures, gains, heat_maps, short, week_lines
+from isthmus.pages.policy import HeatMap, figures, gains, heat_maps, period, short, week_lines
 
 _STYLES: Final = ("black on bright_blue", "black on yellow", "black on green", "black on magenta", "black on cyan", "black on white")
 _MAP_CELLS: Final = 64
@@ -43,7 +43,7 @@ def _study(found: Study, said: Sequence[tuple[str, str]]) -> Iterator[Renderable
     yield Columns([_map(it) for it in heat_maps(found)], padding=(1, 3))
     yield _gains(found)
     yield Text(f"proven: no policy is cheaper by more than {found.best.misses / found.requests:.1g} ms a request", style="dim")
-    yield Text(f"a simulated week of one device: mean of {found.week.runs} weeks ± its 95 % interval", style="dim")
+    yield Text(f"a simulated {period(found)} of one device: mean of {found.week.runs} runs ± its 95 % interval", style="dim")
     yield _pairs(week_lines(found))
 
 
