@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from tests.migration_processes import PROCESSES, process
 
+from isthmus.migration import simulate as module
 from isthmus.migration.process import Process, stationary
 from isthmus.migration.rivals import always, myopic
 from isthmus.migration.simulate import long_run, week
@@ -38,6 +39,16 @@ def test_who_never_moves_stays_where_it_began() -> None:
         found = long_run(made, stays, start)
         assert found.places[start] == pytest.approx(1)
         assert found.moves == pytest.approx(0, abs=1e-9)
+
+
+def test_following_the_chain_finds_what_the_linear_system_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = process(6, levels=(4, 3))
+    policy = solve(made).next_place
+    exact = long_run(made, policy)
+    monkeypatch.setattr(module, "MOST_SOLVED", 0)
+    followed = long_run(made, policy)
+    np.testing.assert_allclose(followed.shares, exact.shares, atol=1e-6)
+    assert followed.moves == pytest.approx(exact.moves, abs=1e-6)
 
 
 def test_a_simulated_week_agrees_with_the_long_run() -> None:

@@ -113,18 +113,19 @@ def product_transition(parts: Sequence[Numbers]) -> Numbers:
     """The cells' matrix where the dimensions move without regard to each other: the Kronecker product of theirs, first dimension first."""
     whole: Numbers = np.ones((1, 1))
     for part in parts:
-        whole = np.kron(whole, part)
+        whole = np.asarray(np.kron(whole, part), dtype=np.float64)
     return whole
 
 
 def stationary(transition: Numbers) -> Numbers:
     """The long-run share of each cell, (X,), of a stochastic matrix with one closed group of cells; exact to rounding.
 
-    Found as the solution of π(I − T) = 0 with Σπ = 1, by least squares of the two together.
+    π(I − T) = 0 is one equation less than it looks: the last one gives way to Σπ = 1.
     """
     cells = len(transition)
-    system = np.vstack([np.eye(cells) - transition.T, np.ones(cells)])
-    shares = np.linalg.lstsq(system, np.append(np.zeros(cells), 1.0), rcond=None)[0]
+    system, right = np.eye(cells) - transition.T, np.zeros(cells)
+    system[-1], right[-1] = 1.0, 1.0
+    shares = np.linalg.solve(system, right)
     found: Numbers = np.clip(shares, 0.0, None)
     found /= found.sum()
     return found

@@ -52,7 +52,8 @@ def threshold(process: Process, away: str) -> Choices:
         for level in range(count + 1)
         for below in (True, False)
     ]
-    return min(rules, key=lambda it: expected(process, evaluate(process, it)))
+    begins = stationary(process.transition)
+    return min(rules, key=lambda it: float(begins @ evaluate(process, it)[0]))
 
 
 def rivals(process: Process) -> Mapping[str, Choices]:

@@ -17,7 +17,11 @@ WEEK_SECONDS: Final = 7 * 86_400
 RUNS: Final = 64
 STUDENT: Final = 2.0
 """The 97.5 % quantile of Student's t with 63 degrees of freedom, 1.998: of the mean of 64 weeks."""
+MOST_SOLVED: Final = 1500
+"""Unknowns of a dense linear system."""
+MOST_STEPS: Final = 20_000
 _NEARLY_ONE: Final = 1 - 1e-8
+_SETTLED: Final = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,29 +62,45 @@ def long_run(process: Process, next_place: Choices, start_place: int = 0) -> Lon
 
     The joint chain of (place served in, cell) need not have one closed group (a policy that never moves has one for each place), so the
     limit of its averages is taken as μ(1 − β)(I − βM)⁻¹ with β near 1, which is right for any chain; over the pairs that the device can
-    come to. Its error is of the order (1 − β) times the steps in which the chain mixes.
+    come to. Its error is of the order (1 − β) times the steps in which the chain mixes. Where there are many pairs, the chain is followed.
     """
-    places, cells = process.shape
+    cells = np.arange(process.shape[1])
     reached = _reached(process, next_place, start_place)
+    begin = np.zeros(process.shape)
+    begin[next_place[start_place], cells] = stationary(process.transition)
+    limit = _solved if reached.sum() <= MOST_SOLVED else _swept
+    found = np.clip(limit(process, next_place, reached, begin), 0, None)
+    found /= found.sum()
+    arriving = found @ process.transition
+    moving = next_place != np.arange(process.shape[0])[:, None]
+    return LongRun(found, float(arriving[moving].sum()))
+
+
+def _solved(process: Process, next_place: Choices, reached: Flags, begin: Numbers) -> Numbers:
+    """The limit by one linear system over the pairs that are reached."""
     number = np.cumsum(reached).reshape(reached.shape) - 1
     where, cell = np.nonzero(reached)
-    pairs = len(where)
-    joint = np.zeros((pairs, pairs))
-    goes_to = next_place[where]  # (pairs, X): the next place for each next cell
-    index = number[goes_to, np.arange(cells)[None]]
+    index = number[next_place[where], np.arange(process.shape[1])]  # (pairs, X): a pair for each next cell
     ahead = process.transition[cell]
-    rows = np.broadcast_to(np.arange(pairs)[:, None], index.shape)
-    comes = ahead > 0
-    np.add.at(joint, (rows[comes], index[comes]), ahead[comes])
-    begin = np.zeros(pairs)
-    shares = stationary(process.transition)
-    np.add.at(begin, number[next_place[start_place], np.arange(cells)], shares)
-    limit = np.linalg.solve(np.eye(pairs) - _NEARLY_ONE * joint.T, (1 - _NEARLY_ONE) * begin)
-    limit = np.clip(limit, 0, None) / np.clip(limit, 0, None).sum()
-    found = np.zeros((places, cells))
-    found[where, cell] = limit
-    moving = (ahead * (goes_to != where[:, None])).sum(axis=1)
-    return LongRun(found, float(limit @ moving))
+    comes = ahead > 0  # what never comes has no pair, perhaps
+    rows = np.broadcast_to(np.arange(len(where))[:, None], index.shape)
+    joint = np.zeros((len(where), len(where)))
+    joint[rows[comes], index[comes]] = ahead[comes]
+    found = np.zeros(process.shape)
+    found[where, cell] = np.linalg.solve(np.eye(len(where)) - _NEARLY_ONE * joint.T, (1 - _NEARLY_ONE) * begin[where, cell])
+    return found
+
+
+def _swept(process: Process, next_place: Choices, reached: Flags, begin: Numbers) -> Numbers:
+    """The limit by steps of the lazy chain, which stays where it is every other time and so never goes round in circles."""
+    goes_to = (next_place * process.shape[1] + np.arange(process.shape[1])).ravel()
+    shares = begin
+    for _ in range(MOST_STEPS):
+        after = np.bincount(goes_to, (shares @ process.transition).ravel(), minlength=reached.size).reshape(reached.shape)
+        change, shares = float(np.abs(after - shares).max()), (shares + after) / 2
+        if change < _SETTLED:
+            break
+    return shares
 
 
 def week(
