@@ -75,6 +75,13 @@ def test_the_same_seed_is_the_same_week_and_another_is_another() -> None:
     assert one != other
 
 
+def test_steps_of_seconds_make_the_week_shorter_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_WEEK_STEPS", 100)
+    made = process(9)
+    found = week(made, always(made, "device"), step_seconds=1, seed=1, runs=2)
+    assert (found.steps, found.seconds) == (100, 100)
+
+
 def test_a_place_that_is_never_left_is_there_all_week() -> None:
     made = process(9)
     found = week(made, always(made, "device"), step_seconds=3600, seed=1, runs=4)

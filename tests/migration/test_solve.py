@@ -37,7 +37,7 @@ def test_no_policy_of_all_there_are_is_cheaper_anywhere(seed: int, discount: flo
         assert (best.value <= by_definition(made, np.array(policy).reshape(2, 4)) + 1e-7).all()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=10)
 @given(PROCESSES)
 def test_another_solver_finds_the_same_values(made: Process) -> None:
     places, cells = made.shape

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError, Problem, property_path
 from isthmus.limits import MIGRATION
+from isthmus_agent.formats.policy import MOST_CELLS, MOST_PLACES
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -28,11 +29,7 @@ Choices = NDArray[np.intp]
 
 DEVICE: Final = "device"
 CLOUD: Final = "cloud"
-PEER: Final = "peer:"
-"""What begins the name of a class of peers."""
 
-MOST_PLACES: Final = 64
-MOST_CELLS: Final = 1024
 MOST_COST: Final = 1e9
 """A cost beyond it is a mistake; sums of smaller ones lose no digit that anyone reads."""
 _ROW_TOLERANCE: Final = 1e-9

@@ -14,6 +14,8 @@ import numpy as np
 from isthmus.migration.process import Choices, Flags, Numbers, Process, stationary
 
 WEEK_SECONDS: Final = 7 * 86_400
+MOST_WEEK_STEPS: Final = 100_000
+"""Of a simulated week; where steps are so short that a week has more, it is a shorter time."""
 RUNS: Final = 64
 STUDENT: Final = 2.0
 """The 97.5 % quantile of Student's t with 63 degrees of freedom, 1.998: of the mean of 64 weeks."""
@@ -48,13 +50,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Week:
-    """A simulated week of one device. shares: of the steps, by place. moves: in the week. sums: of each figure, over the week."""
+    """A simulated week of one device. shares: of the steps, by place. moves, sums of each figure: over all of it. seconds: its length."""
 
     shares: Mapping[str, Estimate]
     moves: Estimate
     sums: Mapping[str, Estimate]
     steps: int
     runs: int
+    seconds: float
 
 
 def long_run(process: Process, next_place: Choices, start_place: int = 0) -> LongRun:
@@ -120,7 +123,7 @@ def week(
         figures: what is summed up besides, (P, X) each: a step's requests, late ones, joules.
         moving_figures: the same of a move, (P, P, X), from, to; of the same names.
     """
-    steps = max(1, math.ceil(seconds / step_seconds))
+    steps = min(max(1, math.ceil(seconds / step_seconds)), MOST_WEEK_STEPS)
     dice = np.random.default_rng(seed)
     places, cells = process.shape
     # One sorted array for all rows: row x lies between x and x + 1, so that one search finds the next cell of every run.
@@ -148,7 +151,7 @@ def week(
     for name, costs in (figures or {}).items():
         sums[name] += np.einsum("px,pxr->r", costs, by_pair)
     shares = {name: _estimate(by_pair[index].sum(axis=0) / steps) for index, name in enumerate(process.places)}
-    return Week(shares, _estimate(moved), {name: _estimate(total) for name, total in sums.items()}, steps, runs)
+    return Week(shares, _estimate(moved), {name: _estimate(total) for name, total in sums.items()}, steps, runs, steps * step_seconds)
 
 
 def _reached(process: Process, next_place: Choices, start_place: int) -> Flags:

@@ -20,8 +20,10 @@ from isthmus.migration.process import Choices, Numbers, Process
 PARTIAL_SWEEPS: Final = 20
 """Of the greedy policy after each full one. Any number is right; this one was the fastest on processes with 4,200 states."""
 MOST_SWEEPS: Final = 10_000
-MOST_SOLVED: Final = 600
+MOST_SOLVED: Final = 4000
 """Unknowns of the dense linear system; what has more is swept until nothing changes but the last digits."""
+_SWEEPS_WORTH: Final = 700
+"""So many sweeps are made until then, roughly: a system whose n³ is more work than they are is swept as well."""
 _TIE: Final = 1e-9
 """Of the largest value: what differs by less is taken as equal, and then staying wins."""
 
@@ -146,7 +148,7 @@ class _Model:
         chosen[policy, self._cells] = True
         number = np.cumsum(chosen).reshape(chosen.shape) - 1
         unknowns = int(chosen.sum())
-        if unknowns > MOST_SOLVED:
+        if unknowns > MOST_SOLVED or unknowns**3 > _SWEEPS_WORTH * places * cells**2:
             return self._settled(policy, near)
         move = self.moving[policy, self.stays, self._cells]
         where, cell = np.nonzero(chosen)

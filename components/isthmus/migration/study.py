@@ -72,6 +72,7 @@ class Study:
             },
             "week": {
                 "runs": self.week.runs,
+                "seconds": self.week.seconds,
                 "shares": {name: _estimate(it) for name, it in self.week.shares.items()},
                 "moves": _estimate(self.week.moves),
                 **{name.replace(" ", "_"): _estimate(it) for name, it in self.week.sums.items()},

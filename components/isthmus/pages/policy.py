@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.migration.costs import JOULES, MONEY, REQUESTS, WAITED_MS
-from isthmus.migration.process import PEER
-from isthmus.migration.simulate import Estimate
+from isthmus.migration.simulate import WEEK_SECONDS, Estimate
 from isthmus.migration.situation import Link, Place, Situation
 from isthmus.migration.study import Study, same_rows
 from isthmus.pages.rendering import style, template
 from isthmus.words import duration, in_bytes, plain
+from isthmus_agent.formats.policy import PEER
 
 _TEMPLATE: Final = "policy.html.j2"
 COLOURS: Final = 6
@@ -87,6 +87,11 @@ def gains(found: Study) -> Iterator[tuple[str, str, str]]:
         yield "without its margin", f"{plain(found.best_cost)} ms", f"the margin costs {100 * max(dearer, 0.0):.2f} %"
     for name, cost in found.rivals.items():
         yield name, f"{plain(cost)} ms", f"{100 * found.gain(name):.2f} %" if cost else ""
+
+
+def period(found: Study) -> str:
+    """How long the simulated week is: a week, but for steps of a few seconds."""
+    return "week" if found.week.seconds >= WEEK_SECONDS else duration(found.week.seconds)
 
 
 def week_lines(found: Study) -> Iterator[tuple[str, str]]:
@@ -177,6 +182,7 @@ def _shown(device_class: str, found: Study) -> dict[str, Any]:
         "missed": f"{100 * found.missed_share.mean:.2f}",
         "moves": f"{found.week.moves.mean:,.0f}",
         "runs": found.week.runs,
+        "period": period(found),
         "certain": f"{found.best.misses / found.requests:.1g}",
         "maps": maps,
         "short": short,

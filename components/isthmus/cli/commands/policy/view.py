@@ -10,11 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from isthmus.migration.study import Study
-from isthmus.pages.policy import HeatMap, figures, gains, heat_maps, short, week_lines
+from isthmus.pages.policy import HeatMap, figures, gains, heat_maps, period, short, week_lines
 
 _STYLES: Final = ("black on bright_blue", "black on yellow", "black on green", "black on magenta", "black on cyan", "black on white")
+_MAP_CELLS: Final = 64
+"""Characters of a row of a map, without its name."""
 _CELL: Final = 7
-"""Characters of a place's name in a map."""
+"""Of a place's name in a map, where there is room."""
 
 
 def rendered(name: str, studies: Mapping[str, Study]) -> RenderableType:
@@ -41,7 +43,7 @@ def _study(found: Study, said: Sequence[tuple[str, str]]) -> Iterator[Renderable
     yield Columns([_map(it) for it in heat_maps(found)], padding=(1, 3))
     yield _gains(found)
     yield Text(f"proven: no policy is cheaper by more than {found.best.misses / found.requests:.1g} ms a request", style="dim")
-    yield Text(f"a simulated week of one device: mean of {found.week.runs} weeks ± its 95 % interval", style="dim")
+    yield Text(f"a simulated {period(found)} of one device: mean of {found.week.runs} runs ± its 95 % interval", style="dim")
     yield _pairs(week_lines(found))
 
 
@@ -66,8 +68,9 @@ def _gains(found: Study) -> Table:
 def _map(it: HeatMap) -> Table:
     table = Table(title=Text(it.title, style="dim"), title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("", style="dim", no_wrap=True)
+    width = max(1, min(_CELL, _MAP_CELLS // len(it.loads) - 1))
     for load in it.loads:
-        table.add_column(load[:_CELL], no_wrap=True)
+        table.add_column(load[:width], no_wrap=True)
     for network, cells in it.rows:
-        table.add_row(Text(network), *(Text(f"{short(cell.name)[:_CELL]:<{_CELL}}", _STYLES[cell.place % len(_STYLES)]) for cell in cells))
+        table.add_row(Text(network), *(Text(f"{short(cell.name)[:width]:<{width}}", _STYLES[cell.place % len(_STYLES)]) for cell in cells))
     return table
