@@ -53,9 +53,12 @@ def check_name(layout: Layout, name: str) -> None:
     Raises:
         PrepareError: with those that are there.
     """
-    if name != STACK and name not in (found := names(layout)):
-        folder = config_file(layout).parent.relative_to(layout.project)
-        raise PrepareError(f"there is no stack {name!r} in {folder}/; expected one of {', '.join(found)}, as in `make up STACK={found[0]}`")
+    if name == STACK or name in (found := names(layout)):
+        return
+    folder = config_file(layout).parent.relative_to(layout.project)
+    if not found:
+        raise PrepareError(f"there is no stack {name!r} in {folder}/, which has none; describe it in {folder}/Pulumi.{name}.yaml")
+    raise PrepareError(f"there is no stack {name!r} in {folder}/; expected one of {', '.join(found)}, as in `make up STACK={found[0]}`")
 
 
 def _project_name(layout: Layout) -> str:
