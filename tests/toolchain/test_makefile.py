@@ -51,7 +51,7 @@ def expected(project: Path, name: str, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [stack.STACK, "smart-security", ODD])
-def test_each_command_is_about_the_stack_that_is_named_and_the_copy_of_its_file(make: Make, project: Path, tmp_path: Path, name: str) -> None:
+def test_each_command_is_about_the_stack_that_is_named(make: Make, project: Path, tmp_path: Path, name: str) -> None:
     before = sorted(tmp_path.iterdir())
     named = () if name == stack.STACK else (f"STACK={name}",)
     prepared = ["python3", "-m", "toolchain.prepare", "stack", name]

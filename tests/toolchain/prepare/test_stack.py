@@ -118,12 +118,14 @@ def test_a_stack_that_is_named_is_made_beside_and_not_selected(prepared: Layout,
     assert len(calls(engine)) == 6
 
 
-ODD = ["", "nothing", "../stacks/Pulumi.local", "--help", "$(touch made)", "a b", "a\nb", "\u202e", "\udcff", "stacks", "passphrase", "-x", "x" * 70]
+ODD = ["", "nothing", "../stacks/Pulumi.local", "--help", "-x", "$(touch made)", "a b", "a\nb", "\u202e", "\udcff", "x" * 70]
+TAKEN = ["stacks", "passphrase"]
+"""What else lies where a stack's own data would."""
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", [*ODD, *TAKEN])
 def test_a_name_that_is_none_is_one_error_with_those_that_are(prepared: Layout, name: str) -> None:
-    for there in ("local", "cameras", "stacks", "passphrase", "-x", "a b", "$(touch made)", "x" * 70):
+    for there in ("local", "cameras", *TAKEN, "-x", "a b", "$(touch made)", "x" * 70):
         (prepared.project / "stacks" / f"Pulumi.{there}.yaml").touch()
     with pytest.raises(PrepareError) as refused:
         stack.check_name(prepared, name)
