@@ -1,5 +1,6 @@
 """The fastest way at a bandwidth: the lower envelope of lines, against looking at every line."""
 
+import itertools
 import math
 
 import pytest
@@ -49,7 +50,7 @@ def test_pieces_cover_every_bandwidth_once_and_send_less_where_it_is_small(ways:
     pieces = choose(ways).pieces
     assert math.isinf(pieces[0].most_megabits_per_second)
     assert pieces[-1].least_megabits_per_second == 0
-    for faster, slower in zip(pieces, pieces[1:], strict=False):
+    for faster, slower in itertools.pairwise(pieces):
         assert faster.least_megabits_per_second == slower.most_megabits_per_second
         assert ways[faster.way].sent_bytes > ways[slower.way].sent_bytes
 

@@ -44,8 +44,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Choice:
-    """The way for every bandwidth. pieces: by falling bandwidth, from infinity to 0. margin: a share; a way is kept until it takes that much
-    longer than the fastest."""
+    """The way for every bandwidth.
+
+    pieces: by falling bandwidth, from infinity to 0. margin: a share; a way is kept until it takes that much longer than the fastest.
+    """
 
     ways: tuple[Way, ...]
     pieces: tuple[Piece, ...]
@@ -85,9 +87,7 @@ def choose(ways: Sequence[Way], margin: float = 0.05) -> Choice:
     return Choice(tuple(ways), tuple(pieces), margin)
 
 
-def _kept(
-    lines: Sequence[tuple[Fraction, Fraction]], order: Sequence[int], way: int, margin: Fraction
-) -> tuple[Fraction, Fraction | None]:
+def _kept(lines: Sequence[tuple[Fraction, Fraction]], order: Sequence[int], way: int, margin: Fraction) -> tuple[Fraction, Fraction | None]:
     """From which x to which a way takes at most 1 + margin times as long as each other: f + b·x ≤ (1 + m)(f′ + b′·x). None: any."""
     fixed, sent = lines[way]
     start, end = Fraction(0), None

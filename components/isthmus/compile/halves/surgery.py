@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
+
 from isthmus.compile.build.export import SIGNATURE
 from isthmus.compile.quantise.flatbuffer import Model, operator_name, read, write
 from isthmus.errors import Problem, SourceError
@@ -33,7 +34,10 @@ class Halves:
 
 
 def split(data: bytes, cut: Cut, where: str) -> Halves:
-    """The halves of a file. cut: one of `find_cuts` of these bytes. Raises SourceError where the file has no signature of its first graph."""
+    """The halves of a file. cut: one of `find_cuts` of these bytes.
+
+    Raises SourceError where the file has no signature of its first graph.
+    """
     model = read(data, where)
     signature = next((it for it in model.signatureDefs or [] if it.signatureKey == SIGNATURE.encode() and not it.subgraphIndex), None)
     if signature is None:

@@ -12,7 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from isthmus.cli.commands.compile.releases import PIPED_WIDTH, name_of
-from isthmus.cli.commands.partition.command import Options
+from isthmus.cli.commands.partition.options import Options
 from isthmus.cli.commands.partition.view import Shown, as_data, view
 from isthmus.compile import CompileRequest, check_request, compile_release
 from isthmus.compile.halves.measured import Measured
@@ -33,7 +33,7 @@ def split_and_show(options: Options) -> None:
     """Prints the table or JSON.
 
     Raises:
-        InputError: all that can be seen to be wrong before anything is compiled; a model that no layer of allows a cut.
+        InputError: all that can be seen to be wrong before anything is compiled; a model of which no layer allows a cut.
         IsthmusError: whatever compiling and measuring raise.
     """
     request = CompileRequest(name_of(options.model), options.model, options.recipe, evaluation=options.evaluation)

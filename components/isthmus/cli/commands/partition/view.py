@@ -153,9 +153,7 @@ def as_data(shown: Shown) -> dict[str, Any]:
         "accuracy": shown.measured.accuracy,
         "cuts": [asdict(cut) for cut in shown.measured.cuts],
         "refused": dict(shown.measured.refused),
-        "ways": [
-            {**asdict(offer.way), "layers": _layers(offer.cut, shown.measured), "accuracy": offer.accuracy} for offer in plan.offers
-        ],
+        "ways": [{**asdict(offer.way), "layers": _layers(offer.cut, shown.measured), "accuracy": offer.accuracy} for offer in plan.offers],
         "choice": [
             {name: value if not isinstance(value, float) or math.isfinite(value) else None for name, value in asdict(piece).items()}
             for piece in plan.choice.pieces
