@@ -240,14 +240,14 @@ def run_link(
                 shape(device, bandwidth)
                 best_cloud = min(found.cloud, key=lambda way, at=bandwidth: found.choice.ways[way].latency_ms(at))
                 taken = {"local": found.local[0], "cloud": best_cloud, "chosen": found.choice.best(bandwidth)}
-                times: dict[str, list[float]] = {kind: [] for kind in taken}
+                times: dict[int, list[float]] = {way: [] for way in taken.values()}  # one that is taken twice is measured once
                 for number in range(requests + 1):
-                    for kind, way in taken.items():
+                    for way, found_ms in times.items():
                         elapsed = client.answer_ms(way, {name: pictures[number % len(pictures)][None]})
                         if number:  # the first opens the connection's window and warms the caches
-                            times[kind].append(elapsed)
+                            found_ms.append(elapsed)
                 modelled = {kind: found.choice.ways[way].latency_ms(bandwidth) for kind, way in taken.items()}
-                medians = {kind: statistics.median(values) for kind, values in times.items()}
+                medians = {kind: statistics.median(times[way]) for kind, way in taken.items()}
                 rows.append(
                     {"bandwidth": bandwidth, "way": found.choice.ways[taken["chosen"]].name, "modelled": modelled, "measured": medians}
                 )

@@ -144,8 +144,8 @@ def find_cuts(data: bytes) -> Found:
             continue
         last = graph.operators[head[-1]]
         tensor = graph.tensors[last.outputs[0]]["name"] or "" if last.outputs else ""
-        whole = (_with_constants(graph, made_by, constant, half) for half in (head, tail))
-        found.append(Cut(count, last.name, tensor, *whole, features))
+        halves = [_with_constants(graph, made_by, constant, half) for half in (head, tail)]
+        found.append(Cut(count, last.name, tensor, halves[0], halves[1], features))
     if len(found) > MOST_CUTS:
         refused[f"there are {MOST_CUTS} with fewer bytes"] = len(found) - MOST_CUTS
         found = sorted(sorted(found, key=lambda cut: cut.size_bytes)[:MOST_CUTS], key=lambda cut: cut.layers)

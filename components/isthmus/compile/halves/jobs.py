@@ -9,7 +9,7 @@
 Errors: SourceError (no place can be cut, the file is damaged, data that does not fit), OSError.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -109,7 +109,7 @@ def time(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     return replace(measured, cuts=tuple(cuts), whole_ms=whole_ms).to_json()
 
 
-def _timed(it: MeasuredCut, halved: Halved, examples: list[Arrays], whole_ms: float) -> MeasuredCut:
+def _timed(it: MeasuredCut, halved: Halved, examples: Sequence[Arrays], whole_ms: float) -> MeasuredCut:
     features = [halved.features(inputs) for inputs in examples]
     head = halved.head_runner
     forms = tuple(_coded(form, form.wire, features[:CODED_EXAMPLES]) for form in it.forms)
