@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from isthmus.partition.choice import Choice, Way, choose
 
-MS = st.floats(0, 1e4)
-BYTES = st.one_of(st.just(0.0), st.floats(0.1, 1e7))
+# Small whole numbers too: among them lines are near each other, and many cross at one point.
+MS = st.one_of(st.integers(0, 60).map(float), st.floats(0, 1e4))
+BYTES = st.one_of(st.integers(0, 40).map(lambda thousands: thousands * 1e3), st.floats(0.1, 1e7))
 WAYS = st.lists(st.builds(Way, st.just("way"), MS, BYTES), min_size=1, max_size=30)
-BANDWIDTHS = st.floats(1e-3, 1e5)
+BANDWIDTHS = st.one_of(st.integers(1, 100).map(float), st.floats(1e-3, 1e5))
 
 
 def _fastest_ms(ways: tuple[Way, ...], bandwidth: float) -> float:
@@ -43,6 +44,15 @@ def test_a_way_that_is_kept_is_within_the_margin_of_the_fastest(ways: list[Way],
         current = choice.following(current, bandwidth)
         fastest = _fastest_ms(choice.ways, bandwidth)
         assert choice.ways[current].latency_ms(bandwidth) <= fastest * (1 + margin) * (1 + 1e-9) + 1e-9
+
+
+@given(WAYS, st.floats(0, 1))
+def test_a_way_is_left_where_it_takes_the_margin_longer_than_the_fastest(ways: list[Way], margin: float) -> None:
+    for piece in choose(ways, margin).pieces:
+        for bound in (piece.kept_least, piece.kept_most):
+            if 1e-9 < bound < 1e9:
+                fastest = _fastest_ms(tuple(ways), bound)
+                assert ways[piece.way].latency_ms(bound) == pytest.approx(fastest * (1 + margin), rel=1e-6)
 
 
 @given(WAYS)
