@@ -43,7 +43,7 @@ def file(monkeypatch, tmp_path):
 
 @pytest.fixture
 def declared(monkeypatch, tmp_path) -> Iterator[Any]:
-    with declaring.compiled(monkeypatch, tmp_path, MEASURED_MS):
+    with declaring.compiled(monkeypatch, tmp_path, p95_ms=MEASURED_MS):
         yield lambda name: declaring.run(sections(name))
 
 
@@ -90,9 +90,9 @@ def test_the_most_accurate_variant_of_a_slow_vehicle_is_one_that_keeps_the_deadl
     arguments = sections("autonomous-driving")
     deadline_ms = arguments["hybrids"]["lanes"]["probation"]["max_p95_ms"]
     factor = yaml.safe_load(Path("fleets/vehicles.yaml").read_text(encoding="utf-8"))["classes"]["older"]["speed_factor"]
-    with declaring.compiled(monkeypatch, tmp_path, 0.99 * deadline_ms / factor):
+    with declaring.compiled(monkeypatch, tmp_path, p95_ms=0.99 * deadline_ms / factor):
         declaring.run(arguments)
-    with declaring.compiled(monkeypatch, tmp_path, 1.01 * deadline_ms / factor), pytest.raises(Exception, match="devices of class older"):
+    with declaring.compiled(monkeypatch, tmp_path, p95_ms=1.01 * deadline_ms / factor), pytest.raises(Exception, match="devices of class older"):
         declaring.run(arguments)
 
 
