@@ -50,4 +50,4 @@ def correlations(errors: Numbers) -> Numbers:
     # What is cut off may leave correlations that cannot be together: they are made smaller until they can.
     while float(np.linalg.eigvalsh(found)[0]) < _LEAST_EIGENVALUE:
         found[pairs] *= 1 - _STEP
-    return found
+    return np.asarray(found)
