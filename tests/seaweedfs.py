@@ -13,6 +13,7 @@ from pathlib import Path
 from toolchain.testing import patience
 
 from isthmus.errors import StoreError
+from isthmus.platforms.local.desired import STORE_VOLUMES
 from isthmus.provider.local.ports import choose
 from isthmus.release.store import Store, StoreAddress
 
@@ -55,6 +56,7 @@ class Server:
             "admin.ui": "false",
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
+            "volume.max": STORE_VOLUMES,
         }
         with (self._directory / "log").open("ab") as log:
             command = [str(Path(sys.executable).with_name("weed")), "mini", *(f"-{name}={value}" for name, value in options.items())]

@@ -1,49 +1,65 @@
-"""HybridDeployment: one model in the cloud role and on a fleet, from one set of arguments."""
+"""HybridDeployment: one model in the cloud role, on a fleet, or both, from one set of arguments."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import pulumi
 from pulumi import Output, ResourceOptions
 
 from isthmus import cloud, compiling, edge
+from isthmus.advising import advice_of, measured_by, otherwise
 from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import CloudSettings, EdgeSettings, HybridSettings
+from isthmus.arguments.mode import AUTO, CLOUD, EDGE, ModeArgs
 from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.serving import ServingArgs
 from isthmus.arguments.source import SourceArgs, SourceSettings
 from isthmus.cloud import CheckedService, CloudModelService
 from isthmus.compiling import Sources
 from isthmus.edge import CheckedRollout, EdgeFleetRollout
-from isthmus.errors import Problem
+from isthmus.errors import GateError, Problem
 from isthmus.names import cloud_part, edge_part
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import with_platforms
+from isthmus.sizing.advisor.advice import Advice
+from isthmus.sizing.advisor.requirements import Mode
+
+# What an argument that only the other half needs is taken for where a mode has no such half: it is used for nothing.
+_NOT_NEEDED: Mapping[str, Mapping[str, Any]] = {CLOUD: {"fleet": "-"}, EDGE: {"requests_per_second": 1, "p95_ms": 1000}}
+_NONE_FITS = "that no mode fits"
 
 
-class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, PlatformArgs, total=False):
+class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, ModeArgs, PlatformArgs, total=False):
     """Both roles of one model. The devices' fallback is the cloud role, where `data` or `min_confidence` says that they may ask it."""
 
 
 @dataclass(frozen=True)
 class CheckedHybrid:
-    """What `check` found of each half."""
+    """What `check` found of each half; None: the mode has none. advice: None where the program describes no situation."""
 
-    cloud: CheckedService
-    edge: CheckedRollout
+    mode: Mode
+    cloud: CheckedService | None
+    edge: CheckedRollout | None
+    advice: Advice | None = None
 
 
 class HybridDeployment(pulumi.ComponentResource):
-    """Both roles of one model, compiled once.
+    """Both roles of one model, compiled once; or one of them, as `mode` says, or the advisor with `mode: auto`.
 
     A device answers by itself, and what it is asked stays there. With `min_confidence` (or `data: may_leave_device`) it asks the cloud
     role where its answer is less sure, or where it has none; while the cloud is away its own answer stands.
 
-    Outputs: `cloud` and `edge`, the outputs of the two components that it is made of.
+    Outputs:
+        cloud, edge: the outputs of the two components that it is made of; empty for one that the mode has not.
+        mode: `cloud`, `edge` or `hybrid`.
+        reasons: why, in sentences with their figures, where the program describes its situation.
     """
 
     cloud: Output[dict[str, Any]]
     edge: Output[dict[str, Any]]
+    mode: Output[str]
+    reasons: Output[list[str]]
 
     # Optional[...] rather than `|`: Pulumi's component analyzer reads these annotations.
     def __init__(
@@ -60,28 +76,84 @@ class HybridDeployment(pulumi.ComponentResource):
         path = path or f"hybrids.{name}"
         known = checked or compiling.sound(*check(name, args, path))
         child = ResourceOptions(parent=self)
-        service = CloudModelService(cloud_part(name), {}, child, path=path, checked=known.cloud)
+        service = CloudModelService(cloud_part(name), {}, child, path=path, checked=known.cloud) if known.cloud else None
         devices = known.edge
-        if devices.settings.fallback_url is not None:
+        if devices and service and devices.settings.fallback_url is not None:
             devices = replace(devices, settings=devices.settings.model_copy(update={"fallback_url": service.endpoint}))
-        fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=devices)
-        self.cloud = Output.all(**{key: getattr(service, key) for key in cloud.OUTPUTS})
-        self.edge = Output.all(**{key: getattr(fleet, key) for key in edge.OUTPUTS})
+        fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=devices) if devices else None
+        self.cloud = _outputs(service, cloud.OUTPUTS)
+        self.edge = _outputs(fleet, edge.OUTPUTS)
+        self.mode = Output.from_input(known.mode)
+        self.reasons = Output.from_input(list(known.advice.reasons) if known.advice else [])
         self.parts = (service, fleet)
-        self.register_outputs({"cloud": self.cloud, "edge": self.edge})
+        self._tell(known, service, fleet)
+        self.register_outputs({"cloud": self.cloud, "edge": self.edge, "mode": self.mode, "reasons": self.reasons})
+
+    def _tell(self, known: CheckedHybrid, service: CloudModelService | None, fleet: EdgeFleetRollout | None) -> None:
+        """Says what the advisor does, and again when the model has been measured, if that changes what it says."""
+        advice = known.advice
+        if advice is None:
+            return
+        pulumi.log.info(_lines(f"mode {known.mode}; the advisor says {advice.mode or _NONE_FITS}", advice), self)
+
+        def compare(plans: list[Any]) -> None:
+            if found := otherwise(advice, known.mode, measured_by(*plans)):
+                said = f"mode {known.mode} is made; with what was measured the advisor says {found.mode or _NONE_FITS}"
+                pulumi.log.warn(_lines(said, found), self)
+
+        Output.all(service.plan if service else None, fleet.plan if fleet else None).apply(compare)
 
 
 def check(name: str, args: object, path: str, sources: Sources | None = None) -> tuple[CheckedHybrid | None, list[Problem]]:
     """The checked arguments, and everything that can be seen to be wrong before anything is built. sources: that were found already."""
-    settings, problems = problems_of(with_platforms(HybridSettings), args, path)
+    given = args if isinstance(args, Mapping) else {}
+    filler = _NOT_NEEDED.get(str(given.get("mode")), {})
+    settings, problems = problems_of(with_platforms(HybridSettings), {**filler, **given} if filler else args, path)
     if settings is None:
         return None, problems
     sources = sources or Sources()
-    service, wrong = cloud.check(name, _part(CloudSettings, args, name), path, sources)
-    asked = {"fallback_url": "cloud"} if settings.asks_cloud() else {}
-    fleet, more = edge.check(name, {**_part(EdgeSettings, args, name), **asked}, path, sources)
+    service, wrong = (None, []) if settings.mode == EDGE else cloud.check(name, _part(CloudSettings, args, name), path, sources)
+    fleet, more = (None, []) if settings.mode == CLOUD else edge.check(name, _edge_part(settings, args, name), path, sources)
     problems = list(dict.fromkeys([*problems, *wrong, *more]))  # both halves see the same source
-    return (None if service is None or fleet is None else CheckedHybrid(service, fleet)), problems
+    if (service is None and settings.mode != EDGE) or (fleet is None and settings.mode != CLOUD):
+        return None, problems
+    devices = len(fleet.fleet.devices) if fleet else 0
+    advice, wrong = advice_of(settings, given.keys(), service.settings if service else None, devices, path)
+    mode, more = _chosen(settings.mode, advice, f"{path}.situation")
+    problems = [*problems, *wrong, *more]
+    if problems or mode is None:
+        return None, problems
+    if mode == EDGE and settings.mode != EDGE:
+        fleet, problems = edge.check(name, _edge_part(settings.model_copy(update={"mode": EDGE}), args, name), path, sources)
+    return CheckedHybrid(mode, None if mode == EDGE else service, None if mode == CLOUD else fleet, advice), problems
+
+
+def _chosen(mode: str, advice: Advice | None, path: str) -> tuple[Mode | None, list[Problem]]:
+    """The mode that is said, or that the advisor says; what none keeps, where none fits."""
+    if mode != AUTO:
+        return cast(Mode, mode), []
+    try:
+        return (advice.require_mode(path) if advice else None), []
+    except GateError as error:
+        return None, [
+            replace(it, fix="relax a promise, or say `mode` yourself; `isthmus advise` shows what would change it") for it in error.problems
+        ]
+
+
+def _lines(said: str, advice: Advice) -> str:
+    return "\n".join([said, *(f"  {reason}" for reason in advice.reasons)])
+
+
+def _outputs(part: CloudModelService | EdgeFleetRollout | None, names: tuple[str, ...]) -> Output[dict[str, Any]]:
+    return Output.all(**{name: getattr(part, name) for name in names}) if part else Output.from_input({})
+
+
+def _edge_part(settings: HybridSettings, args: Any, name: str) -> Any:
+    """The fleet's arguments. Where there is a cloud role, that is whom devices ask, if they may; where there is none, they ask nobody."""
+    part = _part(EdgeSettings, args, name)
+    if settings.mode == EDGE:
+        return {key: value for key, value in part.items() if key != "min_confidence"}
+    return {**part, **({"fallback_url": "cloud"} if settings.asks_cloud() else {})}
 
 
 def _part(model: type[SourceSettings], args: Any, name: str) -> Any:

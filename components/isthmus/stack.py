@@ -154,8 +154,8 @@ def _clashes(declared: Declared) -> list[Problem]:
 def _claims(name: str, checked: Checked) -> Iterator[tuple[str, str, object]]:
     """What a component needs for itself: the argument, the kind of thing, and which one."""
     if isinstance(checked, CheckedHybrid):
-        yield from _claims(cloud_part(name), checked.cloud)
-        yield from _claims(edge_part(name), checked.edge)
+        for part, half in ((cloud_part(name), checked.cloud), (edge_part(name), checked.edge)):
+            yield from _claims(part, half) if half else ()
         return
     yield "", "name", name
     own = checked.settings.section(LocalSettings)
@@ -167,11 +167,13 @@ def _claims(name: str, checked: Checked) -> Iterator[tuple[str, str, object]]:
 
 
 def outputs(made: Mapping[str, Mapping[str, pulumi.ComponentResource]]) -> dict[str, Any]:
-    """The stack's outputs: `services` and `fleets` by name; a hybrid shows up in both."""
+    """The stack's outputs: `services` and `fleets` by name; a hybrid shows up where it has a part."""
     services = {name: _outputs(it, cloud.OUTPUTS) for name, it in made["services"].items()}
     fleets = {name: _outputs(it, edge.OUTPUTS) for name, it in made["fleets"].items()}
     for name, it in made["hybrids"].items():
-        services[name], fleets[name] = it.cloud, it.edge  # type: ignore[attr-defined]
+        service, fleet = it.parts  # type: ignore[attr-defined]
+        services |= {name: it.cloud} if service else {}  # type: ignore[attr-defined]
+        fleets |= {name: it.edge} if fleet else {}  # type: ignore[attr-defined]
     return {"services": services, "fleets": fleets}
 
 
@@ -183,7 +185,9 @@ def show_plan(made: Mapping[str, Mapping[str, pulumi.ComponentResource]]) -> Non
     services: dict[str, Any] = dict(made["services"])
     fleets: dict[str, Any] = dict(made["fleets"])
     for name, it in made["hybrids"].items():
-        services[name], fleets[name] = it.parts  # type: ignore[attr-defined]
+        service, fleet = it.parts  # type: ignore[attr-defined]
+        services |= {name: service} if service else {}
+        fleets |= {name: fleet} if fleet else {}
     name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     deployed = pulumi.StackReference(name).outputs
     planned = [{key: {"digest": it.digest, "plan": it.plan} for key, it in part.items()} for part in (services, fleets)]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from isthmus.arguments import gateway_options
+from isthmus.arguments.mode import ModeSettings
 from isthmus.arguments.rolling import STAYS, RollingSettings
 from isthmus.arguments.serving import ServingSettings
 from isthmus.arguments.source import SourceSettings
@@ -67,8 +68,8 @@ class EdgeSettings(SourceSettings, RollingSettings):
         return found
 
 
-class HybridSettings(SourceSettings, ServingSettings, RollingSettings):
+class HybridSettings(SourceSettings, ServingSettings, RollingSettings, ModeSettings):
     """HybridDeployment, checked. What is wrong with one half is found when that half is checked."""
 
     def problems(self, path: str) -> Sequence[Problem]:
-        return ()
+        return list(self.mode_problems(path))

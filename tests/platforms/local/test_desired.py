@@ -39,6 +39,11 @@ def test_the_store_listens_on_loopback_with_telemetry_off():
     assert {"-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-webdav=false"} <= set(command)
 
 
+def test_how_many_buckets_the_store_may_have_is_not_left_to_the_disks_free_space():
+    assert f"-volume.max={local.STORE_VOLUMES}" in local.store("store").command
+    assert local.STORE_VOLUMES >= 100
+
+
 def test_the_store_lets_in_only_who_has_the_keys():
     (identity,) = json.loads(local.store_files("a", "s", "CERT", "KEY")["s3.json"])["identities"]
     assert identity["credentials"] == [{"accessKey": "a", "secretKey": "s"}]

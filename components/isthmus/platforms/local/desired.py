@@ -16,6 +16,9 @@ SERVER_READY_SECONDS = 180
 READY_SECONDS = 60
 STORE = "store"
 """The program of the stack's own store."""
+STORE_VOLUMES = 1000
+"""How many volumes it may have, and each bucket takes one. By itself it allows as many as there are free GiB on the disk: on a full one
+it makes a bucket, and answers `InternalError` to all that is put there."""
 ENROLMENT_MARK = "ISTHMUS_ENROLMENT"
 """A variable of a device's environment that is another whenever it was enrolled anew: then it starts anew."""
 # The store is on this machine, and a person waits.
@@ -155,6 +158,7 @@ def store(program: str) -> Processes:
             "-s3.autoCreateBucket=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
+            f"-volume.max={STORE_VOLUMES}",
             *(f"-{part}.port=${{port.{part}}}" for part in parts),
             *(f"-{part}.port.grpc=${{port.{part}_grpc}}" for part in parts),
         ],

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from isthmus.errors import InputError, Problem, property_path
+from isthmus.sizing.advisor.inputs import Situation, situation_of
 from isthmus.sizing.advisor.requirements import Mode
 
 
@@ -156,3 +158,21 @@ _PRESETS: dict[str, Preset] = {
 }  # fmt: skip
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(_PRESETS)
+
+
+def situation_with(preset: object, values: Mapping[str, Any], path: str = "") -> Situation:
+    """The inputs of a preset, overridden by others. preset: its name; None: without one. path: property path of the mapping, for messages.
+
+    Raises:
+        InputError: no such preset, or bad inputs; all at once.
+    """
+    if preset is None:
+        return situation_of(values, path)
+    if preset in list(PRESETS):  # a file may have anything there, also what cannot be hashed
+        return situation_of({**PRESETS[str(preset)].values, **values}, path)
+    problems = [Problem(property_path(["preset"], path), f"there is no preset {preset!r}", f"one of {', '.join(PRESETS)}")]
+    try:  # what else is wrong, with any preset in place of that one
+        situation_of({**next(iter(PRESETS.values())).values, **values}, path)
+    except InputError as error:
+        problems.extend(error.problems)
+    raise InputError(problems)

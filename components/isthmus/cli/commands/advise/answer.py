@@ -15,8 +15,8 @@ from rich.text import Text
 
 from isthmus.errors import InputError, Problem
 from isthmus.sizing.advisor.advice import Advice, Check, advise
-from isthmus.sizing.advisor.inputs import Situation, situation_of
-from isthmus.sizing.advisor.presets import PRESETS
+from isthmus.sizing.advisor.inputs import Situation
+from isthmus.sizing.advisor.presets import PRESETS, situation_with
 from isthmus.sizing.advisor.requirements import MODES, REQUIREMENTS, Mode
 from isthmus.sizing.advisor.sensitivity import Flip, flips
 from isthmus.words import in_bytes, plain
@@ -65,16 +65,7 @@ def situation_from(preset: str | None, file: Path | None, given: Mapping[str, An
     if preset is None and not values and not given:
         raise InputError([Problem("", "nothing to advise on", f"--preset ({', '.join(PRESETS)}), --file, or one option for each input")])
     values = {**values, **{name: _number(value) for name, value in given.items()}}
-    if preset is None:
-        return situation_of(values)
-    if preset in list(PRESETS):  # a file may have anything there, also what cannot be hashed
-        return situation_of({**PRESETS[preset].values, **values})
-    problems = [Problem("preset", f"there is no preset {preset!r}", f"one of {', '.join(PRESETS)}")]
-    try:  # what else is wrong, with any preset in place of that one
-        situation_of({**next(iter(PRESETS.values())).values, **values})
-    except InputError as error:
-        problems.extend(error.problems)
-    raise InputError(problems)
+    return situation_with(preset, values)
 
 
 def _number(value: Any) -> Any:

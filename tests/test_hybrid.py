@@ -1,0 +1,149 @@
+"""Where a HybridDeployment's model runs: as the program says, or as the advisor finds."""
+
+import logging
+from typing import Any
+
+import pulumi
+import pytest
+from tests import declaring
+
+from isthmus import hybrid
+
+SERVICE = {"requests_per_second": 20, "p95_ms": 50}
+FLEET = {"fleet": "fleets/cameras.yaml"}
+MODEL = {"model": "models/digits"}
+# Of a network on which the cloud answers in time, and devices that answer in time too.
+SITUATION = {
+    "requests_per_second": 60, "request_bytes": 300, "round_trip_p95_ms": 20, "cloud_service_ms": 2, "device_p95_ms": 1,
+    "device_memory_bytes": 10**9, "model_bytes": 10**6,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
+    with declaring.compiled(monkeypatch, tmp_path) as asked:
+        yield asked
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    """What the program logs: level and text."""
+    lines: list[tuple[int, str]] = []
+    monkeypatch.setattr(pulumi.log, "info", lambda text, *_, **__: lines.append((logging.INFO, text)))
+    monkeypatch.setattr(pulumi.log, "warn", lambda text, *_, **__: lines.append((logging.WARNING, text)))
+    return lines
+
+
+def made(arguments: Any) -> tuple[set[str], dict[str, Any]]:
+    """Which components there are, and the whole's outputs."""
+    found = declaring.run({"hybrids": {"digits": arguments}})
+    kinds = {kind.rpartition(":")[2] for kind, _ in found.resources}
+    outputs = {key.rpartition(".")[2]: value for key, value in found.outputs.items()}
+    return kinds & {"CloudModelService", "EdgeFleetRollout"}, outputs
+
+
+def problems(arguments: Any) -> list[str]:
+    return [f"{it.path}: {it.what}" for it in hybrid.check("digits", arguments, "hybrids.digits")[1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "components"),
+    [
+        ({**SERVICE, **FLEET}, {"CloudModelService", "EdgeFleetRollout"}),
+        ({"mode": "hybrid", **SERVICE, **FLEET}, {"CloudModelService", "EdgeFleetRollout"}),
+        ({"mode": "cloud", **SERVICE}, {"CloudModelService"}),
+        ({"mode": "cloud", **SERVICE, **FLEET}, {"CloudModelService"}),
+        ({"mode": "edge", **FLEET}, {"EdgeFleetRollout"}),
+        ({"mode": "edge", **SERVICE, **FLEET, "min_confidence": 0.8}, {"EdgeFleetRollout"}),
+    ],
+)
+def test_a_mode_has_the_parts_that_it_names_and_asks_for_no_argument_of_the_others(arguments: Any, components: set[str]) -> None:
+    found, outputs = made({**MODEL, **arguments})
+    assert found == components
+    assert outputs["mode"] == arguments.get("mode", "hybrid")
+    assert bool(outputs["cloud"]) is ("CloudModelService" in components)
+    assert bool(outputs["edge"]) is ("EdgeFleetRollout" in components)
+
+
+def test_devices_without_a_cloud_role_ask_nobody() -> None:
+    found = declaring.run({"hybrids": {"digits": {**MODEL, "mode": "edge", **FLEET, "data": "may_leave_device", "min_confidence": 0.8}}})
+    files = [str(it["files"]) for (_, name), it in found.resources.items() if name.startswith("digits-edge-camera")]
+    assert files
+    assert not any("fallback" in it for it in files)
+
+
+@pytest.mark.parametrize(
+    ("situation", "components", "reason"),
+    [
+        ({"device_cost_per_month": 500}, {"CloudModelService"}, "cloud meets every requirement"),
+        ({"round_trip_p95_ms": 80}, {"EdgeFleetRollout"}, "not cloud (latency): round trip 80"),
+        ({"offline_percent": 5, "unsure_percent": 20}, {"CloudModelService", "EdgeFleetRollout"}, "not edge (unsure answers)"),
+    ],
+)
+def test_auto_makes_what_the_advisor_says_and_gives_its_reasons(
+    situation: Any, components: set[str], reason: str, said: list[tuple[int, str]]
+) -> None:
+    found, outputs = made({**MODEL, **SERVICE, **FLEET, "mode": "auto", "situation": {**SITUATION, **situation}, "min_confidence": 0.8})
+    assert found == components
+    assert any(reason in it for it in outputs["reasons"])
+    assert any(reason in text for level, text in said if level == logging.INFO)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mode"),
+    [
+        ({"data": "stays_on_device"}, "edge"),
+        ({"p95_ms": 15}, "edge"),
+        ({"edge_requests_per_second": 10_000_000}, None),  # more than the cloud's servers, and than three devices can answer
+        ({"prices": {"as_of": "2026-11-01", "servers": {"local": 1e-9}}}, "cloud"),
+    ],
+)
+def test_what_the_program_says_already_is_not_asked_for_again(arguments: Any, mode: str | None) -> None:
+    situation = {name: value for name, value in SITUATION.items() if name != "requests_per_second" or "edge" not in str([*arguments])}
+    whole = {**MODEL, **SERVICE, **FLEET, **arguments, "mode": "auto", "situation": situation}
+    if mode is None:
+        found = problems(whole)
+        assert len(found) == 3
+        assert all(it.startswith("hybrids.digits.situation: ") and "does not fit" in it for it in found)
+    else:
+        assert made(whole)[1]["mode"] == mode
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ({"mode": "clowd"}, "hybrids.digits.mode: unknown mode 'clowd'"),
+        ({"mode": ["cloud"]}, "hybrids.digits.mode: "),
+        ({"mode": "auto"}, "hybrids.digits.situation: is missing"),
+        ({"mode": "auto", "situation": "fast"}, "hybrids.digits.situation: "),
+        ({"mode": "auto", "situation": {**SITUATION, "preset": "smart-city"}}, "hybrids.digits.situation.preset: there is no preset"),
+        ({"mode": "auto", "situation": {**SITUATION, "round_trip_ms": 3}}, "hybrids.digits.situation.round_trip_ms: is no input"),
+        (
+            {"mode": "auto", "situation": {"preset": "in-car-assistant", "offline_percent": -1}},
+            "hybrids.digits.situation.offline_percent: ",
+        ),
+        ({"mode": "auto", "situation": {}}, "hybrids.digits.situation.round_trip_p95_ms: is missing"),
+    ],
+)
+def test_a_mode_or_situation_that_cannot_be_is_one_clear_problem_with_its_place(arguments: Any, wanted: str) -> None:
+    assert any(it.startswith(wanted) for it in problems({**MODEL, **SERVICE, **FLEET, **arguments})), problems(arguments)
+
+
+def test_what_is_wrong_with_the_half_that_is_not_made_is_said_where_the_advisor_may_choose_it() -> None:
+    arguments = {**MODEL, **SERVICE, "fleet": "fleets/nothing.yaml", "mode": "auto", "situation": SITUATION}
+    assert any(it.startswith("hybrids.digits.fleet: ") for it in problems(arguments))
+
+
+def test_what_is_wrong_with_a_half_and_with_the_situation_is_said_at_once() -> None:
+    found = problems({**MODEL, **SERVICE, **FLEET, "canary_percent": 5, "mode": "auto", "situation": {**SITUATION, "preset": "smart-city"}})
+    assert [it.partition(": ")[0] for it in found] == ["hybrids.digits.canary_percent", "hybrids.digits.situation.preset"]
+
+
+def test_figures_that_were_measured_and_change_the_answer_are_a_warning(said: list[tuple[int, str]]) -> None:
+    whole = {**MODEL, **SERVICE, **FLEET, "mode": "auto"}
+    made({**whole, "situation": SITUATION})
+    assert not [text for level, text in said if level == logging.WARNING]
+    made({**whole, "situation": {**SITUATION, "device_memory_bytes": 1000, "model_bytes": 900, "round_trip_p95_ms": 80}})
+    (warning,) = [text for level, text in said if level == logging.WARNING]
+    assert "mode edge is made; with what was measured the advisor says that no mode fits" in warning
+    assert "not edge (memory)" in warning
