@@ -76,9 +76,7 @@ _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def release(
-    folder: Path, version: int = 1, recipe: str = "int8", confidences: Confidences | None = None, *, p95_ms: float = 1
-) -> Release:
+def release(folder: Path, version: int = 1, recipe: str = "int8", confidences: Confidences | None = None, *, p95_ms: float = 1) -> Release:
     """A release with both variants, as if it had been compiled. confidences: of the edge variant; None: they are not known. p95_ms: of one
     request, and its mean."""
     (folder / GOLDEN_NAME).write_text(json.dumps({"signature": "serving_default", "inputs": {"x": [[0.0]]}, "outputs": {"y": [[0.0]]}}))

@@ -92,7 +92,10 @@ def test_the_most_accurate_variant_of_a_slow_vehicle_is_one_that_keeps_the_deadl
     factor = yaml.safe_load(Path("fleets/vehicles.yaml").read_text(encoding="utf-8"))["classes"]["older"]["speed_factor"]
     with declaring.compiled(monkeypatch, tmp_path, p95_ms=0.99 * deadline_ms / factor):
         declaring.run(arguments)
-    with declaring.compiled(monkeypatch, tmp_path, p95_ms=1.01 * deadline_ms / factor), pytest.raises(Exception, match="devices of class older"):
+    with (
+        declaring.compiled(monkeypatch, tmp_path, p95_ms=1.01 * deadline_ms / factor),
+        pytest.raises(Exception, match="devices of class older"),
+    ):
         declaring.run(arguments)
 
 
