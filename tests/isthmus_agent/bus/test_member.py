@@ -19,7 +19,7 @@ from isthmus_agent.bus.failures import DeviceFailure, UnreachableFailure, Untrus
 from isthmus_agent.bus.link import Broker, Down, Link
 from isthmus_agent.bus.member import UnansweredError
 from isthmus_agent.formats import presence
-from isthmus_agent.formats.presence import Order, Presence
+from isthmus_agent.formats.presence import Order, Presence, last
 
 SECONDS = 30.0
 
@@ -198,6 +198,21 @@ def test_a_device_reads_neither_others_requests_nor_their_answers(group):
     _check(_asked(group, 0, 3))
     assert not [topic for topic in spy.heard if "/presence/" not in topic]
     spy.close()
+
+
+def test_a_will_under_anothers_name_is_not_said(group):
+    if group.broker.kind == "amqtt":
+        pytest.skip("amqtt asks no ACL about wills, which docs/groups.md says")
+    forged = presence.encoded(Presence(last(10**6, 1)))
+    spy = _Spy(group, "b", (f"isthmus/{GROUP}/presence/a", forged), is_5=group.broker.speaks_5)
+    group.join("a", 1000)
+    _away(group)
+    spy.client.socket().shutdown(socket.SHUT_RDWR)
+    again = _Spy(group, "b", is_5=group.broker.speaks_5)  # has taken its place: what the will was to say has been said
+    again.client.publish(f"isthmus/{GROUP}/presence/b", presence.encoded(Presence(Order(10**6, 1, 1), 0)), qos=1)
+    assert group.wait("asks", lambda it: "b" in it["members"])["members"] == ["a", "b"]
+    spy.close()
+    again.close()
 
 
 # Without a broker
