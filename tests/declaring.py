@@ -15,8 +15,9 @@ from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 from isthmus import compiling, edge, stack
-from isthmus.release.confidences import PROBABILITIES, Calibration, Confidences
+from isthmus.release.confidences import Calibration, Confidences
 from isthmus.release.manifest import EDGE, GOLDEN_NAME, SERVING, FileEntry, Manifest, Record, Release, Timing, Variant
+from isthmus_agent.formats.scores import PROBABILITIES
 
 
 @dataclass
