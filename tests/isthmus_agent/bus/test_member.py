@@ -17,9 +17,10 @@ from tests.isthmus_agent.bus.conftest import Group
 
 from isthmus_agent.bus.failures import DeviceFailure, UnreachableFailure, UntrustedFailure
 from isthmus_agent.bus.link import Broker, Down, Link
-from isthmus_agent.bus.member import UnansweredError
+from isthmus_agent.bus.member import Member, UnansweredError
 from isthmus_agent.formats import presence
 from isthmus_agent.formats.presence import Order, Presence, last
+from isthmus_agent.group.core import Core
 
 SECONDS = 30.0
 
@@ -227,6 +228,20 @@ def _down(broker: Broker) -> object:
     link.close()
     assert isinstance(found[0], Down)
     return found[0].why
+
+
+def test_a_device_whose_broker_is_away_does_its_own_streams():
+    member, _ = device.made("a", 1, None, "x", 1000, start=1, is_5=True)
+    member.start()
+    member.open("camera", 100)
+    assert member.ask("camera", b"abc", SECONDS).result(timeout=SECONDS) == b"a:cba"
+    member.close()
+
+
+@pytest.mark.parametrize(("group", "user", "what"), [("yard", "b", "user is b"), ("yard/+", "a", "group")])
+def test_a_member_by_another_name_than_the_brokers_user_is_refused(group, user, what):
+    with pytest.raises(ValueError, match=what):
+        Member(group, Broker(host="h", user=user, password="x"), Core("a", 1, 0, device.SETTINGS), lambda *_: None)
 
 
 def test_a_broker_that_is_away_is_unreachable():
