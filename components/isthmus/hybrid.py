@@ -31,7 +31,7 @@ from isthmus.sizing.advisor.requirements import Mode
 # What an argument that only the other half needs is taken for where a mode has no such half: it is used for nothing.
 _NOT_NEEDED: Mapping[str, Mapping[str, Any]] = {CLOUD: {"fleet": "-"}, EDGE: {"requests_per_second": 1, "p95_ms": 1000}}
 # What is for devices that ask the cloud role; without one it says nothing.
-_OF_ASKING = ("min_confidence", "max_device_error", "deadline_ms")
+_OF_ASKING = ("min_confidence", "max_device_error", "policy", "deadline_ms")
 _NONE_FITS = "that no mode fits"
 
 
@@ -53,7 +53,8 @@ class HybridDeployment(pulumi.ComponentResource):
     """Both roles of one model, compiled once; or one of them, as `mode` says, or the advisor with `mode: auto`.
 
     A device answers by itself, and what it is asked stays there. With `min_confidence` (or `data: may_leave_device`) it asks the cloud
-    role where its answer is less sure, or where it has none; while the cloud is away its own answer stands.
+    role where its answer is less sure, or where it has none; while the cloud is away its own answer stands. With a `policy` the cloud role
+    is asked first where that says so.
 
     Outputs:
         cloud, edge: the outputs of the two components that it is made of; empty for one that the mode has not.

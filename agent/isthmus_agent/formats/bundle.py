@@ -103,9 +103,10 @@ def min_confidence(plain: BinaryIO) -> float:
 def policy_for(plain: BinaryIO, release: str) -> policy.Policy | None:
     """The migration policy; None where a bundle has none. Raises FormatError where it is no policy, one for another release than that
     digest, or one in which requests never run on the device."""
-    found = document(plain, GATES).get(POLICY)
-    if found is None:
+    values = document(plain, GATES)
+    if POLICY not in values:
         return None
+    found = values[POLICY]
     if not isinstance(found, str) or not found.isascii():
         raise FormatError(POLICY, f"found {shown(found)}, expected the text of a policy")
     try:

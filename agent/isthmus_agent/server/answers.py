@@ -60,6 +60,9 @@ class Asker(Protocol):
         """What is asked; None where nobody is to wait for it. is_needed: there is no other answer, so that one which may not come is worth
         waiting for."""
 
+    def hasten(self, question: Hashable, until: float) -> None:
+        """Nobody waits for it longer than to that time, by the monotonic clock."""
+
     def probe(self, model: str) -> None:
         """Measures the round trip, where asking is allowed; see `round_trip_ms`."""
 

@@ -14,7 +14,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -123,6 +123,12 @@ class Cloud:
         is_put = self._is_put(question)
         return question if is_put and (may is May.ASK or is_needed) else None
 
+    def hasten(self, question: Hashable, until: float) -> None:
+        """Nobody waits for it longer than to that time."""
+        for it in self._asked:
+            if it is question:
+                it.waits_until = min(it.waits_until, until - _RESERVE_SECONDS)
+
     def probe(self, model: str) -> None:
         """Asks for the model's status, which is cheap to answer, where the breaker allows it; it counts there as every question does."""
         now = time.monotonic()
@@ -170,12 +176,12 @@ class Cloud:
                 self._judge(question)
                 yield question, question.found
         now = time.monotonic()
-        for question in [it for it in self._asked if it.until <= now]:
+        for question in sorted((it for it in self._asked if it.until <= now), key=lambda it: it.until):
             self._asked.remove(question)
             self._give_up(question)
             self._judge(question)
             yield question, None
-        for question in [it for it in self._asked if it.waits_until <= now and not it.is_left]:
+        for question in sorted((it for it in self._asked if it.waits_until <= now and not it.is_left), key=lambda it: it.waits_until):
             self._leave(question)
             yield question, None
 

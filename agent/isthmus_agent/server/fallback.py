@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ class Fallback:
     def __init__(self, cloud: Asker, min_confidence: float | None, deadline_seconds: float | None = None) -> None:
         self.cloud, self._min_confidence, self._deadline_seconds = cloud, min_confidence, deadline_seconds
         self.answered_by_cloud = self.unavailable = 0
-        self._going = 0  # requests of `first` that the cloud has
+        self._going: dict[Hashable, float] = {}  # what `first` asks, and by when it is to be answered
 
     def is_sure(self, sure: float | None, by_content: float) -> bool:
         """Whether an answer of the device's own of that confidence is good enough. by_content: what the content says is."""
@@ -46,29 +46,40 @@ class Fallback:
         return Later(question, lambda found: self._counted(found) or own)
 
     def first(
-        self, model: str, body: bytes, check: Check, due: Due, own: Callable[[], Answer], own_seconds: float | None
+        self, model: str, body: bytes, check: Check, due: Due, *, own: Callable[[], Answer], own_seconds: float | None
     ) -> Answer | Later:
         """The cloud's answer, later, to what the device has not answered yet; own: answers it, where the cloud does not in time.
 
-        Of a deadline is left what that takes, for this request and for all that are at the cloud: one that is gone fails them together.
-        own_seconds: what it takes, at the 95th percentile; None: not known, and then the cloud is asked only where there is no deadline.
+        The cloud is waited for until the device must begin, if it is to answer all that is at the cloud by their deadlines, one after the
+        other: a cloud that is gone fails them together.
+
+        Args:
+            own_seconds: what one answer takes the device; None: not known, and then the cloud is asked only where there is no deadline.
         """
         due = self._within(due)
-        if due.seconds is not None:
-            if own_seconds is None:
-                return own()
-            due = replace(due, seconds=due.seconds - own_seconds * (self._going + 1))
+        if due.seconds is not None and own_seconds is None:
+            return own()
         question = self.cloud.ask(model, body, check, due, is_needed=False)
         if question is None:
             self.unavailable += 1
             return own()
-        self._going += 1
+        if due.seconds is not None and own_seconds is not None:
+            self._going[question] = due.began + due.seconds
+            self._hasten(own_seconds)
 
         def finish(found: bytes | None) -> Answer:
-            self._going -= 1
-            return self._counted(found) or safely(own)
+            self._going.pop(question, None)
+            answer = self._counted(found)
+            return safely(own) if answer is None else answer
 
         return Later(question, finish)
+
+    def _hasten(self, own_seconds: float) -> None:
+        """When the device must begin each, so that all are done in time: from the last deadline backwards."""
+        begins = math.inf
+        for question, deadline in sorted(self._going.items(), key=lambda it: it[1], reverse=True):
+            begins = min(deadline, begins) - own_seconds
+            self.cloud.hasten(question, begins)
 
     def _within(self, due: Due) -> Due:
         return due if due.seconds is not None else replace(due, seconds=self._deadline_seconds)

@@ -135,14 +135,21 @@ class Service:
         self._requests += 1
         try:
             asked = parse_predict(request.body, {self._model.manifest.signature: self._model.signature})
+            self._model.check_shapes(asked.inputs)  # what is wrong in itself is nobody else's
         except BaseException:
             self._errors += 1
             raise
         if self._is_for_cloud(request, due) and self._fallback is not None:
             p95 = self._times.quantile(95)
             own_seconds = None if p95 is None else p95 / 1e6
-            own = lambda: self._own(asked, time.monotonic_ns())[0]  # noqa: E731
-            return self._fallback.first(self._model.manifest.model, request.body, self._check_of(asked), due, own, own_seconds)
+            return self._fallback.first(
+                self._model.manifest.model,
+                request.body,
+                self._check_of(asked),
+                due,
+                own=lambda: self._own(asked, time.monotonic_ns())[0],
+                own_seconds=own_seconds,
+            )
         answer, outputs = self._own(asked, began_ns)
         return self._instead(answer, asked, request, due, outputs)
 
