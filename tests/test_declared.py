@@ -1,5 +1,7 @@
 """What each component declares on each platform, run against Pulumi's mocks: the names of resources are a promise to running stacks."""
 
+import json
+
 import pulumi
 import pytest
 from tests import declaring
@@ -302,6 +304,24 @@ def test_auto_tells_devices_to_go_by_their_bundle_and_bundles_what_the_table_say
     inputs = {name: it for (kind, name), it in found.resources.items() if kind in (f"{OWN}:FleetWave", f"{OWN}:LocalProcesses")}
     assert [inputs[f"digits-edge-wave-{wave}"]["min_confidence"] for wave in (1, 2)] == [{"*": 0.7}] * 2
     assert '"min_confidence": "as_signed"' in inputs["digits-edge-camera-1"]["files"]["config.json"]
+
+
+def test_a_policy_is_solved_at_preview_shown_and_bundled_for_its_release(monkeypatch, tmp_path):
+    lines = []
+    monkeypatch.setattr(pulumi.log, "info", lambda text, *_, **__: lines.append(text))
+    given = {**SERVICE, **FLEET, "data": "may_leave_device", "policy": "policies/digits.yaml"}
+    with declaring.compiled(monkeypatch, tmp_path):
+        found = declaring.run({"hybrids": {"digits": given}})
+        plain = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, "data": "may_leave_device"}}})
+    waves = [found.resources[f"{OWN}:FleetWave", f"digits-edge-wave-{wave}"] for wave in (1, 2)]
+    assert [it["policies"].keys() for it in waves] == [{"*"}] * 2
+    assert json.loads(waves[0]["policies"]["*"])["release"] == waves[0]["releases"]["*"]
+    plan = found.outputs["hybrids.digits.edge"]["plan"]["policy"]["*"]
+    assert plan["cost_ms"] < min(plan["rivals_ms"].values())
+    assert any(text.startswith("policy policies/digits.yaml (*): a request costs ") for text in lines)
+    assert found.graph() == plain.graph()
+    assert "policies" not in plain.resources[f"{OWN}:FleetWave", "digits-edge-wave-1"]
+    assert "policy" not in plain.outputs["hybrids.digits.edge"]["plan"]
 
 
 @pytest.mark.parametrize("said", ["auto", 0.8, 1.0])

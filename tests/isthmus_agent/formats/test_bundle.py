@@ -116,7 +116,7 @@ def test_a_bundle_has_a_policy_for_its_release_or_none():
     ],
 )
 def test_what_is_no_policy_for_its_release_makes_a_bundle_unfit(said):
-    with pytest.raises(FormatError, match="^policy"):
+    with pytest.raises(FormatError, match=r"^policy"):
         bundle.policy_for(routed(said), RELEASE)
 
 
@@ -127,7 +127,7 @@ def test_the_largest_policy_of_all_has_its_place_in_a_bundle():
     edges = tuple(it - MOST_EDGE_THOUSANDTHS for it in range(MOST_LEVELS - 1))
     sizes = (MOST_LEVELS, 16, 1, 1)
     dimensions = tuple(
-        Measured(longest(axis), longest(0), tuple(map(longest, range(size))), edges[: size - 1], MOST_EDGE_THOUSANDTHS)
+        Measured(longest(axis), f"{0:0128}", tuple(map(longest, range(size))), edges[: size - 1], MOST_EDGE_THOUSANDTHS)
         for axis, size in enumerate(sizes)
     )
     places = ("device", *(f"peer:{longest(it)}" for it in range(MOST_PLACES - 1)))
