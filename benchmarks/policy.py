@@ -3,7 +3,8 @@
 Solves a process of 4,200 states and 21 actions (21 places; 10 levels of network × 5 of load × 4 of head-room) with our solver, with value
 iteration alone to the same bound, and with mdpsolver (C++, two threads or more), which gets the process as sparse lists; and holds the
 values against each other. Then a device's look at a policy of that size: from measured numbers to the next place; and what its server's
-router takes of each request, without a look and with one. Medians; the goals are 0.1 s and 20 µs. Costs are drawn (seed 1), and what each rival would cost stands below.
+router takes of each request, without a look and with one. Medians; the goals are 0.1 s and 20 µs. Costs are drawn (seed 1), and what each
+rival would cost stands below.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """What each component declares on each platform, run against Pulumi's mocks: the names of resources are a promise to running stacks."""
 
 import json
+from pathlib import Path
 
 import pulumi
 import pytest
@@ -9,6 +10,7 @@ from tests.offload.test_plan import MEASURED
 
 from isthmus import planning
 from isthmus.arguments.checking import Checked
+from isthmus.arguments.policy_file import ClassFactors, load_policy
 from isthmus.compile import request
 from isthmus.errors import StoreError
 from isthmus.gateway import DEVICE_HEADER
@@ -16,6 +18,7 @@ from isthmus.observing.parts import Block
 from isthmus.platforms.platform import Platform
 from isthmus.platforms.registry import PLATFORMS, observer_of
 from isthmus.platforms.served import Served
+from isthmus.routing import routed_share
 from isthmus.sizing.rollout import Download
 from isthmus_agent.formats.roster import Device, Roster
 
@@ -334,6 +337,19 @@ def test_a_hybrid_is_sized_for_what_its_devices_pass_on_as_measured(said, monkey
     assert chosen > 0
     assert found["hybrids.digits.cloud"]["plan"]["devices"]["mean_per_second"] == pytest.approx(300 * chosen, abs=0.01)
     assert again["hybrids.digits.cloud"]["plan"]["devices"]["mean_per_second"] == 150  # the program knows better
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_hybrid_is_sized_for_what_its_policy_sends_to_the_cloud():
+    given = {**SERVICE, **FLEET, "data": "may_leave_device", "edge_requests_per_second": 300}
+    found = declaring.run({"hybrids": {"digits": {**given, "policy": "policies/digits.yaml"}}}).outputs
+    policy = load_policy("policies/digits.yaml", Path.cwd(), "policy")
+    share = routed_share(policy, {"*": 3})
+    assert 0.5 < share < 1
+    assert found["hybrids.digits.cloud"]["plan"]["devices"]["mean_per_second"] == pytest.approx(300 * share, abs=0.01)
+    assert routed_share(policy.model_copy(update={"classes": {"camera": ClassFactors()}}), {"*": 3, "camera": 1}) == pytest.approx(
+        share / 4
+    )
 
 
 @pytest.mark.usefixtures("asked")

@@ -1,5 +1,6 @@
 """HybridDeployment: one model in the cloud role, on a fleet, or both, from one set of arguments."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +26,8 @@ from isthmus.names import cloud_part, edge_part
 from isthmus.offloading import unsure_share
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import kind_of_server, with_platforms
+from isthmus.release.manifest import Release
+from isthmus.routing import routed_share
 from isthmus.sizing.advisor.advice import Advice
 from isthmus.sizing.advisor.requirements import Mode
 
@@ -148,11 +151,21 @@ def _asked_by(
         known = known or OffloadSettings()
         # Of devices that were enrolled elsewhere the fleet file knows nothing.
         known = known if known.devices else known.model_copy(update={"devices": len(fleet.fleet.devices) or None})
-        service = replace(service, unsure_share=partial(unsure_share, fleet.settings))
+        service = replace(service, unsure_share=partial(_asking_share, fleet))
     elif known:
         what, fix = "the devices ask nobody", "add min_confidence or `data: may_leave_device`, or remove it"
         return service, [Problem(f"{path}.offload", what, fix=fix)]
     return replace(service, settings=service.settings.model_copy(update={"offload": known})), []
+
+
+def _asking_share(fleet: CheckedRollout, release: Release) -> float | None:
+    """The share of the requests, 0 to 1, that devices with this release have the cloud role answer, first or because they are unsure; None:
+    not known."""
+    unsure = unsure_share(fleet.settings, release)
+    if fleet.policy is None:
+        return unsure
+    routed = routed_share(fleet.policy, Counter(it.device_class for it in fleet.devices))
+    return routed + (1 - routed) * (unsure or 0.0)
 
 
 def _chosen(mode: str, advice: Advice | None, path: str) -> tuple[Mode | None, list[Problem]]:

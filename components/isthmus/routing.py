@@ -10,10 +10,12 @@ from isthmus.arguments.fleet_file import FleetSettings
 from isthmus.arguments.policy_file import PolicySettings, load_policy
 from isthmus.errors import InputError, Problem, property_path
 from isthmus.migration.policy_file import policy_of
+from isthmus.migration.situation import Situation
 from isthmus.migration.study import Solved, solved
 from isthmus.release.manifest import EDGE, Release
 from isthmus.words import percent, plain
 from isthmus_agent.formats.contents import ANY_CLASS
+from isthmus_agent.formats.policy import CLOUD
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,21 @@ def read_policy(args: EdgeSettings, fleet: FleetSettings, path: str) -> tuple[Po
     return found, problems
 
 
+def routed_share(policy: PolicySettings, devices: Mapping[str, int]) -> float:
+    """The share of the devices' requests, 0 to 1, that the cloud role is asked first, in the long run: each device asks as its class does.
+
+    Raises InputError where the process is not sound.
+
+    Args:
+        devices: how many there are, by class; empty where that is not known: as many of each class that the file is for.
+    """
+    situations = policy.situations()
+    counts = devices or dict.fromkeys(situations, 1)
+    shares = {name: _solved(policy, name, it).requests_at(CLOUD) for name, it in situations.items()}
+    of = {name: shares.get(name, shares.get(ANY_CLASS, 0.0)) for name in counts}
+    return sum(count * of[name] for name, count in counts.items()) / sum(counts.values())
+
+
 def route_plans(policy: PolicySettings | None, releases: Mapping[str, Release], path: str) -> dict[str, RoutePlan]:
     """By class of devices, of those that the file is for: by name, or as any other.
 
@@ -89,12 +106,16 @@ def route_plans(policy: PolicySettings | None, releases: Mapping[str, Release], 
         situation = situations.get(name, situations.get(ANY_CLASS))
         if policy is None or situation is None:
             continue
-        situation = replace(situation, peers=None)  # a device's server reaches the cloud role alone
         timing = release.record.timing(EDGE)
         try:
-            its = solved(name, situation, policy.margin_ms)
+            its = _solved(policy, name, situation)
             text = policy_of(its, release.digest).to_json().decode()
         except InputError as error:
             raise InputError([Problem(f"{path}.policy", str(it)) for it in error.problems]) from error
         found[name] = RoutePlan(its, text, timing.mean_ms, timing.p95_ms)
     return found
+
+
+def _solved(policy: PolicySettings, name: str, situation: Situation) -> Solved:
+    """Without peers: a device's server reaches the cloud role alone."""
+    return solved(name, replace(situation, peers=None), policy.margin_ms)

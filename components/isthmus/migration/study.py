@@ -51,6 +51,14 @@ class Solved:
         """Of the steps in the long run, by the place where their requests run."""
         return dict(zip(self.built.process.places, self.long_run.places.tolist(), strict=True))
 
+    def requests_at(self, place: str) -> float:
+        """The share of the requests, in the long run, that run there; 0 where the process has no such place."""
+        process = self.built.process
+        asked = self.long_run.shares @ self.built.figures[REQUESTS][0]
+        if place not in process.places or not asked.any():
+            return 0.0
+        return min(1.0, float(asked[process.places.index(place)] / asked.sum()))
+
 
 @dataclass(frozen=True, eq=False)
 class Study(Solved):
