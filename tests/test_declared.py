@@ -217,6 +217,7 @@ def test_devices_of_a_hybrid_have_an_address_of_the_cloud_only_where_the_program
         it for (kind, name), it in found.resources.items() if name == "digits-edge-camera-1" and kind == f"{OWN}:LocalProcesses"
     ]
     assert ("fallback" in str(device["files"])) is asks
+    assert ('"same_version": true' in str(device["files"])) is asks
 
 
 def gateway_files(found, platform):

@@ -52,7 +52,8 @@ class CheckedRollout:
     """What `check` found: the arguments, the model's source, and the fleet.
 
     sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. policy: the file's
-    figures; None: there is none. server_kind: of the cloud role's servers, where devices may ask it; empty: not known.
+    figures; None: there is none. server_kind: of the cloud role's servers, where devices may ask it; empty: not known. same_version: whom
+    devices ask serves the versions that they do.
     """
 
     settings: EdgeSettings
@@ -62,6 +63,7 @@ class CheckedRollout:
     rollout: PlannedRollout | None = None
     policy: PolicySettings | None = None
     server_kind: str = ""
+    same_version: bool = False
 
     @property
     def waves(self) -> Sequence[Wave]:
@@ -203,7 +205,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             device.name: stack.processes(
                 f"{name}-{device.name}",
                 local.device(program(name, device.name), device.port),
-                apart=_device_inputs(settings, device.name, known.model_name, told),
+                apart=_device_inputs(known, device.name, told),
                 parent=self,
                 depends_on=[enrolled],
             )
@@ -351,13 +353,14 @@ def _secret(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: Output.secret(values[key]) for key in ("access_key", "secret_key")}
 
 
-def _device_inputs(settings: EdgeSettings, device: str, model_name: str, told: Output[list[Any]]) -> dict[str, Any]:
+def _device_inputs(known: CheckedRollout, device: str, told: Output[list[Any]]) -> dict[str, Any]:
     """One device's files, and what makes it start anew when it was enrolled anew."""
+    settings = known.settings
 
-    def files(known: list[Any]) -> dict[str, str]:
-        folders, _, fallback_url = known
+    def files(values: list[Any]) -> dict[str, str]:
+        folders, _, fallback_url = values
         least = AS_SIGNED if settings.seeks_confidence else settings.min_confidence
-        asked = local.CloudAsked(fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms)
-        return local.device_files(local.DeviceConfig(folders[device], model_name, asked if fallback_url else None))
+        asked = local.CloudAsked(fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms, known.same_version)
+        return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None))
 
-    return {"files": told.apply(files), "environment": told.apply(lambda known: {local.ENROLMENT_MARK: known[1][device]})}
+    return {"files": told.apply(files), "environment": told.apply(lambda values: {local.ENROLMENT_MARK: values[1][device]})}

@@ -89,7 +89,7 @@ class HybridDeployment(pulumi.ComponentResource):
         devices = known.edge
         if devices and service and known.cloud and devices.settings.fallback_url is not None:
             settings = devices.settings.model_copy(update={"fallback_url": service.endpoint})
-            devices = replace(devices, settings=settings, server_kind=kind_of_server(known.cloud.settings))
+            devices = replace(devices, settings=settings, server_kind=kind_of_server(known.cloud.settings), same_version=True)
         fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=devices) if devices else None
         self.cloud = _outputs(service, cloud.OUTPUTS)
         self.edge = _outputs(fleet, edge.OUTPUTS)

@@ -56,6 +56,7 @@ from isthmus_agent.manager.checking import (
     base_url,
     between,
     endpoint,
+    flag,
     matching,
     one_of,
     readable,
@@ -306,7 +307,7 @@ def _listen(section: Section) -> Listen:
 
 
 def _fallback(section: Section) -> Fallback:
-    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file", "deadline_ms"))
+    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file", "deadline_ms", "same_version"))
     default_ms = int(1000 * Fallback.timeout_seconds)
     return Fallback(
         section.get("url", base_url, ""),
@@ -314,6 +315,7 @@ def _fallback(section: Section) -> Fallback:
         section.get("timeout_ms", lambda value, where: numbers.integer(value, where, 1, _MOST_FALLBACK_MS), default_ms) / 1000,
         section.get("ca_file", lambda value, where: str(readable(value, where)), None),
         section.get("deadline_ms", lambda value, where: numbers.integer(value, where, 1, MOST_DEADLINE_MS) / 1000, None),
+        section.get("same_version", flag, False),
     )
 
 

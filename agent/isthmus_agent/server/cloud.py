@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from isthmus_agent.channel import Fallback
 from isthmus_agent.formats.answers import ASKED_BY, DEVICE
+from isthmus_agent.formats.pauses import FIRST_PAUSE_SECONDS
 from isthmus_agent.server.answers import Check, Due
 from isthmus_agent.server.breaker import Breaker, May
 from isthmus_agent.server.full import RETRY_AFTER, full_seconds
@@ -84,11 +85,21 @@ class Question:
 class Cloud:
     """Asks, and says what came of it (`fileno`, `answered`). Its methods are for one thread.
 
-    most_answer_bytes: of one answer. request_seconds: for all that becomes of one request.
+    most_answer_bytes: of one answer. request_seconds: for all that becomes of one request. version: that is asked for; None: whichever the
+    cloud serves.
     """
 
-    def __init__(self, fallback: Fallback, *, most_answer_bytes: int, request_seconds: float, breaker: Breaker | None = None) -> None:
+    def __init__(
+        self,
+        fallback: Fallback,
+        *,
+        most_answer_bytes: int,
+        request_seconds: float,
+        version: int | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
         self._fallback, self._most_answer_bytes, self._request_seconds = fallback, most_answer_bytes, request_seconds
+        self._version = version
         self._breaker = breaker or Breaker()
         self._url = urlsplit(fallback.url)
         self._tls = ssl.create_default_context(cafile=fallback.ca_file) if self._url.scheme == "https" else None
@@ -288,7 +299,8 @@ class Cloud:
             raise TimeoutError
         path = f"{self._url.path}/v1/models/{quote(question.model, safe='')}"
         if not question.is_probe:
-            connection.request("POST", f"{path}:predict", question.body, _HEADERS)
+            servable = path if self._version is None else f"{path}/versions/{self._version}"
+            connection.request("POST", f"{servable}:predict", question.body, _HEADERS)
             return connection.getresponse()
         began = time.monotonic()
         connection.request("GET", path, headers=_WHO_ASKS)
@@ -297,6 +309,10 @@ class Cloud:
         return reply
 
     def _read(self, question: Question, reply: http.client.HTTPResponse) -> bytes:
+        if reply.status == http.client.NOT_FOUND and self._version is not None and not question.is_probe:
+            # On its way to another version, before or after this device: as one without room it is there, and asked again later.
+            question.full_seconds = FIRST_PAUSE_SECONDS
+            raise _UnusableError(f"it has no version {self._version}")
         if reply.status != http.client.OK:
             question.is_about_request = reply.status in _ABOUT_THE_REQUEST
             question.full_seconds = full_seconds(reply.status, reply.getheader(RETRY_AFTER))

@@ -54,7 +54,7 @@ def run(start: Start, control: Channel) -> int:
                 moved_millionths=moved,
             )
 
-        living.live(start, control, make)
+        living.live(start, control, make, version=model.manifest.version)
     except _UnfitError as unfit:
         control.send(channel.UNFIT, reason=int(unfit.reason), text=str(unfit)[: channel.MOST_TEXT_CHARACTERS])
         return 1

@@ -203,12 +203,13 @@ def _store_security(certificate_file: str, key_file: str) -> str:
 @dataclass(frozen=True)
 class CloudAsked:
     """When a device asks the cloud role. min_confidence: None: only where it has no answer; AS_SIGNED: as its bundle says. deadline_ms: of
-    requests that say none."""
+    requests that say none. same_version: it asks for the version that it serves itself, and for none else."""
 
     url: str
     min_confidence: float | str | None
     timeout_ms: int
     deadline_ms: int | None = None
+    same_version: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,7 @@ def device_files(config: DeviceConfig) -> dict[str, str]:
 
 
 def _fallback(cloud: CloudAsked) -> dict[str, Any]:
-    """Without a deadline as devices of earlier versions read it."""
-    found = {"url": cloud.url, "min_confidence": cloud.min_confidence or 0.0, "timeout_ms": cloud.timeout_ms}
-    return found if cloud.deadline_ms is None else {**found, "deadline_ms": cloud.deadline_ms}
+    """What is not asked for is left out, as devices of earlier versions read it."""
+    found: dict[str, Any] = {"url": cloud.url, "min_confidence": cloud.min_confidence or 0.0, "timeout_ms": cloud.timeout_ms}
+    deadline = {} if cloud.deadline_ms is None else {"deadline_ms": cloud.deadline_ms}
+    return {**found, **deadline, **({"same_version": True} if cloud.same_version else {})}
