@@ -12,31 +12,44 @@ DOCUMENTS = *.md docs examples models
 STYLE = ruff check . && ruff format --check . && mdformat --check $(DOCUMENTS) && lint-imports
 TYPES = mypy -p isthmus -p isthmus_agent -p toolchain
 QUICK_TESTS = pytest --quick --numprocesses=3 --dist=loadfile $(ARGS)
-# The copy of stacks/Pulumi.local.yaml that the engine may write its salt into (see toolchain/prepare/stack.py).
-LOCAL = --stack local --config-file .isthmus/stacks/Pulumi.local.yaml
+# The stack that is meant, where it is named: `make up STACK=smart-security`. The name is taken as it was typed and reaches the shell by the
+# environment, so that nothing in it is run; toolchain/prepare/stack.py refuses one that no file in stacks/ has. A variable of that name in
+# the user's environment is not meant.
+ifeq ($(origin STACK),command line)
+override STACK := $(value STACK)
+export ISTHMUS_STACK := $(value STACK)
+else
+export ISTHMUS_STACK := local
+endif
+# With the copy of its file that the engine may write its salt into.
+OF_STACK = --stack "$$ISTHMUS_STACK" --config-file ".isthmus/stacks/Pulumi.$$ISTHMUS_STACK.yaml"
 BENCH ?= preview hashing serving
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview refresh destroy doctor cluster cluster-down lint format check test bench train house lock prune device-package device-wheelhouse
+.PHONY: help up preview refresh destroy status doctor cluster cluster-down lint format check test bench train house lock prune device-package device-wheelhouse
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
-up:  ## make what the stack `local` describes (ARGS: more for `pulumi up`), then show it
-	$(PREPARE) stack
-	$(OWN) pulumi up --yes $(LOCAL) $(ARGS) && isthmus status
+up:  ## make what the stack `local` describes, or STACK=name (ARGS: more for `pulumi up`), then show it
+	$(PREPARE) stack "$$ISTHMUS_STACK"
+	$(OWN) pulumi up --yes $(OF_STACK) $(ARGS) && isthmus status "$$ISTHMUS_STACK"
 
 preview:  ## show what `make up` would change
-	$(PREPARE) stack
-	$(OWN) pulumi preview $(LOCAL) $(ARGS)
+	$(PREPARE) stack "$$ISTHMUS_STACK"
+	$(OWN) pulumi preview $(OF_STACK) $(ARGS)
 
 refresh:  ## compare the state with what really runs
-	$(PREPARE) stack
-	$(OWN) pulumi refresh --yes $(LOCAL) $(ARGS)
+	$(PREPARE) stack "$$ISTHMUS_STACK"
+	$(OWN) pulumi refresh --yes $(OF_STACK) $(ARGS)
 
 destroy:  ## remove everything that `make up` made
-	$(PREPARE) stack
-	$(OWN) pulumi destroy --yes $(LOCAL) $(ARGS)
+	$(PREPARE) stack "$$ISTHMUS_STACK"
+	$(OWN) pulumi destroy --yes $(OF_STACK) $(ARGS)
+
+status:  ## show what runs of it
+	$(PREPARE) stack "$$ISTHMUS_STACK"
+	$(ACTIVE) isthmus status "$$ISTHMUS_STACK"
 
 doctor:  ## show which tools are used, where they come from, and what is missing
 	$(PREPARE) environment

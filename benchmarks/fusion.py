@@ -1,5 +1,5 @@
 """A group of eight devices that read one digit, against its best member and other ways to make one answer of eight:
-`python benchmarks/fusion.py [--json FILE]`.
+`python benchmarks/fusion.py [--seed N] [--json FILE]`.
 
 Each device sees every held-out picture of models/digits in its own way: noisy, cut or turned. All have the same release (recipe int8), run
 in the interpreter that devices have. All figures are of pictures that nothing was learned from: five folds, the same for everybody.
@@ -52,11 +52,11 @@ VIEWS: Mapping[str, tuple[float, tuple[slice, slice] | None, float]] = {
 Answers = NDArray[np.int64]
 
 
-def seen(pictures: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """What each device sees. pictures: [N, 8, 8, 1]."""
+def seen(pictures: NDArray[np.float32], seed: int) -> dict[str, NDArray[np.float32]]:
+    """What each device sees. pictures: [N, 8, 8, 1]. seed: of the noise."""
     from scipy import ndimage
 
-    random, found = np.random.default_rng(SEED), {}
+    random, found = np.random.default_rng(seed), {}
     for name, (degrees, unseen, noise) in VIEWS.items():
         turned = ndimage.rotate(pictures[..., 0], degrees, axes=(2, 1), reshape=False, order=1)
         if unseen:
@@ -150,12 +150,12 @@ def microseconds(views: Views) -> float:
     return float(np.median(took))
 
 
-async def measured() -> tuple[Views, dict[str, NDArray[np.float32]]]:
+async def measured(seed: int) -> tuple[Views, dict[str, NDArray[np.float32]]]:
     """What the devices answer and see."""
     request = CompileRequest("digits", str(DIGITS), "int8")
     release = await compile_release(request, ReleaseCache(default_cache_directory()), print)
     with np.load(DIGITS / "evaluation.npz") as archive:
-        pictures, labels = seen(archive["x"]), archive["y"]
+        pictures, labels = seen(archive["x"], seed), archive["y"]
     return views_of(edge_answers(release, pictures, "digits", "views"), labels, "views"), pictures
 
 
@@ -165,9 +165,10 @@ def points(found: Any) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    views, pictures = asyncio.run(measured())
+    views, pictures = asyncio.run(measured(options.seed))
     hidden, figures, right = features(pictures), validate(views), compared(views)
     right["features and a head"] = {"nobody": by_features(hidden, views) == views.labels}
     group = right["weighted log-odds"]

@@ -1,15 +1,16 @@
 """A network split between two processes over a shaped link: `python benchmarks/partition.py [--network alexnet|mobilenet] [--requests N]`.
 
-The network is AlexNet's (one of Neurosurgeon's) or MobileNetV2's layers with random weights, as recipe float32 compiles them: where it is
-fastest depends on shapes, not on what was learned. Labels are its own answers, so that `accuracy` is how often eight bits on the wire
-change none of them. Its cuts are measured as `isthmus partition` does; then a device process and a cloud process, in a network namespace
-of its own behind a veth pair whose sending side is shaped by `tc tbf`, answer requests all on the device, all in the cloud, and the way
-that the table says. A device runs its half --speed-factor times: it is slow by work, not by sleep. The cloud waits the round trip before
-it answers: netem, which could delay packets, is not in every kernel. Needs root for the link; without, only the model is shown.
+The network has AlexNet's layers (one of Neurosurgeon's; its dense layers a quarter as wide) or MobileNetV2's with random weights, in
+float32: where it is cut best depends on shapes, not on what was learned. Labels are its own answers, so that `accuracy` is how often
+eight bits on the wire change none of them. Its cuts are tried as `isthmus partition` does. Then a device process and a cloud process in a
+network namespace of its own, behind a veth pair whose sending side is shaped by `tc tbf`, answer requests all on the device, all in the
+cloud, and in the way that the table says. A device runs its half --speed-factor times: it is slow by work. The round trip is added, as
+netem, which delays packets, is not in every kernel. Halves are timed by the processor's clock, in the table and in the requests, and
+the wire by the wall's: so other work on the machine is not taken for a slow network. Needs root for the link; without, only the model is
+shown.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import socket
@@ -19,31 +20,33 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from report import machine
 from rich.console import Console
 from rich.table import Table
 
-from report import machine
-from isthmus.compile import CompileRequest, compile_release
-from isthmus.compile.build.running import EdgeRunner
-from isthmus.compile.halves.measured import Measured
-from isthmus.compile.halves.run import measure_cuts
+from isthmus.compile.build.edge import float_model
+from isthmus.compile.halves.jobs import JOBS
+from isthmus.compile.halves.measured import Form, Measured
 from isthmus.compile.halves.trying import Halved
-from isthmus.compile.halves.ways import Offer, Plan, Situation, plan
-from isthmus.partition.cuts import find_cuts, inputs_of
-from isthmus.release.cache import ReleaseCache
-from isthmus.release.manifest import EDGE, Release
+from isthmus.compile.halves.ways import Plan, Situation, plan
+from isthmus.partition.cuts import find_cuts
+from isthmus.release.manifest import TensorSpec
 
 SWEEP = (0.5, 1, 2, 5, 10, 20, 50, 100)
-EXAMPLES = 16
+EXAMPLES = 8
+RUNS = 5
 ALLOWED = 1.05
 PORT = 47_113
-_HEADER = struct.Struct("<II")
+_REQUEST = struct.Struct("<II")  # the way, and how many bytes follow
+_ANSWER = struct.Struct("<Idd")  # how many bytes follow, and the ms of the tail by the wall and by the processor
 NETWORKS = ("alexnet", "mobilenet")
 
 
@@ -68,53 +71,94 @@ def write_model(network: str, folder: Path) -> None:
                 layers.Conv2D(256, 3, padding="same", activation="relu"),
                 layers.MaxPooling2D(3, 2),
                 layers.Flatten(),
-                layers.Dense(4096, activation="relu"),
-                layers.Dense(4096, activation="relu"),
+                layers.Dense(1024, activation="relu"),
+                layers.Dense(1024, activation="relu"),
                 layers.Dense(1000, activation="softmax"),
             ]
         )
     # Smooth pictures rather than noise: what is deflated should have what pictures have.
     coarse = np.random.default_rng(0).random((EXAMPLES, 8, 8, 3), np.float32)
     pictures = np.asarray(keras.ops.image.resize(coarse, model.input_shape[1:3], interpolation="bicubic"), np.float32).clip(0, 1)
-    model.save(folder / "model.keras")
+    model.export(folder / "saved", verbose=False)
+    (folder / "model.tflite").write_bytes(float_model(folder / "saved", "partition"))
     np.savez(folder / "evaluation.npz", x=pictures, y=model.predict(pictures, verbose=0).argmax(axis=1))
 
 
-async def measured(folder: Path, network: str, say: Any) -> tuple[Release, Measured]:
-    request = CompileRequest(network, str(folder), "float32")
-    cache = ReleaseCache(folder / "cache")
-    release = await compile_release(request, cache, say)
-    return release, await measure_cuts(request, release, folder / "evaluation.npz", cache, say)
+def tried(folder: Path, say: Any) -> tuple[Measured, list[TensorSpec], list[TensorSpec]]:
+    """The cuts, as a preview tries them; with the network's inputs and outputs."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(str(folder / "model.tflite")).get_signature_runner()
+    sides = [
+        [TensorSpec(name, np.dtype(it["dtype"]).name, (-1, *map(int, it["shape"][1:]))) for name, it in side.items()]
+        for side in (runner.get_input_details(), runner.get_output_details())
+    ]
+    job = {
+        "file": str(folder / "model.tflite"),
+        "evaluation": str(folder / "evaluation.npz"),
+        "inputs": [asdict(spec) for spec in sides[0]],
+        "outputs": [asdict(spec) for spec in sides[1]],
+        "where": "partition",
+    }
+    return Measured.from_json(JOBS["cut"](job, say)), *sides
 
 
-def halves(release: Release, layers: Sequence[int], work: Path) -> dict[int, Halved]:
-    """The halves of some cuts, as the worker makes them."""
-    data = release.path(release.manifest.variant(EDGE).files[0]).read_bytes()
+def processor_ms(run: Callable[[], Any]) -> float:
+    """The median over a few runs, after one that warms up."""
+    run()
+    found = []
+    for _ in range(RUNS):
+        start = time.thread_time()
+        run()
+        found.append((time.thread_time() - start) * 1000)
+    return statistics.median(found)
+
+
+def timed(measured: Measured, halved: dict[int, Halved], inputs: dict[str, Any]) -> Measured:
+    """With the halves' times by the processor's clock, by which requests are measured, too."""
+    cuts = []
+    for cut in measured.cuts:
+        it = halved[cut.layers]
+        features = it.features(inputs)
+        head_ms = processor_ms(partial(it.head_runner.run, it.head_inputs_of(inputs))) if it.head_runner else 0.0
+        forms = []
+        for form in cut.forms:
+            data = form.wire.encode(features)
+            encode_ms, decode_ms = processor_ms(partial(form.wire.encode, features)), processor_ms(partial(form.wire.decode, data))
+            forms.append(replace(form, encode_ms=encode_ms, decode_ms=decode_ms))
+        cuts.append(replace(cut, head_ms=head_ms, tail_ms=processor_ms(partial(it.tail_runner.run, features)), forms=tuple(forms)))
+    return replace(measured, cuts=tuple(cuts), whole_ms=cuts[0].tail_ms)
+
+
+def halves(folder: Path, layers: set[int], sides: tuple[list[TensorSpec], list[TensorSpec]]) -> dict[int, Halved]:
+    """Both halves of some cuts."""
+    data = (folder / "model.tflite").read_bytes()
     places: dict[int, Any] = {0: None, **{cut.layers: cut for cut in find_cuts(data).cuts}}
-    sent, manifest = inputs_of(data), release.manifest
-    return {it: Halved.make(data, places[it], sent, manifest.inputs, manifest.outputs, work, "partition") for it in layers}
+    return {it: Halved.make(data, places[it], *sides, "partition") for it in layers}
 
 
-def serve(folder: Path, round_trip_ms: float) -> None:
-    """The cloud: reads a way's number and its bytes, runs that tail, answers. Ends with its parent's connection."""
-    offers = json.loads((folder / "ways.json").read_text())
-    tails = {it["layers"]: Halved.load(folder / "halves", it["layers"], "cloud") for it in offers if it["layers"] is not None}
-    from isthmus.compile.halves.measured import Form
-
-    forms = [Form.from_json(it["form"]) if it["form"] else None for it in offers]
+def serve(folder: Path) -> None:
+    """The cloud: reads a way's number and its bytes, runs that tail, answers with the times that it took. Ends with the connection."""
+    said = json.loads((folder / "ways.json").read_text())
+    ways = said["ways"]
+    sides = [[TensorSpec.from_json(spec) for spec in side] for side in said["sides"]]
+    tails = halves(folder, {it["layers"] for it in ways if it["layers"] is not None}, (sides[0], sides[1]))
+    forms = [Form.from_json(it["form"]) if it["form"] else None for it in ways]
     with socket.create_server(("", PORT)) as server:
         print("ready", flush=True)
         connection, _ = server.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with connection, connection.makefile("rb") as stream:
-            while head := stream.read(_HEADER.size):
-                way, size = _HEADER.unpack(head)
+            while head := stream.read(_REQUEST.size):
+                way, size = _REQUEST.unpack(head)
                 form, data = forms[way], stream.read(size)
-                assert form is not None
-                answer = tails[offers[way]["layers"]].tail_runner.run(form.wire.decode(data))
-                time.sleep(round_trip_ms / 1000)
+                assert form is not None  # noqa: S101
+                wall, processor = time.perf_counter(), time.thread_time()
+                answer = tails[ways[way]["layers"]].tail_runner.run(form.wire.decode(data))
+                processor = time.thread_time() - processor
                 body = b"".join(values.tobytes() for values in answer.values())
-                connection.sendall(_HEADER.pack(way, len(body)) + body)
+                wall = time.perf_counter() - wall
+                connection.sendall(_ANSWER.pack(len(body), wall * 1000, processor * 1000) + body)
 
 
 @contextmanager
@@ -148,10 +192,8 @@ def _run(*command: str) -> None:
 class Device:
     """The device's side: answers requests in a way, and says how long it took."""
 
-    def __init__(self, folder: Path, release: Release, found: Plan, halved: dict[int, Halved], factor: int, address: str) -> None:
-        file = release.path(release.manifest.variant(EDGE).files[0])
-        self._whole = EdgeRunner(file, release.manifest.inputs, release.manifest.outputs, "device")
-        self._plan, self._halved, self._factor = found, halved, factor
+    def __init__(self, found: Plan, halved: dict[int, Halved], situation: Situation, address: str) -> None:
+        self._plan, self._halved, self._situation = found, halved, situation
         self._socket = socket.create_connection((address, PORT))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._stream = self._socket.makefile("rb")
@@ -161,53 +203,55 @@ class Device:
         self._socket.close()
 
     def answer_ms(self, way: int, inputs: dict[str, Any]) -> float:
-        offer: Offer = self._plan.offers[way]
-        start = time.perf_counter()
+        """Processor time of both halves, and what passes on the wire by the wall's clock."""
+        offer, start = self._plan.offers[way], time.thread_time()
         if offer.cut is None or offer.form is None:
-            for _ in range(self._factor):
-                self._whole.run(inputs)
-        else:
-            for _ in range(self._factor):
-                data = offer.form.wire.encode(self._halved[offer.cut.layers].features(inputs))
-            self._socket.sendall(_HEADER.pack(way, len(data)) + data)
-            _, size = _HEADER.unpack(self._stream.read(_HEADER.size))
-            self._stream.read(size)
-        return (time.perf_counter() - start) * 1000
+            for _ in range(round(self._situation.speed_factor)):
+                self._halved[0].tail_runner.run(inputs)
+            return (time.thread_time() - start) * 1000
+        for _ in range(round(self._situation.speed_factor)):
+            data = offer.form.wire.encode(self._halved[offer.cut.layers].features(inputs))
+        device_ms, sent = (time.thread_time() - start) * 1000, time.perf_counter()
+        self._socket.sendall(_REQUEST.pack(way, len(data)) + data)
+        size, wall_ms, processor_ms = _ANSWER.unpack(self._stream.read(_ANSWER.size))
+        self._stream.read(size)
+        wire_ms = (time.perf_counter() - sent) * 1000 - wall_ms
+        return device_ms + wire_ms + processor_ms + self._situation.round_trip_ms
 
 
-def run_link(folder: Path, release: Release, found: Plan, situation: Situation, requests: int, sweep: Sequence[float]) -> list[dict[str, Any]]:
+def run_link(
+    folder: Path, found: Plan, halved: dict[int, Halved], situation: Situation, *, sides: Any, requests: int
+) -> list[dict[str, Any]]:
     """Medians of requests that are sent in turn: all on the device, all in the cloud, and as the table says."""
-    layers = sorted({it.cut.layers for it in found.offers if it.cut is not None})
-    halved = halves(release, layers, folder / "halves")
-    from dataclasses import asdict
-
     ways = [{"layers": it.cut.layers if it.cut else None, "form": asdict(it.form) if it.form else None} for it in found.offers]
-    (folder / "ways.json").write_text(json.dumps(ways))
-    archive = np.load(folder / "evaluation.npz")["x"]
-    name = release.manifest.inputs[0].name
+    specs = [[asdict(spec) for spec in side] for side in sides]
+    (folder / "ways.json").write_text(json.dumps({"ways": ways, "sides": specs}))
+    pictures, name = np.load(folder / "evaluation.npz")["x"], sides[0][0].name
     rows = []
     with shaped_link() as (namespace, address, device):
-        command = [sys.executable, __file__, "--serve", str(folder), "--round-trip-ms", str(situation.round_trip_ms)]
+        command = [sys.executable, __file__, "--serve", str(folder)]
         cloud = subprocess.Popen(["ip", "netns", "exec", namespace, *command], stdout=subprocess.PIPE, text=True)
         try:
-            assert cloud.stdout is not None
+            assert cloud.stdout is not None  # noqa: S101
             if cloud.stdout.readline().strip() != "ready":
                 raise SystemExit("the cloud's process did not start")
-            client = Device(folder, release, found, halved, round(situation.speed_factor), address)
-            for bandwidth in sweep:
+            client = Device(found, halved, situation, address)
+            for bandwidth in SWEEP:
                 shape(device, bandwidth)
-                best_cloud = min(found.cloud, key=lambda way: found.choice.ways[way].latency_ms(bandwidth))
+                best_cloud = min(found.cloud, key=lambda way, at=bandwidth: found.choice.ways[way].latency_ms(at))
                 taken = {"local": found.local[0], "cloud": best_cloud, "chosen": found.choice.best(bandwidth)}
-                times: dict[str, list[float]] = {kind: [] for kind in taken}
+                times: dict[int, list[float]] = {way: [] for way in taken.values()}  # one that is taken twice is measured once
                 for number in range(requests + 1):
-                    for kind, way in taken.items():
-                        inputs = {name: archive[number % len(archive)][None]}
-                        elapsed = client.answer_ms(way, inputs)
-                        if number:  # the first opens the window of the connection and wakes the caches
-                            times[kind].append(elapsed)
+                    for way, found_ms in times.items():
+                        elapsed = client.answer_ms(way, {name: pictures[number % len(pictures)][None]})
+                        if number:  # the first opens the connection's window and warms the caches
+                            found_ms.append(elapsed)
                 modelled = {kind: found.choice.ways[way].latency_ms(bandwidth) for kind, way in taken.items()}
-                medians = {kind: statistics.median(values) for kind, values in times.items()}
-                rows.append({"bandwidth": bandwidth, "way": found.choice.ways[taken["chosen"]].name, "modelled": modelled, "measured": medians})
+                medians = {kind: statistics.median(times[way]) for kind, way in taken.items()}
+                rows.append(
+                    {"bandwidth": bandwidth, "way": found.choice.ways[taken["chosen"]].name, "modelled": modelled, "measured": medians}
+                )
+                print(f"{bandwidth:g} Mbit/s: done", file=sys.stderr, flush=True)
             client.close()
         finally:
             cloud.terminate()
@@ -218,14 +262,14 @@ def run_link(folder: Path, release: Release, found: Plan, situation: Situation, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", choices=NETWORKS, default="alexnet")
-    parser.add_argument("--requests", type=int, default=7)
+    parser.add_argument("--requests", type=int, default=5)
     parser.add_argument("--speed-factor", type=int, default=8)
     parser.add_argument("--round-trip-ms", type=float, default=20.0)
     parser.add_argument("--serve", type=Path)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve, options.round_trip_ms)
+        serve(options.serve)
         return
     if options.write:
         write_model(options.network, options.write)
@@ -234,12 +278,20 @@ def main() -> None:
     situation = Situation(options.round_trip_ms, float(options.speed_factor), 1.0, 0.005, 0.05)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        subprocess.run([sys.executable, __file__, "--network", options.network, "--write", str(folder)], check=True, capture_output=True)
-        release, found = asyncio.run(measured(folder, options.network, lambda step: print(step, file=sys.stderr)))
+        subprocess.run(
+            [sys.executable, __file__, "--network", options.network, "--write", str(folder)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        measured, *sides = tried(folder, lambda step: print(step, file=sys.stderr, flush=True))
+        halved = halves(folder, {cut.layers for cut in measured.cuts}, (sides[0], sides[1]))
+        picture = np.load(folder / "evaluation.npz")["x"][:1]
+        found = timed(measured, halved, {sides[0][0].name: picture})
         chosen = plan(found, situation)
         if os.geteuid():
             console.print("no root: the link is not made, and what follows is the model's")
-        rows = [] if os.geteuid() else run_link(folder, release, chosen, situation, options.requests, SWEEP)
+        rows = [] if os.geteuid() else run_link(folder, chosen, halved, situation, sides=sides, requests=options.requests)
     title = f"{options.network}, {found.layers} layers, {len(found.cuts) - 1} cuts, a device × {options.speed_factor}, "
     table = Table(
         "Mbit/s", "way", "device", "cloud", "chosen", "device", "cloud", "chosen", "chosen / better",

@@ -15,8 +15,9 @@ from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 from isthmus import compiling, edge, stack
-from isthmus.release.confidences import PROBABILITIES, Calibration, Confidences
+from isthmus.release.confidences import Calibration, Confidences
 from isthmus.release.manifest import EDGE, GOLDEN_NAME, SERVING, FileEntry, Manifest, Record, Release, Timing, Variant
+from isthmus_agent.formats.scores import PROBABILITIES
 
 
 @dataclass
@@ -52,7 +53,12 @@ class _Mocks(Mocks):
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         assert (args.typ, args.name) not in self._declared.resources, "declared twice"
         self._declared.resources[args.typ, args.name] = args.inputs
-        return f"{args.name}-id", {**_OUTPUTS.get(args.typ.rpartition(":")[2], {}), **args.inputs}
+        kind = args.typ.rpartition(":")[2]
+        found = {**_OUTPUTS.get(kind, {}), **args.inputs}
+        if kind == "LocalDevices":
+            named = {device["name"]: f"/{device['name']}" for device in args.inputs["devices"]}
+            found |= {"folders": named, "marks": named}
+        return f"{args.name}-id", found
 
 
 _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
@@ -63,7 +69,6 @@ _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "StoreCredentials": {"access_key": "a", "secret_key": "s"},
     "LoopbackCertificate": {"certificate": "c", "private_key": "k"},
     "FleetRepository": {"root_sha256": "r", "sign_again_at": "2026-01-01T00:00:00+00:00"},
-    "LocalDevices": {name: {f"camera-{number}": f"/{name}" for number in (1, 2, 3)} for name in ("folders", "marks")},
     "FleetWave": {"name": "canary", "number": 1, "outcome": "passed", "confirmed": 1, "contents": {"*": "sha256:c"}},
     "DockerServer": {"container": "c", "rest_port": 1, "grpc_port": 2},
     "DockerModelFolder": {"directory": "/d", "version": 1},
@@ -72,10 +77,11 @@ _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def release(folder: Path, version: int = 1, recipe: str = "int8", confidences: Confidences | None = None) -> Release:
-    """A release with both variants, as if it had been compiled. confidences: of the edge variant; None: they are not known."""
+def release(folder: Path, version: int = 1, recipe: str = "int8", confidences: Confidences | None = None, *, p95_ms: float = 1) -> Release:
+    """A release with both variants, as if it had been compiled. confidences: of the edge variant; None: they are not known. p95_ms: of one
+    request, and its mean."""
     (folder / GOLDEN_NAME).write_text(json.dumps({"signature": "serving_default", "inputs": {"x": [[0.0]]}, "outputs": {"y": [[0.0]]}}))
-    timing = Timing(1, 1, 1, 1)
+    timing = Timing(p95_ms, p95_ms, p95_ms, 1)
     variants = tuple(
         Variant(kind, recipe, (FileEntry(f"{kind}/{version}/{file}", 1_500, "0" * 64),), 0.98, 0.0)
         for kind, file in ((SERVING, "saved_model.pb"), (EDGE, "model.tflite"))
@@ -99,13 +105,15 @@ def release(folder: Path, version: int = 1, recipe: str = "int8", confidences: C
 
 
 @contextmanager
-def compiled(monkeypatch: pytest.MonkeyPatch, folder: Path, confidences: Confidences | None = None) -> Iterator[list[Any]]:
+def compiled(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, confidences: Confidences | None = None, *, p95_ms: float = 1
+) -> Iterator[list[Any]]:
     """Every compile is done at once, with the same release in its version and recipe, which has no files; yields the requests."""
     asked: list[Any] = []
 
     async def compile_release(request: Any, *_: Any, **__: Any) -> Release:
         asked.append(request)
-        return release(folder, request.version, request.recipe, confidences)
+        return release(folder, request.version, request.recipe, confidences, p95_ms=p95_ms)
 
     monkeypatch.setattr(compiling, "compile_release", compile_release)
     monkeypatch.setattr(edge, "downloads", lambda *_, **__: {})

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from isthmus.offload import scores
 from isthmus.offload.measuring import calibration_of, measure
-from isthmus.release.confidences import LEAST_EXAMPLES, LOGITS, MOST_GROUPS, Calibration, Confidences
+from isthmus.release.confidences import LEAST_EXAMPLES, MOST_GROUPS, Calibration, Confidences
+from isthmus_agent.formats.scores import LOGITS
 
 
 def answers(seed: int, examples: int, noise: float = 1.5, classes: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

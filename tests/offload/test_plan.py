@@ -5,7 +5,8 @@ import json
 import pytest
 
 from isthmus.offload.plan import Costs, OffloadPlan, plan_offload
-from isthmus.release.confidences import PROBABILITIES, Calibration, Confidences, Estimate, Group
+from isthmus.release.confidences import Calibration, Confidences, Estimate, Group
+from isthmus_agent.formats.scores import PROBABILITIES
 
 GROUPS = (Group(0.3, 0.39, 0, 0, 20, 5), Group(0.45, 0.5, 30, 1, 15, 4), Group(0.9, 0.95, 200, 0, 0, 0), Group(0.96, 1.0, 225, 0, 0, 0))
 MEASURED = Confidences(455, 0.25, Estimate(0.05, 0.03, 0.08), Estimate(0.01, 0.005, 0.03), GROUPS, 900, 100)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from isthmus.offload import scores
-from isthmus.release.confidences import LOGITS, PROBABILITIES, Calibration
+from isthmus.release.confidences import Calibration
+from isthmus_agent.formats.scores import LOGITS, PROBABILITIES
 from isthmus_agent.server import confidence as device
 
 LOGIT_TABLES = arrays.arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(2, 6)), elements=st.floats(-50, 50))

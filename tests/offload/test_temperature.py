@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import optimize, special
 
 from isthmus.offload import reliability, temperature
-from isthmus.offload.scores import LOGITS, confidences, logits_of
+from isthmus.offload.scores import confidences, logits_of
+from isthmus_agent.formats.scores import LOGITS
 
 
 def drawn(seed: int, examples: int = 400, classes: int = 5, true: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """The fastest way at a bandwidth: the lower envelope of lines, against looking at every line."""
 
+import itertools
 import math
 
 import pytest
@@ -8,10 +9,11 @@ from hypothesis import strategies as st
 
 from isthmus.partition.choice import Choice, Way, choose
 
-MS = st.floats(0, 1e4)
-BYTES = st.one_of(st.just(0.0), st.floats(0.1, 1e7))
+# Small whole numbers too: among them lines are near each other, and many cross at one point.
+MS = st.one_of(st.integers(0, 60).map(float), st.floats(0, 1e4))
+BYTES = st.one_of(st.integers(0, 40).map(lambda thousands: thousands * 1e3), st.floats(0.1, 1e7))
 WAYS = st.lists(st.builds(Way, st.just("way"), MS, BYTES), min_size=1, max_size=30)
-BANDWIDTHS = st.floats(1e-3, 1e5)
+BANDWIDTHS = st.one_of(st.integers(1, 100).map(float), st.floats(1e-3, 1e5))
 
 
 def _fastest_ms(ways: tuple[Way, ...], bandwidth: float) -> float:
@@ -44,12 +46,21 @@ def test_a_way_that_is_kept_is_within_the_margin_of_the_fastest(ways: list[Way],
         assert choice.ways[current].latency_ms(bandwidth) <= fastest * (1 + margin) * (1 + 1e-9) + 1e-9
 
 
+@given(WAYS, st.floats(0, 1))
+def test_a_way_is_left_where_it_takes_the_margin_longer_than_the_fastest(ways: list[Way], margin: float) -> None:
+    for piece in choose(ways, margin).pieces:
+        for bound in (piece.kept_least, piece.kept_most):
+            if 1e-9 < bound < 1e9:
+                fastest = _fastest_ms(tuple(ways), bound)
+                assert ways[piece.way].latency_ms(bound) == pytest.approx(fastest * (1 + margin), rel=1e-6)
+
+
 @given(WAYS)
 def test_pieces_cover_every_bandwidth_once_and_send_less_where_it_is_small(ways: list[Way]) -> None:
     pieces = choose(ways).pieces
     assert math.isinf(pieces[0].most_megabits_per_second)
     assert pieces[-1].least_megabits_per_second == 0
-    for faster, slower in zip(pieces, pieces[1:], strict=False):
+    for faster, slower in itertools.pairwise(pieces):
         assert faster.least_megabits_per_second == slower.most_megabits_per_second
         assert ways[faster.way].sent_bytes > ways[slower.way].sent_bytes
 

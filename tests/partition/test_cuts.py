@@ -1,18 +1,20 @@
 """Where a graph may be cut: few tensors cross, and all state stays before it."""
 
+import itertools
+
 import numpy as np
 import pytest
+from tests.graphs import Node, graph_file
 
 from isthmus.partition.cuts import MOST_CUTS, MOST_FEATURES, find_cuts, inputs_of
 from isthmus.tflite.verify import DamagedFileError
-from tests.graphs import Node, graph_file
 
 ONES = {"one": np.ones((1, 4), np.float32)}
 
 
 def _chain(count: int) -> bytes:
     names = ["x", *(f"t{number}" for number in range(count))]
-    return graph_file([Node("TANH", (a,), b) for a, b in zip(names, names[1:], strict=False)], outputs=names[-1:])
+    return graph_file([Node("TANH", (a,), b) for a, b in itertools.pairwise(names)], outputs=names[-1:])
 
 
 def test_a_chain_is_cut_between_all_of_its_layers() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import IntegrityError
-from isthmus.release.confidences import PROBABILITIES, Calibration, Confidences, Estimate, Group
+from isthmus.release.confidences import Calibration, Confidences, Estimate, Group
 from isthmus.release.manifest import (
     EDGE,
     SERVING,
@@ -21,6 +21,7 @@ from isthmus.release.manifest import (
     Timing,
     Variant,
 )
+from isthmus_agent.formats.scores import PROBABILITIES
 
 numbers = st.floats(0, 1e9, allow_nan=False)
 names = st.text(min_size=1, max_size=8)

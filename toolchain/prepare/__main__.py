@@ -1,4 +1,4 @@
-"""`python3 -m toolchain.prepare WHAT`, run in the project folder; see the table below for WHAT."""
+"""`python3 -m toolchain.prepare WHAT`, or `stack NAME`, run in the project folder; see the table below for WHAT."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -60,8 +60,9 @@ def _test(layout: Layout) -> None:
     _with_engine(layout, developer=True, modules=[build.cluster(layout)])
 
 
-def _stack(layout: Layout) -> None:
-    stack.prepare(layout, _with_engine(layout))
+def _stack(layout: Layout, name: str = stack.STACK) -> None:
+    stack.check_name(layout, name)
+    stack.prepare(layout, _with_engine(layout), name)
 
 
 def _prune(layout: Layout) -> None:
@@ -73,26 +74,27 @@ def _lock(layout: Layout) -> None:
     environment.lock(layout)
 
 
-ACTIONS: dict[str, Callable[[Layout], None]] = {
+ACTIONS: dict[str, Callable[..., None]] = {
     "environment": _environment,  # .venv and what runs in it
     "developer": _developer,  # the same, with the linters and the test runner
     "engine": _engine,  # the engine
     "test": _test,  # what the tests need
-    "stack": _stack,  # all that `pulumi up` needs
+    "stack": _stack,  # all that `pulumi up` needs of a stack, which may be named
     "prune": _prune,  # room in the cache
     "lock": _lock,  # new lock files
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Prepares what the one argument names; returns the exit status."""
-    if len(arguments) != 1 or arguments[0] not in ACTIONS:
+    """Prepares what the first argument names; returns the exit status."""
+    what, *of = arguments or [""]
+    if what not in ACTIONS or len(of) > (ACTIONS[what] is _stack):
         return fail(PrepareError(f"expected one of {', '.join(ACTIONS)}"))
     try:
         layout = load(Path.cwd().resolve())
         make_cache(layout)
         with exclusive(layout.toolchain / "lock", "this project"):
-            ACTIONS[arguments[0]](layout)
+            ACTIONS[what](layout, *of)
     except (PrepareError, OSError) as error:
         return fail(error)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The local stack: its passphrase, its place, that it exists and is selected, and the copy of its file that `make` hands to the engine.
+"""A stack that `make` brings up: its name, passphrase, place, that it exists, and the copy of its file that `make` hands to the engine.
 
 Where a stack file has no salt of the passphrase yet, the engine writes one into it. The salt fits this clone's passphrase alone, and the
 file is everybody's: so `make` has the engine read, and write, a copy that git does not see. The user edits the file itself.
@@ -17,6 +17,9 @@ from toolchain.prepare.layout import Layout
 from toolchain.prepare.steps import PrepareError, Stamp, fingerprint, replace_file, say
 
 STACK = "local"
+"""The one that is meant where nobody names one: it alone is selected, for commands that a user types."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What a stack may be called here: it is part of paths and of command lines."""
 
 
 def has_own_passphrase(environ: Mapping[str, str]) -> bool:
@@ -24,16 +27,38 @@ def has_own_passphrase(environ: Mapping[str, str]) -> bool:
     return "PULUMI_CONFIG_PASSPHRASE" in environ or bool(environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"))
 
 
-def config_file(layout: Layout) -> Path:
-    """The stack's configuration; Pulumi.yaml may name a folder for it."""
+def config_file(layout: Layout, name: str = STACK) -> Path:
+    """A stack's configuration; Pulumi.yaml may name a folder for it."""
     project = (layout.project / "Pulumi.yaml").read_text(encoding="utf-8")
     folder = re.search(r"^stackConfigDir:\s*[\"']?([^\"'\s#]+)", project, re.MULTILINE)
-    return layout.project / (folder[1] if folder else "") / f"Pulumi.{STACK}.yaml"
+    return layout.project / (folder[1] if folder else "") / f"Pulumi.{name}.yaml"
 
 
-def config_copy(layout: Layout) -> Path:
-    """What the engine takes for the stack's configuration when `make` calls it (the Makefile names it, too)."""
-    return layout.data / "stacks" / f"Pulumi.{STACK}.yaml"
+def config_copy(layout: Layout, name: str = STACK) -> Path:
+    """What the engine takes for a stack's configuration when `make` calls it (the Makefile names it, too)."""
+    return layout.data / "stacks" / f"Pulumi.{name}.yaml"
+
+
+def names(layout: Layout) -> list[str]:
+    """The stacks that have a file, but for those whose own data would lie where something else of the project does."""
+    taken = {config_copy(layout).parent.name, layout.passphrase.name}
+    files = config_file(layout).parent.glob("Pulumi.*.yaml")
+    found = (file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)
+    return sorted(name for name in found if _NAME.fullmatch(name) and name not in taken)
+
+
+def check_name(layout: Layout, name: str) -> None:
+    """Refuses a name that no stack file has. STACK needs none: its program says what to declare.
+
+    Raises:
+        PrepareError: with those that are there.
+    """
+    if name == STACK or name in (found := names(layout)):
+        return
+    folder = config_file(layout).parent.relative_to(layout.project)
+    if not found:
+        raise PrepareError(f"there is no stack {name!r} in {folder}/, which has none; describe it in {folder}/Pulumi.{name}.yaml")
+    raise PrepareError(f"there is no stack {name!r} in {folder}/; expected one of {', '.join(found)}, as in `make up STACK={found[0]}`")
 
 
 def _project_name(layout: Layout) -> str:
@@ -43,11 +68,11 @@ def _project_name(layout: Layout) -> str:
     return match[1]
 
 
-def _ensure_passphrase(layout: Layout, environ: MutableMapping[str, str]) -> None:
+def _ensure_passphrase(layout: Layout, name: str, environ: MutableMapping[str, str]) -> None:
     if has_own_passphrase(environ):
         return
     if not layout.passphrase.exists():
-        config = config_file(layout)
+        config = config_file(layout, name)
         if config.is_file() and re.search(r"^encryptionsalt:", config.read_text(encoding="utf-8"), re.MULTILINE):
             raise PrepareError(
                 f"{config.relative_to(layout.project)} was encrypted with a passphrase that is not here. Fix: set "
@@ -82,45 +107,46 @@ def variables(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[s
     return result
 
 
-def prepare(layout: Layout, engine: str) -> None:
-    """Makes sure that the stack `local` exists, and selects it once; a stack that the user selects later stays selected. Renews the copy
-    of its file.
+def prepare(layout: Layout, engine: str, name: str = STACK) -> None:
+    """Makes sure that a stack exists. STACK is selected once, too; a stack that the user selects later stays selected. Renews the copy of
+    its file.
 
-    engine: path of the engine.
+    engine: path of the engine. name: as `check_name` lets it pass.
 
     Raises:
         PrepareError: the stack's secrets cannot be decrypted, or the engine refused.
     """
     environ = variables(layout)
     _make_private(layout.data)
-    _ensure_passphrase(layout, environ)
-    _renew_copy(layout)
-    name, backend = _project_name(layout), environ["PULUMI_BACKEND_URL"]
-    stamp, done = Stamp(layout.toolchain / "stack"), fingerprint(name, backend, environ.get("PULUMI_HOME", ""))
+    _ensure_passphrase(layout, name, environ)
+    _renew_copy(layout, name)
+    project, backend = _project_name(layout), environ["PULUMI_BACKEND_URL"]
+    stamp = Stamp(layout.toolchain / ("stack" if name == STACK else f"stack-{name}"))
+    done = fingerprint(project, backend, environ.get("PULUMI_HOME", ""))
     exists = (
-        not backend.startswith("file://") or Path(backend.removeprefix("file://"), ".pulumi", "stacks", name, f"{STACK}.json").is_file()
+        not backend.startswith("file://") or Path(backend.removeprefix("file://"), ".pulumi", "stacks", project, f"{name}.json").is_file()
     )
     if exists and stamp.read() == done:
         return
-    say(f"selecting the stack {STACK}")
-    select = [engine, "stack", "select", STACK, "--non-interactive"]
-    if _complaint(select, layout.project, environ):
-        complaint = _create(layout, engine, environ) or _complaint(select, layout.project, environ)
+    say(f"selecting the stack {name}" if name == STACK else f"looking for the stack {name}")
+    look = [engine, "stack", *(("select", name) if name == STACK else ("--show-name", "--stack", name)), "--non-interactive"]
+    if _complaint(look, layout.project, environ):
+        complaint = _create(layout, engine, name, environ) or _complaint(look, layout.project, environ)
         if complaint:
-            raise PrepareError(f"selecting the stack {STACK} failed: {complaint}")
+            raise PrepareError(f"selecting the stack {name} failed: {complaint}")
     stamp.write(done)
 
 
-def _renew_copy(layout: Layout) -> None:
-    config = config_file(layout)
-    replace_file(config_copy(layout), config.read_bytes() if config.is_file() else b"", 0o600)
+def _renew_copy(layout: Layout, name: str) -> None:
+    config = config_file(layout, name)
+    replace_file(config_copy(layout, name), config.read_bytes() if config.is_file() else b"", 0o600)
 
 
-def _create(layout: Layout, engine: str, environ: Mapping[str, str]) -> str:
+def _create(layout: Layout, engine: str, name: str, environ: Mapping[str, str]) -> str:
     """Makes the stack from a folder that has no more than the project's file, since its salt is written there. Returns what went wrong."""
     with tempfile.TemporaryDirectory(prefix="new-", dir=layout.data) as folder:
         shutil.copy(layout.project / "Pulumi.yaml", folder)
-        return _complaint([engine, "stack", "init", STACK, "--no-select", "--non-interactive"], Path(folder), environ)
+        return _complaint([engine, "stack", "init", name, "--no-select", "--non-interactive"], Path(folder), environ)
 
 
 def _complaint(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from isthmus_agent.bus.failures import BusFailure, OldFailure
 from isthmus_agent.bus.link import Broker, Down, Heard, Link, Up
-from isthmus_agent.formats import passing, presence, topics
+from isthmus_agent.formats import numbers, passing, presence, topics
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.passing import Outcome
 from isthmus_agent.formats.topics import Kind, Topic
@@ -32,6 +32,8 @@ class Member:
 
     work: does requests, on the member's own thread, and must not hold it up: it hands them to whoever serves, and `done` says what came of
     them. say: gets one line for each change that a person may want to know of. moved: gets each move of a stream of this device.
+
+    Raises FormatError for a group's name that is none, ValueError where the broker knows the device by another name than its group.
     """
 
     def __init__(
@@ -45,7 +47,10 @@ class Member:
         moved: Callable[[Moved], None] = lambda move: None,
         random: Random | None = None,
     ) -> None:
-        self._group, self._own, self._core, self._work, self._say, self._moved = group, broker.user, core, work, say, moved
+        if broker.user != core.own:
+            raise ValueError(f"the broker's user is {broker.user}, and the device is {core.own}: a broker's ACL goes by the user")
+        self._group, self._own = numbers.name(group, "group"), core.own
+        self._core, self._work, self._say, self._moved = core, work, say, moved
         self._wishes: queue.SimpleQueue[Callable[[], Sequence[Effect]]] = queue.SimpleQueue()
         self._heard: deque[Heard] = deque()
         self._answers: dict[int, Future[bytes]] = {}
@@ -53,7 +58,7 @@ class Member:
         self._said: BusFailure | None = None
         self._is_over = False
         self.unread = self.overrun = 0
-        self._link = Link(broker, topics.may_read(group, broker.user), self._will, self._tell, random or SystemRandom())
+        self._link = Link(broker, topics.may_read(group, core.own), self._will, self._tell, random or SystemRandom())
         self._thread = threading.Thread(target=self._run, name="group-member", daemon=True)
 
     def start(self) -> None:

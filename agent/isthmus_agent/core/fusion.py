@@ -15,8 +15,8 @@ and with ρ ≥ 0 the conditions of Karush, Kuhn and Tucker say w_i = 1 - Σ_j �
 Who lies. Evidence is cut at `clip`, so that one member moves the log-odds of two classes by `clip` at most. And a member is set aside
 where the others, without it, hold by more than `clip` against every class that it calls the likeliest: more than any one of them could
 have said. The one they hold most against goes first, and then the rest are looked at again; two that answered stay, and more than half.
-So one liar has no honest member set aside who agrees with the others, and never turns the answer of others who are agreed and sure by more
-than `clip`.
+So, where classes are equally frequent and the others agree, one liar has none of them set aside, and never turns their answer if together
+they are sure by more than `clip`.
 
 The same answers give the same result, in whatever order they came: members are gone through in the order of their names.
 """

@@ -5,6 +5,7 @@ time, when its owner has another one's lease, and when its owner or oneself has 
 whom the request was last given out to, under that epoch; then the request is forgotten, so that a second answer finds none.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -51,7 +52,7 @@ class _Waiting:
 class _Aside:
     against: int = 0
     times: int = 0
-    until: float = 0.0
+    until: float = -math.inf
 
 
 class Asking:

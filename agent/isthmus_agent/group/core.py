@@ -35,7 +35,7 @@ class Core:
     """
 
     def __init__(self, own: str, start: int, capacity_per_1000_seconds: int, settings: Settings) -> None:
-        self._own = numbers.device_name(own, "device")
+        self.own = numbers.device_name(own, "device")
         self._start = numbers.integer(start, "start", 1)
         self._capacity = numbers.integer(capacity_per_1000_seconds, "capacity_per_1000_seconds", 0, MOST_WORK)
         self._settings = settings
@@ -107,7 +107,7 @@ class Core:
 
     def heard(self, sender: str, presence: Presence, now: float, *, is_retained: bool = False) -> list[Effect]:
         """Another device's word, or the broker's for it."""
-        if sender == self._own:
+        if sender == self.own:
             return []
         is_new = self.membership.hear(sender, presence, now, is_retained=is_retained)
         effects = self._settled(now)
@@ -162,7 +162,7 @@ class Core:
         found = {
             name: it.capacity_per_1000_seconds for name, it in self.membership.live(now).items() if not self.asking.is_aside(name, now)
         }
-        return {name: capacity for name, capacity in {**found, self._own: self._capacity}.items() if capacity}
+        return {name: capacity for name, capacity in {**found, self.own: self._capacity}.items() if capacity}
 
     def _settled(self, now: float) -> list[Effect]:
         """Each stream with whom it goes to, as far as this device has a say in it: its own."""
@@ -171,10 +171,10 @@ class Core:
         for home, presence in self.membership.live(now).items():
             # What others say of their own counts as load where it is; it is theirs to move.
             streams |= {(home, name): it for name, it in presence.streams.items() if it.owner in capacities}
-        streams |= {(self._own, name): it for name, it in self._own_streams().items()}
+        streams |= {(self.own, name): it for name, it in self._own_streams().items()}
         owners = allocate(capacities, streams, self._settings)
-        own = {name: owner for (home, name), owner in owners.items() if home == self._own}
-        effects = self.asking.lease(own, now, {*capacities, self._own})
+        own = {name: owner for (home, name), owner in owners.items() if home == self.own}
+        effects = self.asking.lease(own, now, {*capacities, self.own})
         if self._is_connected and any(isinstance(it, Moved) for it in effects):
             effects = [*self._beat(now), *effects]
         return self._routed(effects, now)
@@ -187,12 +187,12 @@ class Core:
         """What goes to oneself does not go over the bus, and answers to tiles go to their job."""
         found: list[Effect] = []
         for effect in effects:
-            if isinstance(effect, Pass) and effect.to == self._own:
+            if isinstance(effect, Pass) and effect.to == self.own:
                 message = effect.message
                 if isinstance(message, Request):
-                    inner = self.working.asked(self._own, message)
+                    inner = self.working.asked(self.own, message)
                 else:
-                    inner = self.asking.answer(self._own, message, now)
+                    inner = self.asking.answer(self.own, message, now)
                 found += self._routed(inner, now)
             elif isinstance(effect, Answered | Unanswered) and effect.id in self._tiles:
                 found += self._tile(effect, now)

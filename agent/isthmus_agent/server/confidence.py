@@ -3,16 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-SUM_TOLERANCE: Final = 0.05
-"""How far probabilities may miss 1 in sum: a quantised softmax rounds each class."""
-PROBABILITIES, LOGITS = SCORES = ("probabilities", "logits")
-LEAST_LOGIT: Final = -88.0
-"""Beside the row's largest: below it e^z is no number of 32 bits any more."""
+from isthmus_agent.formats.scores import LEAST_LOGIT, LOGITS, PROBABILITIES, SCORES, SUM_TOLERANCE
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def correlations(errors: Numbers) -> Numbers:
     """[members, members], each 0 to 0.98 and definite together. errors: as `errors_of` gives them.
 
     What was counted is drawn to its mean by as much as it varies from example to example against how much pairs differ (Schäfer and
-    Strimmer 2005, target D with one correlation for all pairs). Negative ones are taken for 0: they would let two members that seem to
+    Strimmer 2005, target F: one correlation for all pairs). Negative ones are taken for 0: they would let two members that seem to
     make up for each other weigh more than both say.
     """
     members, examples, classes = errors.shape
@@ -50,4 +50,4 @@ def correlations(errors: Numbers) -> Numbers:
     # What is cut off may leave correlations that cannot be together: they are made smaller until they can.
     while float(np.linalg.eigvalsh(found)[0]) < _LEAST_EIGENVALUE:
         found[pairs] *= 1 - _STEP
-    return found
+    return np.asarray(found)

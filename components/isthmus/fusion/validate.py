@@ -66,16 +66,20 @@ def validate(views: Views, clip_nats: float | None = None) -> Figures:
         MemberFigures(name, share(views.right[place]), share(without[place] == 1) if count > 1 else None)
         for place, name in enumerate(views.members)
     )
+    lying, lying_missing, worst, worst_missing = [difference(group[0] - it.mean(axis=0)) if count > 2 else None for it in lied]
     return Figures(
-        len(views.labels),
-        FOLDS,
-        members,
-        views.members[best],
-        share(group[0] == 1),
-        difference(group[0] - views.right[best]),
-        difference(group[0] - without.mean(axis=0)) if count > 1 else None,
-        *(difference(group[0] - it.mean(axis=0)) if count > 2 else None for it in lied),
-        answer_bytes(learn(views, _NO_RELEASE, clip_nats), views),
+        examples=len(views.labels),
+        folds=FOLDS,
+        members=members,
+        best=views.members[best],
+        group=share(group[0] == 1),
+        gain=difference(group[0] - views.right[best]),
+        lost_missing=difference(group[0] - without.mean(axis=0)) if count > 1 else None,
+        lost_lying=lying,
+        lost_lying_and_missing=lying_missing,
+        lost_worst=worst,
+        lost_worst_and_missing=worst_missing,
+        answer_bytes=answer_bytes(learn(views, _NO_RELEASE, clip_nats), views),
     )
 
 

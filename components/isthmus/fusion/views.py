@@ -11,12 +11,11 @@ from isthmus.errors import InputError, Problem, property_path
 from isthmus_agent.formats import numbers
 from isthmus_agent.formats.evidence import MOST_BELOW, MOST_CLASSES
 from isthmus_agent.formats.fusion_group import MOST_MEMBERS
+from isthmus_agent.formats.scores import SUM_TOLERANCE
 
 LABELS: Final = "labels"
 LEAST_EXAMPLES: Final = 30
 """Fewer say nothing of how members err together."""
-SUM_TOLERANCE: Final = 0.05
-"""How far probabilities may miss 1 in sum: a quantised softmax rounds each class."""
 _EXPECTED_OUTPUTS: Final = "an array [examples, classes] of probabilities"
 Numbers = NDArray[np.float64]
 

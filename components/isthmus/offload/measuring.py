@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from isthmus.offload import reliability, scores, temperature
 from isthmus.offload.scores import Scores
-from isthmus.release.confidences import LEAST_EXAMPLES, MOST_GROUPS, PROBABILITIES, Calibration, Confidences, Group
+from isthmus.release.confidences import LEAST_EXAMPLES, MOST_GROUPS, Calibration, Confidences, Group
+from isthmus_agent.formats.scores import PROBABILITIES
 
 DECIMALS: Final = 6
 """Of a confidence. Examples that differ by less are one to a threshold."""

@@ -6,12 +6,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.release.confidences import LOGITS, PROBABILITIES, Calibration
+from isthmus.release.confidences import Calibration
+from isthmus_agent.formats.scores import LEAST_LOGIT, LOGITS, PROBABILITIES, SUM_TOLERANCE
 
-SUM_TOLERANCE: Final = 0.05
-"""How far probabilities may miss 1 in sum: a quantised softmax rounds each class. As on devices (`server/confidence.py`)."""
-LEAST_LOGIT: Final = -88.0
-"""Beside the row's largest; below it (minus infinity, say) e^z is no number of 32 bits any more."""
 _LEAST_FLOOR: Final = 2.0**-120
 
 Scores = NDArray[np.float64]

@@ -44,8 +44,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Choice:
-    """The way for every bandwidth. pieces: by falling bandwidth, from infinity to 0. margin: a share; a way is kept until it takes that much
-    longer than the fastest."""
+    """The way for every bandwidth.
+
+    pieces: by falling bandwidth, from infinity to 0. margin: a share; a way is kept until it takes that much longer than the fastest.
+    """
 
     ways: tuple[Way, ...]
     pieces: tuple[Piece, ...]

@@ -139,13 +139,13 @@ def find_cuts(data: bytes) -> Found:
         head, tail = layers[:count], layers[count:]
         crossing = _crossing(graph, made_by, set(head), tail)
         features = tuple(feature for tensor in crossing if (feature := graph.feature(tensor)) is not None)
-        if reason := _refusal(graph, set(head), tail, made_by, features, len(crossing), batch):
+        if reason := _refusal(graph, tail, made_by, features=features, crossing=len(crossing), batch=batch):
             refused[reason] += 1
             continue
         last = graph.operators[head[-1]]
         tensor = graph.tensors[last.outputs[0]]["name"] or "" if last.outputs else ""
-        whole = (_with_constants(graph, made_by, constant, half) for half in (head, tail))
-        found.append(Cut(count, last.name, tensor, *whole, features))
+        halves = [_with_constants(graph, made_by, constant, half) for half in (head, tail)]
+        found.append(Cut(count, last.name, tensor, halves[0], halves[1], features))
     if len(found) > MOST_CUTS:
         refused[f"there are {MOST_CUTS} with fewer bytes"] = len(found) - MOST_CUTS
         found = sorted(sorted(found, key=lambda cut: cut.size_bytes)[:MOST_CUTS], key=lambda cut: cut.layers)
@@ -190,9 +190,9 @@ def _with_constants(graph: _Graph, made_by: Mapping[int, int], constant: frozens
 
 def _refusal(
     graph: _Graph,
-    head: set[int],
     tail: list[int],
     made_by: Mapping[int, int],
+    *,
     features: tuple[Feature, ...],
     crossing: int,
     batch: set[tuple[int, ...]],

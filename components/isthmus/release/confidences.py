@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-PROBABILITIES, LOGITS = "probabilities", "logits"
+from isthmus_agent.formats.scores import PROBABILITIES, SCORES
+
 LEAST_EXAMPLES: Final = 20
 """Of held-out examples. Fewer say nothing about how sure answers are."""
 MOST_GROUPS: Final = 256
@@ -21,7 +22,7 @@ class Calibration:
     """What makes of the edge variant's answer how sure it is: the largest element of softmax(z / temperature), z the logarithm of
     probabilities, none of which counts as less than `floor`, or the logits as they are.
 
-    scores: what the answers are, PROBABILITIES or LOGITS. floor: 0 for logits.
+    scores: what the answers are, one of SCORES. floor: 0 for logits.
     """
 
     scores: str
@@ -30,7 +31,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         """Raises ValueError where it is none."""
-        is_sound = self.scores in (PROBABILITIES, LOGITS) and math.isfinite(self.temperature) and self.temperature > 0
+        is_sound = self.scores in SCORES and math.isfinite(self.temperature) and self.temperature > 0
         if not is_sound or not (0 < self.floor < 1 if self.scores == PROBABILITIES else self.floor == 0):
             raise ValueError(f"no calibration: {self}")
 

@@ -131,7 +131,8 @@ def amqtt(
 
 def _checked(groups: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str]]:
     """Group and password of each device, by its name."""
-    problems, found = [], {}
+    problems: list[Problem] = []
+    found: dict[str, tuple[str, str]] = {}
     for group, devices in sorted(groups.items()):
         for device, password in sorted(devices.items()):
             where = f"groups.{group}.{device}"

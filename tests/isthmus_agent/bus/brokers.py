@@ -7,14 +7,18 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
+import pytest
 from tests.isthmus_agent.bus import device
 from toolchain.prepare import debian
+from toolchain.prepare.layout import load
+from toolchain.prepare.steps import PrepareError
 
-from isthmus.folders import cache_folder
 from isthmus.repository import broker_access
 
+PROJECT = Path(__file__).parents[3]
 GROUP = device.GROUP
 DEVICES = ("a", "b", "c", "asks")
 PASSWORDS = {name: broker_access.derived_password(b"secret", GROUP, name) for name in DEVICES}
@@ -24,6 +28,11 @@ warnings.simplefilter("ignore")
 from amqtt.broker import Broker
 async def main():
     broker = Broker(json.load(open(sys.argv[1])))
+    # A subscription that comes while 0.12.1 passes a message on ends its passing on for good (a dictionary that changed while it was read).
+    class Steady(type(broker._subscriptions)):
+        def items(self):
+            return list(super().items())
+    broker._subscriptions = Steady(broker._subscriptions)
     await broker.start()
     print("ready", flush=True)
     await asyncio.Event().wait()
@@ -36,14 +45,17 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def mosquitto_program() -> tuple[str, dict[str, str]] | None:
-    """The program and what its process needs in its environment."""
+@cache
+def mosquitto_program() -> tuple[str, dict[str, str]]:
+    """The program and what its process needs in its environment: the machine's, or Debian's, unpacked into the cache. Skips the test where
+    there is none."""
     if found := shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"):
         return found, dict(os.environ)
-    for root in debian.unpacked(cache_folder()):
-        if (program := root / "usr" / "sbin" / "mosquitto").exists():
-            return str(program), debian.environment(root)
-    return None
+    try:
+        root = debian.packages(load(PROJECT), ["mosquitto"])
+    except PrepareError as error:
+        pytest.skip(f"no Mosquitto here: {error}")
+    return str(root / "usr" / "sbin" / "mosquitto"), debian.environment(root)
 
 
 class RunningBroker:
@@ -55,7 +67,6 @@ class RunningBroker:
         groups = {GROUP: PASSWORDS}
         if kind == "mosquitto":
             found = mosquitto_program()
-            assert found
             files = broker_access.mosquitto(groups, certificate=str(certificate), key=str(key), address="127.0.0.1", port=self.port)
             for name, content in files.by_name.items():
                 (folder / name).write_text(content)

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.isthmus_agent.bus import brokers, device
+from tests.isthmus_agent.bus import device
 from tests.isthmus_agent.bus.brokers import PASSWORDS, RunningBroker
 
 from isthmus_agent.bus.member import Member
@@ -53,8 +53,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def broker(
     request: pytest.FixtureRequest, certificate: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningBroker]:
-    if request.param == "mosquitto" and brokers.mosquitto_program() is None:
-        pytest.skip("no Mosquitto here. Fix: apt-get install mosquitto")
     found = RunningBroker(request.param, tmp_path_factory.mktemp(request.param), *certificate)
     yield found
     found.kill()

@@ -30,7 +30,7 @@ class Server:
 
 
 def made(
-    name: str, port: int, ca_file: Path, password: str, capacity: int, *, start: int, is_5: bool, say=lambda text: None
+    name: str, port: int, ca_file: Path | None, password: str, capacity: int, *, start: int, is_5: bool, say=lambda text: None
 ) -> tuple[Member, Server]:
     broker = Broker(host="127.0.0.1", user=name, password=password, ca_file=ca_file, port=port, speaks_5=is_5, **BACKOFF)
     server = Server(name)

@@ -155,6 +155,13 @@ def test_a_liar_is_named_and_the_rest_are_as_sure_as_without_it():
     assert found.probabilities == fusion.fused(rest).probabilities
 
 
+def test_nobody_is_set_aside_where_the_others_hold_less_than_one_alone_could_say():
+    unsure = {"a": (0.0, -3.0, -CLIP), "b": (0.0, -0.5, -0.5), "c": LIE}
+    fusion = Fusion(group_of([9, 9, 9]))
+    assert fusion.fused(unsure).set_aside == ()
+    assert fusion.fused(unsure | {"b": (0.0, -1.5, -0.5)}).set_aside == ("c",)
+
+
 def test_of_two_who_contradict_each_other_nobody_is_set_aside():
     found = Fusion(group_of([9, 9])).fused({"a": SURE, "b": LIE})
     assert found.set_aside == ()

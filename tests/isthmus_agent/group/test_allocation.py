@@ -56,8 +56,11 @@ def test_a_death_moves_only_the_streams_of_the_dead_where_nobody_becomes_too_bus
     settled = {place: Stream(it.work_per_1000_seconds, owners[place], it.may_move) for place, it in streams.items()}
     for dead in capacities:
         left = {name: it for name, it in capacities.items() if name != dead}
-        after = allocate(left, settled, SETTINGS) if left else {}
-        if left and _busiest(left, settled, after) <= SETTINGS.full_percent / 100:
+        # No move from where it is done gains all: only those without an owner are given out.
+        least = allocate(left, settled, Settings(gain_percent=100))
+        after = allocate(left, settled, SETTINGS)
+        if left and _busiest(left, settled, least) <= SETTINGS.full_percent / 100:
+            assert after == least
             assert all(after[place] == owner for place, owner in owners.items() if owner != dead)
 
 

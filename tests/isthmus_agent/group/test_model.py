@@ -1,5 +1,6 @@
 """Whatever happens to devices, links and the broker: no request is lost, none is answered twice, and streams move in time."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -16,7 +17,7 @@ class Group(RuleBasedStateMachine):
 
     @initialize(seed=st.integers(0, 2**32), works=st.lists(st.integers(0, 1500), min_size=8, max_size=8))
     def begin(self, seed, works):
-        self.world, self.asked = World(seed, dict(zip(NAMES, (2000, 1000, 500, 0), strict=True))), 0
+        self.world, self.asked = World(seed, dict(zip(NAMES, (2000, 1000, 500, 0), strict=True)), losses=0.1), 0
         for index, work in enumerate(works):
             self.world.open(NAMES[index // 2], f"s{index % 2}", work, may_move=index != 1)
 
@@ -89,5 +90,5 @@ class Group(RuleBasedStateMachine):
                 assert lease.owner is not None
 
 
-TestGroup = Group.TestCase
+TestGroup = pytest.mark.slow(Group.TestCase)
 TestGroup.settings = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))

@@ -53,10 +53,17 @@ class World:
     """The devices, the broker between them, and what is on its way."""
 
     def __init__(
-        self, seed: int, capacities: dict[str, int], settings: Settings = SETTINGS, *, repeats: float = 0.2, most_delay: float = 0.2
+        self,
+        seed: int,
+        capacities: dict[str, int],
+        settings: Settings = SETTINGS,
+        *,
+        repeats: float = 0.2,
+        most_delay: float = 0.2,
+        losses: float = 0.0,
     ) -> None:
         self.random, self.settings, self.now = random.Random(seed), settings, 0.0  # noqa: S311 - a history is to come again
-        self.repeats, self.most_delay = repeats, most_delay
+        self.repeats, self.most_delay, self.losses = repeats, most_delay, losses
         self.devices = {
             name: Device(name, capacity, self.random.uniform(-1e6, 1e6), self.random.uniform(0.98, 1.02))
             for name, capacity in capacities.items()
@@ -231,7 +238,7 @@ class World:
             self._later(device, "presence", sender, content)
 
     def _later(self, device: Device, kind: str, sender: str, content: bytes, *, is_retained: bool = False) -> None:
-        if device.link is None:
+        if device.link is None or (kind != "presence" and self.random.random() < self.losses):
             return
         for _ in range(1 + (self.random.random() < self.repeats)):
             what = kind, device.link, sender, content, is_retained

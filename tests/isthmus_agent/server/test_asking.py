@@ -191,7 +191,7 @@ def test_with_the_cloud_gone_a_request_is_answered_here_within_its_deadline(begi
         began = time.monotonic()
         assert ask(served, UNSURE, X_Isthmus_Deadline_Ms=str(deadline_ms))[:2] == (200, "device")
         took_ms = 1000 * (time.monotonic() - began)
-        assert 0.9 * deadline_ms - 5 < took_ms < patience.scaled(deadline_ms + 150)  # with the connection, on a machine that is busy
+        assert 0.9 * deadline_ms - 5 < took_ms < patience.scaled(deadline_ms + 2000)  # of 20,000 that the cloud is given
 
 
 def test_a_request_that_says_no_deadline_has_the_device_s(begin):

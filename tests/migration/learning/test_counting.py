@@ -73,8 +73,9 @@ def test_the_best_policy_loses_nothing_by_its_next_choice_and_no_other_gains(it)
     assert (losses(it, it.transition, solution.value, first) >= -1e-6).all()
 
 
-def test_who_foresees_does_at_each_step_what_enumerating_all_futures_finds():
-    it = process(3, places=("device", "cloud"), levels=(2,))
+@pytest.mark.parametrize("seed", range(12))
+def test_who_foresees_does_at_each_step_what_enumerating_all_futures_finds(seed):
+    it = process(seed, places=("device", "cloud"), levels=(2,))
     matrices = (it.transition, it.transition[:, ::-1])
 
     def cost(step, place, cell):

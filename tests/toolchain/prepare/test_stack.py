@@ -1,8 +1,7 @@
-"""The local stack's passphrase, and that it is selected."""
+"""A stack's passphrase and name, that it exists, and that `local` is selected."""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from toolchain.prepare import stack
+from toolchain.prepare.__main__ import main
 from toolchain.prepare.layout import Layout, load
 from toolchain.prepare.steps import PrepareError
 
@@ -31,9 +31,9 @@ def engine(tmp_path: Path) -> Path:
     file.write_text(
         '#!/bin/sh\nstate="${PULUMI_BACKEND_URL#file://}/.pulumi/stacks/example"\nmkdir -p "$state"\n'
         f'echo "$* $PULUMI_CONFIG_PASSPHRASE_FILE" >> "{tmp_path}/calls"\n'
-        'case "$*" in "stack init local"*) touch "$state/local.json"; mkdir -p stacks\n'
-        "    echo encryptionsalt: v1:x >> stacks/Pulumi.local.yaml;;\n"
-        '  *) test -f "$state/local.json" || { echo "error: no stack named \'local\' found" >&2; exit 255; };; esac\n'
+        'case "$2" in init) touch "$state/$3.json"; mkdir -p stacks; echo encryptionsalt: v1:x >> "stacks/Pulumi.$3.yaml"; exit;;\n'
+        "    select) name=$3;; --show-name) name=$4;; esac\n"
+        'test -f "$state/$name.json" || { echo "error: no stack named \'$name\' found" >&2; exit 255; }\n'
     )
     file.chmod(0o755)
     return file
@@ -104,11 +104,54 @@ def test_the_users_file_stays_as_it_is_and_the_engine_gets_a_copy(prepared: Layo
     assert copy.read_text() == ""
 
 
-def test_make_names_the_copy_that_is_made(project: Path) -> None:
-    place = stack.config_copy(load(project, {})).relative_to(project)
-    makefile = (project / "Makefile").read_text()
-    assert f"LOCAL = --stack {stack.STACK} --config-file {place}\n" in makefile
-    assert len(re.findall(r"pulumi (?:up|preview|refresh|destroy)(?: --yes)? \$\(LOCAL\) \$\(ARGS\)", makefile)) == 4
+def test_a_stack_that_is_named_is_made_beside_and_not_selected(prepared: Layout, engine: Path) -> None:
+    config = prepared.project / "stacks" / "Pulumi.cameras-2.yaml"
+    config.write_text("config: {}\n")
+    for _ in range(2):
+        stack.prepare(prepared, str(engine), "cameras-2")
+    look, create = "stack --show-name --stack cameras-2 --non-interactive", "stack init cameras-2 --no-select --non-interactive"
+    assert calls(engine) == [f"{call} {prepared.passphrase}" for call in (look, create, look)]
+    assert stack.config_copy(prepared, "cameras-2").read_text() == config.read_text() == "config: {}\n"
+    stack.prepare(prepared, str(engine))  # the other one is looked for by itself
+    assert len(calls(engine)) == 6
+    stack.prepare(prepared, str(engine), "cameras-2")
+    assert len(calls(engine)) == 6
+
+
+ODD = ["", "nothing", "../stacks/Pulumi.local", "--help", "-x", "$(touch made)", "a b", "a\nb", "\u202e", "\udcff", "x" * 70]
+TAKEN = ["stacks", "passphrase"]
+"""What else lies where a stack's own data would."""
+
+
+@pytest.mark.parametrize("name", [*ODD, *TAKEN])
+def test_a_name_that_is_none_is_one_error_with_those_that_are(prepared: Layout, name: str) -> None:
+    for there in ("local", "cameras", *TAKEN, "-x", "a b", "$(touch made)", "x" * 70):
+        (prepared.project / "stacks" / f"Pulumi.{there}.yaml").touch()
+    with pytest.raises(PrepareError) as refused:
+        stack.check_name(prepared, name)
+    assert str(refused.value).endswith(" in stacks/; expected one of cameras, local, as in `make up STACK=cameras`")
+    assert str(refused.value).isprintable()
+    stack.check_name(prepared, "cameras")
+
+
+def test_a_project_without_stack_files_says_so(prepared: Layout) -> None:
+    with pytest.raises(PrepareError, match=r"there is no stack 'cameras' in stacks/, which has none; .* stacks/Pulumi.cameras.yaml"):
+        stack.check_name(prepared, "cameras")
+    stack.check_name(prepared, stack.STACK)
+
+
+def test_a_name_that_is_none_is_refused_before_anything_is_prepared(
+    prepared: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (prepared.project / "stacks" / "Pulumi.cameras.yaml").touch()
+    monkeypatch.chdir(prepared.project)
+    monkeypatch.setenv("ISTHMUS_CACHE_DIR", str(prepared.cache))
+    assert main(["stack", "camera"]) == 1
+    assert capsys.readouterr().err == (
+        "isthmus: error: there is no stack 'camera' in stacks/; expected one of cameras, as in `make up STACK=cameras`\n"
+    )
+    assert not prepared.venv.exists()
+    assert main(["stack", "cameras", "more"]) == main(["environment", "cameras"]) == main([]) == 1
 
 
 def test_another_backend_is_selected_anew(prepared: Layout, engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,15 @@
 """The two jobs that measure a variant's cuts. Each runs in a worker.
 
     kind    job      result
-    cut     COMMON   `Measured` without times; the halves lie in the work folder after it
+    cut     COMMON   `Measured` without times
     time    COMMON + {"measured": the former's result}   the same with times; alone on the machine
 
-    COMMON  {"file": path, "evaluation": path or null, "inputs": […], "outputs": […], "where": text, "work": path}
+    COMMON  {"file": path, "evaluation": path or null, "inputs": […], "outputs": […], "where": text}
 
 Errors: SourceError (no place can be cut, the file is damaged, data that does not fit), OSError.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from isthmus.compile.build.timing import MAX_REQUESTS, time_edge
 from isthmus.compile.halves.measured import MOST_EXAMPLES, Form, Measured, MeasuredCut
 from isthmus.compile.halves.trying import Halved, try_cut
 from isthmus.errors import Problem, SourceError
-from isthmus.partition.cuts import find_cuts, inputs_of
+from isthmus.partition.cuts import Cut, find_cuts, inputs_of
 from isthmus.partition.wire import WireFormat
 from isthmus.release.manifest import TensorSpec
 from isthmus.tflite.verify import DamagedFileError
@@ -37,7 +37,7 @@ class _Task:
     """What both jobs begin with."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        self.file, self.where, self.work = Path(job["file"]), str(job["where"]), Path(job["work"])
+        self.file, self.where = Path(job["file"]), str(job["where"])
         self.inputs, self.outputs = (tuple(TensorSpec.from_json(spec) for spec in job[side]) for side in ("inputs", "outputs"))
         path = Path(job["evaluation"]) if job["evaluation"] else None
         evaluation = load_evaluation(path, self.inputs, self.outputs, self.where)
@@ -51,8 +51,8 @@ class _Task:
     def whole(self) -> EdgeRunner:
         return EdgeRunner(self.file, self.inputs, self.outputs, self.where)
 
-    def halved(self, layers: int) -> Halved:
-        return Halved.load(self.work, layers, self.where)
+    def halved(self, data: bytes, place: Cut | None) -> Halved:
+        return Halved.make(data, place, self.inputs, self.outputs, self.where)
 
 
 def cut(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def cut(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     task = _Task(job)
     data = task.file.read_bytes()
     try:
-        found, sent = find_cuts(data), inputs_of(data)
+        found = find_cuts(data)
+        inputs_of(data)  # which all are sent where the cloud runs everything
     except DamagedFileError as error:
         raise SourceError([Problem(task.where, f"the .tflite file cannot be read: {error}", "a whole flatbuffer")]) from error
     except ValueError as error:
@@ -73,7 +74,7 @@ def cut(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     for place in (None, *found.cuts):
         layers = place.layers if place else 0
         progress(f"cut {layers} of {found.layers}: {f'behind {place.layer}' if place else 'before the first layer'}")
-        halved = Halved.make(data, place, sent, task.inputs, task.outputs, task.work, task.where)
+        halved = task.halved(data, place)
         tried = try_cut(halved, task.evaluation, answers, task.where)
         if isinstance(tried, str):
             refused[tried] = refused.get(tried, 0) + 1
@@ -97,16 +98,18 @@ def time(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Measures both halves of every cut, and what it takes to write and read each form."""
     task, measured = _Task(job), Measured.from_json(job["measured"])
     examples = list(islice(task.evaluation.singles(), MAX_REQUESTS))
+    data = task.file.read_bytes()
+    places = {place.layers: place for place in find_cuts(data).cuts}
     progress("measure the time of the whole")
     whole_ms = time_edge(task.whole(), examples).p50_ms
     cuts = []
     for it in measured.cuts:
         progress(f"measure the halves of cut {it.layers} of {measured.layers}")
-        cuts.append(_timed(it, task.halved(it.layers), examples, whole_ms))
+        cuts.append(_timed(it, task.halved(data, places.get(it.layers)), examples, whole_ms))
     return replace(measured, cuts=tuple(cuts), whole_ms=whole_ms).to_json()
 
 
-def _timed(it: MeasuredCut, halved: Halved, examples: list[Arrays], whole_ms: float) -> MeasuredCut:
+def _timed(it: MeasuredCut, halved: Halved, examples: Sequence[Arrays], whole_ms: float) -> MeasuredCut:
     features = [halved.features(inputs) for inputs in examples]
     head = halved.head_runner
     forms = tuple(_coded(form, form.wire, features[:CODED_EXAMPLES]) for form in it.forms)

@@ -7,8 +7,8 @@ from typing import Any, Final
 from isthmus.partition.wire import Affine, WireFormat, WireTensor
 
 MOST_EXAMPLES: Final = 512
-"""Held-out examples that every cut is run on, the first of them: so a preview stays short, and an accuracy's standard error below 2.3 points.
-The whole's accuracy is of the same examples."""
+"""Held-out examples that every cut is run on, the first of them: so a preview stays short, with an accuracy's standard error below
+2.3 points. The whole's accuracy is of the same examples."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,6 @@ async def measure_cuts(request: CompileRequest, release: Release, evaluation: Pa
                 "inputs": [asdict(spec) for spec in release.manifest.inputs],
                 "outputs": [asdict(spec) for spec in release.manifest.outputs],
                 "where": where,
-                "work": str(work),
             }
             doing = "cut it in two"
             try:

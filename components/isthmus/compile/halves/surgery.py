@@ -34,7 +34,10 @@ class Halves:
 
 
 def split(data: bytes, cut: Cut, where: str) -> Halves:
-    """The halves of a file. cut: one of `find_cuts` of these bytes. Raises SourceError where the file has no signature of its first graph."""
+    """The halves of a file. cut: one of `find_cuts` of these bytes.
+
+    Raises SourceError where the file has no signature of its first graph.
+    """
     model = read(data, where)
     signature = next((it for it in model.signatureDefs or [] if it.signatureKey == SIGNATURE.encode() and not it.subgraphIndex), None)
     if signature is None:

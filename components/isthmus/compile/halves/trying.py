@@ -1,6 +1,6 @@
-"""One cut, tried: its halves in a folder, what crosses on the evaluation set, and what the tail makes of every form of it."""
+"""One cut, tried: its halves, what crosses on the evaluation set, and what the tail makes of every form of it."""
 
-import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from isthmus.compile.build.golden import largest_difference
 from isthmus.compile.build.running import EdgeRunner
 from isthmus.compile.halves.measured import Form
 from isthmus.compile.halves.surgery import split
-from isthmus.partition.cuts import Cut, Feature
+from isthmus.partition.cuts import Cut
 from isthmus.partition.wire import WireFormat, WireTensor, formats
 from isthmus.release.manifest import TensorSpec
 
@@ -40,41 +40,21 @@ class Halved:
         cls,
         data: bytes,
         cut: Cut | None,
-        inputs: Sequence[Feature],
-        specs: Sequence[TensorSpec],
+        inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec],
-        work: Path,
         where: str,
     ) -> "Halved":
-        """Writes the halves to WORK/N, N the number of layers on the device. cut: None for that of no layers. Raises SourceError, OSError."""
-        folder = work / str(cut.layers if cut else 0)
-        folder.mkdir(parents=True, exist_ok=True)
-        if cut is None:
-            about: dict[str, Any] = {"head_inputs": [], "sent": [spec.name for spec in specs]}
-            (folder / "tail.tflite").write_bytes(data)
-        else:
-            halves = split(data, cut, where)
-            about = {"head_inputs": halves.head_inputs, "made": halves.sent, "sent": [*halves.sent, *halves.passed]}
-            (folder / "head.tflite").write_bytes(halves.head)
-            (folder / "tail.tflite").write_bytes(halves.tail)
-        about["outputs"] = [spec.name for spec in outputs]
-        (folder / "halves.json").write_text(json.dumps(about), encoding="utf-8")
-        return cls.load(work, cut.layers if cut else 0, where)
+        """Both halves of a file, loaded. cut: None for that of no layers. Raises SourceError, OSError.
 
-    @classmethod
-    def load(cls, work: Path, layers: int, where: str) -> "Halved":
-        """The halves that `make` wrote. Raises SourceError, OSError."""
-        folder = work / str(layers)
-        about = json.loads((folder / "halves.json").read_text(encoding="utf-8"))
-        head, tail = folder / "head.tflite", folder / "tail.tflite"
-        return cls(
-            EdgeRunner(head, _specs(about["head_inputs"]), _specs(about["made"]), where) if head.exists() else None,
-            EdgeRunner(tail, _specs(about["sent"]), _specs(about["outputs"]), where),
-            tuple(about["head_inputs"]),
-            tuple(about["sent"]),
-            head.stat().st_size if head.exists() else 0,
-            tail.stat().st_size,
-        )
+        Nothing stays on the disk: all cuts together are as many times the model.
+        """
+        if cut is None:
+            return cls(None, _loaded(data, inputs, outputs, where), (), tuple(spec.name for spec in inputs), 0, len(data))
+        halves = split(data, cut, where)
+        sent = (*halves.sent, *halves.passed)
+        head = _loaded(halves.head, _specs(halves.head_inputs), _specs(halves.sent), where)
+        tail = _loaded(halves.tail, _specs(sent), outputs, where)
+        return cls(head, tail, halves.head_inputs, sent, len(halves.head), len(halves.tail))
 
     def head_inputs_of(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         return {name: inputs[name] for name in self.head_inputs}
@@ -83,6 +63,12 @@ class Halved:
         """What crosses for one request, by the names of the tail's inputs."""
         made = self.head_runner.run(self.head_inputs_of(inputs)) if self.head_runner else {}
         return {name: made[name] if name in made else np.asarray(inputs[name]) for name in self.sent}
+
+
+def _loaded(data: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], where: str) -> EdgeRunner:
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        Path(file.name).write_bytes(data)
+        return EdgeRunner(Path(file.name), inputs, outputs, where)
 
 
 def _specs(names: Sequence[str]) -> list[TensorSpec]:

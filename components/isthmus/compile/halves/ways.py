@@ -1,4 +1,4 @@
-"""From measured cuts to the ways of answering a request, in a situation: how fast devices and cloud are, and how far from each other. Pure."""
+"""From measured cuts to the ways of answering a request, in a situation: how fast devices and cloud are, and how far apart. Pure."""
 
 from dataclasses import dataclass
 

@@ -12,7 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from isthmus.cli.commands.compile.releases import PIPED_WIDTH, name_of
-from isthmus.cli.commands.partition.command import Options
+from isthmus.cli.commands.partition.options import Options
 from isthmus.cli.commands.partition.view import Shown, as_data, view
 from isthmus.compile import CompileRequest, check_request, compile_release
 from isthmus.compile.halves.measured import Measured
@@ -33,7 +33,7 @@ def split_and_show(options: Options) -> None:
     """Prints the table or JSON.
 
     Raises:
-        InputError: all that can be seen to be wrong before anything is compiled; a model that no layer of allows a cut.
+        InputError: all that can be seen to be wrong before anything is compiled; a model of which no layer allows a cut.
         IsthmusError: whatever compiling and measuring raise.
     """
     request = CompileRequest(name_of(options.model), options.model, options.recipe, evaluation=options.evaluation)
@@ -60,13 +60,13 @@ def split_and_show(options: Options) -> None:
 
 def problems_with(options: Options, request: CompileRequest) -> list[Problem]:
     """All that is wrong with what a user gave, before anything runs."""
-    numbers = {
+    numbers: dict[str, tuple[float, ...]] = {
         name: (getattr(options, name),)
         for name in ("round_trip_ms", "speed_factor", "cloud_speed_factor", "max_loss_percent", "margin_percent")
     }
     numbers["megabits_per_second"] = tuple(options.megabits_per_second or ())
     problems = [
-        Problem(f"--{name.replace('_', '-')}", f"{value:g} is not {PARTITION[name].what}", PARTITION[name].range)
+        Problem(f"--{name.replace('_', '-')}", f"found {value:g}", f"{PARTITION[name].range} ({PARTITION[name].what})")
         for name, values in numbers.items()
         for value in values
         if not PARTITION[name].allows(value)
@@ -78,9 +78,9 @@ def problems_with(options: Options, request: CompileRequest) -> list[Problem]:
     if request.names_digest:
         what = "names a release, which has no evaluation data to check what crosses a cut by"
         problems.append(Problem("MODEL", what, "the model's source; its release comes out of the cache"))
-    elif not found:
+    else:
         problems += [_option_named(problem, request.model) for problem in check_request(request, "")]
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 async def _measured(request: CompileRequest, say: Say) -> tuple[str, Measured]:
