@@ -60,6 +60,9 @@ class Asker(Protocol):
         """What is asked; None where nobody is to wait for it. is_needed: there is no other answer, so that one which may not come is worth
         waiting for."""
 
+    def has_room(self) -> bool:
+        """Whether what is asked now would be sent at once."""
+
     def hasten(self, question: Hashable, until: float) -> None:
         """Nobody waits for it longer than to that time, by the monotonic clock."""
 

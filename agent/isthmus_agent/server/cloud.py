@@ -134,6 +134,10 @@ class Cloud:
         is_put = self._is_put(question)
         return question if is_put and (may is May.ASK or is_needed) else None
 
+    def has_room(self) -> bool:
+        """Whether what is asked now would be sent at once."""
+        return len(self._asked) < _MOST_AT_ONCE
+
     def hasten(self, question: Hashable, until: float) -> None:
         """Nobody waits for it longer than to that time."""
         for it in self._asked:

@@ -51,13 +51,13 @@ class Fallback:
         """The cloud's answer, later, to what the device has not answered yet; own: answers it, where the cloud does not in time.
 
         The cloud is waited for until the device must begin, if it is to answer all that is at the cloud by their deadlines, one after the
-        other: a cloud that is gone fails them together.
+        other: a cloud that is gone fails them together. While as many are at the cloud as are asked at once, the device takes part.
 
         Args:
             own_seconds: what one answer takes the device; None: not known, and then the cloud is asked only where there is no deadline.
         """
         due = self._within(due)
-        if due.seconds is not None and own_seconds is None:
+        if (due.seconds is not None and own_seconds is None) or not self.cloud.has_room():
             return own()
         question = self.cloud.ask(model, body, check, due, is_needed=False)
         if question is None:

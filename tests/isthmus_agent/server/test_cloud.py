@@ -344,6 +344,17 @@ def test_a_probe_measures_the_round_trip_and_has_nothing_in_it(begin):
     assert asking.cloud.round_trip_ms() == before  # of what is asked besides, nothing is measured
 
 
+def test_there_is_room_for_as_many_questions_as_are_asked_at_once(begin):
+    _, asking = begin(hangs, timeout_seconds=0.5)
+    found = []
+    for _ in range(9):
+        found.append(asking.cloud.has_room())
+        asking.ask()
+    assert found == [True] * 8 + [False]
+    asking.rest()
+    assert asking.cloud.has_room()
+
+
 @pytest.mark.parametrize("answer", [says(b"<html>Welcome to Hotel WiFi</html>"), says([]), says(b"7"), says({}, 404), hangs])
 def test_what_answers_a_probe_as_no_cloud_role_does_is_away(begin, answer):
     role, asking = begin(answer, timeout_seconds=0.3)

@@ -20,7 +20,7 @@ class Silent:
     """A cloud that never answers. asked: until when each is waited for."""
 
     def __init__(self, is_there: bool = True) -> None:
-        self.is_there, self.asked, self._numbers = is_there, {}, itertools.count()
+        self.is_there, self.has_more, self.asked, self._numbers = is_there, True, {}, itertools.count()
 
     def ask(self, model: str, body: bytes, check: Check, due: Due, *, is_needed: bool) -> int | None:
         if not self.is_there:
@@ -28,6 +28,9 @@ class Silent:
         question = next(self._numbers)
         self.asked[question] = math.inf if due.seconds is None else due.began + due.seconds
         return question
+
+    def has_room(self) -> bool:
+        return self.has_more
 
     def hasten(self, question: int, until: float) -> None:
         self.asked[question] = min(self.asked[question], until)
@@ -92,6 +95,14 @@ def test_the_device_answers_at_once_where_it_is_not_to_wait(seconds: float | Non
     fallback = Fallback(Silent(is_there), None, seconds)
     assert fallback.first("m", b"", NO_CHECK, Due(0.0), own=lambda: OWN, own_seconds=own_seconds) is OWN
     assert fallback.answered_by_cloud == 0
+
+
+def test_what_would_have_to_wait_to_be_asked_the_device_answers():
+    cloud = Silent()
+    cloud.has_more = False
+    fallback = Fallback(cloud, None)
+    assert fallback.first("m", b"", NO_CHECK, Due(0.0), own=lambda: OWN, own_seconds=0.1) is OWN
+    assert (cloud.asked, fallback.unavailable) == ({}, 0)
 
 
 def test_an_own_answer_that_fails_late_is_an_answer_all_the_same():
