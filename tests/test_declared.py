@@ -326,6 +326,8 @@ def test_a_policy_is_solved_at_preview_shown_and_bundled_for_its_release(monkeyp
     assert found.graph() == plain.graph()
     assert "policies" not in plain.resources[f"{OWN}:FleetWave", "digits-edge-wave-1"]
     assert "policy" not in plain.outputs["hybrids.digits.edge"]["plan"]
+    device = (f"{OWN}:LocalProcesses", "digits-edge-camera-1")
+    assert ['"policy": "as_signed"' in str(it.resources[device]["files"]) for it in (found, plain)] == [True, False]
 
 
 @pytest.mark.parametrize("said", ["auto", 0.8, 1.0])

@@ -360,7 +360,9 @@ def _device_inputs(known: CheckedRollout, device: str, told: Output[list[Any]]) 
     def files(values: list[Any]) -> dict[str, str]:
         folders, _, fallback_url = values
         least = AS_SIGNED if settings.seeks_confidence else settings.min_confidence
-        asked = local.CloudAsked(fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms, known.same_version)
+        asked = local.CloudAsked(
+            fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms, known.same_version, known.policy is not None
+        )
         return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None))
 
     return {"files": told.apply(files), "environment": told.apply(lambda values: {local.ENROLMENT_MARK: values[1][device]})}

@@ -257,7 +257,7 @@ def test_no_policy_takes_anything_from_a_device_that_asks_nobody_and_probes_carr
             fleet.await_outcome(fleet.tell(routed), "confirmed")
             assert {b"X-Isthmus-Answered-By: device\r\n" in ask(device, ASKED["rows"]) for _ in range(4)} == {True}
             assert device.stop() == 0
-            device.changes = {"fallback": {"url": tap.url, "min_confidence": 0, "timeout_ms": 20_000}}
+            device.changes = {"fallback": {"url": tap.url, "min_confidence": 0, "timeout_ms": 20_000, "policy": "as_signed"}}
             device.start()
             device.await_served(routed)
             assert {b"X-Isthmus-Answered-By: device\r\n" in ask(device, here) for _ in range(4)} == {True}

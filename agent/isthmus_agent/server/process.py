@@ -39,6 +39,7 @@ def run(start: Start, control: Channel) -> int:
         control.send(channel.LOADED)
         signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
         model, min_confidence, policy = _tested(start)
+        follows = start.fallback is not None and start.fallback.follows_policy
         moved = _moved(model, inputs, before)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -49,7 +50,7 @@ def run(start: Start, control: Channel) -> int:
                 start.about,
                 fallback,
                 min_confidence=min_confidence,
-                policy=policy,
+                policy=policy if follows else None,
                 sampling=sampling,
                 moved_millionths=moved,
             )

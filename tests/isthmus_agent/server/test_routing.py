@@ -27,9 +27,12 @@ Begin = Callable[..., tuple[Served, CloudRole]]
 def begin(tmp_path: Path) -> Iterator[Begin]:
     ends: list[Callable[[], None]] = []
 
-    def make(answer: Any = right, timeout_seconds: float = 20.0, asks: bool = True) -> tuple[Served, CloudRole]:
+    def make(
+        answer: Any = right, timeout_seconds: float = 20.0, asks: bool = True, follows_policy: bool = True
+    ) -> tuple[Served, CloudRole]:
         role = CloudRole(with_status(answer))
-        served = start(tmp_path / "slots", fallback=Fallback(role.url, 0.0, timeout_seconds) if asks else None)
+        fallback = Fallback(role.url, 0.0, timeout_seconds, follows_policy=follows_policy)
+        served = start(tmp_path / "slots", fallback=fallback if asks else None)
         ends.extend((served.serving.close, role.stop))
         return served, role
 
@@ -54,6 +57,13 @@ def test_work_moves_to_the_cloud_when_the_load_rises_and_comes_back(begin):
     assert served.serving.counts.answered_by_cloud == posts(role)
     assert served.serving.counts.cloud_unavailable == served.serving.counts.errors == 0
     assert all(it.body == b"" for it in role.asked if it.method == "GET")
+
+
+def test_a_device_that_was_not_told_to_follow_the_policy_passes_on_what_is_unsure_alone(begin):
+    served, role = begin(follows_policy=False)
+    served.serve(routed_content(PLACES, ALWAYS_CLOUD))
+    assert [ask(served, SURE)[1] for _ in range(5)] == ["device"] * 5
+    assert role.asked == []
 
 
 def test_what_the_cloud_does_not_answer_the_device_does_within_the_deadline_and_goes_home(begin):
