@@ -31,12 +31,12 @@ from isthmus.migration.learning.merging import learned_process
 from isthmus.migration.learning.qlearning import Explored, SafeQ
 from isthmus.migration.learning.stream import PLACES, UNSURE, Stream, stream
 from isthmus.migration.learning.traces import DAY_STEPS, Trace, traces
-from isthmus.migration.process import CLOUD, DEVICE, Process
+from isthmus.migration.process import Process
 from isthmus.migration.rivals import expected
 from isthmus.migration.solve import evaluate, solve
 from isthmus_agent.core.seeing import Seeing
 from isthmus_agent.formats import experience
-from isthmus_agent.formats.policy import Measured, Policy
+from isthmus_agent.formats.policy import CLOUD, DEVICE, Measured, Policy
 
 FIRST_SEED = 100
 FLOORS = Floors(most_late=0.05)

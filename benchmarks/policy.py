@@ -2,8 +2,9 @@
 
 Solves a process of 4,200 states and 21 actions (21 places; 10 levels of network × 5 of load × 4 of head-room) with our solver, with value
 iteration alone to the same bound, and with mdpsolver (C++, two threads or more), which gets the process as sparse lists; and holds the
-values against each other. Then a device's look at a policy of that size: from measured numbers to the next place. Medians; the goals are
-0.1 s and 20 µs. Costs are drawn (seed 1), and what each rival would cost stands below.
+values against each other. Then a device's look at a policy of that size: from measured numbers to the next place; and what its server's
+router takes of each request, without a look and with one. Medians; the goals are 0.1 s and 20 µs. Costs are drawn (seed 1), and what each
+rival would cost stands below.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from isthmus.migration.rivals import expected, rivals
 from isthmus.migration.situation import wandering
 from isthmus.migration.solve import evaluate, solve
 from isthmus_agent.formats.policy import Measured, Policy
+from isthmus_agent.server.router import Router
 
 LEVELS = (10, 5, 4)
 PLACES = ("device", "cloud", *(f"peer:class-{it}" for it in range(19)))
@@ -106,6 +108,29 @@ def looked_up(policy: Policy) -> float:
     return (time.process_time() - began) / LOOKS
 
 
+class Near:
+    """A cloud role that is always 20 ms away."""
+
+    def probe(self, model: str) -> None:
+        """It is known."""
+
+    def round_trip_ms(self) -> float:
+        """Always the same."""
+        return 20.0
+
+
+def routed(policy: Policy, looks: bool) -> float:
+    """Seconds of processor time that the router takes of a request. looks: whether each of them is the first of a step."""
+    router, now = Router(policy, "model", Near(), 0.0), 0.0
+    gap_seconds = 2 * policy.step_ms / 1000 if looks else policy.step_ms / 1000 / LOOKS
+    began = time.process_time()
+    for _ in range(LOOKS):
+        now += gap_seconds
+        router.count()
+        router.chosen(now)
+    return (time.process_time() - began) / LOOKS
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=9)
@@ -130,6 +155,9 @@ def main() -> None:
     looks = statistics.median(looked_up(policy_of(process, best.next_place)) for _ in range(runs))
     size = len(policy_of(process, best.next_place).to_json())
     console.print(f"one look of a device: {looks * 1e6:.1f} µs, from a file of {size:,} bytes")
+    policy = policy_of(process, best.next_place)
+    without, with_look = (statistics.median(routed(policy, looks) for _ in range(runs)) for looks in (False, True))
+    console.print(f"the router, of a request: {without * 1e6:.2f} µs, with a look {with_look * 1e6:.1f} µs")
     table = Table("policy", "a step costs", "of the best", box=None)
     ours = expected(process, best.value)
     for name, cost in [("the best", ours), *((name, expected(process, evaluate(process, it))) for name, it in rivals(process).items())]:

@@ -1,5 +1,8 @@
 """What each component declares on each platform, run against Pulumi's mocks: the names of resources are a promise to running stacks."""
 
+import json
+from pathlib import Path
+
 import pulumi
 import pytest
 from tests import declaring
@@ -7,6 +10,7 @@ from tests.offload.test_plan import MEASURED
 
 from isthmus import planning
 from isthmus.arguments.checking import Checked
+from isthmus.arguments.policy_file import ClassFactors, load_policy
 from isthmus.compile import request
 from isthmus.errors import StoreError
 from isthmus.gateway import DEVICE_HEADER
@@ -14,6 +18,7 @@ from isthmus.observing.parts import Block
 from isthmus.platforms.platform import Platform
 from isthmus.platforms.registry import PLATFORMS, observer_of
 from isthmus.platforms.served import Served
+from isthmus.routing import routed_share
 from isthmus.sizing.rollout import Download
 from isthmus_agent.formats.roster import Device, Roster
 
@@ -212,6 +217,7 @@ def test_devices_of_a_hybrid_have_an_address_of_the_cloud_only_where_the_program
         it for (kind, name), it in found.resources.items() if name == "digits-edge-camera-1" and kind == f"{OWN}:LocalProcesses"
     ]
     assert ("fallback" in str(device["files"])) is asks
+    assert ('"same_version": true' in str(device["files"])) is asks
 
 
 def gateway_files(found, platform):
@@ -304,6 +310,26 @@ def test_auto_tells_devices_to_go_by_their_bundle_and_bundles_what_the_table_say
     assert '"min_confidence": "as_signed"' in inputs["digits-edge-camera-1"]["files"]["config.json"]
 
 
+def test_a_policy_is_solved_at_preview_shown_and_bundled_for_its_release(monkeypatch, tmp_path):
+    lines = []
+    monkeypatch.setattr(pulumi.log, "info", lambda text, *_, **__: lines.append(text))
+    given = {**SERVICE, **FLEET, "data": "may_leave_device", "policy": "policies/digits.yaml"}
+    with declaring.compiled(monkeypatch, tmp_path):
+        found = declaring.run({"hybrids": {"digits": given}})
+        plain = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, "data": "may_leave_device"}}})
+    waves = [found.resources[f"{OWN}:FleetWave", f"digits-edge-wave-{wave}"] for wave in (1, 2)]
+    assert [it["policies"].keys() for it in waves] == [{"*"}] * 2
+    assert json.loads(waves[0]["policies"]["*"])["release"] == waves[0]["releases"]["*"]
+    plan = found.outputs["hybrids.digits.edge"]["plan"]["policy"]["*"]
+    assert plan["cost_ms"] < min(plan["rivals_ms"].values())
+    assert any(text.startswith("policy policies/digits.yaml (*): a request costs ") for text in lines)
+    assert found.graph() == plain.graph()
+    assert "policies" not in plain.resources[f"{OWN}:FleetWave", "digits-edge-wave-1"]
+    assert "policy" not in plain.outputs["hybrids.digits.edge"]["plan"]
+    device = (f"{OWN}:LocalProcesses", "digits-edge-camera-1")
+    assert ['"policy": "as_signed"' in str(it.resources[device]["files"]) for it in (found, plain)] == [True, False]
+
+
 @pytest.mark.parametrize("said", ["auto", 0.8, 1.0])
 def test_a_hybrid_is_sized_for_what_its_devices_pass_on_as_measured(said, monkeypatch, tmp_path):
     given = {**SERVICE, **FLEET, "min_confidence": said, "edge_requests_per_second": 300}
@@ -314,6 +340,19 @@ def test_a_hybrid_is_sized_for_what_its_devices_pass_on_as_measured(said, monkey
     assert chosen > 0
     assert found["hybrids.digits.cloud"]["plan"]["devices"]["mean_per_second"] == pytest.approx(300 * chosen, abs=0.01)
     assert again["hybrids.digits.cloud"]["plan"]["devices"]["mean_per_second"] == 150  # the program knows better
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_hybrid_is_sized_for_what_its_policy_sends_to_the_cloud():
+    given = {**SERVICE, **FLEET, "data": "may_leave_device", "edge_requests_per_second": 300}
+    found = declaring.run({"hybrids": {"digits": {**given, "policy": "policies/digits.yaml"}}}).outputs
+    policy = load_policy("policies/digits.yaml", Path.cwd(), "policy")
+    share = routed_share(policy, {"*": 3})
+    assert 0.5 < share < 1
+    assert found["hybrids.digits.cloud"]["plan"]["devices"]["mean_per_second"] == pytest.approx(300 * share, abs=0.01)
+    assert routed_share(policy.model_copy(update={"classes": {"camera": ClassFactors()}}), {"*": 3, "camera": 1}) == pytest.approx(
+        share / 4
+    )
 
 
 @pytest.mark.usefixtures("asked")

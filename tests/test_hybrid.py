@@ -57,6 +57,7 @@ def problems(arguments: Any) -> list[str]:
         ({"mode": "cloud", **SERVICE, **FLEET}, {"CloudModelService"}),
         ({"mode": "edge", **FLEET}, {"EdgeFleetRollout"}),
         ({"mode": "edge", **SERVICE, **FLEET, "min_confidence": 0.8}, {"EdgeFleetRollout"}),
+        ({"mode": "edge", **FLEET, "data": "may_leave_device", "policy": "policies/cameras.yaml"}, {"EdgeFleetRollout"}),
         ({"mode": "edge", **FLEET, "min_confidence": "auto", "max_device_error": 0.1, "deadline_ms": 50}, {"EdgeFleetRollout"}),
     ],
 )
@@ -130,6 +131,12 @@ def test_what_the_program_says_already_is_not_asked_for_again(arguments: Any, mo
 )
 def test_a_mode_or_situation_that_cannot_be_is_one_clear_problem_with_its_place(arguments: Any, wanted: str) -> None:
     assert any(it.startswith(wanted) for it in problems({**MODEL, **SERVICE, **FLEET, **arguments})), problems(arguments)
+
+
+@pytest.mark.parametrize("said", [{}, {"data": "stays_on_device"}])
+def test_a_policy_for_devices_that_may_ask_nobody_is_one_problem(said: dict[str, str]) -> None:
+    (found,) = problems({**MODEL, **SERVICE, **FLEET, **said, "policy": "policies/digits.yaml"})
+    assert found.startswith("hybrids.digits.policy: ")
 
 
 def test_what_is_wrong_with_the_half_that_is_not_made_is_said_where_the_advisor_may_choose_it() -> None:

@@ -87,6 +87,8 @@ class Fallback:
     url: the cloud role's; the API's paths are below it; it does not end with `/`. min_confidence: an answer below it is asked there;
     0: only failures are; None: as the content says. timeout_seconds: after which the device's own answer stands. ca_file: certificates to
     trust instead of the system's. deadline_seconds: within which a request is answered that says none itself; None: there is no deadline.
+    same_version: of the cloud role only the version is asked that the device serves; what has another one has no answer for it.
+    follows_policy: whether the signed migration policy may have the cloud asked first; else only what is unsure goes there.
     """
 
     url: str
@@ -94,6 +96,8 @@ class Fallback:
     timeout_seconds: float = 0.5
     ca_file: str | None = None
     deadline_seconds: float | None = None
+    same_version: bool = False
+    follows_policy: bool = False
 
 
 @dataclass(frozen=True)

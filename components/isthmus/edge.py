@@ -15,6 +15,7 @@ from isthmus import compiling
 from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import EdgeSettings
 from isthmus.arguments.fleet_file import FleetSettings, load_fleet
+from isthmus.arguments.policy_file import PolicySettings
 from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.source import SourceArgs
 from isthmus.compiling import Sought, Sources
@@ -33,8 +34,9 @@ from isthmus.platforms.rosters import downloads, signed_roster
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
+from isthmus.routing import RoutePlan, read_policy, route_plans
 from isthmus.sizing.fleet import FleetPlan
-from isthmus_agent.formats.bundle import AS_SIGNED, MIN_CONFIDENCE
+from isthmus_agent.formats.bundle import AS_SIGNED, MIN_CONFIDENCE, POLICY
 from isthmus_agent.formats.roster import Device
 
 
@@ -49,8 +51,9 @@ class EdgeFleetRolloutArgs(SourceArgs, RollingArgs, total=False):
 class CheckedRollout:
     """What `check` found: the arguments, the model's source, and the fleet.
 
-    sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. server_kind: of the
-    cloud role's servers, where devices may ask it; empty: not known.
+    sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. policy: the file's
+    figures; None: there is none. server_kind: of the cloud role's servers, where devices may ask it; empty: not known. same_version: whom
+    devices ask serves the versions that they do.
     """
 
     settings: EdgeSettings
@@ -58,7 +61,9 @@ class CheckedRollout:
     fleet: FleetSettings
     devices: Sequence[Device]
     rollout: PlannedRollout | None = None
+    policy: PolicySettings | None = None
     server_kind: str = ""
+    same_version: bool = False
 
     @property
     def waves(self) -> Sequence[Wave]:
@@ -79,22 +84,31 @@ class CheckedRollout:
 @dataclass(frozen=True)
 class _Planned:
     """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. offload: when
-    devices ask the cloud role, by class; empty where they ask nobody, or nothing was measured."""
+    devices ask the cloud role, by class; empty where they ask nobody, or nothing was measured. routes: migration policies, by class."""
 
     plan: FleetPlan
     releases: Mapping[str, str]
     main: Release
     offload: Mapping[str, OffloadPlan]
+    routes: Mapping[str, RoutePlan]
 
     @property
     def min_confidence(self) -> dict[str, float]:
         """By class."""
         return {name: it.min_confidence for name, it in self.offload.items()}
 
+    @property
+    def policies(self) -> dict[str, str]:
+        """By class, as they are signed."""
+        return {name: it.text for name, it in self.routes.items()}
+
     def output(self) -> dict[str, Any]:
-        """The component's output `plan`; with when devices of the main release ask the cloud role, where that was measured."""
+        """The component's output `plan`; with when devices of the main release ask the cloud role, where that was measured, and with what
+        a migration policy brings, by class."""
         found = [it.output() for name, it in self.offload.items() if self.releases[name] == self.main.digest]
-        return {**shown(self.plan, self.main, EDGE), **({"offload": found[0]} if found else {})}
+        routes = {name: it.output() for name, it in self.routes.items()}
+        more = {**({"offload": found[0]} if found else {}), **({"policy": routes} if routes else {})}
+        return {**shown(self.plan, self.main, EDGE), **more}
 
 
 class EdgeFleetRollout(pulumi.ComponentResource):
@@ -157,6 +171,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         what = {"releases": planned.apply(lambda it: it.releases), "cache_directory": made[0].cache_directory}
         if settings.seeks_confidence:
             what["min_confidence"] = planned.apply(lambda it: it.min_confidence)
+        if known.policy:
+            what["policies"] = planned.apply(lambda it: it.policies)
         waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values()])
 
         # Of none, `all` makes a list.
@@ -189,7 +205,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             device.name: stack.processes(
                 f"{name}-{device.name}",
                 local.device(program(name, device.name), device.port),
-                apart=_device_inputs(settings, device.name, known.model_name, told),
+                apart=_device_inputs(known, device.name, told),
                 parent=self,
                 depends_on=[enrolled],
             )
@@ -240,7 +256,8 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     wrong = [*_elsewhere(settings, fleet, path)]
     devices = fleet.roster() if fleet.devices or problems or wrong else signed_roster(settings, fleet.name)
     rollout, more = foreseen_rollout(settings, fleet, path, devices)
-    return CheckedRollout(settings, sought, fleet, devices, rollout), [*problems, *more, *wrong]
+    policy, unsound = read_policy(settings, fleet, path)
+    return CheckedRollout(settings, sought, fleet, devices, rollout, policy), [*problems, *more, *wrong, *unsound]
 
 
 def _elsewhere(settings: EdgeSettings, fleet: FleetSettings, path: str) -> Iterator[Problem]:
@@ -279,7 +296,10 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
             digests = {it.digest: it for it in made}
             wanted = {name: digests[digest] for name, digest in chosen.items()}
             offload = offload_plans(settings, wanted, path, known.server_kind)
-            values = {name: {MIN_CONFIDENCE: it.min_confidence} for name, it in offload.items()} if settings.seeks_confidence else {}
+            routes = route_plans(known.policy, wanted, path)
+            values: dict[str, dict[str, Any]] = {name: {POLICY: it.text} for name, it in routes.items()}
+            for name, it in offload.items() if settings.seeks_confidence else ():
+                values.setdefault(name, {})[MIN_CONFIDENCE] = it.min_confidence
             fetched = await asyncio.to_thread(downloads, fleet.name, place, wanted, encrypt=settings.encrypt, gate_values=values)
         plan = fleet_plan_of(settings, len(known.devices), main, path, rollout=known.rollout, choices=said, downloads=fetched)
     except IsthmusError as error:
@@ -288,7 +308,9 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
     for digest in dict.fromkeys(chosen[name] for name in offload):
         classes = [name for name in offload if chosen[name] == digest]
         pulumi.log.info(f"asking the cloud role ({', '.join(classes)}): {offload[classes[0]].explain()}", component)
-    return _Planned(plan, chosen, main, offload)
+    for name, route in routes.items():
+        pulumi.log.info(f"policy {known.settings.policy} ({name}): {route.explain()}", component)
+    return _Planned(plan, chosen, main, offload, routes)
 
 
 @dataclass(frozen=True)
@@ -331,13 +353,16 @@ def _secret(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: Output.secret(values[key]) for key in ("access_key", "secret_key")}
 
 
-def _device_inputs(settings: EdgeSettings, device: str, model_name: str, told: Output[list[Any]]) -> dict[str, Any]:
+def _device_inputs(known: CheckedRollout, device: str, told: Output[list[Any]]) -> dict[str, Any]:
     """One device's files, and what makes it start anew when it was enrolled anew."""
+    settings = known.settings
 
-    def files(known: list[Any]) -> dict[str, str]:
-        folders, _, fallback_url = known
+    def files(values: list[Any]) -> dict[str, str]:
+        folders, _, fallback_url = values
         least = AS_SIGNED if settings.seeks_confidence else settings.min_confidence
-        asked = local.CloudAsked(fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms)
-        return local.device_files(local.DeviceConfig(folders[device], model_name, asked if fallback_url else None))
+        asked = local.CloudAsked(
+            fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms, known.same_version, known.policy is not None
+        )
+        return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None))
 
-    return {"files": told.apply(files), "environment": told.apply(lambda known: {local.ENROLMENT_MARK: known[1][device]})}
+    return {"files": told.apply(files), "environment": told.apply(lambda values: {local.ENROLMENT_MARK: values[1][device]})}

@@ -1,5 +1,6 @@
 """HybridDeployment: one model in the cloud role, on a fleet, or both, from one set of arguments."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,13 +26,15 @@ from isthmus.names import cloud_part, edge_part
 from isthmus.offloading import unsure_share
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import kind_of_server, with_platforms
+from isthmus.release.manifest import Release
+from isthmus.routing import routed_share
 from isthmus.sizing.advisor.advice import Advice
 from isthmus.sizing.advisor.requirements import Mode
 
 # What an argument that only the other half needs is taken for where a mode has no such half: it is used for nothing.
 _NOT_NEEDED: Mapping[str, Mapping[str, Any]] = {CLOUD: {"fleet": "-"}, EDGE: {"requests_per_second": 1, "p95_ms": 1000}}
 # What is for devices that ask the cloud role; without one it says nothing.
-_OF_ASKING = ("min_confidence", "max_device_error", "deadline_ms")
+_OF_ASKING = ("min_confidence", "max_device_error", "policy", "deadline_ms")
 _NONE_FITS = "that no mode fits"
 
 
@@ -53,7 +56,8 @@ class HybridDeployment(pulumi.ComponentResource):
     """Both roles of one model, compiled once; or one of them, as `mode` says, or the advisor with `mode: auto`.
 
     A device answers by itself, and what it is asked stays there. With `min_confidence` (or `data: may_leave_device`) it asks the cloud
-    role where its answer is less sure, or where it has none; while the cloud is away its own answer stands.
+    role where its answer is less sure, or where it has none; while the cloud is away its own answer stands. With a `policy` the cloud role
+    is asked first where that says so.
 
     Outputs:
         cloud, edge: the outputs of the two components that it is made of; empty for one that the mode has not.
@@ -85,7 +89,7 @@ class HybridDeployment(pulumi.ComponentResource):
         devices = known.edge
         if devices and service and known.cloud and devices.settings.fallback_url is not None:
             settings = devices.settings.model_copy(update={"fallback_url": service.endpoint})
-            devices = replace(devices, settings=settings, server_kind=kind_of_server(known.cloud.settings))
+            devices = replace(devices, settings=settings, server_kind=kind_of_server(known.cloud.settings), same_version=True)
         fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=devices) if devices else None
         self.cloud = _outputs(service, cloud.OUTPUTS)
         self.edge = _outputs(fleet, edge.OUTPUTS)
@@ -147,11 +151,21 @@ def _asked_by(
         known = known or OffloadSettings()
         # Of devices that were enrolled elsewhere the fleet file knows nothing.
         known = known if known.devices else known.model_copy(update={"devices": len(fleet.fleet.devices) or None})
-        service = replace(service, unsure_share=partial(unsure_share, fleet.settings))
+        service = replace(service, unsure_share=partial(_asking_share, fleet))
     elif known:
         what, fix = "the devices ask nobody", "add min_confidence or `data: may_leave_device`, or remove it"
         return service, [Problem(f"{path}.offload", what, fix=fix)]
     return replace(service, settings=service.settings.model_copy(update={"offload": known})), []
+
+
+def _asking_share(fleet: CheckedRollout, release: Release) -> float | None:
+    """The share of the requests, 0 to 1, that devices with this release have the cloud role answer, first or because they are unsure; None:
+    not known."""
+    unsure = unsure_share(fleet.settings, release)
+    if fleet.policy is None:
+        return unsure
+    routed = routed_share(fleet.policy, Counter(it.device_class for it in fleet.devices))
+    return routed + (1 - routed) * (unsure or 0.0)
 
 
 def _chosen(mode: str, advice: Advice | None, path: str) -> tuple[Mode | None, list[Problem]]:

@@ -120,6 +120,14 @@ def test_a_bound_on_errors_is_for_auto_alone():
     ]
 
 
+def test_a_policy_of_when_to_ask_is_for_devices_that_may():
+    raw = {"model": "m", "fleet": "f.yaml", "policy": "p.yaml"}
+    (said,) = messages(EdgeSettings, raw)
+    assert said.startswith("services.digits.policy: it is about when the cloud role is asked, and devices ask nobody")
+    assert messages(EdgeSettings, {**raw, "fallback_url": "http://c"}) == []
+    assert messages(EdgeSettings, {**raw, "policy": "", "fallback_url": "http://c"})[0].startswith("services.digits.policy: ")
+
+
 def test_a_deadline_where_nobody_is_asked_is_refused():
     found = messages(EdgeSettings, {"model": "m", "fleet": "f.yaml", "deadline_ms": 50})
     assert found == [

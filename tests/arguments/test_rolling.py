@@ -204,9 +204,14 @@ def test_devices_ask_the_cloud_only_where_somebody_has_said_so(said: dict[str, A
 
 
 def test_what_would_take_inputs_off_devices_is_refused_where_they_are_to_stay() -> None:
-    said = {"min_confidence": 0.8, "fallback_url": "https://cloud.example", "samples": {"owner_key": KEY, "share_percent": 1}}
+    said = {
+        "min_confidence": 0.8,
+        "policy": "p.yaml",
+        "fallback_url": "https://cloud.example",
+        "samples": {"owner_key": KEY, "share_percent": 1},
+    }
     found = messages(data="stays_on_device", **said)
-    assert [it.split(": ")[0] for it in found] == [f"fleets.x.{name}" for name in ("min_confidence", "samples", "fallback_url")]
+    assert [it.split(": ")[0] for it in found] == [f"fleets.x.{name}" for name in ("min_confidence", "policy", "samples", "fallback_url")]
     assert all("what they are asked, and `data` says stays_on_device. Fix: remove it, or say may_leave_device" in it for it in found)
     assert messages(data="may_leave_device", **said) == []
     assert "did you mean 'stays_on_device'" in messages(data="stays_on_devices")[0]

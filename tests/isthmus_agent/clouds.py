@@ -48,6 +48,14 @@ def breaks_off(connection: socket.socket, _: Request) -> None:
 
 
 right = says({"predictions": PREDICTIONS})
+_STATUS = says({"model_version_status": [{"version": "1", "state": "AVAILABLE"}]})
+
+
+def with_status(answer: Answer) -> Answer:
+    """Answers so what is asked, and a model's status besides."""
+    return lambda connection, request: (_STATUS if request.method == "GET" else answer)(connection, request)
+
+
 WRONG: dict[str, Answer] = {
     "a portal": says(b"<html>Welcome to Hotel WiFi</html>", content_type="text/html"),
     "a redirect": says(b"", 302, more="Location: /portal\r\n"),

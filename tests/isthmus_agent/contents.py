@@ -18,7 +18,8 @@ from toolchain.testing import patience
 
 from isthmus_agent.channel import Limits
 from isthmus_agent.core.events import Event
-from isthmus_agent.formats import bundle
+from isthmus_agent.formats import bundle, digests
+from isthmus_agent.formats.policy import LOAD, NETWORK, Measured, Policy
 from isthmus_agent.manager.listening import listen_tcp
 from isthmus_agent.manager.serving import Serving, Settings
 
@@ -57,6 +58,18 @@ def unsure_content(temperature: float, min_confidence: float, floor: float = 1e-
     calibration = {"scores": "probabilities", "temperature": temperature, "floor": floor}
     manifest = json.dumps({**bundle.document(plain, bundle.MANIFEST), "calibration": calibration}).encode()
     gates = {bundle.MIN_CONFIDENCE: min_confidence}
+    return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)
+
+
+def routed_content(places: Sequence[str], table: Sequence[int], *, step_ms: int = 100, busy: int = 20, release: str = "") -> bytes:
+    """The tiny model with a migration policy. table: for each place, of the network (any, cut) × the load (calm, busy: so many requests a
+    second). release: that the policy is for; empty: the bundle's own."""
+    plain = io.BytesIO(tiny_content())
+    manifest = bundle.read(plain, bundle.MANIFEST)
+    network = Measured(NETWORK, "ms", ("any", "cut"), (10**9,), 0, 1)
+    load = Measured(LOAD, "per second", ("calm", "busy"), (busy * 1000,))
+    policy = Policy(release or digests.of(manifest), "*", tuple(places), (network, load), tuple(table), step_ms)
+    gates = {bundle.POLICY: policy.to_json().decode()}
     return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)
 
 

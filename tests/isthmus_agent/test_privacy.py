@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
-from tests.isthmus_agent.clouds import PREDICTIONS, CloudRole, says
+from tests.isthmus_agent.clouds import PREDICTIONS, CloudRole, says, with_status
+from tests.isthmus_agent.contents import routed_content
 from tests.isthmus_agent.living import DEVICE, FLEET, SECRET, Fleet, Living, digest_of
 from tests.isthmus_agent.tapping import tapped
 from toolchain.testing import patience
@@ -240,5 +241,30 @@ def test_the_same_look_finds_what_goes_to_the_cloud_where_that_was_chosen(fleet:
             assert b"X-Isthmus-Answered-By: device\r\n" in ask(device, here)
             assert len(role.asked) == asked + 1
             assert WORD.encode() not in b"".join(map(bytes, tap.sent))  # no header of a client is passed on
+    finally:
+        role.stop()
+
+
+def test_no_policy_takes_anything_from_a_device_that_asks_nobody_and_probes_carry_nothing(fleet: Fleet, device: Living):
+    """The policy says `cloud` in every state."""
+    role = CloudRole(with_status(says({"predictions": PREDICTIONS})))
+    routed = routed_content(("device", "cloud"), (1,) * 8, step_ms=1)
+    here = request(PREDICT, ROWS, "X-Isthmus-Answer-By: device")
+    try:
+        with tapped(role.url) as tap:
+            device.changes = {"heartbeat_seconds": 1}
+            device.start()
+            fleet.await_outcome(fleet.tell(routed), "confirmed")
+            assert {b"X-Isthmus-Answered-By: device\r\n" in ask(device, ASKED["rows"]) for _ in range(4)} == {True}
+            assert device.stop() == 0
+            device.changes = {"fallback": {"url": tap.url, "min_confidence": 0, "timeout_ms": 20_000, "policy": "as_signed"}}
+            device.start()
+            device.await_served(routed)
+            assert {b"X-Isthmus-Answered-By: device\r\n" in ask(device, here) for _ in range(4)} == {True}
+            assert tap.sent == []
+            patience.wait_until(lambda: b"X-Isthmus-Answered-By: cloud\r\n" in ask(device, ASKED["a header"]))
+            probes = [it for it in role.asked if it.method == "GET"]
+            assert [(it.target, it.body) for it in probes] == [("/v1/models/digits", b"")]
+            assert WORD.encode() not in b"".join(map(bytes, tap.sent))
     finally:
         role.stop()

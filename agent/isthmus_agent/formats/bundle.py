@@ -3,7 +3,7 @@
 The plain form, whose sha256 names it, is what a device keeps:
 
     the .tflite file, from the first byte: the interpreter can map the whole as it is
-    the release's manifest, the golden vectors, the values for the gates: JSON. Of the values a device reads MIN_CONFIDENCE
+    the release's manifest, the golden vectors, the values for the gates: JSON. Of the values a device reads MIN_CONFIDENCE and POLICY
     the lengths of these four, 8 bytes each (little-endian), and MAGIC
 
 In the store lies the packed form: a delta from nothing (see `delta`). A delta from one plain form to another makes the same bytes, so that
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
-from isthmus_agent.formats import delta
+from isthmus_agent.formats import delta, policy
 from isthmus_agent.formats.numbers import FormatError, shown
 
 MAGIC: Final = b"ISTHMUS\x01"
@@ -26,6 +26,9 @@ MOST_BYTES: Final = {MODEL: 1 << 31, MANIFEST: 4 << 20, GOLDEN: 64 << 20, GATES:
 """How large each part may be, in the order in which they lie."""
 MIN_CONFIDENCE: Final = "min_confidence"
 """Of the values for the gates: an answer that is less sure is worth asking the cloud role, for a device that is told to go by it."""
+POLICY: Final = "policy"
+"""Of the values for the gates: a migration policy, as the text of its document (see `formats.policy`), for a device that may ask the cloud
+role. It is made for the release in the same bundle."""
 AS_SIGNED: Final = "as_signed"
 """What a device is told in place of a value of its own, where it is to go by what is signed."""
 _TRAILER = struct.Struct(f"<{len(MOST_BYTES)}Q{len(MAGIC)}s")
@@ -95,6 +98,24 @@ def min_confidence(plain: BinaryIO) -> float:
     if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 1:
         raise FormatError(MIN_CONFIDENCE, f"found {shown(found)}, expected a number from 0 to 1")
     return float(found)
+
+
+def policy_for(plain: BinaryIO, release: str) -> policy.Policy | None:
+    """The migration policy; None where a bundle has none. Raises FormatError where it is no policy, one for another release than that
+    digest, or one in which requests never run on the device."""
+    values = document(plain, GATES)
+    if POLICY not in values:
+        return None
+    found = values[POLICY]
+    if not isinstance(found, str) or not found.isascii():
+        raise FormatError(POLICY, f"found {shown(found)}, expected the text of a policy")
+    try:
+        read = policy.from_json(found.encode(), release)
+    except FormatError as error:
+        raise FormatError(POLICY, str(error)) from None
+    if policy.DEVICE not in read.places:
+        raise FormatError(f"{POLICY}.places", f"expected {policy.DEVICE} among them: a device answers where nobody else does")
+    return read
 
 
 def unpack(packed: BinaryIO, plain: delta.Sink, *, digest: str, most_bytes: int = MOST_PLAIN_BYTES) -> None:

@@ -26,9 +26,15 @@ MOST_LEVELS: Final = 32
 MOST_CELLS: Final = 512
 MOST_EDGE_THOUSANDTHS: Final = 10**12
 MOST_STEP_MS: Final = numbers.DAY_SECONDS * 1000
+DEVICE: Final = "device"
+CLOUD: Final = "cloud"
 PEER: Final = "peer:"
-"""What begins the name of a place that is a class of peers; the others are `device` and `cloud`."""
-_OWN_PLACES: Final = ("device", "cloud")
+"""What begins the name of a place that is a class of peers; the others are DEVICE and CLOUD."""
+NETWORK: Final = "network"
+"""The dimension of the round trip to the cloud role, in ms."""
+LOAD: Final = "load"
+"""The dimension of what the device itself is asked, in requests per second."""
+_OWN_PLACES: Final = (DEVICE, CLOUD)
 _SIGNS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 """A place's number as one character of the table."""
 _NUMBER_OF: Final = {sign: number for number, sign in enumerate(_SIGNS)}

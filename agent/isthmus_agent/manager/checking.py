@@ -94,6 +94,13 @@ def matching(pattern: "re.Pattern[str]", expected: str) -> Callable[[Any, str], 
     return check
 
 
+def flag(value: Any, where: str) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise FormatError(where, f"found {shown(value)}, expected true or false")
+    return value
+
+
 def text(most: int) -> Callable[[Any, str], str]:
     return matching(re.compile(rf"[!-~]{{1,{most}}}"), f"1 to {most} printable characters")
 

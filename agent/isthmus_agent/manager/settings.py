@@ -15,8 +15,8 @@ says the rest, and may be left out:
 
 model: for those who ask while nothing is served; what is served has the name that its bundle says. retry_seconds: before the second try of
 what failed; twice as long each time. fallback: who is asked where the device's own answer is less sure than min_confidence, or where it has
-none; left out, and what the device is asked stays on it. "as_signed" for min_confidence: what the release's bundle says of it. See
-`channel.Fallback`.
+none; left out, and what the device is asked stays on it. "as_signed" for min_confidence: what the release's bundle says of it;
+for policy: its policy is followed, and may have the cloud asked first. See `channel.Fallback`.
 
 A device that is in no fleet may be told all of it there, tests are:
 
@@ -56,6 +56,7 @@ from isthmus_agent.manager.checking import (
     base_url,
     between,
     endpoint,
+    flag,
     matching,
     one_of,
     readable,
@@ -306,7 +307,7 @@ def _listen(section: Section) -> Listen:
 
 
 def _fallback(section: Section) -> Fallback:
-    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file", "deadline_ms"))
+    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file", "deadline_ms", "same_version", "policy"))
     default_ms = int(1000 * Fallback.timeout_seconds)
     return Fallback(
         section.get("url", base_url, ""),
@@ -314,6 +315,8 @@ def _fallback(section: Section) -> Fallback:
         section.get("timeout_ms", lambda value, where: numbers.integer(value, where, 1, _MOST_FALLBACK_MS), default_ms) / 1000,
         section.get("ca_file", lambda value, where: str(readable(value, where)), None),
         section.get("deadline_ms", lambda value, where: numbers.integer(value, where, 1, MOST_DEADLINE_MS) / 1000, None),
+        section.get("same_version", flag, False),
+        section.get("policy", one_of((AS_SIGNED,)), "") == AS_SIGNED,
     )
 
 

@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from isthmus_agent.formats.answers import ANSWERED_BY, CLOUD, DEVICE, HEALTH_PATH, deadline_ms
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.protocol import Reply, RestError, Route, parse_path
 from isthmus_agent.server.http import Request
 
+T = TypeVar("T")
 BY_DEVICE, BY_CLOUD = f"{ANSWERED_BY}: {DEVICE}\r\n", f"{ANSWERED_BY}: {CLOUD}\r\n"
 
 
@@ -59,6 +60,18 @@ class Asker(Protocol):
         """What is asked; None where nobody is to wait for it. is_needed: there is no other answer, so that one which may not come is worth
         waiting for."""
 
+    def has_room(self) -> bool:
+        """Whether what is asked now would be sent at once."""
+
+    def hasten(self, question: Hashable, until: float) -> None:
+        """Nobody waits for it longer than to that time, by the monotonic clock."""
+
+    def probe(self, model: str) -> None:
+        """Measures the round trip, where asking is allowed; see `round_trip_ms`."""
+
+    def round_trip_ms(self) -> float:
+        """The smoothed round trip of probes; infinity while nothing is asked, not a number before the first."""
+
     def fileno(self) -> int:
         """Readable when something has come."""
 
@@ -71,11 +84,20 @@ class Asker(Protocol):
 
 def answered(request: Request, health: Callable[[], Reply], call: Callable[[Route], Reply | Answer | Later]) -> Answer | Later:
     """The answer to a request, whatever becomes of it. call: the API's. Never raises."""
-    try:
+
+    def find() -> Answer | Later:
         if request.target == HEALTH_PATH and request.method in ("GET", "HEAD"):
             return Answer(health())
         found = call(parse_path(request.method, request.target))
         return Answer(found) if isinstance(found, Reply) else found
+
+    return safely(find)
+
+
+def safely(make: Callable[[], T]) -> T | Answer:
+    """What is made; an answer that says what failed, where that fails. Never raises."""
+    try:
+        return make()
     except RestError as error:
         return Answer(error.reply)
     except MemoryError:

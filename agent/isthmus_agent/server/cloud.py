@@ -6,6 +6,7 @@ for who asks to say (`check`).
 """
 
 import http.client
+import json
 import math
 import queue
 import socket
@@ -13,13 +14,14 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from isthmus_agent.channel import Fallback
 from isthmus_agent.formats.answers import ASKED_BY, DEVICE
+from isthmus_agent.formats.pauses import FIRST_PAUSE_SECONDS
 from isthmus_agent.server.answers import Check, Due
 from isthmus_agent.server.breaker import Breaker, May
 from isthmus_agent.server.full import RETRY_AFTER, full_seconds
@@ -33,7 +35,10 @@ _STACK_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 64 << 10
 _ABOUT_THE_REQUEST: Final = (400, 413, 422)
 """Statuses that say something of what was asked, and nothing of who was asked."""
-_HEADERS: Final = {"Content-Type": "application/json", ASKED_BY: DEVICE}
+_WHO_ASKS: Final = {ASKED_BY: DEVICE}
+_HEADERS: Final = {"Content-Type": "application/json", **_WHO_ASKS}
+_NEW_PART: Final = 0.5
+"""Of the smoothed round trip, what the newest one is. Probes are seconds apart: with less, a change would take minutes to be seen."""
 
 
 class _UnusableError(Exception):
@@ -42,7 +47,9 @@ class _UnusableError(Exception):
 
 class Question:
     """One request to the cloud. until: when the cloud is late. waits_until: when who asked waits no longer. is_left: nobody waits for it
-    any more. is_try: nobody may have waited for it from the beginning. full_seconds: there was no room for it, and is none for so long."""
+    any more. is_try: nobody may have waited for it from the beginning. full_seconds: there was no room for it, and is none for so long.
+    is_probe: it asks for the model's status, has no body, and its round trip is measured: from when it was sent over a connection that
+    stood, to the beginning of the reply."""
 
     __slots__ = (
         "body",
@@ -53,15 +60,20 @@ class Question:
         "is_about_request",
         "is_left",
         "is_over",
+        "is_probe",
         "is_try",
         "model",
+        "round_trip_ms",
         "sock",
         "until",
         "waits_until",
     )
 
-    def __init__(self, model: str, body: bytes, check: Check, until: float, waits_until: float, *, is_try: bool) -> None:
-        self.model, self.body, self.check, self.until, self.is_try = model, body, check, until, is_try
+    def __init__(
+        self, model: str, body: bytes, check: Check, until: float, waits_until: float, *, is_try: bool, is_probe: bool = False
+    ) -> None:
+        self.model, self.body, self.check, self.until, self.is_try, self.is_probe = model, body, check, until, is_try, is_probe
+        self.round_trip_ms = math.nan
         self.waits_until, self.is_left = min(waits_until, until), False
         self.found: bytes | None = None
         self.failure = ""
@@ -73,17 +85,28 @@ class Question:
 class Cloud:
     """Asks, and says what came of it (`fileno`, `answered`). Its methods are for one thread.
 
-    most_answer_bytes: of one answer. request_seconds: for all that becomes of one request.
+    most_answer_bytes: of one answer. request_seconds: for all that becomes of one request. version: that is asked for; None: whichever the
+    cloud serves.
     """
 
-    def __init__(self, fallback: Fallback, *, most_answer_bytes: int, request_seconds: float, breaker: Breaker | None = None) -> None:
+    def __init__(
+        self,
+        fallback: Fallback,
+        *,
+        most_answer_bytes: int,
+        request_seconds: float,
+        version: int | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
         self._fallback, self._most_answer_bytes, self._request_seconds = fallback, most_answer_bytes, request_seconds
+        self._version = version
         self._breaker = breaker or Breaker()
         self._url = urlsplit(fallback.url)
         self._tls = ssl.create_default_context(cafile=fallback.ca_file) if self._url.scheme == "https" else None
         self._questions: queue.SimpleQueue[Question] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Question] = queue.SimpleQueue()
         self._asked: set[Question] = set()
+        self._round_trip_ms = math.nan
         self._threads = 0
         self._wakes, self._waker = socket.socketpair()
         self._wakes.setblocking(False)
@@ -108,13 +131,44 @@ class Cloud:
             return None
         until = min(now + self._fallback.timeout_seconds, due.began + self._request_seconds)
         question = Question(model, body, check, until, waits_until, is_try=may is May.TRY)
+        is_put = self._is_put(question)
+        return question if is_put and (may is May.ASK or is_needed) else None
+
+    def has_room(self) -> bool:
+        """Whether what is asked now would be sent at once."""
+        return len(self._asked) < _MOST_AT_ONCE
+
+    def hasten(self, question: Hashable, until: float) -> None:
+        """Nobody waits for it longer than to that time."""
+        for it in self._asked:
+            if it is question:
+                it.waits_until = min(it.waits_until, until - _RESERVE_SECONDS)
+
+    def probe(self, model: str) -> None:
+        """Asks for the model's status, which is cheap to answer, where the breaker allows it; it counts there as every question does."""
+        now = time.monotonic()
+        may = self._breaker.may(now)
+        if may is not May.NOTHING:
+            until = now + self._fallback.timeout_seconds
+            self._is_put(Question(model, b"", _status, until, until, is_try=may is May.TRY, is_probe=True))
+
+    def round_trip_ms(self) -> float:
+        """The smoothed round trip of probes; infinity while the cloud is away or full, not a number before the first.
+
+        Of probes alone: what is asked besides takes the model's time and that of its bytes too, so that a device which asks more would
+        find the network worse for it.
+        """
+        return math.inf if self._is_paused() else self._round_trip_ms
+
+    def _is_put(self, question: Question) -> bool:
+        """Whether a thread will ask it."""
         if self._threads < min(_MOST_AT_ONCE, len(self._asked) + 1) and not self._has_one_more() and not self._threads:
             question.failure = "no thread to ask it"
             self._judge(question)
-            return None
+            return False
         self._asked.add(question)
         self._questions.put(question)
-        return question if may is May.ASK or is_needed else None
+        return True
 
     def _has_one_more(self) -> bool:
         """Whether another thread could be started: memory may be short, or bounded."""
@@ -137,12 +191,12 @@ class Cloud:
                 self._judge(question)
                 yield question, question.found
         now = time.monotonic()
-        for question in [it for it in self._asked if it.until <= now]:
+        for question in sorted((it for it in self._asked if it.until <= now), key=lambda it: it.until):
             self._asked.remove(question)
             self._give_up(question)
             self._judge(question)
             yield question, None
-        for question in [it for it in self._asked if it.waits_until <= now and not it.is_left]:
+        for question in sorted((it for it in self._asked if it.waits_until <= now and not it.is_left), key=lambda it: it.waits_until):
             self._leave(question)
             yield question, None
 
@@ -159,6 +213,7 @@ class Cloud:
         was_paused = self._is_paused()
         if question.found is not None or question.is_about_request:
             self._breaker.well()
+            self._measure(question.round_trip_ms)
         elif question.full_seconds is not None:
             self._breaker.full(time.monotonic(), question.full_seconds)
         else:
@@ -166,6 +221,11 @@ class Cloud:
         if self._is_paused() != was_paused:
             said = "answers again" if was_paused else f"is not asked for a while: {question.failure}"
             sys.stderr.write(f"the cloud role {said}\n")
+
+    def _measure(self, round_trip_ms: float) -> None:
+        if not math.isnan(round_trip_ms):
+            before = round_trip_ms if math.isnan(self._round_trip_ms) else self._round_trip_ms
+            self._round_trip_ms = before + _NEW_PART * (round_trip_ms - before)
 
     def _is_paused(self) -> bool:
         return self._breaker.is_open or self._breaker.is_full
@@ -241,11 +301,22 @@ class Cloud:
         question.sock = connection.sock
         if question.is_over:  # between the two
             raise TimeoutError
-        path = f"{self._url.path}/v1/models/{quote(question.model, safe='')}:predict"
-        connection.request("POST", path, question.body, _HEADERS)
-        return connection.getresponse()
+        path = f"{self._url.path}/v1/models/{quote(question.model, safe='')}"
+        if not question.is_probe:
+            servable = path if self._version is None else f"{path}/versions/{self._version}"
+            connection.request("POST", f"{servable}:predict", question.body, _HEADERS)
+            return connection.getresponse()
+        began = time.monotonic()
+        connection.request("GET", path, headers=_WHO_ASKS)
+        reply = connection.getresponse()
+        question.round_trip_ms = 1000 * (time.monotonic() - began)
+        return reply
 
     def _read(self, question: Question, reply: http.client.HTTPResponse) -> bytes:
+        if reply.status == http.client.NOT_FOUND and self._version is not None and not question.is_probe:
+            # On its way to another version, before or after this device: as one without room it is there, and asked again later.
+            question.full_seconds = FIRST_PAUSE_SECONDS
+            raise _UnusableError(f"it has no version {self._version}")
         if reply.status != http.client.OK:
             question.is_about_request = reply.status in _ABOUT_THE_REQUEST
             question.full_seconds = full_seconds(reply.status, reply.getheader(RETRY_AFTER))
@@ -258,3 +329,10 @@ class Cloud:
         if reply.length:
             raise _UnusableError("half an answer")
         return bytes(found)
+
+
+def _status(content: bytes) -> bytes:
+    """The check of a probe: a model's status, so that no portal is taken for the cloud role."""
+    if "model_version_status" not in json.loads(content):
+        raise ValueError("no status of a model")
+    return content

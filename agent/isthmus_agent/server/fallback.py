@@ -2,14 +2,14 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
 
 from isthmus_agent.protocol import DEFAULT_SIGNATURE, Reply, RestError, Signature, parse_predict, render_predict
-from isthmus_agent.server.answers import BY_CLOUD, Answer, Asker, Check, Due, Later
+from isthmus_agent.server.answers import BY_CLOUD, Answer, Asker, Check, Due, Later, safely
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _MOST_BYTES_OF_NUMBER, _MOST_BYTES_BESIDE = 64, 4096
@@ -29,8 +29,9 @@ class Fallback:
     """
 
     def __init__(self, cloud: Asker, min_confidence: float | None, deadline_seconds: float | None = None) -> None:
-        self._cloud, self._min_confidence, self._deadline_seconds = cloud, min_confidence, deadline_seconds
+        self.cloud, self._min_confidence, self._deadline_seconds = cloud, min_confidence, deadline_seconds
         self.answered_by_cloud = self.unavailable = 0
+        self._going: dict[Hashable, float] = {}  # what `first` asks, and by when it is to be answered
 
     def is_sure(self, sure: float | None, by_content: float) -> bool:
         """Whether an answer of the device's own of that confidence is good enough. by_content: what the content says is."""
@@ -38,20 +39,57 @@ class Fallback:
 
     def asked(self, model: str, body: bytes, check: Check, own: Answer, due: Due, *, is_needed: bool) -> Answer | Later:
         """The cloud's answer, later; own: where it has none in time. is_needed: own is none either."""
-        due = due if due.seconds is not None else replace(due, seconds=self._deadline_seconds)
-        question = self._cloud.ask(model, body, check, due, is_needed=is_needed)
+        question = self.cloud.ask(model, body, check, self._within(due), is_needed=is_needed)
         if question is None:
             self.unavailable += 1
             return own
+        return Later(question, lambda found: self._counted(found) or own)
+
+    def first(
+        self, model: str, body: bytes, check: Check, due: Due, *, own: Callable[[], Answer], own_seconds: float | None
+    ) -> Answer | Later:
+        """The cloud's answer, later, to what the device has not answered yet; own: answers it, where the cloud does not in time.
+
+        The cloud is waited for until the device must begin, if it is to answer all that is at the cloud by their deadlines, one after the
+        other: a cloud that is gone fails them together. While as many are at the cloud as are asked at once, the device takes part.
+
+        Args:
+            own_seconds: what one answer takes the device; None: not known, and then the cloud is asked only where there is no deadline.
+        """
+        due = self._within(due)
+        if (due.seconds is not None and own_seconds is None) or not self.cloud.has_room():
+            return own()
+        question = self.cloud.ask(model, body, check, due, is_needed=False)
+        if question is None:
+            self.unavailable += 1
+            return own()
+        if due.seconds is not None and own_seconds is not None:
+            self._going[question] = due.began + due.seconds
+            self._hasten(own_seconds)
 
         def finish(found: bytes | None) -> Answer:
-            if found is None:
-                self.unavailable += 1
-                return own
-            self.answered_by_cloud += 1
-            return Answer(Reply(200, found), BY_CLOUD)
+            self._going.pop(question, None)
+            answer = self._counted(found)
+            return safely(own) if answer is None else answer
 
         return Later(question, finish)
+
+    def _hasten(self, own_seconds: float) -> None:
+        """When the device must begin each, so that all are done in time: from the last deadline backwards."""
+        begins = math.inf
+        for question, deadline in sorted(self._going.items(), key=lambda it: it[1], reverse=True):
+            begins = min(deadline, begins) - own_seconds
+            self.cloud.hasten(question, begins)
+
+    def _within(self, due: Due) -> Due:
+        return due if due.seconds is not None else replace(due, seconds=self._deadline_seconds)
+
+    def _counted(self, found: bytes | None) -> Answer | None:
+        if found is None:
+            self.unavailable += 1
+            return None
+        self.answered_by_cloud += 1
+        return Answer(Reply(200, found), BY_CLOUD)
 
 
 def check_by(signature: Signature, *, row: bool, examples: int | None) -> Check:

@@ -23,9 +23,9 @@ class Answers(Protocol):
         """What was counted."""
 
 
-def live(start: Start, control: Channel, make: Callable[[Fallback | None, Sampling], Answers]) -> None:
-    """Serves until it is drained. Raises EOFError where the manager is gone."""
-    cloud = _cloud(start)
+def live(start: Start, control: Channel, make: Callable[[Fallback | None, Sampling], Answers], *, version: int | None = None) -> None:
+    """Serves until it is drained. version: of the model; None: there is none. Raises EOFError where the manager is gone."""
+    cloud = _cloud(start, version)
     sampling = Sampling(control, start.digest)
     asked = start.fallback
     answers = make(Fallback(cloud, asked.min_confidence, asked.deadline_seconds) if cloud and asked else None, sampling)
@@ -38,10 +38,10 @@ def live(start: Start, control: Channel, make: Callable[[Fallback | None, Sampli
     loop.run()
 
 
-def _cloud(start: Start) -> Asker | None:
+def _cloud(start: Start, version: int | None) -> Asker | None:
     if start.fallback is None:
         return None
     from isthmus_agent.server.cloud import Cloud  # with TLS it takes memory, which a device that asks nobody has a better use for
 
-    limits = start.limits
-    return Cloud(start.fallback, most_answer_bytes=limits.most_body_bytes, request_seconds=limits.request_seconds)
+    limits, asked = start.limits, version if start.fallback.same_version else None
+    return Cloud(start.fallback, most_answer_bytes=limits.most_body_bytes, request_seconds=limits.request_seconds, version=asked)

@@ -311,7 +311,10 @@ class Loop:
             return 0
         asked, connection.asked = connection.asked, None
         self._selector.register(connection.sock, selectors.EVENT_READ, lambda mask: self._serve(connection, mask))
-        size = self._say(connection, asked.request, asked.finish(found))
+        self._page[connection.slot] = channel.RUNS  # the model may run for it now
+        with self._alarmed():
+            answer = asked.finish(found)
+        size = self._say(connection, asked.request, answer)
         self._advance(connection)
         return size
 

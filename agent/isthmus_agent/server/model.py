@@ -48,7 +48,7 @@ class Model:
 
         Raises RestError (400) where a shape does not fit, InterpreterError where the interpreter fails.
         """
-        self._check_shapes(inputs)
+        self.check_shapes(inputs)
         sizes = {len(array) for array in inputs.values()} if self.takes_any_batch else {0}
         size = max(sizes)
         if len(sizes) > 1 or size <= self._most_batch:
@@ -69,7 +69,8 @@ class Model:
         except (ValueError, RuntimeError) as error:
             raise InterpreterError(f"the interpreter failed: {first_line(error)}") from error
 
-    def _check_shapes(self, inputs: Mapping[str, Array]) -> None:
+    def check_shapes(self, inputs: Mapping[str, Array]) -> None:
+        """Raises RestError (400) where a shape does not fit."""
         for name, array in inputs.items():
             wanted = self.signature.inputs[name].shape
             fits = wanted is None or (

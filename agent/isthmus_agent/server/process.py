@@ -9,6 +9,7 @@ from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Start
 from isthmus_agent.formats import bundle, digests
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.policy import Policy
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.server import living, selftest, shadow
 from isthmus_agent.server.fallback import Fallback
@@ -37,16 +38,24 @@ def run(start: Start, control: Channel) -> int:
         inputs, before = _before(start)  # what this may cost is no fault of the content
         control.send(channel.LOADED)
         signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
-        model, min_confidence = _tested(start)
+        model, min_confidence, policy = _tested(start)
+        follows = start.fallback is not None and start.fallback.follows_policy
         moved = _moved(model, inputs, before)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
         def make(fallback: Fallback | None, sampling: Sampling) -> Service:
             return Service(
-                model, start.digest, start.about, fallback, min_confidence=min_confidence, sampling=sampling, moved_millionths=moved
+                model,
+                start.digest,
+                start.about,
+                fallback,
+                min_confidence=min_confidence,
+                policy=policy if follows else None,
+                sampling=sampling,
+                moved_millionths=moved,
             )
 
-        living.live(start, control, make)
+        living.live(start, control, make, version=model.manifest.version)
     except _UnfitError as unfit:
         control.send(channel.UNFIT, reason=int(unfit.reason), text=str(unfit)[: channel.MOST_TEXT_CHARACTERS])
         return 1
@@ -55,14 +64,15 @@ def run(start: Start, control: Channel) -> int:
     return 0
 
 
-def _tested(start: Start) -> tuple[Model, float]:
-    """The model, loaded and tested, and what the content says of `min_confidence`. Raises _UnfitError."""
+def _tested(start: Start) -> tuple[Model, float, Policy | None]:
+    """The model, loaded and tested, what the content says of `min_confidence`, and its policy. Raises _UnfitError."""
     try:
         with Path(start.content).open("rb") as content:
             _check_digest(content, start.digest)
             manifest = Manifest.from_bytes(bundle.read(content, bundle.MANIFEST))
             model = Model(bundle.read(content, bundle.MODEL), manifest, threads=start.limits.threads, most_batch=start.limits.most_batch)
             min_confidence = bundle.min_confidence(content)
+            policy = bundle.policy_for(content, manifest.digest)
             selftest.check(model, bundle.read(content, bundle.GOLDEN))
     except OSError as error:
         raise _UnfitError(Reason.DAMAGED_SLOT, f"the content cannot be read ({type(error).__name__})") from error
@@ -72,7 +82,7 @@ def _tested(start: Start) -> tuple[Model, float]:
         raise _UnfitError(Reason.SELF_TEST_FAILED, str(error)) from error
     except MemoryError:
         raise _UnfitError(Reason.OUT_OF_MEMORY, "there is not enough memory to load the content") from None
-    return model, min_confidence
+    return model, min_confidence, policy
 
 
 def _before(start: Start) -> tuple[Arrays | None, Arrays | None]:

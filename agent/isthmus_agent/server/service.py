@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
+from isthmus_agent.formats.policy import CLOUD, Policy
 from isthmus_agent.protocol import (
     PredictRequest,
     Reply,
@@ -17,12 +18,13 @@ from isthmus_agent.protocol import (
     render_status,
     signature_json,
 )
-from isthmus_agent.server.answers import BY_DEVICE, Answer, Due, Later, answered, due_of
+from isthmus_agent.server.answers import BY_DEVICE, Answer, Check, Due, Later, answered, due_of
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.model import InterpreterError, Model
+from isthmus_agent.server.router import Router
 from isthmus_agent.server.sampling import Sampling
 
 _METHODS = {"classify": "classification", "regress": "regression"}
@@ -32,8 +34,9 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Service:
     """One model's answers, counted. about: what `/healthz` says besides. content: the digest of the bundle.
 
-    min_confidence: what the content says that is sure enough, for a fallback that goes by it. moved_millionths: how far its predictions are
-    from those of the version before; None: not known.
+    min_confidence: what the content says that is sure enough, for a fallback that goes by it. policy: the content's, of where requests are
+    answered first; for nothing where there is no fallback. moved_millionths: how far its predictions are from those of the version before;
+    None: not known.
 
     What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
     """
@@ -46,11 +49,13 @@ class Service:
         fallback: Fallback | None = None,
         *,
         min_confidence: float = 0.0,
+        policy: Policy | None = None,
         sampling: Sampling | None = None,
         moved_millionths: int | None = None,
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
         self._min_confidence = min_confidence
+        self._router = Router(policy, model.manifest.model, fallback.cloud, time.monotonic()) if policy and fallback else None
         self._sampling, self._moved_millionths = sampling, moved_millionths
         self._requests = self._errors = 0
         self._times = Histogram()
@@ -128,20 +133,49 @@ class Service:
         began_ns = time.monotonic_ns()
         due = due_of(request, began_ns / 1e9)
         self._requests += 1
-        is_answered = False
         try:
             asked = parse_predict(request.body, {self._model.manifest.signature: self._model.signature})
+            self._model.check_shapes(asked.inputs)  # what is wrong in itself is nobody else's
+        except BaseException:
+            self._errors += 1
+            raise
+        if self._is_for_cloud(request, due) and self._fallback is not None:
+            p95 = self._times.quantile(95)
+            own_seconds = None if p95 is None else p95 / 1e6
+            return self._fallback.first(
+                self._model.manifest.model,
+                request.body,
+                self._check_of(asked),
+                due,
+                own=lambda: self._own(asked, time.monotonic_ns())[0],
+                own_seconds=own_seconds,
+            )
+        answer, outputs = self._own(asked, began_ns)
+        return self._instead(answer, asked, request, due, outputs)
+
+    def _is_for_cloud(self, request: Request, due: Due) -> bool:
+        """Whether the policy has the cloud asked first. A request that is for here is not so much as looked up."""
+        router = self._router
+        if router is None:
+            return False
+        router.count()
+        return not request.is_for_here and router.chosen(due.began) == CLOUD
+
+    def _own(self, asked: PredictRequest, began_ns: int) -> tuple[Answer, Arrays | None]:
+        """The device's own answer and its outputs; None for these where the model fails. Counted; Raises MemoryError."""
+        is_answered = False
+        try:
             outputs = self._model.predict(asked.inputs)
             own = Answer(Reply(200, render_predict(outputs, asked.row)), BY_DEVICE)
             is_answered = True
         except InterpreterError as error:
-            return self._instead(Answer(RestError(500, str(error)).reply), asked, request, due)
+            return Answer(RestError(500, str(error)).reply), None
         finally:
             self._errors += not is_answered
         self._times.add((time.monotonic_ns() - began_ns) // 1000)
-        return self._instead(own, asked, request, due, outputs)
+        return own, outputs
 
-    def _instead(self, own: Answer, asked: PredictRequest, request: Request, due: Due, outputs: Arrays | None = None) -> Answer | Later:
+    def _instead(self, own: Answer, asked: PredictRequest, request: Request, due: Due, outputs: Arrays | None) -> Answer | Later:
         """What is answered instead of a device's own answer, if anything is. outputs: None where it has none."""
         self._sample(own, request, outputs)
         fallback = self._fallback
@@ -149,10 +183,11 @@ class Service:
             return own
         if outputs is not None and fallback.is_sure(self._sure(outputs), self._min_confidence):
             return own
+        return fallback.asked(self._model.manifest.model, request.body, self._check_of(asked), own, due, is_needed=outputs is None)
+
+    def _check_of(self, asked: PredictRequest) -> Check:
         examples = len(next(iter(asked.inputs.values()))) if self._model.takes_any_batch else None
-        check = check_by(self._model.signature, row=asked.row, examples=examples)
-        model = self._model.manifest.model
-        return fallback.asked(model, request.body, check, own, due, is_needed=outputs is None)
+        return check_by(self._model.signature, row=asked.row, examples=examples)
 
     def _sure(self, outputs: Arrays) -> float | None:
         return confidence(outputs, self._model.manifest.calibration)

@@ -60,6 +60,9 @@ class EdgeSettings(SourceSettings, RollingSettings):
         if self.max_device_error is not None and not self.seeks_confidence:
             what, fix = "nothing is chosen by it", "say `min_confidence: auto`, or remove it"
             found.append(Problem(f"{path}.max_device_error", what, "`min_confidence: auto` beside it", fix))
+        if self.policy is not None and self.fallback_url is None and self.data != STAYS:
+            what, fix = "it is about when the cloud role is asked, and devices ask nobody", "say `data: may_leave_device`, or remove it"
+            found.append(Problem(f"{path}.policy", what, "devices that may ask (of a fleet alone: fallback_url)", fix))
         if self.deadline_ms is not None and self.fallback_url is None:
             what, fix = "devices ask nobody, and answer as soon as they can", "remove it, or let them ask the cloud role"
             found.append(Problem(f"{path}.deadline_ms", what, "fallback_url beside it", fix))

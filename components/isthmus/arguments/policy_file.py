@@ -17,7 +17,7 @@ from isthmus.migration.process import Dimension
 from isthmus.migration.situation import PRIVACY, Axis, Headroom, Link, Place, Situation, Worth, wandering
 from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
 from isthmus_agent.formats.contents import ANY_CLASS
-from isthmus_agent.formats.policy import MOST_LEVELS
+from isthmus_agent.formats.policy import LOAD, MOST_LEVELS, NETWORK
 
 _ROW_TOLERANCE: Final = 1e-9
 # YAML 1.1 reads a number without a point before its exponent, such as 2e-6, as a text.
@@ -254,9 +254,9 @@ class PolicySettings(Checked):
             answer_bytes=self.answer_bytes,
             worth=Worth(self.worth.deadline_miss_ms, self.worth.joule_ms, self.worth.money_ms),
             privacy=self.data,
-            network_axis=self.network.pure("network", "ms", self.step_seconds, last),
+            network_axis=self.network.pure(NETWORK, "ms", self.step_seconds, last),
             network=tuple(it.pure() for it in self.network.levels),
-            load_axis=self.load.pure("load", "per second", self.step_seconds, 0),
+            load_axis=self.load.pure(LOAD, "per second", self.step_seconds, 0),
             load=tuple(it.requests_per_second for it in self.load.levels),
             device=self.device.pure(),
             cloud=self.cloud.pure() if self.cloud else None,

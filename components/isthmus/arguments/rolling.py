@@ -71,7 +71,8 @@ class RollingArgs(TypedDict, total=False):
     that are updated at once; left out: none. samples: of what devices are asked, encrypted to the owner's key; left out: none. data:
     `stays_on_device` or `may_leave_device`: whether what devices are asked may leave them, to the cloud role or as samples; left out: it
     stays, unless another argument asks for something else. min_confidence: a number, or `auto`: what the measured table says.
-    max_device_error: for `auto`: a share of all requests. deadline_ms: of requests that say none.
+    max_device_error: for `auto`: a share of all requests. policy: a file with the figures of a migration policy: where requests are
+    answered first. deadline_ms: of requests that say none.
     """
 
     fleet: Input[str]
@@ -90,6 +91,7 @@ class RollingArgs(TypedDict, total=False):
     variants: Input[list[VariantArgs]]
     min_confidence: Input[Any]
     max_device_error: Input[float]
+    policy: Input[str]
     fallback_timeout_ms: Input[int]
     deadline_ms: Input[int]
     samples: Input[SamplesArgs]
@@ -127,6 +129,7 @@ class RollingSettings(Checked):
     variants: Annotated[tuple[VariantSettings, ...], Field(max_length=MOST_CLASSES)] = ()
     min_confidence: Annotated[float | str | None, LimitedOr(MIN_CONFIDENCE, AUTO)] = None
     max_device_error: Annotated[float, Limited(MAX_DEVICE_ERROR)] | None = None
+    policy: Annotated[str, Field(min_length=1)] | None = None
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
     deadline_ms: Annotated[int, Limited(DEADLINE_MS)] | None = None
     samples: SamplesSettings | None = None
@@ -173,7 +176,7 @@ class RollingSettings(Checked):
             Problem(
                 f"{path}.{name}", f"takes from devices what they are asked, and `data` says {STAYS}", fix=f"remove it, or say {MAY_LEAVE}"
             )
-            for name in ("min_confidence", "samples", "fallback_url")
+            for name in ("min_confidence", "policy", "samples", "fallback_url")
             if self.data == STAYS and getattr(self, name, None) is not None
         ]
         return self.placed(found, path)

@@ -17,9 +17,10 @@ from typing import Final
 
 import numpy as np
 
-from isthmus.migration.process import CLOUD, DEVICE, Numbers, Process, product_transition
+from isthmus.migration.process import Numbers, Process, product_transition
 from isthmus.migration.situation import Headroom, Link, Place, Situation
 from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
+from isthmus_agent.formats.policy import CLOUD, DEVICE
 
 TIMEOUT_MS: Final = 200.0
 """Linux's least time until a packet is sent again (TCP_RTO_MIN)."""

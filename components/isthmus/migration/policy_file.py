@@ -1,12 +1,12 @@
-"""The policy file of a class of devices, from its study: what goes into the signed bundle."""
+"""The policy file of a class of devices, from its solution: what goes into the signed bundle."""
 
 from isthmus.errors import InputError, Problem
-from isthmus.migration.study import Study
+from isthmus.migration.study import Solved
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.policy import Measured, Policy, from_json
 
 
-def policy_of(found: Study, release: str) -> Policy:
+def policy_of(found: Solved, release: str) -> Policy:
     """The policy for one release (its digest), just as a device will read it. Raises InputError where no device could."""
     process, situation = found.built.process, found.built.situation
     dimensions = tuple(

@@ -27,9 +27,6 @@ Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Choices = NDArray[np.intp]
 
-DEVICE: Final = "device"
-CLOUD: Final = "cloud"
-
 MOST_COST: Final = 1e9
 """A cost beyond it is a mistake; sums of smaller ones lose no digit that anyone reads."""
 _ROW_TOLERANCE: Final = 1e-9

@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from isthmus.migration.process import CLOUD, DEVICE, Choices, Numbers, Process, stationary
+from isthmus.migration.process import Choices, Numbers, Process, stationary
 from isthmus.migration.solve import evaluate
+from isthmus_agent.formats.policy import CLOUD, DEVICE
 
 NEVER: Final = "never"
 ALWAYS_CLOUD: Final = "always cloud"
@@ -56,13 +57,17 @@ def threshold(process: Process, away: str) -> Choices:
     return min(rules, key=lambda it: float(begins @ evaluate(process, it)[0]))
 
 
+def without_policy(process: Process) -> Mapping[str, Choices]:
+    """What needs no policy at all, by its name: one place for everything."""
+    places = {NEVER: DEVICE, ALWAYS_CLOUD: CLOUD}
+    return {name: always(process, place) for name, place in places.items() if place in process.places}
+
+
 def rivals(process: Process) -> Mapping[str, Choices]:
     """All of them by their names; those that ask the cloud only where the process knows one."""
-    found = {NEVER: always(process, DEVICE)} if DEVICE in process.places else {}
-    if CLOUD in process.places:
-        found[ALWAYS_CLOUD] = always(process, CLOUD)
-        if DEVICE in process.places:
-            found[THRESHOLD] = threshold(process, CLOUD)
+    found = {**without_policy(process)}
+    if CLOUD in process.places and DEVICE in process.places:
+        found[THRESHOLD] = threshold(process, CLOUD)
     return {**found, MYOPIC: myopic(process), FOLLOW: follow_the_user(process)}
 
 

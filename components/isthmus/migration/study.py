@@ -1,14 +1,14 @@
 """All that is said of a migration policy before anything is deployed, for one class of devices."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
 
 from isthmus.migration.costs import MISSED, REQUESTS, Built, build
-from isthmus.migration.process import stationary
-from isthmus.migration.rivals import expected, rivals
+from isthmus.migration.process import Choices, Process, stationary
+from isthmus.migration.rivals import expected, rivals, without_policy
 from isthmus.migration.simulate import Estimate, LongRun, Week, long_run, week
 from isthmus.migration.situation import Situation
 from isthmus.migration.solve import Solution, evaluate, solve, with_margin
@@ -17,7 +17,7 @@ SEED: Final = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Solved:
     """A class of devices and its policy.
 
     best: the optimum. chosen: the same with the margin, which is what devices get. rivals: cost of a request, in ms, by name. requests:
@@ -31,7 +31,6 @@ class Study:
     rivals: Mapping[str, float]
     requests: float
     long_run: LongRun
-    week: Week
 
     @property
     def cost(self) -> float:
@@ -46,6 +45,26 @@ class Study:
     def gain(self, rival: str) -> float:
         """The share of a rival's cost that the chosen policy saves; below 0 where the margin costs more than that."""
         return 1 - self.cost / self.rivals[rival]
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Of the steps in the long run, by the place where their requests run."""
+        return dict(zip(self.built.process.places, self.long_run.places.tolist(), strict=True))
+
+    def requests_at(self, place: str) -> float:
+        """The share of the requests, in the long run, that run there; 0 where the process has no such place."""
+        process = self.built.process
+        asked = self.long_run.shares @ self.built.figures[REQUESTS][0]
+        if place not in process.places or not asked.any():
+            return 0.0
+        return min(1.0, float(asked[process.places.index(place)] / asked.sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class Study(Solved):
+    """The same, and a simulated week of it."""
+
+    week: Week
 
     def data(self) -> dict[str, Any]:
         """As plain values."""
@@ -67,7 +86,7 @@ class Study:
             "step_cost_ms": process.serving_cost.tolist(),
             "moving_cost_ms": process.moving_cost.tolist(),
             "long_run": {
-                "shares": dict(zip(process.places, self.long_run.places.tolist(), strict=True)),
+                "shares": dict(self.shares),
                 "moves_per_day": self.long_run.moves * 86_400 / self.built.situation.step_seconds,
             },
             "week": {
@@ -87,24 +106,32 @@ class Study:
         return Estimate(missed.mean / asked, missed.plus_minus / asked)
 
 
-def study(device_class: str, situation: Situation, margin: float = 0.0, seed: int = SEED) -> Study:
-    """The policy of a class and what it is worth. margin: see `solve.with_margin`. Raises InputError where the process is not sound."""
+def solved(
+    device_class: str, situation: Situation, margin: float = 0.0, compared: Callable[[Process], Mapping[str, Choices]] = without_policy
+) -> Solved:
+    """The policy of a class. margin: see `solve.with_margin`. compared: the rivals. Raises InputError where the process is not sound."""
     built = build(situation)
     process = built.process
     best = solve(process)
     chosen = with_margin(process, best, margin) if margin else best
     requests = float((stationary(process.transition) * built.figures[REQUESTS][0]).sum())
     requests = requests or 1.0  # of a device that nobody asks: nothing costs anything, and no share is taken of it
-    compared = {name: expected(process, evaluate(process, it)) / requests for name, it in rivals(process).items()}
+    costs = {name: expected(process, evaluate(process, it)) / requests for name, it in compared(process).items()}
+    return Solved(device_class, built, best, chosen, costs, requests, long_run(process, chosen.next_place))
+
+
+def study(device_class: str, situation: Situation, margin: float = 0.0, seed: int = SEED) -> Study:
+    """As `solved`, with all rivals and a simulated week."""
+    found = solved(device_class, situation, margin, rivals)
     shown = week(
-        process,
-        chosen.next_place,
+        found.built.process,
+        found.chosen.next_place,
         step_seconds=situation.step_seconds,
         seed=seed,
-        figures=built.figures,
-        moving_figures=built.moving_figures,
+        figures=found.built.figures,
+        moving_figures=found.built.moving_figures,
     )
-    return Study(device_class, built, best, chosen, compared, requests, long_run(process, chosen.next_place), shown)
+    return Study(**{it.name: getattr(found, it.name) for it in fields(found)}, week=shown)
 
 
 def _estimate(it: Estimate) -> dict[str, float]:

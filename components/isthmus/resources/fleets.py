@@ -96,9 +96,9 @@ class FleetWave(Resource):
 
     releases: digest by class of devices; `*`: of every other. waves: all of the rollout, as `isthmus.fleet.waves.Wave` with a `gate`
     each; wave: the index of this one. encrypt: bundles and deltas are sealed with the fleet's content key. min_confidence: by class, what
-    bundles say that is sure enough, for devices that go by it. With `wait` an update ends when the gate has passed, and fails with the
-    evidence where it aborts or pauses; else with what stands, and the next update goes on. An update that was interrupted goes on where it
-    was. A release that was aborted begins at the first wave again.
+    bundles say that is sure enough, for devices that go by it. policies: by class, the migration policy in its bundles. With `wait` an
+    update ends when the gate has passed, and fails with the evidence where it aborts or pauses; else with what stands, and the next update
+    goes on. An update that was interrupted goes on where it was. A release that was aborted begins at the first wave again.
     Outputs: `name`, `number`, `outcome`, `confirmed` (how many devices of the wave), `contents` (digest of what
     devices keep, by class).
     """
@@ -128,6 +128,7 @@ class FleetWave(Resource):
         samples: Input[Mapping[str, Any]] | None = None,
         budget: Input[Mapping[str, Any]] | None = None,
         min_confidence: Input[Mapping[str, float]] | None = None,
+        policies: Input[Mapping[str, str]] | None = None,
         wait: Input[bool] = True,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -147,6 +148,7 @@ class FleetWave(Resource):
             "samples": samples,
             "budget": budget,
             "min_confidence": min_confidence,
+            "policies": policies,
             "wait": wait,
         }
         super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import json
 import struct
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from isthmus.release import deltas
 from isthmus_agent.formats import bundle
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.policy import MOST_EDGE_THOUSANDTHS, MOST_LEVELS, MOST_PLACES, MOST_STEP_MS, Measured, Policy
 
 PARTS = {"model": b"a model", "manifest": b'{"version": 1}', "golden": b'{"inputs": {}}', "gates": b"{}"}
 PLAIN = bundle.join(PARTS)
@@ -81,3 +83,53 @@ def test_a_bundle_may_say_which_answers_are_sure_enough(gates, expected):
 def test_a_confidence_that_is_none_makes_a_bundle_unfit(said):
     with pytest.raises(FormatError, match="min_confidence"):
         bundle.min_confidence(io.BytesIO(bundle.join({**PARTS, "gates": b'{"min_confidence": ' + said + b"}"})))
+
+
+RELEASE = "sha256:" + "a" * 64
+
+
+def routed(said: object) -> io.BytesIO:
+    gates = json.dumps({"policy": said}, separators=(",", ":")).encode()
+    return io.BytesIO(bundle.join({**PARTS, "gates": gates}))
+
+
+def test_a_bundle_has_a_policy_for_its_release_or_none():
+    policy = Policy(RELEASE, "*", ("device", "cloud"), (), (1, 0), 10_000)
+    assert bundle.policy_for(routed(policy.to_json().decode()), RELEASE) == policy
+    assert bundle.policy_for(io.BytesIO(PLAIN), RELEASE) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        True,
+        7,
+        {},
+        "",
+        "{}",
+        "\u00fc",
+        "\ud800",
+        Policy(RELEASE.replace("a", "b"), "*", ("device",), (), (0,), 1).to_json().decode(),
+        Policy(RELEASE, "*", ("cloud",), (), (0,), 1).to_json().decode(),
+        Policy(RELEASE, "*", ("device",), (), (0,), 1).to_json().decode() + " ",
+    ],
+)
+def test_what_is_no_policy_for_its_release_makes_a_bundle_unfit(said):
+    with pytest.raises(FormatError, match=r"^policy"):
+        bundle.policy_for(routed(said), RELEASE)
+
+
+def test_the_largest_policy_of_all_has_its_place_in_a_bundle():
+    def longest(number: int) -> str:
+        return f"{number:064}"
+
+    edges = tuple(it - MOST_EDGE_THOUSANDTHS for it in range(MOST_LEVELS - 1))
+    sizes = (MOST_LEVELS, 16, 1, 1)
+    dimensions = tuple(
+        Measured(longest(axis), f"{0:0128}", tuple(map(longest, range(size))), edges[: size - 1], MOST_EDGE_THOUSANDTHS)
+        for axis, size in enumerate(sizes)
+    )
+    places = ("device", *(f"peer:{longest(it)}" for it in range(MOST_PLACES - 1)))
+    policy = Policy(RELEASE, longest(1), places, dimensions, (63,) * (64 * 512), MOST_STEP_MS)
+    assert bundle.policy_for(routed(policy.to_json().decode()), RELEASE) == policy

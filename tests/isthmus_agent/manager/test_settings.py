@@ -47,9 +47,18 @@ def test_everything_can_be_said():
     more = {"class": "small", "labels": {"site": "a"}, "model": "digits", "listen": {"socket": "/run/agent/predict.sock"}}
     paces = {"poll_seconds": 0.5, "heartbeat_seconds": 5, "measure_seconds": 1, "retry_seconds": 2}
     limits = {"memory_bytes": 1 << 27, "threads": 2, "request_seconds": 0.5}
-    cloud = {"url": "https://cloud:8443/base/", "min_confidence": 0.6, "timeout_ms": 200, "deadline_ms": 80}
+    cloud = {
+        "url": "https://cloud:8443/base/",
+        "min_confidence": 0.6,
+        "timeout_ms": 200,
+        "deadline_ms": 80,
+        "same_version": True,
+        "policy": "as_signed",
+    }
     found = settings.from_value(value(store=store, limits=limits, swap="stop_first", fallback=cloud, **more, **paces), {})
-    assert found.local.fallback == Fallback("https://cloud:8443/base", 0.6, 0.2, deadline_seconds=0.08)
+    assert found.local.fallback == Fallback(
+        "https://cloud:8443/base", 0.6, 0.2, deadline_seconds=0.08, same_version=True, follows_policy=True
+    )
     assert found.identity.credentials is not None
     assert (found.identity.credentials.access_key, found.identity.credentials.region, found.identity.credentials.token) == (
         "a",

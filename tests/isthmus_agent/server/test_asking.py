@@ -48,10 +48,11 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
         timeout_seconds: float = 20.0,
         deadline_seconds: float | None = None,
         min_confidence: float | None = 0.8,
+        same_version: bool = False,
         **settings: Any,
     ) -> tuple[Served, CloudRole]:
         role = CloudRole(answer)
-        fallback = Fallback(role.url, min_confidence, timeout_seconds, deadline_seconds=deadline_seconds)
+        fallback = Fallback(role.url, min_confidence, timeout_seconds, deadline_seconds=deadline_seconds, same_version=same_version)
         served = start(tmp_path / "slots", fallback=fallback, **settings)
         ends.extend((served.serving.close, role.stop))
         return served, role
@@ -192,6 +193,33 @@ def test_with_the_cloud_gone_a_request_is_answered_here_within_its_deadline(begi
         assert ask(served, UNSURE, X_Isthmus_Deadline_Ms=str(deadline_ms))[:2] == (200, "device")
         took_ms = 1000 * (time.monotonic() - began)
         assert 0.9 * deadline_ms - 5 < took_ms < patience.scaled(deadline_ms + 2000)  # of 20,000 that the cloud is given
+
+
+def only_version(version: int) -> Any:
+    """A cloud role as TensorFlow Serving is that has one version."""
+
+    def answer(connection: Any, request: Any) -> None:
+        served = "/versions/" not in request.target or f"/versions/{version}:" in request.target
+        (right if served else says({"error": "Servable not found for request"}, 404))(connection, request)
+
+    return answer
+
+
+def test_no_device_gets_an_answer_of_another_version_than_its_own_while_a_rollout_is_on_its_way(begin):
+    served, role = begin(only_version(1), same_version=True)
+    assert ask(served, UNSURE)[1] == "cloud"  # without a model any version will do
+    served.serve(tiny_content(version=1))
+    assert ask(served, UNSURE)[1] == "cloud"
+    assert [it.target.rpartition("digits")[2] for it in role.asked] == [":predict", "/versions/1:predict"]
+    role.answer = only_version(2)  # the cloud role is updated first
+    assert is_own(served)
+    asked = len(role.asked)
+    assert is_own(served)
+    assert len(role.asked) == asked  # nor is it asked in vain each time
+    served.serve(tiny_content(version=2))  # a new process, which asks anew
+    assert ask(served, UNSURE)[1] == "cloud"
+    role.answer = only_version(1)  # taken back there, and not here yet
+    assert is_own(served)
 
 
 def test_a_request_that_says_no_deadline_has_the_device_s(begin):

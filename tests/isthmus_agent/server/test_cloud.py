@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import json
+import math
 import select
 import ssl
 import threading
@@ -14,7 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.isthmus_agent.clouds import PREDICTIONS, SLOW, WRONG, CloudRole, hangs, right, says
+from tests.isthmus_agent.clouds import PREDICTIONS, SLOW, WRONG, CloudRole, hangs, right, says, with_status
 from toolchain.testing import patience
 
 from isthmus_agent.channel import Fallback
@@ -328,3 +329,59 @@ def test_a_cloud_over_tls_is_asked_if_it_is_who_it_says(begin, tmp_path):
         assert hurried.answer() is None
     finally:
         role.stop()
+
+
+def test_a_probe_measures_the_round_trip_and_has_nothing_in_it(begin):
+    role, asking = begin(with_status(right))
+    assert math.isnan(asking.cloud.round_trip_ms())
+    asking.cloud.probe("digits")
+    asking.wait()
+    assert 0 < asking.cloud.round_trip_ms() < patience.scaled(1000)
+    (probe,) = role.asked
+    assert (probe.method, probe.target, probe.body) == ("GET", "/base/v1/models/digits", b"")
+    before = asking.cloud.round_trip_ms()
+    assert asking.answer() is not None
+    assert asking.cloud.round_trip_ms() == before  # of what is asked besides, nothing is measured
+
+
+def test_there_is_room_for_as_many_questions_as_are_asked_at_once(begin):
+    _, asking = begin(hangs, timeout_seconds=0.5)
+    found = []
+    for _ in range(9):
+        found.append(asking.cloud.has_room())
+        asking.ask()
+    assert found == [True] * 8 + [False]
+    asking.rest()
+    assert asking.cloud.has_room()
+
+
+@pytest.mark.parametrize("answer", [says(b"<html>Welcome to Hotel WiFi</html>"), says([]), says(b"7"), says({}, 404), hangs])
+def test_what_answers_a_probe_as_no_cloud_role_does_is_away(begin, answer):
+    role, asking = begin(answer, timeout_seconds=0.3)
+    for _ in range(MOST_FAILURES):
+        asking.cloud.probe("digits")
+        asking.rest()
+    assert asking.cloud.round_trip_ms() == math.inf
+    asking.cloud.probe("digits")
+    assert len(role.asked) == MOST_FAILURES  # nothing is asked during the pause
+
+
+def test_a_probe_is_the_try_after_a_pause_and_a_full_cloud_is_not_probed(begin):
+    class Soon(Breaker):
+        def failed(self, now: float, *, was_try: bool) -> None:
+            super().failed(now - 60, was_try=was_try)
+
+    role, asking = begin(with_status(hangs), timeout_seconds=0.3, breaker=Soon())
+    for _ in range(MOST_FAILURES):
+        asking.answer()
+    assert asking.cloud.round_trip_ms() == math.inf
+    asking.cloud.probe("digits")
+    asking.rest()
+    assert asking.cloud.round_trip_ms() < math.inf
+    role.answer = says({}, 503, more="Retry-After: 60\r\n")
+    assert asking.answer() is None
+    asked = len(role.asked)
+    assert asking.cloud.round_trip_ms() == math.inf
+    asking.cloud.probe("digits")
+    assert asking.rest() == []
+    assert len(role.asked) == asked

@@ -7,8 +7,8 @@ from isthmus.migration.learning import rivals, simulate
 from isthmus.migration.learning.rivals import H2T2
 from isthmus.migration.learning.stream import LEVELS, PLACES, UNSURE, Prices, stream
 from isthmus.migration.learning.traces import traces
-from isthmus.migration.process import CLOUD, DEVICE
 from isthmus.migration.solve import solve
+from isthmus_agent.formats.policy import CLOUD, DEVICE
 
 STREAM = stream()
 DRAWN = simulate.drawn(STREAM, traces(600)[0], 1)

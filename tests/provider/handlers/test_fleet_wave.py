@@ -18,6 +18,7 @@ from isthmus.rollouts.contents import contents_of
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import read_signed
 from isthmus_agent.formats.assignment import Assignment
+from isthmus_agent.formats.policy import Policy
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device
 from isthmus_agent.formats.sealed_contents import key_name
@@ -184,6 +185,23 @@ def test_what_is_told_otherwise_is_drift_and_what_is_replaced_in_place_takes_not
     plugin.create("FleetWave", {**inputs, "releases": {"*": make_release(b"another").digest}}, name="other")
     assert plugin.read(new).outputs["outcome"] == "superseded"
     assert plugin.read(old) is not None
+
+
+def test_a_bundle_has_the_policy_of_its_class_and_one_for_another_release_is_refused(
+    plugin: Any, inputs: dict[str, Any], fleet: Fleet, make_release: Callable[..., Release]
+) -> None:
+    release = make_release()
+    text = Policy(release.digest, "*", ("device", "cloud"), (), (1, 1), 10_000).to_json().decode()
+    asked = {**inputs, "wait": False, "policies": {"*": text}, "min_confidence": {"*": 0.5}}
+    wave = plugin.create("FleetWave", asked)
+    (said,), _ = contents_of({"*": release}, "cameras", {"*": {"min_confidence": 0.5, "policy": text}})
+    assert told(fleet).variants == (said,)
+    assert list(plugin.diff(wave, {**asked, "policies": {}}).diffs) != list(plugin.diff(wave, asked).diffs)
+    other = Policy("sha256:" + "a" * 64, "*", ("device",), (), (0,), 1).to_json().decode()
+    (problem,) = plugin.problems("FleetWave", {**asked, "policies": {"*": other}})
+    assert "the policy was made for sha256:aaa" in problem
+    (problem,) = plugin.problems("FleetWave", {**asked, "policies": {"tractor": text}})
+    assert "there is no release for this class" in problem
 
 
 def test_a_bundle_says_which_confidence_is_enough_for_its_class(

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from isthmus.migration.learning.traces import CLOUD_LOAD, LOAD, NETWORK, PLANNED, SCENE, matrix_of
-from isthmus.migration.process import CLOUD, DEVICE, Choices, Dimension, Flags, Numbers, Process, stationary
-from isthmus_agent.formats.policy import PEER
+from isthmus.migration.process import Choices, Dimension, Flags, Numbers, Process, stationary
+from isthmus_agent.formats.policy import CLOUD, DEVICE, PEER
 
 LEVELS: Final = 16
 UNSURE: Final = "device, then cloud"

@@ -10,6 +10,7 @@ from typing import Any
 
 from isthmus import gateway, names
 from isthmus_agent.formats.answers import HEALTH_PATH
+from isthmus_agent.formats.bundle import AS_SIGNED
 
 # A replica imports TensorFlow before it serves; on a busy 2-core machine that takes most of a minute.
 SERVER_READY_SECONDS = 180
@@ -203,12 +204,16 @@ def _store_security(certificate_file: str, key_file: str) -> str:
 @dataclass(frozen=True)
 class CloudAsked:
     """When a device asks the cloud role. min_confidence: None: only where it has no answer; AS_SIGNED: as its bundle says. deadline_ms: of
-    requests that say none."""
+    requests that say none. same_version: it asks for the version that it serves itself, and for none else. follows_policy: it asks first
+    where its bundle's policy says so.
+    """
 
     url: str
     min_confidence: float | str | None
     timeout_ms: int
     deadline_ms: int | None = None
+    same_version: bool = False
+    follows_policy: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,6 +248,8 @@ def device_files(config: DeviceConfig) -> dict[str, str]:
 
 
 def _fallback(cloud: CloudAsked) -> dict[str, Any]:
-    """Without a deadline as devices of earlier versions read it."""
-    found = {"url": cloud.url, "min_confidence": cloud.min_confidence or 0.0, "timeout_ms": cloud.timeout_ms}
-    return found if cloud.deadline_ms is None else {**found, "deadline_ms": cloud.deadline_ms}
+    """What is not asked for is left out, as devices of earlier versions read it."""
+    found: dict[str, Any] = {"url": cloud.url, "min_confidence": cloud.min_confidence or 0.0, "timeout_ms": cloud.timeout_ms}
+    deadline = {} if cloud.deadline_ms is None else {"deadline_ms": cloud.deadline_ms}
+    version = {"same_version": True} if cloud.same_version else {}
+    return {**found, **deadline, **version, **({"policy": AS_SIGNED} if cloud.follows_policy else {})}

@@ -15,6 +15,8 @@ from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
 from isthmus_agent.formats import bundle, samples_wanted
 from isthmus_agent.formats.contents import ANY_CLASS, Variant
+from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.policy import from_json
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.turns import Budget
 from isthmus_agent.formats.window import Window
@@ -68,6 +70,12 @@ class FleetWaveHandler(HandlerBase):
                 required=False,
                 items=Property("number", "see `bundle.MIN_CONFIDENCE`", minimum=0, maximum=1),
             ),
+            "policies": Property(
+                "object",
+                "by class, where a device that may ask the cloud role has requests answered first",
+                required=False,
+                items=Property("string", "see `bundle.POLICY`"),
+            ),
             "cache_directory": Property("string", "where this machine keeps releases", compared=False),
             "waves": Property("array", "all waves of the rollout", items=_WAVE),
             "wave": Property("integer", "the index of this one", minimum=0),
@@ -118,7 +126,7 @@ class FleetWaveHandler(HandlerBase):
     )
 
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
-        found = [*address_problems(inputs), *prefix_problems(inputs), *_release_problems(inputs["releases"])]
+        found = [*address_problems(inputs), *prefix_problems(inputs), *_release_problems(inputs["releases"]), *_policy_problems(inputs)]
         waves, wave = inputs["waves"], inputs["wave"]
         if isinstance(waves, list) and wave is not UNKNOWN and wave >= len(waves):
             found.append(Problem("wave", f"is {wave}", f"0 to {len(waves) - 1}, which is how many waves there are"))
@@ -211,7 +219,6 @@ def _is_sealed_as_wanted(variants: Iterable[Variant], fleet: "Fleet", *, encrypt
 
 def _release_problems(releases: Any) -> Iterator[Problem]:
     from isthmus_agent.formats import numbers
-    from isthmus_agent.formats.numbers import FormatError
 
     if not isinstance(releases, Mapping):
         return
@@ -226,6 +233,20 @@ def _release_problems(releases: Any) -> Iterator[Problem]:
         yield from digest_problems({"digest": digest}, where)
 
 
+def _policy_problems(inputs: Values) -> Iterator[Problem]:
+    """Policies that devices would refuse: a bundle with one would be unfit."""
+    releases, policies = inputs["releases"], inputs.get("policies")
+    for name, text in policies.items() if isinstance(releases, Mapping) and isinstance(policies, Mapping) else ():
+        where = property_path((name,), "policies")
+        if name not in releases:
+            yield Problem(where, "there is no release for this class", " or ".join(releases))
+        elif isinstance(text, str) and isinstance(releases[name], str):
+            try:
+                from_json(text.encode(), releases[name])
+            except FormatError as error:
+                yield Problem(where, str(error), "a policy for the class's release")
+
+
 def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
     """What a program wants of the fleet. key: that contents are sealed with. Raises InputError."""
     from isthmus.fleet.gates import Gate
@@ -236,7 +257,8 @@ def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
     # Devices take the first that fits them.
     ordered = sorted(inputs["releases"].items(), key=lambda it: (it[0] == ANY_CLASS, it[0]))
     releases = {name: find_release({**inputs, "digest": digest}) for name, digest in ordered}
-    gate_values = {name: {bundle.MIN_CONFIDENCE: it} for name, it in (inputs.get("min_confidence") or {}).items()}
+    said = {bundle.MIN_CONFIDENCE: inputs.get("min_confidence") or {}, bundle.POLICY: inputs.get("policies") or {}}
+    gate_values = {name: {value: its[name] for value, its in said.items() if name in its} for name in releases}
     variants, files = contents_of(releases, inputs["fleet"], gate_values, make=make, key=key)
     waves = [Wave(**{name: value for name, value in it.items() if name != "gate"}) for it in inputs["waves"]]
     gates = [Gate(**it["gate"]) for it in inputs["waves"]]
