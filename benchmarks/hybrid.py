@@ -21,8 +21,10 @@ same cells, examples and random numbers (hybrid_ways.py). Where each number come
 - `auto`: asks below the threshold of `min_confidence: auto`. `by network`: the rule that somebody would write by hand: the device where the
   network is cut or poor, else `auto` or `cloud`, the better of both in hindsight, on each trace. `H2T2`: its threshold on the confidence is
   learned, told what asking costs in each cell; its settings are the best in hindsight, on each trace.
-- `MDP`: the policy solved for the plan's transitions over device, device then cloud (by `auto`), cloud. `learned`: the same process, its
-  transitions counted as they come. `partition`: at each network level the way that `isthmus partition` takes.
+- `MDP`: the policy solved for the plan's transitions over device, device then cloud (by `auto`), cloud, wrong answers among its costs.
+  `MDP, as signed`: what devices follow today (docs/migration.md): wrong answers cost nothing when it is solved, its places are device and
+  cloud, and what is unsure by `auto` is passed on wherever the network is. `learned`: the process of `MDP`, its transitions counted as they
+  come. `partition`: at each network level the way that `isthmus partition` takes.
 
 Below it, times alone of a network that is worth cutting: the medians of docs/performance.md's network split.
 
@@ -34,6 +36,7 @@ import argparse
 import itertools
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +45,7 @@ import numpy as np
 import yaml
 from hybrid_h2t2 import Asking
 from hybrid_release import MODEL, RECIPE, Known, known
-from hybrid_tables import BY_NETWORK, FIGURES, WAYS, interval, main_table, trace_table
+from hybrid_tables import AS_SIGNED, BY_NETWORK, FIGURES, WAYS, interval, main_table, trace_table
 from hybrid_ways import PLACES, UNSURE, Case, Outcome, Requests, answered, drawn, levels, partitioned, process_of
 from report import machine
 from rich.console import Console
@@ -53,9 +56,10 @@ from isthmus.migration.learning.counting import Counting
 from isthmus.migration.learning.rivals import SEDNA_DEFAULT
 from isthmus.migration.learning.stream import LEVELS, Prices
 from isthmus.migration.learning.traces import DAY_STEPS, Trace, traces
-from isthmus.migration.process import CLOUD, DEVICE, Choices, Process
+from isthmus.migration.process import Choices, Process
 from isthmus.migration.situation import Link, Worth
 from isthmus.migration.solve import solve
+from isthmus_agent.formats.policy import CLOUD, DEVICE
 
 FIRST_SEED = 200
 SPEED_FACTORS = (8.0, 500.0)
@@ -131,12 +135,24 @@ def cheapest(case: Case, tried: list[list[Outcome]]) -> list[Outcome]:
     return min(tried, key=lambda found: float(np.mean([it.weighed(case).mean() for it in found])))
 
 
+def signed_policy(case: Case) -> Choices:
+    """(P, X): of the process that `isthmus policy` solves: no wrong answers are weighed, and its places are the device and the cloud."""
+    process = process_of(replace(case, mistake_ms=0.0))
+    return solve(replace(process, allowed=np.repeat([[name != UNSURE] for name in PLACES], process.shape[1], axis=1))).next_place
+
+
+def passing_on(places: Choices) -> Choices:
+    """The same, on a device that has a `min_confidence`, too."""
+    return np.where(places == PLACES.index(DEVICE), PLACES.index(UNSURE), places)
+
+
 def ran(case: Case, process: Process, trace: Trace, seeds: range) -> dict[str, list[Outcome]]:
     """What each way does with each seed of a trace."""
     whole = [trace.cells(seed) for seed in seeds]
     runs = [drawn(case, cells[:-1], seed + 1_000_003) for cells, seed in zip(whole, seeds, strict=True)]
     unsure, hard = case.known.sure < case.known.auto, case.known.certainty < SEDNA_DEFAULT
     policy = solve(process).next_place
+    signed = signed_policy(case)
     by_hand = [[answered(case, it, above_poor(it, place), unsure[it.example]) for it in runs] for place in (UNSURE, CLOUD)]
     return {
         DEVICE: [answered(case, it, always(it, DEVICE), unsure[it.example]) for it in runs],
@@ -146,6 +162,7 @@ def ran(case: Case, process: Process, trace: Trace, seeds: range) -> dict[str, l
         BY_NETWORK: cheapest(case, by_hand),
         "H2T2": cheapest(case, [h2t2(case, runs, *setting) for setting in H2T2_SETTINGS]),
         "MDP": [answered(case, it, followed(it.cells, policy), unsure[it.example]) for it in runs],
+        AS_SIGNED: [answered(case, it, passing_on(followed(it.cells, signed)), unsure[it.example]) for it in runs],
         "learned": [
             answered(case, it, counted(process, it.cells, int(cells[-1])), unsure[it.example])
             for it, cells in zip(runs, whole, strict=True)
@@ -196,15 +213,21 @@ def expected_line(case: Case, process: Process, trace: Trace, seeds: range) -> s
 
 
 def policy_lines(case: Case, process: Process) -> list[str]:
-    """What the plan's policy does, as seen from the device, by network level; and where the network is cut."""
-    best, lines = solve(process).next_place, []
+    """What the policies do, as seen from the device, by network level; and where the network is cut in two."""
+    named = (("MDP", solve(process).next_place), (AS_SIGNED, signed_policy(case)))
+    lines = [line for name, best in named for line in level_lines(process, name, best)]
+    return [*lines, "partition, network cut to good: " + "; ".join(partitioned(case, drawn(case, np.zeros(1, np.intp), 0))[1])]
+
+
+def level_lines(process: Process, policy: str, best: Choices) -> list[str]:
+    """A policy's places, a line for each network level."""
+    lines = []
     for level, name in enumerate(process.dimensions[0].levels):
         cells = [cell for cell in range(process.shape[1]) if process.cell_levels(cell)[0] == level]
         places = [PLACES[int(best[0, cell])] for cell in cells]
-        lines.append(
-            f"MDP, network {name}: " + ", ".join(f"{it} in {places.count(it)} of {len(cells)} cells" for it in PLACES if it in places)
-        )
-    return [*lines, "partition, network cut to good: " + "; ".join(partitioned(case, drawn(case, np.zeros(1, np.intp), 0))[1])]
+        said = ", ".join(f"{it} in {places.count(it)} of {len(cells)} cells" for it in PLACES if it in places)
+        lines.append(f"{policy}, network {name}: {said}")
+    return lines
 
 
 def main() -> None:

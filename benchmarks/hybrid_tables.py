@@ -4,10 +4,11 @@ import numpy as np
 from rich.table import Table
 from scipy import stats
 
-from isthmus.migration.process import CLOUD, DEVICE
+from isthmus_agent.formats.policy import CLOUD, DEVICE
 
 BY_NETWORK = "by network"
-WAYS = (DEVICE, CLOUD, "Sedna 0.5", "auto", BY_NETWORK, "H2T2", "MDP", "learned", "partition")
+AS_SIGNED = "MDP, as signed"
+WAYS = (DEVICE, CLOUD, "Sedna 0.5", "auto", BY_NETWORK, "H2T2", "MDP", AS_SIGNED, "learned", "partition")
 SHOWN = (DEVICE, CLOUD, "Sedna 0.5", "auto", BY_NETWORK, "H2T2", "MDP")
 """Of the table by trace."""
 FIGURES = ("p50", "p95", "p99", "late", "right", "money", "bytes", "joules", "sent", "all")

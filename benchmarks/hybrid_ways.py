@@ -18,9 +18,10 @@ from isthmus.limits import FALLBACK_TIMEOUT_MS
 from isthmus.migration.costs import PACKET_BYTES, TIMEOUT_MS, transfer_ms, waiting
 from isthmus.migration.learning.stream import stream
 from isthmus.migration.learning.traces import PLANNED, matrix_of
-from isthmus.migration.process import CLOUD, DEVICE, Choices, Process
+from isthmus.migration.process import Choices, Process
 from isthmus.migration.situation import Link, Worth
 from isthmus.sizing.cost import BYTES_PER_GIGABYTE, DEFAULT_PRICES
+from isthmus_agent.formats.policy import CLOUD, DEVICE
 
 DIMENSIONS = stream().process.dimensions
 UNSURE = "device, then cloud"
