@@ -3,7 +3,7 @@
 A device has an answer of its own and says so (`ASKED_BY`); it can do without the cloud's. Envoy keeps a second set of circuit breakers
 for routes of priority HIGH: a name, of which there are two, and no rank. Devices' requests take those routes, so that no more than
 `GatewayOptions.device_requests` of them are at the servers at a time, and none waits for a place; all others keep the set that they had.
-docs/decisions/0022 says why it is this and not another of Envoy's ways.
+docs/decisions/0020 says why it is this and not another of Envoy's ways.
 """
 
 from collections.abc import Iterable, Iterator

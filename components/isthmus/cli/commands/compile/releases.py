@@ -16,6 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from isthmus.cli.commands.compile.options import Options
+from isthmus.cli.shared.naming import option_named, options_named
 from isthmus.cli.shared.pages import check_page, write_page
 from isthmus.compile import CompileRequest, check_accuracy, check_request, compile_release
 from isthmus.compile.build.choose import Choice, choose
@@ -56,7 +57,7 @@ def compile_and_show(options: Options) -> None:
     if page:
         ready()
         check_page(page)
-    with _options_named(request.model):
+    with options_named(request.model, _OPTIONS):
         release = asyncio.run(compile_all(requests, min_accuracy, ReleaseCache(default_cache_directory()), Console(stderr=True)))
         if page:
             write_page(page, html(release, request.source))
@@ -97,7 +98,7 @@ def requests_for(request: CompileRequest, recipes: Sequence[str], min_accuracy: 
         problems.append(Problem("--recipe", f"{alone} stands beside others", f"{alone} alone, or recipes without it"))
     # What `auto` may give up depends on the gate, and so does its release; a recipe's own release does not.
     made = [replace(request, recipe=it.text, min_accuracy=min_accuracy if it.is_auto else None) for it in wanted]
-    problems += [_option_named(problem, request.model) for problem in check_request(made[0] if made else request, "")]
+    problems += [option_named(problem, request.model, _OPTIONS) for problem in check_request(made[0] if made else request, "")]
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
     return made
@@ -204,18 +205,3 @@ def _progress(errors: Console) -> Iterator[Callable[[CompileRequest], Say]]:
 
     with rows if errors.is_terminal else contextlib.nullcontext():
         yield place
-
-
-@contextlib.contextmanager
-def _options_named(model: str) -> Iterator[None]:
-    """Problems come with the path of a component's argument; who typed a command knows options."""
-    try:
-        yield
-    except InputError as error:
-        raise type(error)([_option_named(problem, model) for problem in error.problems]) from error
-
-
-def _option_named(problem: Problem, model: str) -> Problem:
-    argument = problem.path.removeprefix(model).removeprefix(".")
-    option = "MODEL" if argument in ("", "model") else f"--{argument.replace('_', '-')}" if argument in _OPTIONS else argument
-    return replace(problem, path=option)

@@ -5,7 +5,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -14,6 +13,7 @@ from rich.text import Text
 from isthmus.cli.commands.compile.releases import PIPED_WIDTH, name_of
 from isthmus.cli.commands.partition.options import Options
 from isthmus.cli.commands.partition.view import Shown, as_data, view
+from isthmus.cli.shared.naming import option_named, options_named
 from isthmus.compile import CompileRequest, check_request, compile_release
 from isthmus.compile.halves.measured import Measured
 from isthmus.compile.halves.run import measure_cuts
@@ -24,6 +24,7 @@ from isthmus.errors import InputError, Problem
 from isthmus.limits import PARTITION
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 
+_OPTIONS = ("recipe", "evaluation")
 SWEEP = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0)
 """Mbit/s: from the edge of a mobile network to a cable."""
 Say = Callable[[str], None]
@@ -40,7 +41,7 @@ def split_and_show(options: Options) -> None:
     if problems := problems_with(options, request):
         raise InputError(problems)
     errors = Console(stderr=True)
-    with _options_named(request.model), _progress(errors) as say:
+    with options_named(request.model, _OPTIONS), _progress(errors) as say:
         release_digest, measured = asyncio.run(_measured(request, say))
     situation = Situation(
         options.round_trip_ms,
@@ -79,7 +80,7 @@ def problems_with(options: Options, request: CompileRequest) -> list[Problem]:
         what = "names a release, which has no evaluation data to check what crosses a cut by"
         problems.append(Problem("MODEL", what, "the model's source; its release comes out of the cache"))
     else:
-        problems += [_option_named(problem, request.model) for problem in check_request(request, "")]
+        problems += [option_named(problem, request.model, _OPTIONS) for problem in check_request(request, "")]
     return list(dict.fromkeys(problems))
 
 
@@ -101,18 +102,3 @@ def _progress(errors: Console) -> Iterator[Say]:
     with Progress(*columns, console=errors, transient=True) as rows:
         row = rows.add_task("", total=None)
         yield lambda step: rows.update(row, description=step)
-
-
-@contextlib.contextmanager
-def _options_named(model: str) -> Iterator[None]:
-    """Problems come with the path of a component's argument; who typed a command knows options."""
-    try:
-        yield
-    except InputError as error:
-        raise type(error)([_option_named(problem, model) for problem in error.problems]) from error
-
-
-def _option_named(problem: Problem, model: str) -> Problem:
-    argument = problem.path.removeprefix(model).removeprefix(".")
-    named = {"": "MODEL", "model": "MODEL", "recipe": "--recipe", "evaluation": "--evaluation"}
-    return replace(problem, path=named.get(argument, argument))
