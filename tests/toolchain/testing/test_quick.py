@@ -14,7 +14,7 @@ FILES = {
     "conftest.py": """
         from toolchain.testing import plugin
         pytest_plugins = ("toolchain.testing.plugin",)
-        plugin.MUCH_LONGER_SECONDS = 0.05
+        plugin.MUCH_LONGER_SECONDS = 0.3
     """,
     "test_whole.py": """
         import pytest
@@ -29,7 +29,7 @@ FILES = {
         def test_a_slow_one(): pass
         def test_one_that_imports_it(): import tensorflow
         def test_one_that_computes():
-            end = time.process_time() + 0.1
+            end = time.process_time() + 0.4
             while time.process_time() < end: pass
     """,
 }
