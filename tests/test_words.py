@@ -34,3 +34,10 @@ def test_a_share_never_reads_as_more_than_it_is(share):
 )
 def test_as_people_write_them(read, text):
     assert read == text
+
+
+def test_columns_begin_with_words_at_the_left_and_end_with_numbers_at_the_right():
+    rows = [("model", "p95 ms"), ("digits", "0.6"), ("a", "12")]
+    assert words.in_columns(rows, words=1) == ["model   p95 ms", "digits     0.6", "a           12"]
+    assert words.in_columns([("", "x"), ("→", "10")]) == ["    x", "→  10"]
+    assert words.in_columns([("a", ""), ("bb", "1")], words=2) == ["a", "bb  1"]

@@ -1,6 +1,7 @@
 """How numbers read, wherever people see them."""
 
 import math
+from collections.abc import Sequence
 
 
 def percent(share: float | None) -> str:
@@ -37,3 +38,11 @@ def duration(seconds: float) -> str:
         if seconds >= least:
             return f"{seconds / unit_seconds:.3g} {unit}"
     return f"{seconds:.3g} s"
+
+
+def in_columns(rows: Sequence[Sequence[str]], words: int = 0) -> list[str]:
+    """Lines of a table in plain text, columns two blanks apart. rows: [rows, columns]. words: so many columns, the first ones, begin at the
+    left; the others, numbers, end at the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    places = "  ".join(f"{{:{'<' if index < words else '>'}{width}}}" for index, width in enumerate(widths))
+    return [places.format(*row).rstrip() for row in rows]

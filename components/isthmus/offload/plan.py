@@ -1,13 +1,12 @@
 """The table of thresholds as a preview shows it: what each passes on, gains and costs, and which one is taken, and why."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from isthmus.offload.choosing import choose, choose_by_error
 from isthmus.offload.rows import Row, row_at, rows_of
 from isthmus.release.confidences import Calibration, Confidences, Estimate
-from isthmus.words import percent, plain
+from isthmus.words import in_columns, percent, plain
 
 MILLION: Final = 1_000_000
 _GIGABYTE: Final = 10**9
@@ -47,7 +46,7 @@ class OffloadPlan:
             f"{measured.largest_difference:.2g} at most",
             f"temperature {self.calibration.temperature:g} (of {self.calibration.scores}): expected calibration error "
             f"{_points(measured.raw_error)} as it is, {_points(measured.calibrated_error)} calibrated",
-            *_aligned([("", *HEAD), *(("→" if index == self.chosen else "", *self._cells(index)) for index in self._shown())]),
+            *in_columns([("", *HEAD), *(("→" if index == self.chosen else "", *self._cells(index)) for index in self._shown())]),
             f"ms, bytes and {self.costs.currency} a million requests: what passing on adds on average, the network's time not counted",
             f"min_confidence {self.min_confidence:.7g}: {self.reason}",
         ]
@@ -128,9 +127,3 @@ def plan_offload(
 def _points(found: Estimate) -> str:
     """Such as `1.2 % (0.8 to 2.4)`."""
     return f"{100 * found.value:.2g} % ({100 * found.low:.2g} to {100 * found.high:.2g})"
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """All but the mark to the right."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return ["  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines]

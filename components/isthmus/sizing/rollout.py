@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from isthmus.sizing.cost import BYTES_PER_GIGABYTE
-from isthmus.words import duration, in_bytes, money
+from isthmus.words import duration, in_bytes, in_columns, money
 
 BITS_PER_MEGABIT = 10**6
 
@@ -138,6 +138,4 @@ def wave_lines(waves: Sequence[Mapping[str, Any]], currency: str) -> list[str]:
         return []
     heads = [f"{column.head}, {currency}" if column.head == "cost" else column.head for column in WAVE_COLUMNS]
     cells = [heads, *([column.text(wave) for column in WAVE_COLUMNS] for wave in waves)]
-    widths = [max(len(row[index]) for row in cells) for index in range(len(heads))]
-    places = "  ".join(f"{{:{'<' if not index else '>'}{width}}}" for index, width in enumerate(widths))
-    return [*(places.format(*row).rstrip() for row in cells), *(str(wave["gate"]) for wave in waves)]
+    return [*in_columns(cells, words=1), *(str(wave["gate"]) for wave in waves)]

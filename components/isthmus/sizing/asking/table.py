@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from isthmus.words import money
+from isthmus.words import in_columns, money
 from isthmus_agent.formats import digests
 
 NONE = "–"
@@ -126,6 +126,4 @@ def total(rows: Sequence[Row]) -> str:
 def as_text(rows: Sequence[Row]) -> str:
     """The table in plain text, numbers to the right."""
     cells = [[column.head for column in COLUMNS], *([column.text(row) for column in COLUMNS] for row in rows)]
-    widths = [max(len(line[index]) for line in cells) for index in range(len(COLUMNS))]
-    places = [f"{{:{'<' if index < WORDS else '>'}{width}}}" for index, width in enumerate(widths)]
-    return "\n".join([*("  ".join(places).format(*line).rstrip() for line in cells), total(rows)])
+    return "\n".join([*in_columns(cells, words=WORDS), total(rows)])
