@@ -12,7 +12,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from isthmus.compile.build.export import SIGNATURE
-from isthmus.compile.quantise.flatbuffer import Model, operator_name, read, write
+from isthmus.compile.quantise.flatbuffer import Model, drop_unused_codes, operator_name, read, write
 from isthmus.errors import Problem, SourceError
 from isthmus.partition.cuts import Cut
 
@@ -71,7 +71,7 @@ def _half(data: bytes, where: str, operators: Iterable[int], inputs: Mapping[int
     if not any(_has_graphs(operator_name(model, operator)) for operator in graph.operators):
         model.subgraphs = [graph]
     tensors = _keep_tensors(graph, (*inputs, *outputs))
-    _keep_codes(model)
+    drop_unused_codes(model)
     _keep_buffers(model)
     graph.inputs, graph.outputs = ([tensors[tensor] for tensor in side] for side in (inputs, outputs))
     model.signatureDefs = [_signature({tensors[t]: name for t, name in inputs.items()}, {tensors[t]: name for t, name in outputs.items()})]
@@ -98,14 +98,6 @@ def _keep_tensors(graph: Any, also: Iterable[int]) -> dict[int, int]:
 
 def _sides(operator: Any) -> tuple[Any, ...]:
     return operator.inputs, operator.outputs, () if operator.intermediates is None else operator.intermediates
-
-
-def _keep_codes(model: Model) -> None:
-    used = sorted({operator.opcodeIndex for graph in model.subgraphs for operator in graph.operators})
-    model.operatorCodes = [model.operatorCodes[old] for old in used]
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            operator.opcodeIndex = used.index(operator.opcodeIndex)
 
 
 def _keep_buffers(model: Model) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from isthmus.compile.quantise.flatbuffer import FLOAT16, FLOAT32, INT32, Model, Tensor, constant, operator_name
+from isthmus.compile.quantise.flatbuffer import FLOAT16, FLOAT32, INT32, Model, Tensor, constant, drop_unused_codes, operator_name
 
 RESHAPING = {"SHAPE", "STRIDED_SLICE", "PACK", "RESHAPE"}
 
@@ -193,11 +193,7 @@ def _drop_unused_tensors(model: Model) -> None:
             if signature.subgraphIndex == number:
                 for entry in (*(signature.inputs or ()), *(signature.outputs or ())):
                     entry.tensorIndex = new[int(entry.tensorIndex)]
-    codes = sorted({operator.opcodeIndex for graph in model.subgraphs for operator in graph.operators})
-    model.operatorCodes = [model.operatorCodes[index] for index in codes]
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            operator.opcodeIndex = codes.index(operator.opcodeIndex)
+    drop_unused_codes(model)
 
 
 def _drop_unused_buffers(model: Model) -> None:

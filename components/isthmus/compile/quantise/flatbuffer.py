@@ -96,6 +96,15 @@ def floats(model: Model, tensor: Tensor) -> NDArray[np.float32]:
     return np.frombuffer(model.buffers[tensor.buffer].data, "<f4").reshape(tensor.shape)
 
 
+def drop_unused_codes(model: Model) -> None:
+    """Leaves out, in place, the codes of operators that no graph has."""
+    used = sorted({operator.opcodeIndex for graph in model.subgraphs for operator in graph.operators})
+    model.operatorCodes = [model.operatorCodes[old] for old in used]
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            operator.opcodeIndex = used.index(operator.opcodeIndex)
+
+
 def scale_axis(tensor: Tensor) -> int | None:
     """The dimension along which a quantised tensor's scales go; None if it has one for all."""
     return int(tensor.quantization.quantizedDimension) if len(tensor.quantization.scale) > 1 else None
