@@ -133,13 +133,18 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     problems = [*problems, *wrong, *more]
     if problems or mode is None:
         return None, problems
-    if mode == EDGE and settings.mode != EDGE:
-        fleet, problems = edge.check(name, _edge_part(settings.model_copy(update={"mode": EDGE}), args, name), path, sources)
+    if fleet and mode == EDGE:
+        fleet = _asking_nobody(fleet)
     fleet, service = (None if mode == CLOUD else fleet), (None if mode == EDGE else service)
     if service is not None:
         service, more = _asked_by(service, fleet, settings, path)
         problems = [*problems, *more]
     return CheckedHybrid(mode, service, fleet, advice), problems
+
+
+def _asking_nobody(fleet: CheckedRollout) -> CheckedRollout:
+    """The fleet, as it is without a cloud role."""
+    return replace(fleet, settings=fleet.settings.model_copy(update=dict.fromkeys((*_OF_ASKING, "fallback_url"))), policy=None)
 
 
 def _asked_by(
