@@ -26,14 +26,13 @@ def offload_plans(args: EdgeSettings, releases: Mapping[str, Release], path: str
     """
     if args.fallback_url is None or args.min_confidence is None:
         return {}
-    number = None if args.seeks_confidence else float(args.min_confidence)
     found: dict[str, OffloadPlan] = {}
     problems: list[Problem] = []
     for name, release in releases.items():
         calibration, measured = release.manifest.calibration, release.record.confidences
         if calibration is not None and measured is not None:
             costs = _costs(release, args.price_table(), server_kind)
-            plan = plan_offload(calibration, measured, costs, number, max_error=args.max_device_error)
+            plan = plan_offload(calibration, measured, costs, _number(args), max_error=args.max_device_error)
             if plan is None:
                 problems.append(_unkept(args.max_device_error or 0.0, release, measured, f"{path}.max_device_error"))
             else:
@@ -50,9 +49,13 @@ def unsure_share(args: EdgeSettings, release: Release) -> float | None:
     calibration, measured = release.manifest.calibration, release.record.confidences
     if args.min_confidence is None or calibration is None or measured is None:
         return None
-    number = None if args.seeks_confidence else float(args.min_confidence)
-    plan = plan_offload(calibration, measured, Costs(0.0), number, max_error=args.max_device_error)
+    plan = plan_offload(calibration, measured, Costs(0.0), _number(args), max_error=args.max_device_error)
     return plan.rows[plan.chosen].share if plan else None
+
+
+def _number(args: EdgeSettings) -> float | None:
+    """The threshold that the program gives; None: it is to be found."""
+    return None if args.seeks_confidence or args.min_confidence is None else float(args.min_confidence)
 
 
 def _costs(release: Release, prices: PriceTable, server_kind: str) -> Costs:

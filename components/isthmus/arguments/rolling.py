@@ -45,9 +45,6 @@ from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.turns import Budget
 from isthmus_agent.formats.window import Window
 
-STAYS, MAY_LEAVE = STAYS_ON_DEVICE, MAY_LEAVE_DEVICE
-"""What of the inputs of devices."""
-
 
 class DeviceAccessArgs(TypedDict, total=False):
     """As whom the devices that a stack runs on this machine use a store of the user's own (secrets)."""
@@ -133,7 +130,7 @@ class RollingSettings(Checked):
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
     deadline_ms: Annotated[int, Limited(DEADLINE_MS)] | None = None
     samples: SamplesSettings | None = None
-    data: Annotated[str, one_of((STAYS, MAY_LEAVE), "choice")] | None = None
+    data: Annotated[str, one_of((STAYS_ON_DEVICE, MAY_LEAVE_DEVICE), "choice")] | None = None
 
     @property
     def seeks_confidence(self) -> bool:
@@ -142,7 +139,7 @@ class RollingSettings(Checked):
 
     def asks_cloud(self) -> bool:
         """Whether devices pass on what they are asked, where there is a cloud role: never without a word of the user's."""
-        return self.data == MAY_LEAVE or (self.data is None and self.min_confidence is not None)
+        return self.data == MAY_LEAVE_DEVICE or (self.data is None and self.min_confidence is not None)
 
     def wave_list(self, devices: int) -> Sequence[Wave]:
         """The waves. Where none are given: one device, then all. devices: of the whole fleet, 0 where that is not known."""
@@ -174,10 +171,12 @@ class RollingSettings(Checked):
         found += same_twice(self.variants, lambda it: (it.device_class, it.recipe), f"{path}.variants", "variants")
         found += [
             Problem(
-                f"{path}.{name}", f"takes from devices what they are asked, and `data` says {STAYS}", fix=f"remove it, or say {MAY_LEAVE}"
+                f"{path}.{name}",
+                f"takes from devices what they are asked, and `data` says {STAYS_ON_DEVICE}",
+                fix=f"remove it, or say {MAY_LEAVE_DEVICE}",
             )
             for name in ("min_confidence", "policy", "samples", "fallback_url")
-            if self.data == STAYS and getattr(self, name, None) is not None
+            if self.data == STAYS_ON_DEVICE and getattr(self, name, None) is not None
         ]
         return self.placed(found, path)
 
