@@ -1,5 +1,3 @@
-import datetime
-import ipaddress
 import itertools
 import os
 import socket
@@ -11,13 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tests.isthmus_agent.bus import device
 from tests.isthmus_agent.bus.brokers import PASSWORDS, RunningBroker
 
+from isthmus.provider.local.certificates import for_loopback
 from isthmus_agent.bus.member import Member
 
 STARTS = itertools.count(1)
@@ -28,24 +23,9 @@ STARTS = itertools.count(1)
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Of 127.0.0.1, signed by itself: its file and its key's."""
     folder = tmp_path_factory.mktemp("certificate")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
-    now = datetime.datetime.now(datetime.UTC)
-    found = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "certificate.pem").write_bytes(found.public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    found = for_loopback()
+    (folder / "certificate.pem").write_text(found.certificate_pem)
+    (folder / "key.pem").write_text(found.private_pem)
     return folder / "certificate.pem", folder / "key.pem"
 
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from isthmus.errors import InputError
 from isthmus.sizing.formulas.allocation import divide_units
-from isthmus.sizing.formulas.splitting import Split, count, joined, missing
+from isthmus.sizing.formulas.splitting import Split
+from isthmus_agent.core.splitting import count, joined, missing
 
 ranges = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda pair: (min(pair), max(pair))), max_size=6)
 

@@ -10,9 +10,6 @@ from collections.abc import Mapping
 
 from isthmus.sizing.formulas.allocation import DivisionPlan, divide_units
 from isthmus_agent.core import splitting
-from isthmus_agent.core.splitting import Rows, count, joined, missing
-
-__all__ = ["Rows", "Split", "count", "joined", "missing"]
 
 
 class Split(splitting.Split):

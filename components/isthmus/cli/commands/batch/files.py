@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError, PlatformError, Problem, ResourceFullError
-from isthmus.sizing.formulas.splitting import Rows, joined
+from isthmus_agent.core.splitting import Rows, joined
 from isthmus_agent.protocol.dtypes import dtype_name, element_type
 
 Array = NDArray[Any]

@@ -16,7 +16,8 @@ from isthmus.cli.commands.predict.asking import refusal
 from isthmus.errors import PlatformError
 from isthmus.observing.reach import Server
 from isthmus.sizing.formulas.allocation import DivisionPlan
-from isthmus.sizing.formulas.splitting import Rows, Split, count, missing
+from isthmus.sizing.formulas.splitting import Split
+from isthmus_agent.core.splitting import Rows, count, missing
 
 # A chunk is what is done again when a server is lost; shorter ones cost more calls.
 _CHUNK_SECONDS = 0.5
