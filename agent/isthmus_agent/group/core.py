@@ -136,6 +136,7 @@ class Core:
 
     def tick(self, now: float) -> list[Effect]:
         """What time has brought."""
+        self.membership.expire(now)
         effects = [*self._settled(now), *self._routed(self.asking.tick(now, is_connected=self._is_connected), now), *self._settled(now)]
         for number in list(self._jobs):
             effects += self._go_on(number, now)
@@ -145,7 +146,7 @@ class Core:
         """When `tick` is of use next."""
         times = (
             self.asking.wakes_at(is_connected=self._is_connected),
-            self.membership.wakes_at(now),
+            self.membership.wakes_at(),
             self._beat_at if self._is_connected else None,
         )
         return min((it for it in times if it is not None), default=now + self._settings.beat_seconds)

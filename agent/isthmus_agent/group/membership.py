@@ -41,10 +41,14 @@ class Membership:
         """Those that are there, by name."""
         return {name: it.presence for name, it in sorted(self._known.items()) if it.is_live and now < it.heard_at + self._expiry_seconds}
 
-    def wakes_at(self, now: float) -> float | None:
-        """When the next one expires that is there now."""
-        ends = (it.heard_at + self._expiry_seconds for it in self._known.values() if it.is_live)
-        return min((end for end in ends if end > now), default=None)
+    def expire(self, now: float) -> None:
+        """Takes those for gone that have said nothing for the expiry."""
+        for it in self._known.values():
+            it.is_live = it.is_live and now < it.heard_at + self._expiry_seconds
+
+    def wakes_at(self) -> float | None:
+        """When `expire` is of use next: in the past where it was not called in time."""
+        return min((it.heard_at + self._expiry_seconds for it in self._known.values() if it.is_live), default=None)
 
     def _forget(self, now: float) -> None:
         until = REMEMBERED_EXPIRIES * self._expiry_seconds

@@ -318,3 +318,19 @@ def test_a_job_larger_than_what_may_wait_is_done_bit_by_bit():
     number = world.split("a", [b"%d" % it * 500 for it in range(9)], {"a": 10.0, "b": 10.0})
     world.advance(60)
     assert isinstance(world.devices["a"].jobs[number], Joined)
+
+
+def test_an_expiry_that_passed_unseen_still_wakes_a_device_that_is_cut_off():
+    core = Core("home", 1, 500, SETTINGS)
+    core.connecting()
+    core.connected(0.0)
+    core.open("camera", 900, 0.0)
+    core.heard("large", Presence(Order(1, 1, 1), 9000), 0.0)
+    assert core.asking.leases["camera"].owner == "large"
+    core.disconnected()
+    late = SETTINGS.expiry_seconds + 1.0  # whoever runs it did something else when it should have been called
+    core.ask("camera", b"x", late, 600.0)
+    assert core.wakes_at(late) <= late
+    core.tick(late)
+    assert core.asking.leases["camera"].owner == "home"
+    assert core.wakes_at(late) > late

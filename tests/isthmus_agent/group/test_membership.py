@@ -11,8 +11,10 @@ def test_a_device_is_there_from_its_first_word_until_the_expiry():
     assert members.hear("a", _word(1, 1, 1), 100.0, is_retained=False)
     assert not members.hear("a", _word(1, 1, 2), 102.0, is_retained=False)
     assert list(members.live(108.9)) == ["a"]
-    assert members.wakes_at(108.9) == 109.0
+    assert members.wakes_at() == 109.0
     assert not members.live(109.0)
+    members.expire(109.0)
+    assert members.wakes_at() is None
 
 
 def test_a_retained_word_proves_no_life():
@@ -27,7 +29,7 @@ def test_an_old_word_is_no_news():
     members = Membership(7.0)
     members.hear("a", _word(2, 1, 1), 0.0, is_retained=False)
     assert not members.hear("a", _word(1, 9, 9), 1.0, is_retained=False)
-    assert members.wakes_at(1.0) == 7.0
+    assert members.wakes_at() == 7.0
     assert members.refused == 1
 
 
