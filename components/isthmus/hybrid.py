@@ -23,13 +23,14 @@ from isthmus.compiling import Sources
 from isthmus.edge import CheckedRollout, EdgeFleetRollout
 from isthmus.errors import GateError, Problem
 from isthmus.names import cloud_part, edge_part
-from isthmus.offloading import unsure_share
+from isthmus.offloading import measured_plan
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import kind_of_server, with_platforms
 from isthmus.release.manifest import Release
-from isthmus.routing import routed_share
+from isthmus.routing import answers_of, asking
 from isthmus.sizing.advisor.advice import Advice
 from isthmus.sizing.advisor.requirements import Mode
+from isthmus.sizing.offload import Asking, Offload
 
 # What an argument that only the other half needs is taken for where a mode has no such half: it is used for nothing.
 _NOT_NEEDED: Mapping[str, Mapping[str, Any]] = {CLOUD: {"fleet": "-"}, EDGE: {"requests_per_second": 1, "p95_ms": 1000}}
@@ -156,21 +157,21 @@ def _asked_by(
         known = known or OffloadSettings()
         # Of devices that were enrolled elsewhere the fleet file knows nothing.
         known = known if known.devices else known.model_copy(update={"devices": len(fleet.fleet.devices) or None})
-        service = replace(service, unsure_share=partial(_asking_share, fleet))
+        service = replace(service, asking=partial(_asking, fleet, known.pure()))
     elif known:
         what, fix = "the devices ask nobody", "add min_confidence or `data: may_leave_device`, or remove it"
         return service, [Problem(f"{path}.offload", what, fix=fix)]
     return replace(service, settings=service.settings.model_copy(update={"offload": known})), []
 
 
-def _asking_share(fleet: CheckedRollout, release: Release) -> float | None:
-    """The share of the requests, 0 to 1, that devices with this release have the cloud role answer, first or because they are unsure; None:
-    not known."""
-    unsure = unsure_share(fleet.settings, release)
+def _asking(fleet: CheckedRollout, offload: Offload, release: Release) -> Asking | None:
+    """What devices with this release have the cloud role answer, first or because they are unsure; None: not known."""
+    plan = measured_plan(fleet.settings, release)
+    unsure = plan.rows[plan.chosen].share if plan else None
     if fleet.policy is None:
-        return unsure
-    routed = routed_share(fleet.policy, Counter(it.device_class for it in fleet.devices))
-    return routed + (1 - routed) * (unsure or 0.0)
+        return None if unsure is None else Asking(unsure)
+    answers = answers_of(release, plan, fleet.settings.fallback_timeout_ms)
+    return asking(fleet.policy, Counter(it.device_class for it in fleet.devices), answers, unsure or 0.0, offload)
 
 
 def _chosen(mode: str, advice: Advice | None, path: str) -> tuple[Mode | None, list[Problem]]:

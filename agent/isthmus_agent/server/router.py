@@ -7,12 +7,14 @@ step at most, whatever is measured. Between two looks a request costs a comparis
 import math
 from typing import Final, Protocol
 
-from isthmus_agent.formats.policy import CLOUD, DEVICE, LOAD, NETWORK, Policy
+from isthmus_agent.formats.policy import CLOUD, DEVICE, LOAD, NETWORK, THEN_CLOUD, Policy
 
 PROBE_SECONDS: Final = 5.0
 """Between two probes of the network, at least. A device that nobody asks sends none."""
 LEAST_WINDOW_SECONDS: Final = 1.0
 """That requests are counted for, at least: of a shorter time a rate says nothing."""
+
+_REACHED: Final = (DEVICE, THEN_CLOUD, CLOUD)
 
 
 class Network(Protocol):
@@ -41,8 +43,13 @@ class Router:
 
     @property
     def place(self) -> str:
-        """Where requests are answered first, as last chosen: DEVICE or CLOUD."""
+        """Where requests are answered first, as last chosen: DEVICE, THEN_CLOUD or CLOUD."""
         return self._policy.places[self._place]
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether an answer of the device's own that is not sure enough is passed on there."""
+        return self._policy.passes_on(self.place)
 
     def count(self) -> None:
         """A request has come, whoever is to answer it: what is asked of the device is its load."""
@@ -66,4 +73,4 @@ class Router:
             self._requests, self._counted_from = 0, now
         self._levels = self._policy.levels(self._levels, measured)
         found = self._policy.next_place(self._place, self._levels)
-        self._place = found if self._policy.places[found] in (DEVICE, CLOUD) else self._device
+        self._place = found if self._policy.places[found] in _REACHED else self._device
