@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 
+from isthmus.limits import MIGRATION
 from isthmus.migration.costs import REQUESTS
 from isthmus.migration.process import Choices, Numbers
 from isthmus.migration.simulate import WEEK_SECONDS, reached
@@ -30,6 +31,8 @@ RUNS: Final = 16
 """Side by side, each a part of the time: one pass through Python's loop is a step of all."""
 MOST_ROWS: Final = 3_000_000
 """(place, cell) times steps that are followed: about a second's work. Where there are more, it is a shorter time."""
+STEP_SECONDS: Final = float(MIGRATION["step_seconds"].default)
+"""Between two looks where no class has a policy."""
 _MIXED: Final = 5.0
 """Times in which the slowest difference from the long run falls to 1/e, until a run that began in it is taken for settled."""
 
@@ -77,7 +80,7 @@ def asked_at_once(fleet: Sequence[Devices], *, correlation: float = 0.0, seed: i
     chains = [_Chain.of(it) for it in groups]
     first = next((it.solved for it in groups if it.solved), None)
     rows = sum(len(it.begin) for it in chains)
-    step_seconds = first.built.situation.step_seconds if first else float(seconds)
+    step_seconds = first.built.situation.step_seconds if first else STEP_SECONDS
     most = max(RUNS, MOST_ROWS // rows)
     steps = max(1, min(math.ceil(seconds / step_seconds), most) // RUNS)
     common = first.built.situation.network_common if first else 0.0
