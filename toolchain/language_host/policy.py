@@ -44,7 +44,7 @@ def _call(channel: Any, method: str, request: bytes, timeout_seconds: float | No
 
 
 def _time_left_seconds(context: Any) -> float | None:
-    """Until the caller's deadline; None where it gave none: gRPC tells of one in the far future then, which overflows when it is passed on."""
+    """Until the caller's deadline; None where it gave none: gRPC tells of one far in the future then, which overflows when passed on."""
     left: float | None = context.time_remaining()
     return left if left is not None and left < LONGEST_DEADLINE_SECONDS else None
 
