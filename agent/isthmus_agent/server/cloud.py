@@ -21,8 +21,8 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from isthmus_agent.channel import Fallback
-from isthmus_agent.formats.answers import ASKED_BY, DEVICE
 from isthmus_agent.formats import routing
+from isthmus_agent.formats.answers import ASKED_BY, DEVICE
 from isthmus_agent.formats.pauses import FIRST_PAUSE_SECONDS
 from isthmus_agent.server.answers import Check, Due
 from isthmus_agent.server.breaker import Breaker, May

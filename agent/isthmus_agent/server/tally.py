@@ -1,4 +1,4 @@
-"""What became of requests, counted: since the start, and in the last minute; and how long who asked has waited. Nothing of a request is kept."""
+"""What became of requests, counted: since the start, and in the last minute; and how long who asked has waited. No request is kept."""
 
 import time
 from collections import Counter, deque

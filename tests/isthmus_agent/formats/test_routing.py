@@ -31,18 +31,17 @@ PERHAPS = st.none() | COUNTS
     st.sampled_from(BREAKERS),
     st.lists(COUNTS, min_size=5, max_size=5),
     st.lists(COUNTS, min_size=len(ASKED), max_size=len(ASKED)),
-    PERHAPS,
-    PERHAPS,
+    st.tuples(PERHAPS, PERHAPS),
     st.text(),
 )
-def test_what_was_written_is_read(breaker, totals, asked, round_trip, p95, policy):
+def test_what_was_written_is_read(breaker, totals, asked, times, policy):
     found = replace(
         SOME,
         breaker=breaker,
         totals=dict(zip(OUTCOMES, totals, strict=True)),
         asked=dict(zip(ASKED, asked, strict=True)),
-        round_trip_microseconds=round_trip,
-        p95_microseconds=p95,
+        round_trip_microseconds=times[0],
+        p95_microseconds=times[1],
         policy=policy,
     )
     assert read(found.to_json()) == found
