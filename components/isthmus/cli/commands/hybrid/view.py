@@ -44,7 +44,7 @@ def _table(found: tuple[Row, ...]) -> Table:
     table.add_column("now", overflow="fold")
     for name in shown:
         table.add_column(HEADS[name].replace("passed on", "passed"), justify="right", no_wrap=True)
-    for head in ("req/s", "round trip", "p50", "p95"):
+    for head in ("req/s", "rtt", "p50", "p95"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("breaker", overflow="fold", min_width=7)
     for row in found:
