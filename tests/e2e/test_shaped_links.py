@@ -19,7 +19,7 @@ from toolchain.testing import patience
 from isthmus.migration.study import Solved
 from isthmus_agent.formats.policy import CLOUD, DEVICE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 STEP_SECONDS: Final = 0.25
 STEPS: Final = 168

@@ -90,6 +90,8 @@ def test_the_cloud_role_is_told_in_one_line():
 def test_what_is_missing_is_said_once():
     assert [*notes(reading())] == []
     assert "no device" in next(notes(reading(())))
+    [from_afar] = notes(reading((DeviceReading("a", said(policy="", levels=()), age_seconds=90.0), SOME[4])))
+    assert from_afar.startswith("devices are elsewhere")
     assert "follows a policy" in next(notes(reading((DeviceReading("a", said(policy="", levels=())),))))
 
 

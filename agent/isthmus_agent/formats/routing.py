@@ -10,8 +10,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from isthmus_agent.formats import numbers
+from isthmus_agent.formats.contents import ANY_CLASS
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.formats.policy import MOST_DIMENSIONS, MOST_DOCUMENT_BYTES, MOST_EDGE_THOUSANDTHS, MOST_PLACES, place_name
+from isthmus_agent.formats.policy import (
+    CLOUD,
+    DEVICE,
+    MOST_DIMENSIONS,
+    MOST_DOCUMENT_BYTES,
+    MOST_EDGE_THOUSANDTHS,
+    MOST_PLACES,
+    PEER,
+    place_name,
+)
+from isthmus_agent.formats.report import Routed
 
 FORMAT: Final = 1
 MOST_BYTES: Final = 2 * MOST_DOCUMENT_BYTES
@@ -75,6 +86,24 @@ class Routing:
     def to_json(self) -> bytes:
         """As it is answered."""
         return numbers.dump({"format": FORMAT, **asdict(self)})
+
+
+PLACES: Final = (DEVICE, CLOUD, PEER + ANY_CLASS)
+"""As reports number them: which class of peers is not told."""
+
+
+def routed(it: Routing) -> Routed:
+    """What reports say of it."""
+    place = PLACES.index(it.place) if it.place in PLACES else len(PLACES) - 1
+    counts = (it.totals[name] for name in OUTCOMES)
+    return Routed(place, BREAKERS.index(it.breaker), it.round_trip_microseconds, *counts)
+
+
+def reported(it: Routed, release: str) -> Routing:
+    """What is known by a report alone. What it has beyond the numbers known here is taken for the last one of them."""
+    place, breaker = (known[min(number, len(known) - 1)] for known, number in ((PLACES, it.place), (BREAKERS, it.breaker)))
+    totals = dict(zip(OUTCOMES, (it.here, it.cloud, it.passed_on, it.peer, it.failed), strict=True))
+    return Routing(release, place, PLACES, breaker, totals=totals, round_trip_microseconds=it.round_trip_microseconds)
 
 
 _FIELDS: Final = ("format", *Routing.__dataclass_fields__)

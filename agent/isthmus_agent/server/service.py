@@ -4,9 +4,12 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
 
 from isthmus_agent.formats.answers import HEALTH_PATH, ROUTING_PATH
 from isthmus_agent.formats.policy import CLOUD, Policy
+from isthmus_agent.formats.routing import Routing, routed
 from isthmus_agent.protocol import (
     PredictRequest,
     Reply,
@@ -70,7 +73,7 @@ class Service:
             "regress": self._other,
         }
 
-    def figures(self) -> dict[str, int | None]:
+    def figures(self) -> dict[str, Any]:
         """What was counted since the start, and the memory that is used now."""
         with open("/proc/self/statm", encoding="ascii") as statm:
             rss_bytes = int(statm.read().split()[1]) * _PAGE_BYTES
@@ -82,6 +85,7 @@ class Service:
             "distribution_distance_millionths": self._moved_millionths,
             "answered_by_cloud": self._fallback.answered_by_cloud if self._fallback else 0,
             "cloud_unavailable": self._fallback.unavailable if self._fallback else 0,
+            "routed": asdict(routed(self._routing_now())) if self._fallback else None,
         }
 
     def answer(self, request: Request) -> Answer | Later:
@@ -101,8 +105,11 @@ class Service:
         return Reply(200, json.dumps(document).encode())
 
     def _routing(self) -> Reply:
+        return Reply(200, self._routing_now().to_json())
+
+    def _routing_now(self) -> Routing:
         cloud = self._fallback.cloud if self._fallback else None
-        return Reply(200, self._tally.routing(self._model.manifest.digest, self._router, cloud).to_json())
+        return self._tally.routing(self._model.manifest.digest, self._router, cloud)
 
     def _check(self, route: Route) -> None:
         """Whether a route means this model. Raises RestError (404, 400)."""

@@ -9,7 +9,7 @@ from isthmus.words import duration, plain
 from isthmus_agent.formats.contents import ANY_CLASS
 from isthmus_agent.formats.numbers import FormatError, load
 from isthmus_agent.formats.policy import MOST_DOCUMENT_BYTES, Policy, from_json
-from isthmus_agent.formats.routing import FULL, NONE, OPEN, OUTCOMES, Level, Routing
+from isthmus_agent.formats.routing import BY_PEER, FIRST, FULL, NONE, OPEN, OUTCOMES, PASSED_ON, Level, Routing
 
 MOST_ROWS: Final = 20
 """Devices beyond so many are shown by class."""
@@ -119,6 +119,10 @@ def why(it: DeviceReading) -> str:
         parts.append({OPEN: "the cloud role is away", FULL: "the cloud role is full"}[routing.breaker])
     if routing.levels:
         parts.append(f"policy: {', '.join(map(_level, routing.levels))}")
+    elif it.age_seconds >= 1:
+        asked = sum(routing.totals.values())
+        elsewhere = sum(routing.totals[name] for name in (FIRST, PASSED_ON, BY_PEER))
+        parts.append(f"{elsewhere:,} of {asked:,} requests were answered elsewhere since its start")
     elif routing.breaker == NONE:
         parts.append("it asks nobody")
     else:
@@ -155,7 +159,9 @@ def notes(reading: Reading) -> Iterator[str]:
     if not reading.devices:
         yield "no device: the fleet has none on this machine, and none of its devices has said where its requests run"
     said = [it.routing for it in reading.devices if it.routing]
-    if said and not any(it.policy for it in said):
+    if said and all(it.age_seconds >= 1 for it in reading.devices if it.routing):
+        yield "devices are elsewhere: this is what they have reported, as old as it says; maps and the last minute are where devices are asked"
+    elif said and not any(it.policy for it in said):
         yield "no device follows a policy, so there is no map: give the hybrid a `policy`, and devices `policy: as_signed`"
 
 

@@ -116,7 +116,6 @@ def test_devices_are_asked_and_one_that_cannot_be_says_why(watch: Run, device: C
         (("prod",), {}, "has no hybrids"),
         (("prod/other",), {"digits": {}}, "has no hybrid 'other'"),
         (("prod",), {"a": {}, "b": {}}, "one of prod/a, prod/b"),
-        (("prod",), {"digits": {}}, "are elsewhere"),
     ],
 )
 def test_where_there_is_nothing_to_watch_it_is_said(watch: Run, words: tuple[str, ...], fleets: dict[str, dict[str, str]], text: str):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus_agent.formats.numbers import MOST_NUMBER, FormatError
-from isthmus_agent.formats.routing import ASKED, BREAKERS, OUTCOMES, Level, Routing, read, thousandths
+from isthmus_agent.formats.report import Routed
+from isthmus_agent.formats.routing import ASKED, BREAKERS, OUTCOMES, Level, Routing, read, reported, routed, thousandths
 
 RELEASE = "sha256:" + "a" * 64
 SOME = Routing(
@@ -81,3 +82,15 @@ def test_what_is_wrong_is_said_with_its_place(change, where):
 
 def test_a_number_without_end_is_none():
     assert [thousandths(it) for it in (None, float("inf"), float("nan"), 1.5)] == [None, None, None, 1500]
+
+
+@pytest.mark.parametrize(("place", "told"), [("device", "device"), ("cloud", "cloud"), ("peer:gateway", "peer:*")])
+def test_a_report_has_its_numbers(place, told):
+    said = replace(SOME, place=place, places=("device", "cloud", "peer:gateway"))
+    found = reported(routed(said), RELEASE)
+    assert (found.place, found.breaker, found.totals, found.round_trip_microseconds) == (told, "closed", SOME.totals, 14_200)
+    assert (found.levels, found.policy) == ((), "")
+
+
+def test_a_report_with_numbers_of_a_later_version_is_read_all_the_same():
+    assert reported(Routed(place=99, breaker=99), RELEASE).breaker == BREAKERS[-1]

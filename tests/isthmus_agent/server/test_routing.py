@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from isthmus_agent.core.events import ServeFailed, Serving
 from isthmus_agent.formats.answers import ROUTING_PATH
 from isthmus_agent.formats.policy import from_json
 from isthmus_agent.formats.report import Reason
-from isthmus_agent.formats.routing import Routing, read
+from isthmus_agent.formats.routing import Routing, read, routed
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +68,9 @@ def test_work_moves_to_the_cloud_when_the_load_rises_and_comes_back(begin):
     assert served.serving.counts.answered_by_cloud == posts(role)
     assert served.serving.counts.cloud_unavailable == served.serving.counts.errors == 0
     said = told(served)
+    assert served.serving.counts.routed == replace(
+        routed(said), round_trip_microseconds=served.serving.counts.routed.round_trip_microseconds
+    )
     assert said.totals["cloud"] == said.asked["answered"] == said.asked["asked"] == posts(role)
     assert said.totals["failed"] == 0 < said.totals["here"]
     assert (said.place, said.places, said.moves, said.breaker) == ("device", PLACES, 2, "closed")

@@ -11,8 +11,9 @@ from rich.live import Live
 from isthmus.cli.commands.hybrid.view import rendered
 from isthmus.errors import InputError, IsthmusError, Problem
 from isthmus.migration.running import CloudReading, Reading
+from isthmus.observing.fleets import fleet_of
 from isthmus.observing.parts import AVAILABLE, RUNNING
-from isthmus.observing.routing import asked
+from isthmus.observing.routing import asked, reported
 from isthmus.observing.stack_state import StackState, read_stack
 from isthmus.platforms.registry import observer_of
 
@@ -26,14 +27,13 @@ def watched(stack_and_name: str) -> Looking:
     state = read_stack(stack)
     name, fleet = _fleet(state, name)
     devices: Mapping[str, str] = dict(fleet.get("devices") or {})
-    if not devices:
-        what = f"the devices of {name!r} are elsewhere, and can be asked by nobody from here"
-        raise InputError([Problem("STACK", what, "a hybrid with devices on this machine", "isthmus fleet page shows what they report")])
+    elsewhere = None if devices else fleet_of(name, state)
     service = state.services().get(name)
 
     def look() -> Reading:
         cloud = None if service is None else _cloud(name, service, state)
-        return Reading(name, time.strftime("%H:%M:%S"), asked(devices), cloud)
+        found = asked(devices) if elsewhere is None else reported(elsewhere)
+        return Reading(name, time.strftime("%H:%M:%S"), found, cloud)
 
     return look
 
