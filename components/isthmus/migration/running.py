@@ -160,7 +160,7 @@ def notes(reading: Reading) -> Iterator[str]:
         yield "no device: the fleet has none on this machine, and none of its devices has said where its requests run"
     said = [it.routing for it in reading.devices if it.routing]
     if said and all(it.age_seconds >= 1 for it in reading.devices if it.routing):
-        yield "devices are elsewhere: this is what they have reported, as old as it says; maps and the last minute are where devices are asked"
+        yield "devices are elsewhere: this is what they have reported, as old as it says; a map is shown where they can be asked"
     elif said and not any(it.policy for it in said):
         yield "no device follows a policy, so there is no map: give the hybrid a `policy`, and devices `policy: as_signed`"
 
