@@ -128,7 +128,9 @@ def read(content: bytes) -> Routing:
         _counts(found["recent"], "recent", OUTCOMES),
         numbers.integer(found["recent_ms"], "recent_ms"),
         _counts(found["asked"], "asked", ASKED),
-        *(_perhaps(found[name], name) for name in ("round_trip_microseconds", "p50_microseconds", "p95_microseconds")),
+        _perhaps(found["round_trip_microseconds"], "round_trip_microseconds"),
+        _perhaps(found["p50_microseconds"], "p50_microseconds"),
+        _perhaps(found["p95_microseconds"], "p95_microseconds"),
         _policy(found["policy"]),
     )
 

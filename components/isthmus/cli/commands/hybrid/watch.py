@@ -12,7 +12,14 @@ from isthmus.cli.shared.options import Json
 class Options:
     """What a user gives."""
 
-    stack: Annotated[str, typer.Argument(metavar="STACK[/NAME]", help="A stack, and which of its hybrids where it has several.")] = "local"
+    stack: Annotated[
+        str,
+        typer.Argument(
+            metavar="[STACK][/NAME]",
+            help="A stack of this project (else the selected one), and which of its hybrids where it has several.",
+            show_default=False,
+        ),
+    ] = ""
     once: Annotated[bool, typer.Option("--once", help="Show it once, and end.")] = False
     as_json: Json = False
     page: Annotated[bool, typer.Option("--page", help="Serve it as a page on this machine, kept up to date, until Ctrl-C.")] = False
