@@ -17,7 +17,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, Final
 
@@ -283,7 +283,8 @@ def _unpacked(device: str, number: int, outcome: Outcome, content: bytes) -> Rep
         values.append(value)
     perhaps = [value - 1 if value else None for value in values[1 + len(_VALUES) : always]]
     routed = Routed(*map(_meant, _ROUTED, values[always:])) if values[always:] else None
-    figures = replace(Figures(*values[1 : 1 + len(_VALUES)], *perhaps), routed=routed)
+    named: dict[str, Any] = dict(zip((*_VALUES, *_OPTIONAL), [*values[1 : 1 + len(_VALUES)], *perhaps], strict=True))
+    figures = Figures(**named, routed=routed)
     try:
         reason, text = Reason(values[0]), content[at:].decode("ascii")
     except ValueError:
