@@ -24,7 +24,7 @@ def test_it_says_why_by_what_the_device_measured():
     assert [why(it) for it in SOME[:4]] == [
         "policy: network good (14.2 ms), load busy (14 per second)",
         "policy: network good (14.2 ms), load calm (14 per second)",
-        "the cloud role is away; policy: network cut (14.2 ms), load busy (14 per second)",
+        "the cloud role is away; policy: network cut, load busy (14 per second)",
         "said 6.67 min ago; policy: network good (14.2 ms), load busy (14 per second)",
     ]
     plain = said(levels=(), policy="")
