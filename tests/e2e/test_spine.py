@@ -115,6 +115,15 @@ def test_isthmus_predict_shows_who_answered_what(stack):
         assert re.search(rf"{role} +│ 0 +│", done.text), done
 
 
+def test_isthmus_hybrid_watch_shows_where_the_requests_of_every_device_run(stack):
+    done = stack.isthmus("hybrid", "watch", "test/digits", "--once", "--json")
+    assert done.code == 0, done
+    found = json.loads(done.text)
+    assert {it["name"]: it["routing"]["place"] for it in found["devices"]} == dict.fromkeys(DEVICES, "device")
+    assert all(it["routing"]["totals"]["here"] and not it["routing"]["totals"]["failed"] for it in found["devices"])
+    assert found["cloud"]["ready"] == found["cloud"]["servers"] == stack.outputs()["services"]["digits"]["replicas"]
+
+
 def test_isthmus_status_shows_every_part_healthy(stack):
     done = stack.isthmus("status", "test")
     assert done.code == 0, done

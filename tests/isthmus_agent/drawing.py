@@ -8,7 +8,7 @@ from isthmus_agent.formats.gate import WHEN_UNCLEAR, Gate
 from isthmus_agent.formats.numbers import MILLION, MOST_NUMBER
 from isthmus_agent.formats.pace import WHOLE_PACE, Pace
 from isthmus_agent.formats.probation import Probation
-from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
+from isthmus_agent.formats.report import Figures, Outcome, Reason, Report, Routed
 from isthmus_agent.formats.roster import Device, Pending, Roster
 from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.formats.turns import Budget, Reached, Turns
@@ -121,7 +121,8 @@ def assignments(draw: st.DrawFn) -> Assignment:
     )
 
 
-figures = st.builds(Figures, counts, counts, counts, counts, counts, counts, *[maybe] * 6)
+routed = st.none() | st.builds(Routed, counts, counts, maybe, counts, counts, counts, counts, counts)
+figures = st.builds(Figures, counts, counts, counts, counts, counts, counts, *[maybe] * 6, routed)
 reports = st.builds(
     Report,
     device_names,

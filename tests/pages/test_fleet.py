@@ -88,7 +88,7 @@ def test_the_page_asks_nobody_for_anything_and_a_live_one_its_command_alone():
     assert not re.search(r"url\((?!#)|@import|<script| src=|script-src", text)
     assert re.findall(r'href="([^"]*)"', text) == ["data:,"]
     live = html(standing(), live=True)
-    assert re.findall(r' src="([^"]*)"', live) == ["/fleet.js"]
+    assert re.findall(r' src="([^"]*)"', live) == ["/live.js"]
     assert "script-src 'self'; connect-src 'self'" in live
     assert view(standing()) in live
 

@@ -6,6 +6,8 @@ from isthmus_agent.formats import numbers
 
 HEALTH_PATH: Final = "/healthz"
 """Whether it serves, and which release."""
+ROUTING_PATH: Final = "/routing"
+"""Where its requests run, and why (`formats.routing`)."""
 ANSWERED_BY: Final = "X-Isthmus-Answered-By"
 """The header of a prediction that says whose it is."""
 DEVICE, CLOUD = "device", "cloud"

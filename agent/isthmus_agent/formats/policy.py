@@ -158,7 +158,7 @@ def from_json(content: bytes, release: str) -> Policy:
     if made_for != release:
         raise FormatError("release", f"the policy was made for {made_for}, not for {numbers.shown(release)}")
     listed = numbers.items(found["places"], "places", MOST_PLACES, 1)
-    places = tuple(_place(it, f"places[{index}]") for index, it in enumerate(listed))
+    places = tuple(place_name(it, f"places[{index}]") for index, it in enumerate(listed))
     numbers.unique(places, "places", "place")
     listed = numbers.items(found["dimensions"], "dimensions", MOST_DIMENSIONS)
     dimensions = tuple(_dimension(it, f"dimensions[{index}]") for index, it in enumerate(listed))
@@ -181,7 +181,8 @@ def from_json(content: bytes, release: str) -> Policy:
     return policy
 
 
-def _place(value: object, where: str) -> str:
+def place_name(value: object, where: str) -> str:
+    """The name of a place, as policies have them. Raises FormatError."""
     if isinstance(value, str) and value.startswith(PEER):
         return PEER + numbers.device_class(value[len(PEER) :], where)
     if value not in _OWN_PLACES:

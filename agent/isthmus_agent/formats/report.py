@@ -19,12 +19,14 @@ import hmac
 import re
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Final
+from typing import Any, Final
 
 from isthmus_agent.formats import digests, numbers
 from isthmus_agent.formats.numbers import MOST_NUMBER, FormatError
 
 FORMAT: Final = 1
+FORMAT_ROUTED: Final = 2
+"""Of a report that says where requests ran. One that does not is written as it always was, so that whoever reads no others reads it."""
 MOST_KEY_BYTES: Final = 1024
 """Of an object's key in S3."""
 MOST_PREFIX_BYTES: Final = 400
@@ -106,12 +108,27 @@ class Reason(IntEnum):
 
 
 @dataclass(frozen=True)
+class Routed:
+    """Where a device's requests run, and how many ran where, since its server's start: see `formats.routing`, of which these are the
+    numbers alone. place: a number of PLACES. breaker: of BREAKERS. The others: requests by OUTCOMES."""
+
+    place: int = 0
+    breaker: int = 0
+    round_trip_microseconds: int | None = None
+    here: int = 0
+    cloud: int = 0
+    passed_on: int = 0
+    peer: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
 class Figures:
     """What is measured. None: not known. boot_mark: drawn at each start, so that two machines with one identity are found out.
 
     sequence: one more with every report of this boot. outcome_seconds: since it has this outcome, when this was written, by a clock that
     only goes on: what a gate's soak is measured by, together with the report's age. answered_by_cloud: of the requests.
-    cloud_unavailable: how often the cloud was needed and had no answer.
+    cloud_unavailable: how often the cloud was needed and had no answer. routed: of a device that may ask others; None: it asks nobody.
     """
 
     boots: int = 0
@@ -126,6 +143,7 @@ class Figures:
     outcome_seconds: int | None = None
     answered_by_cloud: int | None = None
     cloud_unavailable: int | None = None
+    routed: Routed | None = None
 
 
 @dataclass(frozen=True)
@@ -228,6 +246,8 @@ _OPTIONAL: Final = (
     "answered_by_cloud",
     "cloud_unavailable",
 )
+_ROUTED: Final = tuple(Routed.__dataclass_fields__)
+_MAY_BE_UNKNOWN: Final = "round_trip_microseconds"
 
 
 def told_digest(digest: str) -> str:
@@ -239,10 +259,13 @@ def _packed(report: Report) -> bytes:
     if not _DIGEST.fullmatch(report.digest):
         raise FormatError("digest", f"found {numbers.shown(report.digest)}, expected a digest, its first 16 digits, or nothing")
     digits = told_digest(report.digest)
-    head = bytes([FORMAT]) + (bytes.fromhex(digits) if digits else bytes(_DIGEST_BYTES))
+    routed = report.figures.routed
+    head = bytes([FORMAT_ROUTED if routed else FORMAT]) + (bytes.fromhex(digits) if digits else bytes(_DIGEST_BYTES))
     known = [(name, getattr(report.figures, name)) for name in _VALUES]
     perhaps = [(name, getattr(report.figures, name)) for name in _OPTIONAL]
     values = [("reason", int(report.reason)), *known, *((name, 0 if it is None else _integer(it, name) + 1) for name, it in perhaps)]
+    if routed:
+        values += [(name, _written(name, getattr(routed, name))) for name in _ROUTED]
     varints = b"".join(_varint(_integer(it, name)) for name, it in values)
     if report.text != printable(report.text):
         raise FormatError("text", f"expected {MOST_TEXT_CHARACTERS} printable characters at most")
@@ -250,15 +273,18 @@ def _packed(report: Report) -> bytes:
 
 
 def _unpacked(device: str, number: int, outcome: Outcome, content: bytes) -> Report:
-    if len(content) < 1 + _DIGEST_BYTES or content[0] != FORMAT:
-        raise FormatError("fields", f"expected format {FORMAT}")
+    if len(content) < 1 + _DIGEST_BYTES or content[0] not in (FORMAT, FORMAT_ROUTED):
+        raise FormatError("fields", f"expected format {FORMAT} or {FORMAT_ROUTED}")
     digits = content[1 : 1 + _DIGEST_BYTES].hex()
     at, values = 1 + _DIGEST_BYTES, []
-    for _ in range(1 + len(_VALUES) + len(_OPTIONAL)):
+    always = 1 + len(_VALUES) + len(_OPTIONAL)
+    for _ in range(always + (len(_ROUTED) if content[0] == FORMAT_ROUTED else 0)):
         value, at = _read_varint(content, at)
         values.append(value)
-    perhaps = [value - 1 if value else None for value in values[1 + len(_VALUES) :]]
-    figures = Figures(*values[1 : 1 + len(_VALUES)], *perhaps)
+    perhaps = [value - 1 if value else None for value in values[1 + len(_VALUES) : always]]
+    routed = Routed(*map(_meant, _ROUTED, values[always:])) if values[always:] else None
+    named: dict[str, Any] = dict(zip((*_VALUES, *_OPTIONAL), [*values[1 : 1 + len(_VALUES)], *perhaps], strict=True))
+    figures = Figures(**named, routed=routed)
     try:
         reason, text = Reason(values[0]), content[at:].decode("ascii")
     except ValueError:
@@ -266,6 +292,18 @@ def _unpacked(device: str, number: int, outcome: Outcome, content: bytes) -> Rep
     if text != printable(text):
         raise FormatError("text", f"expected {MOST_TEXT_CHARACTERS} printable characters at most")
     return Report(device, number, outcome, "" if digits == "0" * 16 else digits, reason, text, figures)
+
+
+def _written(name: str, value: int | None) -> int:
+    """Of `Routed`: what may be unknown is written one higher, too."""
+    if name != _MAY_BE_UNKNOWN:
+        return _integer(value, name)
+    return 0 if value is None else _integer(value, name) + 1
+
+
+def _meant(name: str, value: int) -> Any:
+    """The inverse of `_written`."""
+    return value if name != _MAY_BE_UNKNOWN else value - 1 if value else None
 
 
 def _integer(value: object, name: str) -> int:

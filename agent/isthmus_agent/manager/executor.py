@@ -17,7 +17,7 @@ from isthmus_agent.core.events import Event, Measurement
 from isthmus_agent.core.state import Kept, Moment, Phase, State
 from isthmus_agent.core.step import Step, step, wakes_at
 from isthmus_agent.disk.opening import Disk
-from isthmus_agent.formats.report import Figures, Reason
+from isthmus_agent.formats.report import Figures, Reason, Routed
 from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.manager import telling
 from isthmus_agent.manager.failures import disk_reason
@@ -45,6 +45,9 @@ class _Counts(Protocol):
     def answered_by_cloud(self) -> int: ...
     @property
     def cloud_unavailable(self) -> int: ...
+
+    @property
+    def routed(self) -> Routed | None: ...
 
 
 class Server(Protocol):
@@ -197,6 +200,7 @@ class Executor:
             found.distribution_distance_millionths,
             answered_by_cloud=counts.answered_by_cloud,
             cloud_unavailable=counts.cloud_unavailable,
+            routed=counts.routed,
         )
 
     # Effects

@@ -13,6 +13,7 @@ from typing import Any
 
 from isthmus_agent import channel
 from isthmus_agent.core.events import Measurement
+from isthmus_agent.formats.report import Routed
 from isthmus_agent.manager import probe
 from isthmus_agent.manager.child import WORKING_FOLDER, Child, environment
 
@@ -22,13 +23,21 @@ _MORE_SECONDS = 5.0
 @dataclass(frozen=True)
 class Counts:
     """What the content in service was asked, as far as it was measured. crashes: of all contents since the start. cloud_unavailable: how
-    often the cloud was needed and had no answer."""
+    often the cloud was needed and had no answer. routed: where its requests ran; None: it asks nobody."""
 
     requests: int = 0
     errors: int = 0
     crashes: int = 0
     answered_by_cloud: int = 0
     cloud_unavailable: int = 0
+    routed: Routed | None = None
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any], crashes: int) -> "Counts":
+        """What a server says that it has counted. Raises LookupError, TypeError or ValueError where it says something else."""
+        names = ("requests", "errors", "answered_by_cloud", "cloud_unavailable")
+        routed = None if message["routed"] is None else Routed(**message["routed"])
+        return cls(crashes=crashes, **{name: int(message[name]) for name in names}, routed=routed)
 
 
 @dataclass

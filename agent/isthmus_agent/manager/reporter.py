@@ -160,10 +160,11 @@ class Reporter:
 
 
 def _is_news(before: Figures, now: Figures) -> bool:
-    """Whether somebody waits for these figures: they hurt, or the outcome has held for longer by an eighth, which ends a gate's soak."""
+    """Whether somebody waits for these figures: they hurt, the outcome has held for longer by an eighth, which ends a gate's soak, or
+    requests ran elsewhere since: who looks on from afar sees it in no other way."""
     held_seconds, longer_seconds = before.outcome_seconds or 0, now.outcome_seconds or 0
     is_worse = now.crashes > before.crashes or now.errors > 2 * before.errors
-    return is_worse or longer_seconds - held_seconds > held_seconds // 8
+    return is_worse or before.routed != now.routed or longer_seconds - held_seconds > held_seconds // 8
 
 
 def _remembered(memory: Path) -> list[str]:

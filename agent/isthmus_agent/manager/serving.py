@@ -384,7 +384,6 @@ class Serving:
     def _measured(self, child: Child, message: Mapping[str, Any]) -> None:
         found = self._measuring.heard(child, message)
         if child is self._current and not child.is_relay:
-            names = ("requests", "errors", "answered_by_cloud", "cloud_unavailable")
-            self._counts = Counts(crashes=self._crashes, **{name: int(message[name]) for name in names})
+            self._counts = Counts.of(message, self._crashes)
         if found is not None:
             self._tell(events.Measured(child.digest, found))

@@ -1,11 +1,11 @@
 """Answers to requests: those at once, and those that somebody else has a part in."""
 
 import sys
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from isthmus_agent.formats.answers import ANSWERED_BY, CLOUD, DEVICE, HEALTH_PATH, deadline_ms
+from isthmus_agent.formats.answers import ANSWERED_BY, CLOUD, DEVICE, deadline_ms
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.protocol import Reply, RestError, Route, parse_path
 from isthmus_agent.server.http import Request
@@ -24,10 +24,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Later:
-    """finish: makes the answer of what the question brings; of None where it brings nothing in time."""
+    """finish: makes the answer of what the question brings; of None where it brings nothing in time. is_first: the device has not tried."""
 
     question: Hashable
     finish: Callable[[bytes | None], Answer]
+    is_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,12 @@ class Asker(Protocol):
     def round_trip_ms(self) -> float:
         """The smoothed round trip of probes; infinity while nothing is asked, not a number before the first."""
 
+    def breaker(self) -> str:
+        """Whether it is asked: one of `formats.routing.BREAKERS`."""
+
+    def counts(self) -> Mapping[str, int]:
+        """What was asked, and what became of it: by `formats.routing.ASKED`."""
+
     def fileno(self) -> int:
         """Readable when something has come."""
 
@@ -82,12 +89,13 @@ class Asker(Protocol):
         """What has come, and what is late; once more, for nobody, what comes when nobody waits any more."""
 
 
-def answered(request: Request, health: Callable[[], Reply], call: Callable[[Route], Reply | Answer | Later]) -> Answer | Later:
-    """The answer to a request, whatever becomes of it. call: the API's. Never raises."""
+def answered(request: Request, own: Mapping[str, Callable[[], Reply]], call: Callable[[Route], Reply | Answer | Later]) -> Answer | Later:
+    """The answer to a request, whatever becomes of it. own: what a device says of itself, by path. call: the API's. Never raises."""
 
     def find() -> Answer | Later:
-        if request.target == HEALTH_PATH and request.method in ("GET", "HEAD"):
-            return Answer(health())
+        about = own.get(request.target)
+        if about is not None and request.method in ("GET", "HEAD"):
+            return Answer(about())
         found = call(parse_path(request.method, request.target))
         return Answer(found) if isinstance(found, Reply) else found
 

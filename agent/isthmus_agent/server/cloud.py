@@ -14,12 +14,14 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from isthmus_agent.channel import Fallback
+from isthmus_agent.formats import routing
 from isthmus_agent.formats.answers import ASKED_BY, DEVICE
 from isthmus_agent.formats.pauses import FIRST_PAUSE_SECONDS
 from isthmus_agent.server.answers import Check, Due
@@ -81,6 +83,15 @@ class Question:
         self.is_about_request = self.is_over = False
         self.sock: socket.socket | None = None
 
+    @property
+    def outcome(self) -> str:
+        """What became of it, as `formats.routing.ASKED` has it."""
+        if self.found is not None:
+            return "answered"
+        if self.is_about_request:
+            return "refused"
+        return "full" if self.full_seconds is not None else "late" if self.is_over else "failed"
+
 
 class Cloud:
     """Asks, and says what came of it (`fileno`, `answered`). Its methods are for one thread.
@@ -107,6 +118,7 @@ class Cloud:
         self._done: queue.SimpleQueue[Question] = queue.SimpleQueue()
         self._asked: set[Question] = set()
         self._round_trip_ms = math.nan
+        self._counts: Counter[str] = Counter()
         self._threads = 0
         self._wakes, self._waker = socket.socketpair()
         self._wakes.setblocking(False)
@@ -160,8 +172,17 @@ class Cloud:
         """
         return math.inf if self._is_paused() else self._round_trip_ms
 
+    def breaker(self) -> str:
+        """See `answers.Asker`."""
+        return routing.FULL if self._breaker.is_full else routing.OPEN if self._breaker.is_open else routing.CLOSED
+
+    def counts(self) -> Mapping[str, int]:
+        """See `answers.Asker`. Probes are not among them."""
+        return {name: self._counts[name] for name in routing.ASKED}
+
     def _is_put(self, question: Question) -> bool:
         """Whether a thread will ask it."""
+        self._count("asked", question)
         if self._threads < min(_MOST_AT_ONCE, len(self._asked) + 1) and not self._has_one_more() and not self._threads:
             question.failure = "no thread to ask it"
             self._judge(question)
@@ -203,16 +224,25 @@ class Cloud:
     def _leave(self, question: Question) -> None:
         """Nobody waits any more. The cloud has its time all the same: a deadline that was short is no failure of the cloud, and one that
         is away must be found out even if every request is in a hurry."""
+        self._count("left", question)
         if question.is_try or sum(it.is_left for it in self._asked) < _MOST_LEFT:
             question.is_left = True
         else:
             self._asked.remove(question)
             self._give_up(question)
 
+    def _count(self, what: str, question: Question) -> None:
+        if not question.is_probe:
+            self._counts[what] += 1
+
     def _judge(self, question: Question) -> None:
+        if not question.is_left:  # it is counted already
+            self._count(question.outcome, question)
         was_paused = self._is_paused()
         if question.found is not None or question.is_about_request:
-            self._breaker.well()
+            # A status that comes between answers that do not is no sign that they will.
+            if question.is_try or not question.is_probe or self._breaker.is_full:
+                self._breaker.well()
             self._measure(question.round_trip_ms)
         elif question.full_seconds is not None:
             self._breaker.full(time.monotonic(), question.full_seconds)

@@ -72,7 +72,7 @@ class Fallback:
             answer = self._counted(found)
             return safely(own) if answer is None else answer
 
-        return Later(question, finish)
+        return Later(question, finish, is_first=True)
 
     def _hasten(self, own_seconds: float) -> None:
         """When the device must begin each, so that all are done in time: from the last deadline backwards."""

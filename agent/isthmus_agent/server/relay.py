@@ -7,6 +7,7 @@ from typing import Any
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Start
+from isthmus_agent.formats.answers import HEALTH_PATH
 from isthmus_agent.protocol import Reply, RestError, Route
 from isthmus_agent.server import living
 from isthmus_agent.server.answers import Answer, Later, answered, due_of
@@ -27,7 +28,7 @@ class Relay:
 
     def answer(self, request: Request) -> Answer | Later:
         """The answer. Never raises."""
-        return answered(request, self._health, lambda route: self._answer(route, request))
+        return answered(request, {HEALTH_PATH: self._health}, lambda route: self._answer(route, request))
 
     def _health(self) -> Reply:
         return Reply(200, json.dumps({**self._about, "state": "empty", "digest": None, "version": None}).encode())

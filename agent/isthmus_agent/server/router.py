@@ -8,9 +8,13 @@ import math
 from typing import Final, Protocol
 
 from isthmus_agent.formats.policy import CLOUD, DEVICE, LOAD, NETWORK, THEN_CLOUD, Policy
+from isthmus_agent.formats.routing import Level, thousandths
 
 PROBE_SECONDS: Final = 5.0
-"""Between two probes of the network, at least. A device that nobody asks sends none."""
+"""Between two probes of the network, at least; where the policy is looked at more often, as often as that. A device that nobody asks sends
+none."""
+LEAST_PROBE_SECONDS: Final = 0.25
+"""However often the policy is looked at."""
 LEAST_WINDOW_SECONDS: Final = 1.0
 """That requests are counted for, at least: of a shorter time a rate says nothing."""
 
@@ -39,7 +43,11 @@ class Router:
         self._device = policy.places.index(DEVICE)
         self._place = self._device
         self._requests, self._counted_from = 0, now
-        self._looks_at, self._probes_at = now + policy.step_ms / 1000, -math.inf
+        self._step_seconds = policy.step_ms / 1000
+        self._probe_seconds = min(PROBE_SECONDS, max(LEAST_PROBE_SECONDS, self._step_seconds))
+        self._looks_at, self._probes_at = now + self._step_seconds, -math.inf
+        self._measured: dict[str, float] = {}
+        self._moves = 0
 
     @property
     def place(self) -> str:
@@ -51,6 +59,22 @@ class Router:
         """Whether an answer of the device's own that is not sure enough is passed on there."""
         return self._policy.passes_on(self.place)
 
+    @property
+    def policy(self) -> Policy:
+        """That is followed."""
+        return self._policy
+
+    @property
+    def moves(self) -> int:
+        """How often the place changed."""
+        return self._moves
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """By which the place was chosen, with what was measured."""
+        shown = zip(self._policy.dimensions, self._levels, strict=True)
+        return tuple(Level(it.name, it.unit, it.levels[level], thousandths(self._measured.get(it.name))) for it, level in shown)
+
     def count(self) -> None:
         """A request has come, whoever is to answer it: what is asked of the device is its load."""
         self._requests += 1
@@ -58,10 +82,10 @@ class Router:
     def chosen(self, now: float) -> str:
         """The place for a request that has come now, and was counted, and that others than the device may answer."""
         if now >= self._probes_at:
-            self._probes_at = now + PROBE_SECONDS
+            self._probes_at = now + self._probe_seconds
             self._network.probe(self._model)
         if now >= self._looks_at:
-            self._looks_at = now + self._policy.step_ms / 1000
+            self._looks_at = now + self._step_seconds
             self._look(now)
         return self.place
 
@@ -72,5 +96,7 @@ class Router:
             measured[LOAD] = self._requests / seconds
             self._requests, self._counted_from = 0, now
         self._levels = self._policy.levels(self._levels, measured)
-        found = self._policy.next_place(self._place, self._levels)
+        self._measured.update(measured)
+        before, found = self._place, self._policy.next_place(self._place, self._levels)
         self._place = found if self._policy.places[found] in _REACHED else self._device
+        self._moves += self._place != before

@@ -4,8 +4,12 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
 
+from isthmus_agent.formats.answers import HEALTH_PATH, ROUTING_PATH
 from isthmus_agent.formats.policy import CLOUD, Policy
+from isthmus_agent.formats.routing import Routing, routed
 from isthmus_agent.protocol import (
     PredictRequest,
     Reply,
@@ -26,6 +30,7 @@ from isthmus_agent.server.http import Request
 from isthmus_agent.server.model import InterpreterError, Model
 from isthmus_agent.server.router import Router
 from isthmus_agent.server.sampling import Sampling
+from isthmus_agent.server.tally import Tally
 
 _METHODS = {"classify": "classification", "regress": "regression"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -58,16 +63,17 @@ class Service:
         self._router = Router(policy, model.manifest.model, fallback.cloud, time.monotonic()) if policy and fallback else None
         self._sampling, self._moved_millionths = sampling, moved_millionths
         self._requests = self._errors = 0
-        self._times = Histogram()
+        self._times, self._tally = Histogram(), Tally()
+        self._own_pages = {HEALTH_PATH: self._health, ROUTING_PATH: self._routing}
         self._calls: dict[str, Callable[[Route, Request], Reply | Answer | Later]] = {
             "status": self._status,
             "metadata": self._metadata,
-            "predict": self._predict,
+            "predict": lambda route, request: self._tally.followed(lambda: self._predict(route, request)),
             "classify": self._other,
             "regress": self._other,
         }
 
-    def figures(self) -> dict[str, int | None]:
+    def figures(self) -> dict[str, Any]:
         """What was counted since the start, and the memory that is used now."""
         with open("/proc/self/statm", encoding="ascii") as statm:
             rss_bytes = int(statm.read().split()[1]) * _PAGE_BYTES
@@ -79,11 +85,12 @@ class Service:
             "distribution_distance_millionths": self._moved_millionths,
             "answered_by_cloud": self._fallback.answered_by_cloud if self._fallback else 0,
             "cloud_unavailable": self._fallback.unavailable if self._fallback else 0,
+            "routed": asdict(routed(self._routing_now())) if self._fallback else None,
         }
 
     def answer(self, request: Request) -> Answer | Later:
         """The answer. Never raises."""
-        return answered(request, self._health, lambda route: self._calls[route.call](route, request))
+        return answered(request, self._own_pages, lambda route: self._calls[route.call](route, request))
 
     def _health(self) -> Reply:
         manifest = self._model.manifest
@@ -96,6 +103,13 @@ class Service:
             "content": self._content,
         }
         return Reply(200, json.dumps(document).encode())
+
+    def _routing(self) -> Reply:
+        return Reply(200, self._routing_now().to_json())
+
+    def _routing_now(self) -> Routing:
+        cloud = self._fallback.cloud if self._fallback else None
+        return self._tally.routing(self._model.manifest.digest, self._router, cloud)
 
     def _check(self, route: Route) -> None:
         """Whether a route means this model. Raises RestError (404, 400)."""

@@ -30,6 +30,12 @@ COMMANDS: Table = {
     "policy": Command(
         f"{_ROOM}.policy.command", "Solve where the requests of devices run, and show it: maps, gains, a week; write what devices read."
     ),
+    "hybrid": Group(
+        "One model in the cloud and on devices, as it runs.",
+        {
+            "watch": Command(f"{_ROOM}.hybrid.watch", "Show live where the requests of devices run, why, and where that is on the map."),
+        },
+    ),
     "fleet": Group(
         "What a fleet's devices are told, by its signed repository.",
         {

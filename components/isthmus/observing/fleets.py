@@ -30,15 +30,20 @@ def facts(outputs: Outputs) -> tuple[tuple[str, str], ...]:
 
 def block(name: str, state: StackState) -> Block:
     """A row for each wave. Raises IsthmusError where the store, or what it takes to read it, is not here."""
+    found = observed(fleet_of(name, state))
+    if found is None:
+        return Block(f"edge · {name}", problem="its devices were told nothing yet")
+    return Block(f"edge · {name}", tuple(_facts(found)), tuple(_part(found, it) for it in found.waves))
+
+
+def fleet_of(name: str, state: StackState) -> Fleet:
+    """A stack's fleet in its store, with its secret where that is here. Raises IsthmusError where the stack has none."""
     # Credentials in the store are secrets of the state.
     known = read_stack(state.name, show_secrets=True).resources.get(FLEET_REPOSITORY, {})
     place = next((known[it] for it in (f"{name}-repository", f"{edge_part(name)}-repository") if it in known), None)
     if place is None:
         raise IsthmusError(f"the stack has no repository of fleet {name}. Fix: pulumi up")
-    found = observed(_fleet(place))
-    if found is None:
-        return Block(f"edge · {name}", problem="its devices were told nothing yet")
-    return Block(f"edge · {name}", tuple(_facts(found)), tuple(_part(found, it) for it in found.waves))
+    return _fleet(place)
 
 
 def _fleet(place: Mapping[str, Any]) -> Fleet:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.pages.cells import PITCH, Cells, cells
+from isthmus.pages.live import SCRIPT
 from isthmus.pages.rendering import style, template
 from isthmus.words import duration, percent
 from isthmus_agent.formats import digests
@@ -26,9 +27,6 @@ STATES: Final[Mapping[str, str]] = {
 """What a device of a wave may be at, in words. Every one has a shape of its own beside its colour."""
 _TEMPLATE: Final = "fleet.html.j2"
 _MOST_OUT: Final = 5
-SCRIPT: Final = "/fleet.js"
-"""Where a live page finds `script()`, and what is new below `VIEW`."""
-VIEW: Final = "/view"
 
 
 @dataclass(frozen=True)
@@ -65,9 +63,9 @@ def view(standing: Mapping[str, Any]) -> str:
     return template("isthmus.pages", _TEMPLATE).render(**_values(standing, live=True), part="view", css="")
 
 
-def script() -> str:
-    """Of a live page."""
-    return Path(__file__).with_name("fleet.js").read_text(encoding="utf-8")
+def live_pages(standing: Mapping[str, Any]) -> tuple[str, str]:
+    """A live page, and its view. Raises PlatformError as `html`."""
+    return html(standing, live=True), view(standing)
 
 
 def wave_view(wave: Mapping[str, Any]) -> WaveView:

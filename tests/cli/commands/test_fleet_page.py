@@ -16,9 +16,10 @@ from tests.fleet_sayings import FLEET
 from tests.fleet_standing import WAITING, WORDS, standing
 from toolchain.testing.patience import wait_until
 
-from isthmus.cli.commands.fleet.serving import TROUBLE, PageServer, Shown, keep_looking, serve
 from isthmus.cli.commands.fleet.standing_view import rendered
+from isthmus.cli.shared.serving import TROUBLE, PageServer, Shown, keep_looking, serve
 from isthmus.errors import InputError, StoreError
+from isthmus.pages.fleet import live_pages
 from isthmus.repository import roster
 
 EVIL = "\x1b]0;owned\x07[red]<script>"
@@ -35,7 +36,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 @pytest.fixture
 def shown() -> Shown:
-    found = Shown()
+    found = Shown(live_pages)
     found.take(standing(100))
     return found
 
@@ -146,7 +147,7 @@ def test_a_request_with_two_hosts_or_none_is_not_answered(server: PageServer):
 
 
 def test_other_sites_can_neither_frame_nor_read_it(server: PageServer):
-    for path in ("/", "/view", "/fleet.js"):
+    for path in ("/", "/view", "/live.js"):
         answer = asked(server, path)
         assert answer.status == 200
         assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
@@ -182,7 +183,7 @@ def test_a_look_that_fails_is_said_and_the_last_one_stays(server: PageServer, sh
 
 def test_a_taken_port_is_told(server: PageServer):
     with pytest.raises(InputError, match="--port"):
-        PageServer(Shown(), server.server_port)
+        PageServer(Shown(live_pages), server.server_port)
 
 
 def test_the_address_is_said_and_ctrl_c_is_an_end_and_no_error(monkeypatch: pytest.MonkeyPatch):
@@ -194,7 +195,7 @@ def test_the_address_is_said_and_ctrl_c_is_an_end_and_no_error(monkeypatch: pyte
 
     monkeypatch.setattr(PageServer, "serve_forever", until_ctrl_c)
     console = Console(file=io.StringIO())
-    serve(standing, standing(10), console, port=0, every_seconds=60)
+    serve(standing, standing(10), live_pages, console, port=0, every_seconds=60)
     assert asked_first[0] in console.file.getvalue()  # type: ignore[attr-defined]
 
 

@@ -11,7 +11,7 @@ from tests.isthmus_agent.drawing import reports
 
 from isthmus_agent.formats import report
 from isthmus_agent.formats.numbers import MOST_NUMBER, FormatError
-from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
+from isthmus_agent.formats.report import Figures, Outcome, Reason, Report, Routed
 
 KEY = b"k" * 32
 SOUND = Report(
@@ -27,7 +27,8 @@ def test_what_is_read_is_what_was_written(it, prefix):
 
 
 def test_the_longest_report_fits_into_a_key():
-    figures = Figures(*[MOST_NUMBER] * 6, *[MOST_NUMBER - 1] * 6)
+    routed = Routed(MOST_NUMBER, MOST_NUMBER, MOST_NUMBER - 1, *[MOST_NUMBER] * 5)
+    figures = Figures(*[MOST_NUMBER] * 6, *[MOST_NUMBER - 1] * 6, routed)
     longest = Report("d" * 128, MOST_NUMBER, Outcome.ROLLED_BACK, "sha256:" + "f" * 64, max(Reason), "~" * 100, figures)
     key = longest.object_key("p" * report.MOST_PREFIX_BYTES, "f" * 64, KEY)
     assert len(key.encode()) < report.MOST_KEY_BYTES
@@ -43,6 +44,11 @@ def test_a_report_with_one_character_changed_left_out_or_added_is_refused():
                     report.read(changed, "").verified("cameras", KEY)
 
 
+def test_a_report_that_says_nothing_of_routing_is_written_as_it_always_was():
+    assert report._packed(SOUND)[0] == 1
+    assert report._packed(replace(SOUND, figures=replace(SOUND.figures, routed=Routed())))[0] == 2
+
+
 def test_a_report_is_bound_to_its_device_and_fleet():
     key = SOUND.object_key("", "cameras", KEY)
     for fleet, own in (("doors", KEY), ("cameras", b"x" * 32)):
@@ -56,9 +62,9 @@ def test_nothing_but_the_one_error_is_raised_for_any_text(text):
         report.read(text, "").verified("cameras", KEY)
 
 
-@given(st.binary(max_size=120))
-def test_nothing_but_the_one_error_is_raised_for_any_fields_and_what_is_read_is_written_so(content):
-    text = report._base64(bytes([1]) + content)
+@given(st.sampled_from([1, 2]), st.binary(max_size=120))
+def test_nothing_but_the_one_error_is_raised_for_any_fields_and_what_is_read_is_written_so(form, content):
+    text = report._base64(bytes([form]) + content)
     said = f"17/camera-1~unfit~{text}"
     key = f"health/{said}~{report._base64(report._mac(KEY, 'cameras', said))}"
     try:
@@ -82,6 +88,8 @@ def test_nothing_but_the_one_error_is_raised_for_any_fields_and_what_is_read_is_
         {"figures": Figures(boots=-1)},
         {"figures": Figures(requests=10**400)},
         {"figures": Figures(rss_bytes=MOST_NUMBER)},
+        {"figures": Figures(routed=Routed(place=-1))},
+        {"figures": Figures(routed=Routed(round_trip_microseconds=MOST_NUMBER))},
         {"figures": Figures(p95_microseconds=1.5)},  # type: ignore[arg-type]
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isthmus_agent.formats.routing import ASKED, CLOSED
 from isthmus_agent.protocol import Reply
 from isthmus_agent.server.answers import Answer, Check, Due, Later
 from isthmus_agent.server.fallback import Fallback
@@ -39,6 +40,12 @@ class Silent:
 
     def round_trip_ms(self) -> float:
         return math.nan
+
+    def breaker(self) -> str:
+        return CLOSED
+
+    def counts(self) -> dict[str, int]:
+        return dict.fromkeys(ASKED, 0)
 
     def fileno(self) -> int:
         return -1

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus_agent.formats.policy import Measured, Policy
-from isthmus_agent.server.router import PROBE_SECONDS, Router
+from isthmus_agent.server.router import LEAST_PROBE_SECONDS, PROBE_SECONDS, Router
 
 RELEASE = "sha256:" + "a" * 64
 NETWORK = Measured("network", "ms", ("good", "cut"), (100_000,), 10_000, 1)
@@ -75,11 +75,29 @@ def test_a_cloud_that_is_away_is_left_at_the_next_step():
 
 
 @pytest.mark.parametrize("per_second", [1, 300])
-def test_probes_are_sent_while_requests_come_and_no_faster_than_they_may(per_second: int):
+@pytest.mark.parametrize(("step_ms", "every_seconds"), [(60_000, PROBE_SECONDS), (2_000, 2.0), (1, LEAST_PROBE_SECONDS)])
+def test_probes_are_sent_while_requests_come_and_no_faster_than_the_policy_is_looked_at(
+    per_second: int, step_ms: int, every_seconds: float
+):
     way = Way(20.0)
-    rush(Router(BUSY_GOES, "digits", way, 0.0), 0, 60, per_second)
-    assert 60 / PROBE_SECONDS - 2 <= len(way.probes) <= 60 / PROBE_SECONDS + 1
+    rush(Router(policy((0,) * 12, step_ms=step_ms), "digits", way, 0.0), 0, 60, per_second)
+    most = 60 / max(every_seconds, 1 / per_second)
+    assert 0.9 * most - 2 <= len(way.probes) <= most + 1
     assert set(way.probes) == {"digits"}
+
+
+def test_what_it_says_is_by_what_it_chose():
+    way = Way(20.0)
+    router = Router(BUSY_GOES, "digits", way, 0.0)
+    assert [(it.level, it.thousandths) for it in router.levels] == [("cut", None), ("low", None)]
+    rush(router, 0, 20, 20)
+    assert (router.place, router.moves) == ("cloud", 1)
+    [network, load] = router.levels
+    assert (network.level, network.thousandths, load.level) == ("good", 20_000, "high")
+    assert load.thousandths == pytest.approx(20_000, rel=0.1)
+    way.ms = math.inf
+    rush(router, 20, 5, 20)
+    assert (router.place, router.moves, router.levels[0].level, router.levels[0].thousandths) == ("device", 2, "cut", None)
 
 
 def test_a_load_between_two_levels_moves_nothing_to_and_fro():

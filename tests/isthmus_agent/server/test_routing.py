@@ -1,7 +1,9 @@
 """A device whose bundle has a migration policy: real servers under a real manager, and a cloud role that can be told what to do."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ from toolchain.testing import patience
 
 from isthmus_agent.channel import Fallback
 from isthmus_agent.core.events import ServeFailed, Serving
+from isthmus_agent.formats.answers import ROUTING_PATH
+from isthmus_agent.formats.policy import from_json
 from isthmus_agent.formats.report import Reason
+from isthmus_agent.formats.routing import Routing, read, routed
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +50,12 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
         end()
 
 
+def told(served: Served) -> Routing:
+    status, document = served.get(ROUTING_PATH)
+    assert status == 200
+    return read(json.dumps(document).encode())
+
+
 def posts(role: CloudRole) -> int:
     return sum(it.method == "POST" for it in role.asked)
 
@@ -60,6 +71,15 @@ def test_work_moves_to_the_cloud_when_the_load_rises_and_comes_back(begin):
     served.told()
     assert served.serving.counts.answered_by_cloud == posts(role)
     assert served.serving.counts.cloud_unavailable == served.serving.counts.errors == 0
+    said = told(served)
+    assert served.serving.counts.routed == replace(
+        routed(said), round_trip_microseconds=served.serving.counts.routed.round_trip_microseconds
+    )
+    assert said.totals["cloud"] == said.asked["answered"] == said.asked["asked"] == posts(role)
+    assert said.totals["failed"] == 0 < said.totals["here"]
+    assert (said.place, said.places, said.moves, said.breaker) == ("device", PLACES, 2, "closed")
+    assert [it.level for it in said.levels] == ["any", "calm"]
+    assert from_json(said.policy.encode(), said.release).places == PLACES
     assert all(it.body == b"" for it in role.asked if it.method == "GET")
 
 
@@ -84,6 +104,10 @@ def test_what_the_cloud_does_not_answer_the_device_does_within_the_deadline_and_
     assert max(took) < patience.scaled(0.35)
     asked = posts(role)
     assert eventually(lambda: ask(served, SURE, connection)[1] == "device" and posts(role) == asked)
+    said = told(served)
+    assert (said.place, said.breaker, said.round_trip_microseconds) == ("device", "open", None)
+    assert said.levels[0].level == "cut"
+    assert said.asked["left"] + said.asked["late"] == asked - said.asked["answered"]
 
 
 @pytest.mark.parametrize(("place", "by"), [("device", "device"), ("device_then_cloud", "cloud")])
@@ -105,6 +129,9 @@ def test_a_cloud_that_fails_or_is_full_costs_no_answer(begin, answer):
     assert eventually(lambda: ask(served, SURE, connection)[1] == "cloud")
     role.answer = with_status(answer)
     assert [ask(served, SURE, connection)[:2] for _ in range(10)] == [(200, "device")] * 10
+    said = told(served)
+    assert said.breaker in ("full", "open")
+    assert said.asked["full"] + said.asked["failed"] >= 1
 
 
 def test_a_request_that_is_wrong_is_not_passed_on_and_one_that_is_for_here_stays(begin):
@@ -123,6 +150,8 @@ def test_a_device_that_asks_nobody_asks_nobody_whatever_its_policy_says(begin):
     served.serve(routed_content(PLACES, ALWAYS_CLOUD))
     assert {ask(served, SURE)[1] for _ in range(5)} == {"device"}
     assert role.connections == 0
+    said = told(served)
+    assert (said.place, said.breaker, said.policy, said.totals["here"]) == ("device", "none", "", 5)
 
 
 @pytest.mark.parametrize("places", [("cloud",), PLACES])

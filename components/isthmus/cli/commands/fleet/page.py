@@ -44,8 +44,9 @@ def run(options: Options) -> None:
         write_page(options.to, html(standing), "--to")
         console.print(f"page {options.to}", markup=False, highlight=False, soft_wrap=True)
     if options.serve:
-        from isthmus.cli.commands.fleet.serving import serve
+        from isthmus.cli.shared.serving import serve
+        from isthmus.pages.fleet import live_pages
 
-        serve(look, standing, console, port=options.port, every_seconds=options.every)
+        serve(look, standing, live_pages, console, port=options.port, every_seconds=options.every)
     elif not options.to:
         console.print(rendered(standing))

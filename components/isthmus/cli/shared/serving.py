@@ -1,19 +1,21 @@
-"""A fleet's page on this machine, kept up to date: for whoever is logged in here, in a browser, and for no other machine nor web site."""
+"""A page on this machine, kept up to date: for whoever is logged in here, in a browser, and for no other machine nor web site."""
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
 from rich.console import Console
 
-from isthmus.cli.commands.fleet.watching import Looking
 from isthmus.errors import InputError, IsthmusError, Problem
-from isthmus.pages.fleet import SCRIPT, VIEW, html, script, view
+from isthmus.pages.live import SCRIPT, VIEW, script
 
+T = TypeVar("T")
+Pages = Callable[[T], tuple[str, str]]
+"""The whole page of what was seen, and of it what a live page shows anew."""
 LOOPBACK: Final = "127.0.0.1"
 TROUBLE: Final = "Isthmus-Trouble"
 """A header: why the last look failed, percent-encoded. What is shown is of the look before."""
@@ -40,17 +42,19 @@ class _Answer:
 
 
 @dataclass
-class Shown:
+class Shown(Generic[T]):
     """What is served. trouble: why the last look failed."""
 
+    pages: Pages[T]
     answers: Mapping[str, _Answer] = field(default_factory=dict)
     trouble: str = ""
 
-    def take(self, standing: Mapping[str, Any]) -> None:
+    def take(self, seen: T) -> None:
         """What was seen takes the place of what is served."""
+        whole, view = self.pages(seen)
         made = {
-            "/": _Answer("text/html", html(standing, live=True).encode(errors="replace")),
-            VIEW: _Answer("text/html", view(standing).encode(errors="replace")),
+            "/": _Answer("text/html", whole.encode(errors="replace")),
+            VIEW: _Answer("text/html", view.encode(errors="replace")),
             SCRIPT: _Answer("text/javascript", script().encode()),
         }
         self.answers, self.trouble = made, ""
@@ -61,7 +65,7 @@ class PageServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, shown: Shown, port: int) -> None:
+    def __init__(self, shown: Shown[Any], port: int) -> None:
         self.shown = shown
         try:
             super().__init__((LOOPBACK, port), _Handler)
@@ -114,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: the terminal is the user's."""
 
 
-def keep_looking(look: Looking, shown: Shown, every_seconds: float, ended: threading.Event) -> None:
+def keep_looking(look: Callable[[], T], shown: Shown[T], every_seconds: float, ended: threading.Event) -> None:
     """Looks again until it is ended. What fails is said on the page, and tried again."""
     while not ended.wait(every_seconds):
         try:
@@ -123,9 +127,9 @@ def keep_looking(look: Looking, shown: Shown, every_seconds: float, ended: threa
             shown.trouble = str(error)
 
 
-def serve(look: Looking, first: Mapping[str, Any], console: Console, *, port: int, every_seconds: float) -> None:
-    """Serves until Ctrl-C. first: what was seen already. Raises InputError where the port is taken."""
-    shown, ended = Shown(), threading.Event()
+def serve(look: Callable[[], T], first: T, pages: Pages[T], console: Console, *, port: int, every_seconds: float) -> None:
+    """Serves until Ctrl-C. look: raises IsthmusError. first: what was seen already. Raises InputError where the port is taken."""
+    shown, ended = Shown(pages), threading.Event()
     shown.take(first)
     with PageServer(shown, port) as server:
         looking = threading.Thread(target=keep_looking, args=(look, shown, every_seconds, ended), daemon=True)

@@ -1,0 +1,1 @@
+"""`isthmus hybrid`: a model in two places, as it runs."""
