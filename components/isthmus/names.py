@@ -22,6 +22,7 @@ GATEWAY: Final = "gateway"
 
 # Where the inputs of devices may go, as arguments and policies say it.
 STAYS_ON_DEVICE: Final = "stays_on_device"
+STAYS_IN_GROUP: Final = "stays_in_group"
 MAY_LEAVE_DEVICE: Final = "may_leave_device"
 
 DOMAIN: Final = "isthmus.dev"
