@@ -14,11 +14,13 @@ from isthmus.arguments.policy_file import ClassFactors, load_policy
 from isthmus.compile import request
 from isthmus.errors import StoreError
 from isthmus.gateway import DEVICE_HEADER
+from isthmus.migration.situation import NOTHING_MEASURED
 from isthmus.observing.parts import Block
 from isthmus.platforms.platform import Platform
 from isthmus.platforms.registry import PLATFORMS, observer_of
 from isthmus.platforms.served import Served
-from isthmus.routing import routed_share
+from isthmus.routing import Policies, asking
+from isthmus.sizing.offload import Offload
 from isthmus.sizing.rollout import Download
 from isthmus_agent.formats.roster import Device, Roster
 
@@ -346,13 +348,14 @@ def test_a_hybrid_is_sized_for_what_its_devices_pass_on_as_measured(said, monkey
 def test_a_hybrid_is_sized_for_what_its_policy_sends_to_the_cloud():
     given = {**SERVICE, **FLEET, "data": "may_leave_device", "edge_requests_per_second": 300}
     found = declaring.run({"hybrids": {"digits": {**given, "policy": "policies/digits.yaml"}}}).outputs
-    policy = load_policy("policies/digits.yaml", Path.cwd(), "policy")
-    share = routed_share(policy, {"*": 3})
-    assert 0.5 < share < 1
-    assert found["hybrids.digits.cloud"]["plan"]["devices"]["mean_per_second"] == pytest.approx(300 * share, abs=0.01)
-    assert routed_share(policy.model_copy(update={"classes": {"camera": ClassFactors()}}), {"*": 3, "camera": 1}) == pytest.approx(
-        share / 4
-    )
+    settings = load_policy("policies/digits.yaml", Path.cwd(), "policy")
+    sized = asking(Policies(settings, "policy"), {"*": 3}, NOTHING_MEASURED, 0.0, Offload(3))
+    assert 0.5 < sized.share < 1
+    devices = found["hybrids.digits.cloud"]["plan"]["devices"]
+    assert devices["mean_per_second"] == pytest.approx(300 * sized.share, abs=0.01)
+    assert devices["quantile_per_second"] == pytest.approx(100 * sized.quantile_devices, abs=0.01)
+    cameras = Policies(settings.model_copy(update={"classes": {"camera": ClassFactors()}}), "policy")
+    assert asking(cameras, {"*": 3, "camera": 1}, NOTHING_MEASURED, 0.0, Offload()).share == pytest.approx(sized.share / 4)
 
 
 @pytest.mark.usefixtures("asked")

@@ -37,7 +37,7 @@ def test_each_class_that_the_file_is_for_has_a_policy_for_its_release(tmp_path: 
     policy, problems = read_policy(written(tmp_path), FLEET, "fleets.x")
     assert problems == []
     release = declaring.release(tmp_path)
-    found = route_plans(policy, {"camera": release, "camera-old": release, "*": release}, "fleets.x")
+    found = route_plans(policy, {"camera": release, "camera-old": release, "*": release})
     assert list(found) == ["camera", "camera-old"]
     for name, plan in found.items():
         read = from_json(plan.text.encode(), release.digest)
@@ -50,13 +50,13 @@ def test_each_class_that_the_file_is_for_has_a_policy_for_its_release(tmp_path: 
 def test_a_file_without_classes_is_for_all(tmp_path: Path) -> None:
     release = declaring.release(tmp_path)
     policy, _ = read_policy(written(tmp_path, classes=None), FLEET, "fleets.x")
-    found = route_plans(policy, {"camera": release, "*": release}, "fleets.x")
+    found = route_plans(policy, {"camera": release, "*": release})
     assert {name: json.loads(it.text)["class"] for name, it in found.items()} == {"camera": "camera", "*": "*"}
 
 
 def test_what_a_policy_brings_is_said_in_short_and_as_data(tmp_path: Path) -> None:
     policy, _ = read_policy(written(tmp_path, classes=None), FLEET, "fleets.x")
-    (found,) = route_plans(policy, {"*": declaring.release(tmp_path)}, "fleets.x").values()
+    (found,) = route_plans(policy, {"*": declaring.release(tmp_path)}).values()
     cost, shares, figures = found.explain().splitlines()
     assert cost.startswith("a request costs ")
     assert "less than never" in cost
@@ -99,4 +99,4 @@ def test_what_the_solver_refuses_is_said_at_the_argument(tmp_path: Path) -> None
     policy, problems = read_policy(written(tmp_path, classes=None, load=both), FLEET, "fleets.x")
     assert problems == []
     with pytest.raises(InputError, match=r"fleets\.x\.policy: "):
-        route_plans(policy, {"*": declaring.release(tmp_path)}, "fleets.x")
+        route_plans(policy, {"*": declaring.release(tmp_path)})

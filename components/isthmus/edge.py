@@ -15,7 +15,6 @@ from isthmus import compiling
 from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import EdgeSettings
 from isthmus.arguments.fleet_file import FleetSettings, load_fleet
-from isthmus.arguments.policy_file import PolicySettings
 from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.source import SourceArgs
 from isthmus.compiling import Sought, Sources
@@ -34,7 +33,7 @@ from isthmus.platforms.rosters import downloads, signed_roster
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
-from isthmus.routing import RoutePlan, read_policy, route_plans
+from isthmus.routing import Policies, RoutePlan, deadline_of, read_policy, route_plans
 from isthmus.sizing.fleet import FleetPlan
 from isthmus_agent.formats.bundle import AS_SIGNED, MIN_CONFIDENCE, POLICY
 from isthmus_agent.formats.roster import Device
@@ -52,7 +51,7 @@ class CheckedRollout:
     """What `check` found: the arguments, the model's source, and the fleet.
 
     sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. policy: the file's
-    figures; None: there is none. server_kind: of the cloud role's servers, where devices may ask it; empty: not known. same_version: whom
+    policies; None: there is none. server_kind: of the cloud role's servers, where devices may ask it; empty: not known. same_version: whom
     devices ask serves the versions that they do.
     """
 
@@ -61,7 +60,7 @@ class CheckedRollout:
     fleet: FleetSettings
     devices: Sequence[Device]
     rollout: PlannedRollout | None = None
-    policy: PolicySettings | None = None
+    policy: Policies | None = None
     server_kind: str = ""
     same_version: bool = False
 
@@ -200,14 +199,15 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             access=None if settings.device_access is None else _secret(settings.device_access.model_dump()),
             opts=ResourceOptions(parent=self, depends_on=[repository]),
         )
-        told = Output.all(enrolled.folders, enrolled.marks, settings.fallback_url or "")
+        groups = stack.broker(name, fleet.groups, self) if fleet.groups else None
+        told = Output.all(enrolled.folders, enrolled.marks, settings.fallback_url or "", groups.told if groups else None)
         return {
             device.name: stack.processes(
                 f"{name}-{device.name}",
                 local.device(program(name, device.name), device.port),
                 apart=_device_inputs(known, device.name, told),
                 parent=self,
-                depends_on=[enrolled],
+                depends_on=[enrolled, *([groups.process] if groups else [])],
             )
             for device in fleet.devices
         }
@@ -257,6 +257,8 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     devices = fleet.roster() if fleet.devices or problems or wrong else signed_roster(settings, fleet.name)
     rollout, more = foreseen_rollout(settings, fleet, path, devices)
     policy, unsound = read_policy(settings, fleet, path)
+    if policy and settings.deadline_ms is None:  # what the policy was solved for is what devices keep
+        settings = settings.model_copy(update={"deadline_ms": deadline_of(policy.settings)})
     return CheckedRollout(settings, sought, fleet, devices, rollout, policy), [*problems, *more, *wrong, *unsound]
 
 
@@ -296,7 +298,7 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
             digests = {it.digest: it for it in made}
             wanted = {name: digests[digest] for name, digest in chosen.items()}
             offload = offload_plans(settings, wanted, path, known.server_kind)
-            routes = route_plans(known.policy, wanted, path)
+            routes = route_plans(known.policy, wanted, offload=offload, timeout_ms=settings.fallback_timeout_ms)
             values: dict[str, dict[str, Any]] = {name: {POLICY: it.text} for name, it in routes.items()}
             for name, it in offload.items() if settings.seeks_confidence else ():
                 values.setdefault(name, {})[MIN_CONFIDENCE] = it.min_confidence
@@ -353,16 +355,31 @@ def _secret(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: Output.secret(values[key]) for key in ("access_key", "secret_key")}
 
 
+def _group(known: CheckedRollout, device: str, broker: Mapping[str, Any]) -> local.GroupAsked:
+    """One device's group. broker: as `Groups.told` has it."""
+    settings, name = known.settings, known.fleet.group_of(device) or ""
+    return local.GroupAsked(
+        name,
+        int(broker["port"]),
+        broker["certificate"],
+        broker["passwords"][name][device],
+        settings.asks_peers(),
+        settings.fallback_timeout_ms,
+        settings.deadline_ms,
+    )
+
+
 def _device_inputs(known: CheckedRollout, device: str, told: Output[list[Any]]) -> dict[str, Any]:
     """One device's files, and what makes it start anew when it was enrolled anew."""
     settings = known.settings
 
     def files(values: list[Any]) -> dict[str, str]:
-        folders, _, fallback_url = values
+        folders, _, fallback_url, broker = values
         least = AS_SIGNED if settings.seeks_confidence else settings.min_confidence
         asked = local.CloudAsked(
             fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms, known.same_version, known.policy is not None
         )
-        return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None))
+        group = _group(known, device, broker) if broker and known.fleet.group_of(device) else None
+        return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None, group))
 
     return {"files": told.apply(files), "environment": told.apply(lambda values: {local.ENROLMENT_MARK: values[1][device]})}

@@ -67,9 +67,9 @@ class RollingArgs(TypedDict, total=False):
     for devices can be read by them alone. most_per_minute: devices of a wave that begin. budget: of devices with one value of a label
     that are updated at once; left out: none. samples: of what devices are asked, encrypted to the owner's key; left out: none. data:
     `stays_on_device`, `stays_in_group` (peers of a fleet file's groups may be asked) or `may_leave_device` (and the cloud role, and samples
-    may be taken): where what devices are asked may go; left out: it stays, unless another argument asks for something else. min_confidence: a number, or `auto`: what the measured table says.
-    max_device_error: for `auto`: a share of all requests. policy: a file with the figures of a migration policy: where requests are
-    answered first. deadline_ms: of requests that say none.
+    may be taken): where what devices are asked may go; left out: it stays, unless another argument asks for something else.
+    min_confidence: a number, or `auto`: what the measured table says. max_device_error: for `auto`: a share of all requests. policy: a file
+    with the figures of a migration policy: where requests are answered first. deadline_ms: of requests that say none.
     """
 
     fleet: Input[str]
