@@ -69,7 +69,7 @@ class Policies:
 
     settings: PolicySettings
     where: str
-    reached: Mapping[str, frozenset[str]] = MappingProxyType({})
+    reached: Mapping[str, frozenset[str]] = field(default_factory=dict)
     _found: dict[tuple[str, Answers], Solved] = field(default_factory=dict)
 
     def solved(self, device_class: str, measured: Answers = NOTHING_MEASURED) -> Solved | None:

@@ -140,8 +140,8 @@ class LocalStack:
 
 @dataclass(frozen=True)
 class Groups:
-    """A fleet's groups on this machine. told: what devices are told of the broker: `port`, `certificate` (PEM), and `passwords` by group and
-    device (secret). process: the broker's."""
+    """A fleet's groups on this machine. told: what devices are told of the broker (secret): `port`, `certificate` (PEM), and `passwords` by
+    group and device. process: the broker's."""
 
     told: Output[dict[str, Any]]
     process: LocalProcesses

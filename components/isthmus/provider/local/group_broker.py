@@ -28,8 +28,6 @@ _MISSING: Final = (
     "this machine has no broker for the fleet's groups. Fix: install Mosquitto (apt-get install mosquitto), or amqtt "
     "(pip install 'isthmus[local]')"
 )
-# A password has 256 bits of its own: what makes guessing dear would cost the broker 64 MB with each connection.
-_ARGON2: Final = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 
 
 def mosquitto_program() -> str | None:
@@ -73,7 +71,8 @@ def configure_amqtt(folder: Path, port: int, groups: Mapping[str, Mapping[str, s
         groups,
         bind=f"{HOST}:{port}",
         password_file=str(folder / "passwords"),
-        hashed=Argon2Hasher(**_ARGON2).hash,
+        # A password has 256 bits of its own: what makes guessing dear would cost the broker 64 MB with each connection.
+        hashed=Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1).hash,
         certificate=str(folder / BROKER_CERTIFICATE_FILE),
         key=str(folder / BROKER_KEY_FILE),
     )
