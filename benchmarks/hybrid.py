@@ -24,8 +24,8 @@ same cells, examples and random numbers (hybrid_ways.py). Where each number come
 - `MDP`: the policy solved for the plan's transitions over device, device then cloud (by `auto`), cloud, wrong answers among its costs.
   `MDP, as signed`: what devices follow (docs/migration.md): solved as a preview does, over network and load alone, from the shares of wrong
   and of unsure answers on the evaluation data. `MDP, no price`: the same of a policy file in which a wrong answer has none: its places are
-  device and cloud, and what is unsure by `auto` is passed on wherever the network is. `learned`: the process of `MDP`, its transitions counted as they
-  come. `partition`: at each network level the way that `isthmus partition` takes.
+  device and cloud, and what is unsure by `auto` is passed on wherever the network is. `learned`: the process of `MDP`, its transitions
+  counted as they come. `partition`: at each network level the way that `isthmus partition` takes.
 
 Below it, times alone of a network that is worth cutting: the medians of docs/performance.md's network split.
 
@@ -46,8 +46,8 @@ import numpy as np
 import yaml
 from hybrid_h2t2 import Asking
 from hybrid_release import MODEL, RECIPE, Known, known
-from hybrid_tables import AS_SIGNED, BY_NETWORK, UNPRICED, FIGURES, WAYS, interval, main_table, trace_table
 from hybrid_signed import signed_policy
+from hybrid_tables import AS_SIGNED, BY_NETWORK, FIGURES, UNPRICED, WAYS, interval, main_table, trace_table
 from hybrid_ways import PLACES, UNSURE, Case, Outcome, Requests, answered, drawn, levels, partitioned, process_of
 from report import machine
 from rich.console import Console
