@@ -196,6 +196,24 @@ def failing(*_):
     raise StoreError("it does not answer")
 
 
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("data", "inputs"), [("stays_in_group", "stay_in_group"), ("stays_on_device", "stay_on_device"), (None, "stay_on_device")]
+)
+def test_a_fleet_with_groups_declares_their_broker_and_tells_its_devices(tmp_path, data, inputs):
+    asked = fleet_file(tmp_path, "classes: {small: {}}\ngroups: {yard: [camera-1, camera-2]}\n")
+    found = declaring.run({"fleets": {"cams": {**asked, **({"data": data} if data else {})}}})
+    processes = {name: it for (kind, name), it in found.resources.items() if kind == f"{OWN}:LocalProcesses"}
+    groups = json.loads(processes["cams-_broker"]["files"]["groups.json"])
+    assert {group: sorted(members) for group, members in groups.items()} == {"yard": ["camera-1", "camera-2"]}
+    for name in ("camera-1", "camera-2"):
+        files = processes[f"cams-{name}"]["files"]
+        assert files["group-password"] == groups["yard"][name]
+        assert f'"inputs": "{inputs}"' in files["config.json"]
+        assert "mqtts://127.0.0.1:4" in files["config.json"]
+    assert "group" not in processes["cams-camera-3"]["files"]["config.json"]
+
+
 @pytest.mark.parametrize("platform", list(ON))
 def test_a_hybrid_declares_both_compiles_once_and_is_looked_at_once(platform, asked, monkeypatch):
     sought, planned = [], []

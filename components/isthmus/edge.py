@@ -199,14 +199,15 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             access=None if settings.device_access is None else _secret(settings.device_access.model_dump()),
             opts=ResourceOptions(parent=self, depends_on=[repository]),
         )
-        told = Output.all(enrolled.folders, enrolled.marks, settings.fallback_url or "")
+        groups = stack.broker(name, fleet.groups, self) if fleet.groups else None
+        told = Output.all(enrolled.folders, enrolled.marks, settings.fallback_url or "", groups.told if groups else None)
         return {
             device.name: stack.processes(
                 f"{name}-{device.name}",
                 local.device(program(name, device.name), device.port),
                 apart=_device_inputs(known, device.name, told),
                 parent=self,
-                depends_on=[enrolled],
+                depends_on=[enrolled, *([groups.process] if groups else [])],
             )
             for device in fleet.devices
         }
@@ -354,16 +355,31 @@ def _secret(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: Output.secret(values[key]) for key in ("access_key", "secret_key")}
 
 
+def _group(known: CheckedRollout, device: str, broker: Mapping[str, Any]) -> local.GroupAsked:
+    """One device's group. broker: as `Groups.told` has it."""
+    settings, name = known.settings, known.fleet.group_of(device) or ""
+    return local.GroupAsked(
+        name,
+        int(broker["port"]),
+        broker["certificate"],
+        broker["passwords"][name][device],
+        settings.asks_peers(),
+        settings.fallback_timeout_ms,
+        settings.deadline_ms,
+    )
+
+
 def _device_inputs(known: CheckedRollout, device: str, told: Output[list[Any]]) -> dict[str, Any]:
     """One device's files, and what makes it start anew when it was enrolled anew."""
     settings = known.settings
 
     def files(values: list[Any]) -> dict[str, str]:
-        folders, _, fallback_url = values
+        folders, _, fallback_url, broker = values
         least = AS_SIGNED if settings.seeks_confidence else settings.min_confidence
         asked = local.CloudAsked(
             fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms, known.same_version, known.policy is not None
         )
-        return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None))
+        group = _group(known, device, broker) if broker and known.fleet.group_of(device) else None
+        return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None, group))
 
     return {"files": told.apply(files), "environment": told.apply(lambda values: {local.ENROLMENT_MARK: values[1][device]})}

@@ -22,7 +22,7 @@ from isthmus.cloud import CheckedService, CloudModelService
 from isthmus.compiling import Sources
 from isthmus.edge import CheckedRollout, EdgeFleetRollout
 from isthmus.errors import GateError, Problem
-from isthmus.names import cloud_part, edge_part
+from isthmus.names import STAYS_IN_GROUP, cloud_part, edge_part
 from isthmus.offloading import measured_plan
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import kind_of_server, with_platforms
@@ -144,7 +144,9 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
 
 
 def _asking_nobody(fleet: CheckedRollout) -> CheckedRollout:
-    """The fleet, as it is without a cloud role."""
+    """The fleet, as it is without a cloud role: its devices ask peers of their groups at most."""
+    if fleet.settings.data == STAYS_IN_GROUP:
+        return fleet
     return replace(fleet, settings=fleet.settings.model_copy(update=dict.fromkeys((*_OF_ASKING, "fallback_url"))), policy=None)
 
 
@@ -197,7 +199,7 @@ def _outputs(part: CloudModelService | EdgeFleetRollout | None, names: tuple[str
 def _edge_part(settings: HybridSettings, args: Any, name: str) -> Any:
     """The fleet's arguments. Where there is a cloud role, that is whom devices ask, if they may; where there is none, they ask nobody."""
     part = _part(EdgeSettings, args, name)
-    if settings.mode == EDGE:
+    if settings.mode == EDGE and settings.data != STAYS_IN_GROUP:
         return {key: value for key, value in part.items() if key not in _OF_ASKING}
     return {**part, **({"fallback_url": "cloud"} if settings.asks_cloud() else {})}
 

@@ -16,6 +16,7 @@ from isthmus.migration.policy_file import policy_of
 from isthmus.migration.situation import NOTHING_MEASURED, Answers
 from isthmus.migration.study import Solved, solved
 from isthmus.migration.together import Devices, asked_at_once
+from isthmus.names import MAY_LEAVE_DEVICE, STAYS_IN_GROUP
 from isthmus.offload.plan import OffloadPlan
 from isthmus.release.manifest import EDGE, Release
 from isthmus.sizing.offload import Asking, Offload
@@ -63,24 +64,28 @@ class RoutePlan:
 
 @dataclass(frozen=True, eq=False)
 class Policies:
-    """A policy file, and the policies of its classes, each solved once however often it is asked for. where: its property path."""
+    """A policy file, and the policies of its classes, each solved once however often it is asked for. where: its property path. reached: by
+    class of devices, the classes of peers that their groups have."""
 
     settings: PolicySettings
     where: str
+    reached: Mapping[str, frozenset[str]] = field(default_factory=dict)
     _found: dict[tuple[str, Answers], Solved] = field(default_factory=dict)
 
     def solved(self, device_class: str, measured: Answers = NOTHING_MEASURED) -> Solved | None:
         """Of a class, by its name or as any other; None: the file is for neither. Raises InputError where the process is not sound.
 
-        Without peers: a device's server reaches the cloud role alone.
+        With those peers alone that devices of the class may have in their group.
         """
         name = device_class if device_class in self.settings.factors else ANY_CLASS
         if name not in self.settings.factors:
             return None
-        measured = replace(measured, peers=())
+        near = self.reached.get(device_class, frozenset())
+        peers = {its: peer for its, peer in self.settings.peers.items() if its in near}
+        measured = replace(measured, peers=tuple(it for it in measured.peers if it[0] in peers))
         key = (device_class, measured)
         if key not in self._found:
-            reached = self.settings.model_copy(update={"peers": {}})
+            reached = self.settings.model_copy(update={"peers": peers})
             try:
                 self._found[key] = solved(device_class, reached.of_class(name, measured), self.settings.margin_ms)
             except InputError as error:
@@ -98,9 +103,14 @@ def read_policy(args: EdgeSettings, fleet: FleetSettings, path: str) -> tuple[Po
     except InputError as error:
         return None, [*error.problems]
     problems = []
-    if found.cloud is None:
-        what, fix = "has no `cloud`, and devices reach no other place", "give the cloud's figures, or remove `policy`"
+    reached = {name: fleet.peer_classes(name) for name in (ANY_CLASS, *fleet.classes)} if args.asks_peers() else {}
+    if found.cloud is None and not any(name in it for name in found.peers for it in reached.values()):
+        what = "has no `cloud`, and devices reach no other place"
+        fix = "give the cloud's figures, or the fleet file's `groups` devices of the classes in `peers`; or remove `policy`"
         problems.append(Problem(where, what, "`cloud` with its figures", fix))
+    if found.cloud is not None and args.data == STAYS_IN_GROUP:
+        what, fix = f"contradicts `data: {args.data}`", f"remove it, or say {MAY_LEAVE_DEVICE}"
+        problems.append(Problem(property_path([CLOUD], where), what, "peers alone", fix))
     if found.device_then_cloud is not None and args.min_confidence is None:
         what, fix = "devices pass nothing on: there is no `min_confidence`", "say `min_confidence: auto` beside the policy, or remove it"
         problems.append(Problem(property_path([THEN_CLOUD], where), what, "devices that pass on what they are not sure of", fix))
@@ -115,7 +125,7 @@ def read_policy(args: EdgeSettings, fleet: FleetSettings, path: str) -> tuple[Po
         for name in found.classes
         if name not in (ANY_CLASS, *fleet.classes)
     ]
-    return Policies(found, where), problems
+    return Policies(found, where, reached), problems
 
 
 def _placed(error: InputError, where: str) -> InputError:

@@ -12,8 +12,8 @@ from isthmus.arguments.policy_file import load_policy
 from isthmus.errors import InputError
 from isthmus.migration.costs import JOULES, MISSED, MONEY, WAITED_MS, WRONG, build, waiting
 from isthmus.migration.process import Process
-from isthmus.migration.situation import STAYS_IN_GROUP, Link, Situation, ThenCloud, leaving, wandering
-from isthmus.names import STAYS_ON_DEVICE
+from isthmus.migration.situation import Link, Situation, ThenCloud, leaving, wandering
+from isthmus.names import STAYS_IN_GROUP, STAYS_ON_DEVICE
 
 EXAMPLE = Path(__file__).parents[2] / "policies" / "cameras.yaml"
 SITUATION = load_policy(EXAMPLE.name, EXAMPLE.parent, "file").situation()

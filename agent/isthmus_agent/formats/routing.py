@@ -20,6 +20,7 @@ from isthmus_agent.formats.policy import (
     MOST_EDGE_THOUSANDTHS,
     MOST_PLACES,
     PEER,
+    THEN_CLOUD,
     place_name,
 )
 from isthmus_agent.formats.report import Routed
@@ -88,7 +89,7 @@ class Routing:
         return numbers.dump({"format": FORMAT, **asdict(self)})
 
 
-PLACES: Final = (DEVICE, CLOUD, PEER + ANY_CLASS)
+PLACES: Final = (DEVICE, CLOUD, THEN_CLOUD, PEER + ANY_CLASS)
 """As reports number them: which class of peers is not told."""
 
 

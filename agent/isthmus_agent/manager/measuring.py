@@ -23,19 +23,22 @@ _MORE_SECONDS = 5.0
 @dataclass(frozen=True)
 class Counts:
     """What the content in service was asked, as far as it was measured. crashes: of all contents since the start. cloud_unavailable: how
-    often the cloud was needed and had no answer. routed: where its requests ran; None: it asks nobody."""
+    often the cloud was needed and had no answer; peer_unavailable: likewise of peers. routed: where its requests ran; None: it asks
+    nobody."""
 
     requests: int = 0
     errors: int = 0
     crashes: int = 0
     answered_by_cloud: int = 0
     cloud_unavailable: int = 0
+    answered_by_peer: int = 0
+    peer_unavailable: int = 0
     routed: Routed | None = None
 
     @classmethod
     def of(cls, message: Mapping[str, Any], crashes: int) -> "Counts":
         """What a server says that it has counted. Raises LookupError, TypeError or ValueError where it says something else."""
-        names = ("requests", "errors", "answered_by_cloud", "cloud_unavailable")
+        names = ("requests", "errors", "answered_by_cloud", "cloud_unavailable", "answered_by_peer", "peer_unavailable")
         routed = None if message["routed"] is None else Routed(**message["routed"])
         return cls(crashes=crashes, **{name: int(message[name]) for name in names}, routed=routed)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus_agent import channel
-from isthmus_agent.channel import Fallback, Limits
+from isthmus_agent.channel import Fallback, Limits, Peers
 from isthmus_agent.core import events
 from isthmus_agent.core.events import Event
 from isthmus_agent.formats.report import Reason, printable
@@ -47,7 +47,7 @@ class Settings:
     which it is asked again what a server has counted. first_backoff_seconds:
     before the second start in a row of a content that fell over; twice as long each time, up to most_backoff_seconds, until it ran for as
     long.
-    about: what `/healthz` says of the device. fallback: who is asked besides; None: nobody.
+    about: what `/healthz` says of the device. fallback: who is asked besides; None: nobody. peers: of the group; None: none is asked.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -59,6 +59,7 @@ class Settings:
     most_backoff_seconds: float = 60.0
     about: Mapping[str, str] = field(default_factory=dict)
     fallback: Fallback | None = None
+    peers: Peers | None = None
 
 
 class Serving:
@@ -228,11 +229,11 @@ class Serving:
         return None
 
     def _begin(self, digest: str, against: str | None = None) -> None:
-        settings = self._settings
+        its, listeners = self._settings, self._listeners
         content, before = (None if it is None else self._path_of(it) for it in (digest or None, against))
         try:
             child = Child(
-                digest, content, self._listeners, limits=settings.limits, about=settings.about, fallback=settings.fallback, against=before
+                digest, content, listeners, limits=its.limits, about=its.about, fallback=its.fallback, peers=its.peers, against=before
             )
         except OSError as error:
             if digest == RELAY:

@@ -1,12 +1,12 @@
 """How a server's process lives once it is ready."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Page, Start
-from isthmus_agent.server.answers import Answer, Asker, Later
+from isthmus_agent.server.answers import Answer, Asker, Heard, Later
 from isthmus_agent.server.fallback import Fallback
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.loop import Loop, trim
@@ -23,8 +23,16 @@ class Answers(Protocol):
         """What was counted."""
 
 
-def live(start: Start, control: Channel, make: Callable[[Fallback | None, Sampling], Answers], *, version: int | None = None) -> None:
-    """Serves until it is drained. version: of the model; None: there is none. Raises EOFError where the manager is gone."""
+def live(
+    start: Start,
+    control: Channel,
+    make: Callable[[Fallback | None, Sampling], Answers],
+    *,
+    version: int | None = None,
+    others: Sequence[Heard] = (),
+) -> None:
+    """Serves until it is drained. version: of the model; None: there is none. others: that are asked beside the cloud. Raises EOFError
+    where the manager is gone."""
     cloud = _cloud(start, version)
     sampling = Sampling(control, start.digest)
     asked = start.fallback
@@ -33,9 +41,18 @@ def live(start: Start, control: Channel, make: Callable[[Fallback | None, Sampli
     listeners = [socket.socket(fileno=descriptor) for descriptor in start.listeners]
     page = Page(start.page, start.limits.slots)
     answering, figures, allow = answers.answer, answers.figures, sampling.allow
-    loop = Loop(control, page, listeners, start.limits, answer=answering, figures=figures, allow=allow, asker=cloud)
+    loop = Loop(control, page, listeners, start.limits, answer=answering, figures=figures, allow=allow, asker=_asked(cloud, others))
     control.send(channel.READY)
     loop.run()
+
+
+def _asked(cloud: Heard | None, others: Sequence[Heard]) -> Heard | None:
+    """All that are asked, as one."""
+    if not others:
+        return cloud
+    from isthmus_agent.server.peers import Together  # as below
+
+    return Together([*others, *([cloud] if cloud else [])])
 
 
 def _cloud(start: Start, version: int | None) -> Asker | None:

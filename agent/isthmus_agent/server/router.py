@@ -1,10 +1,11 @@
-"""Where a request is answered first, by the bundle's migration policy: on the device, or by the cloud role.
+"""Where a request is answered first, by the bundle's migration policy: on the device, by the cloud role, or by a peer of the group.
 
 Once a step, at the first request after it, the levels of what was measured are looked at and the place is chosen anew: so it changes once a
 step at most, whatever is measured. Between two looks a request costs a comparison. Nothing here reads a request.
 """
 
 import math
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from isthmus_agent.formats.policy import CLOUD, DEVICE, LOAD, NETWORK, THEN_CLOUD, Policy
@@ -17,8 +18,6 @@ LEAST_PROBE_SECONDS: Final = 0.25
 """However often the policy is looked at."""
 LEAST_WINDOW_SECONDS: Final = 1.0
 """That requests are counted for, at least: of a shorter time a rate says nothing."""
-
-_REACHED: Final = (DEVICE, THEN_CLOUD, CLOUD)
 
 
 class Network(Protocol):
@@ -34,11 +33,13 @@ class Network(Protocol):
 class Router:
     """The place of a device's requests. It begins on the device. now: by the monotonic clock, as everywhere here.
 
-    A place that cannot be reached from a server is none: where the policy goes to a peer, the device answers.
+    A place that this device may not ask is none: where the policy goes there, the device answers. network: the way to the cloud; None:
+    there is none. reached: the places that may be asked.
     """
 
-    def __init__(self, policy: Policy, model: str, network: Network, now: float) -> None:
+    def __init__(self, policy: Policy, model: str, network: Network | None, now: float, reached: Collection[str] = (CLOUD,)) -> None:
         self._policy, self._model, self._network = policy, model, network
+        self._reached = {DEVICE, THEN_CLOUD, *reached}
         self._levels = policy.unmeasured
         self._device = policy.places.index(DEVICE)
         self._place = self._device
@@ -51,7 +52,7 @@ class Router:
 
     @property
     def place(self) -> str:
-        """Where requests are answered first, as last chosen: DEVICE, THEN_CLOUD or CLOUD."""
+        """Where requests are answered first, as last chosen."""
         return self._policy.places[self._place]
 
     @property
@@ -83,14 +84,15 @@ class Router:
         """The place for a request that has come now, and was counted, and that others than the device may answer."""
         if now >= self._probes_at:
             self._probes_at = now + self._probe_seconds
-            self._network.probe(self._model)
+            if self._network is not None:
+                self._network.probe(self._model)
         if now >= self._looks_at:
             self._looks_at = now + self._step_seconds
             self._look(now)
         return self.place
 
     def _look(self, now: float) -> None:
-        measured = {NETWORK: self._network.round_trip_ms()}
+        measured = {NETWORK: math.inf if self._network is None else self._network.round_trip_ms()}
         seconds = now - self._counted_from
         if seconds >= LEAST_WINDOW_SECONDS:
             measured[LOAD] = self._requests / seconds
@@ -98,5 +100,5 @@ class Router:
         self._levels = self._policy.levels(self._levels, measured)
         self._measured.update(measured)
         before, found = self._place, self._policy.next_place(self._place, self._levels)
-        self._place = found if self._policy.places[found] in _REACHED else self._device
+        self._place = found if self._policy.places[found] in self._reached else self._device
         self._moves += self._place != before

@@ -8,10 +8,9 @@ from typing import Final
 import numpy as np
 
 from isthmus.migration.process import Dimension, Numbers
-from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
+from isthmus.names import MAY_LEAVE_DEVICE, STAYS_IN_GROUP, STAYS_ON_DEVICE
 from isthmus_agent.formats.policy import CLOUD, DEVICE, PEER, THEN_CLOUD
 
-STAYS_IN_GROUP: Final = "stays_in_group"
 PRIVACY: Final = (MAY_LEAVE_DEVICE, STAYS_IN_GROUP, STAYS_ON_DEVICE)
 """Where a device's inputs may go: anywhere, to devices of its own group, nowhere."""
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.isthmus_agent.bus import device
@@ -65,6 +66,7 @@ class Group:
         password: str | None = None,
         ca_file: Path | None = None,
         is_5: bool | None = None,
+        **more: Any,
     ) -> Member:
         start = next(STARTS)
         arguments = (
@@ -74,7 +76,9 @@ class Group:
             capacity,
         )
         versions = {"start": start, "is_5": self.broker.speaks_5}
-        self.members[name], self.servers[name] = device.made(name, *arguments, **versions, say=lambda text: self.said.append((name, text)))
+        self.members[name], self.servers[name] = device.made(
+            name, *arguments, **versions, say=lambda text: self.said.append((name, text)), **more
+        )
         self.members[name].start()
         return self.members[name]
 
@@ -153,7 +157,11 @@ class Way:
                 if self.is_cut:
                     near.close()
                     continue
-                far = socket.create_connection(("127.0.0.1", self._to))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:  # the broker is away
+                    near.close()
+                    continue
                 self._sockets += [near, far]
                 for pair in ((near, far), (far, near)):
                     threading.Thread(target=_pump, args=pair, daemon=True).start()

@@ -41,7 +41,8 @@ def is_asked(says: Any, places: tuple[str, ...], at: int) -> bool:
     """Whether the cloud is asked of a device that is in the place of that number from its first request on."""
     model: Any = Model(says)
     policy = Policy("sha256:" + "a" * 64, "*", places, (NETWORK,), (at,) * len(places), 1)
-    service = Service(model, "", {}, Fallback(Silent(), 0.8), policy=policy)
+    fallback = Fallback(Silent(), 0.8)
+    service = Service(model, "", {}, fallback, policy=policy, places={"cloud": fallback})
     request = Request("POST", "/v1/models/digits:predict", BODY, True)
     answers = [service.answer(request)]
     service._router._looks_at = 0.0  # type: ignore[union-attr]
