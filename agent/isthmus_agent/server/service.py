@@ -22,10 +22,10 @@ from isthmus_agent.protocol import (
 from isthmus_agent.server.answers import BY_DEVICE, Answer, Check, Due, Later, answered, due_of
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
+from isthmus_agent.server.headroom import Headroom
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.model import InterpreterError, Model
-from isthmus_agent.server.headroom import Headroom
 from isthmus_agent.server.router import Router
 from isthmus_agent.server.sampling import Sampling
 

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.isthmus_agent.server.test_router import Way, rush
 
 from isthmus_agent.formats.policy import BATTERY, TEMPERATURE, Measured, Policy
 from isthmus_agent.server.headroom import Headroom
 from isthmus_agent.server.router import Router
-from tests.isthmus_agent.server.test_router import Way, rush
 
 HOT = Measured(TEMPERATURE, "degrees", ("cool", "hot"), (70_000,), 3_000)
 FULL = Measured(BATTERY, "percent", ("low", "full"), (20_000,), 0, 1)
