@@ -106,7 +106,7 @@ def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: S
     counting = Counting(folder / _COUNTED, sender, counts_transport, may_tell=local.may_tell_counts)
     rooms = Rooms(
         disk,
-        serving.Serving([listener], served, mailbox.tell, disk.slots.path, sampling, counting),
+        serving.Serving([listener], served, mailbox.tell, disk.slots.path, sampling, counting=counting),
         looker,
         Fetcher(disk, ways[1], address.targets_url, mailbox.tell, content_key=identity.content_key),
         Reporter(disk.queue, sender, transport, folder / _REPORTED),

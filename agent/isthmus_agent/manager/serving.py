@@ -76,6 +76,7 @@ class Serving:
         tell: Callable[[Event], None],
         path_of: Callable[[str], Path],
         sampling: Sampling | None = None,
+        *,
         counting: Counting | None = None,
     ) -> None:
         self._listeners, self._settings, self._tell, self._path_of, self._sampling = listeners, settings, tell, path_of, sampling

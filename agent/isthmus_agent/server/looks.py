@@ -14,7 +14,7 @@ from isthmus_agent.formats.policy import Policy
 MOST_STEPS_BETWEEN: Final = 1.5
 """Between two looks, so that the later one counts as the next step: they come with requests, and so later than they are due."""
 MOST_TAKEN: Final = 400
-"""Counts in one message to the manager, of 34 bytes each at most; `channel.MOST_MESSAGE_BYTES` has room for them beside the other figures."""
+"""Counts in one message to the manager, of 34 bytes each at most: `channel.MOST_MESSAGE_BYTES` has room for them and the other figures."""
 
 
 class Looks:

@@ -45,7 +45,8 @@ def test_no_bytes_raise_anything_else(content: bytes):
 def test_its_key_is_one_that_its_own_credentials_may_write_and_no_report_of_any_number():
     key = told_counts.object_key("edge/", "cameras", "camera-1")
     begin, _, rest = report.own_keys("edge/", "camera-1").partition("*")
-    assert key.startswith(begin) and f"/{rest.removeprefix('/').rstrip('*')}" in key
+    assert key.startswith(begin)
+    assert f"/{rest.removeprefix('/').rstrip('*')}" in key
     assert told_counts.device_of(key, "edge/", "cameras") == "camera-1"
     with pytest.raises(FormatError):
         report.read(key, "edge/")

@@ -60,7 +60,8 @@ def test_a_router_counts_what_its_network_and_load_do():
     way.ms = math.inf
     rush(router, 10 * STEP_SECONDS, 10 * STEP_SECONDS, 4)
     found = router.seen()
-    assert found is not None and found["meaning"] == meaning_of(BUSY_GOES)
+    assert found is not None
+    assert found["meaning"] == meaning_of(BUSY_GOES)
     counts = {(row[1], following): count for row in found["rows"] for following, count in zip(row[3::2], row[4::2], strict=True)}
     assert sum(counts.values()) == pytest.approx(18, abs=2)
     assert counts[1, 1] > 5 < counts[2, 2]  # good and busy; cut and idle
