@@ -51,6 +51,14 @@ def test_each_class_has_a_situation_of_its_own() -> None:
     assert list(check(PolicySettings, changed("classes", ...), "file").situations()) == ["*"]
 
 
+def test_an_unmeasured_device_counts_as_cool_and_its_battery_as_full() -> None:
+    levels = [{"name": "low", "until": 20, "stays_seconds": 600, "joules_factor": 5}, {"name": "full", "stays_seconds": 9000}]
+    hot, battery = check(PolicySettings, changed("battery", {"levels": levels}), "file").situation().rooms
+    assert (hot.axis.dimension.name, hot.axis.dimension.unit, hot.axis.dimension.unmeasured) == ("temperature", "degrees", 0)
+    assert (battery.axis.dimension.name, battery.axis.dimension.unit, battery.axis.dimension.unmeasured) == ("battery", "percent", 1)
+    assert [it.joules_factor for it in battery.levels] == [5, 1]
+
+
 WRONG: dict[str, tuple[str, Any, str]] = {
     "cloud against privacy": ("data", "stays_on_device", "file.cloud: contradicts `data: stays_on_device`"),
     "peers against privacy": ("data", "stays_on_device", "file.peers: contradicts `data: stays_on_device`"),
@@ -80,6 +88,8 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a p95 below the mean": ("device.p95_ms", 3, "file.device.p95_ms: found 3; expected `service_ms` (34) or more"),
     "a p95 below the mean of a peer": ("peers.gateway.p95_ms", 3, "file.peers.gateway.p95_ms: found 3"),
     "a link to itself": ("device.link", {"rtt_ms": 1, "megabits_per_second": 1}, "file.device.link: the device itself has none"),
+    "a battery without edges": ("battery", {"levels": [{"name": "a"}, {"name": "b"}]}, "file.battery.levels[0].until: is missing"),
+    "what it was called once": ("headroom", {"unit": "degrees", "levels": []}, "say `temperature` (by degrees) or `battery`"),
     "a name misspelt": ("deadlin_ms", 5, "did you mean 'deadline_ms'"),
 }
 

@@ -30,13 +30,13 @@ def test_the_page_has_the_maps_the_rivals_the_week_and_what_it_is_made_from(stud
     text = html("cameras", studies)
     for said in (
         "class camera-old",
-        "now on device · headroom cool",
+        "now on device · temperature cool",
         "follow the user",
         "without its margin",
         "deadlines missed",
         "network poor",
         "180 ms, 2 Mbit/s, 2 % lost",
-        "network good, load idle, headroom cool: ",
+        "network good, load idle, temperature cool: ",
         "cloud is not allowed",
     ):
         assert said in text
@@ -51,7 +51,7 @@ def test_every_state_stands_in_one_map(studies):
     for it in heat_maps(found):
         for network, (_, row) in enumerate(it.rows):
             for load, cell in enumerate(row):
-                room = process.dimensions[2].levels.index(it.headroom)
+                room = process.dimensions[2].levels.index(dict(it.headroom)["temperature"])
                 place = process.places.index(it.places[-1])
                 assert cell.place == found.chosen.next_place[place, process.cell(network, load, room)]
 
