@@ -57,14 +57,17 @@ def heat_maps(found: Study) -> Sequence[HeatMap]:
             places,
             tuple((room.name, room.levels[level]) for room, level in zip(rooms, levels, strict=True)),
             loads,
-            tuple(
-                (network, tuple(_cell(found, row, (at, load, *levels)) for load in range(len(loads))))
-                for at, network in enumerate(networks)
-            ),
+            tuple((network, _row(found, row, at, levels)) for at, network in enumerate(networks)),
         )
         for places, row in same_rows(found).items()
         for levels in itertools.product(*(range(len(it.levels)) for it in rooms))
     ]
+
+
+def _row(found: Study, row: Sequence[int], network: int, rooms: Sequence[int]) -> tuple[Cell, ...]:
+    """The cells of a level of the network, by load. row: of the policy. rooms: levels of head-room."""
+    loads = len(found.built.process.dimensions[_LOAD].levels)
+    return tuple(_cell(found, row, (network, load, *rooms)) for load in range(loads))
 
 
 def _cell(found: Study, row: Sequence[int], levels: Sequence[int]) -> Cell:
