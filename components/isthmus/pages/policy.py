@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.migration.costs import JOULES, MONEY, REQUESTS, WAITED_MS
+from isthmus.migration.learning.relearning import Learned
 from isthmus.migration.simulate import WEEK_SECONDS, Estimate
 from isthmus.migration.situation import Link, Place, Situation
 from isthmus.migration.study import Study, same_rows
+from isthmus.pages.learned import lines
 from isthmus.pages.rendering import style, template
 from isthmus.words import duration, in_bytes, plain
 from isthmus_agent.formats.policy import PEER
@@ -165,10 +167,10 @@ def _link(link: Link) -> str:
     return f"{plain(link.rtt_ms)} ms, {plain(link.megabits_per_second)} Mbit/s, {plain(link.loss_percent)} % lost{price}"
 
 
-def html(name: str, studies: Mapping[str, Study]) -> str:
-    """The page, complete. Raises PlatformError where the template engine is not installed."""
+def html(name: str, studies: Mapping[str, Study], learned: Mapping[str, Learned]) -> str:
+    """The page, complete. learned: from what devices have told, by class. Raises PlatformError where there is no template engine."""
     css = style() + Path(__file__).with_name("policy.css").read_text(encoding="utf-8")
-    shown = [_shown(device_class, it) for device_class, it in studies.items()]
+    shown = [{**_shown(name, it), "learned": [*lines(learned[name])] if name in learned else []} for name, it in studies.items()]
     return template("isthmus.pages", _TEMPLATE).render(name=name, css=css, studies=shown, colours=COLOURS)
 
 
