@@ -1,4 +1,4 @@
-"""From a device's looks to the next policy: a router counts, the manager keeps and tells, and `isthmus policy` solves with what was told."""
+"""From a device's looks to the next policy: a router counts, the manager keeps and tells, `isthmus policy` solves with what was told."""
 
 import json
 import math
