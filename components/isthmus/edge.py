@@ -293,12 +293,14 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
         said = choices if settings.variants or fleet.classes else ()
         chosen = {it.device_class: it.offer.digest for it in choices}
         with closing(compiling.Progress(component)) as say:
-            say("what devices will fetch")
+            if settings.share_counts:
+                say("what devices have told")
             digests = {it.digest: it for it in made}
             wanted = {name: digests[digest] for name, digest in chosen.items()}
             offload = offload_plans(settings, wanted, path, known.server_kind)
             counts = await asyncio.to_thread(read_counts, settings, fleet.name, place)
             routes = route_plans(known.policy, wanted, path, counts.documents)
+            say("what devices will fetch")
             values: dict[str, dict[str, Any]] = {name: {POLICY: it.text} for name, it in routes.items()}
             for name, it in offload.items() if settings.seeks_confidence else ():
                 values.setdefault(name, {})[MIN_CONFIDENCE] = it.min_confidence
