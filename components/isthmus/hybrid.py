@@ -145,7 +145,8 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
 
 def _asking_nobody(fleet: CheckedRollout) -> CheckedRollout:
     """The fleet, as it is without a cloud role."""
-    return replace(fleet, settings=fleet.settings.model_copy(update=dict.fromkeys((*_OF_ASKING, "fallback_url"))), policy=None)
+    none = {**dict.fromkeys((*_OF_ASKING, "fallback_url")), "share_counts": False}
+    return replace(fleet, settings=fleet.settings.model_copy(update=none), policy=None)
 
 
 def _asked_by(

@@ -5,9 +5,11 @@ step at most, whatever is measured. Between two looks a request costs a comparis
 """
 
 import math
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
 from isthmus_agent.formats.policy import CLOUD, DEVICE, LOAD, NETWORK, THEN_CLOUD, Policy
+from isthmus_agent.server.looks import Looks
 
 PROBE_SECONDS: Final = 5.0
 """Between two probes of the network, at least. A device that nobody asks sends none."""
@@ -30,11 +32,15 @@ class Network(Protocol):
 class Router:
     """The place of a device's requests. It begins on the device. now: by the monotonic clock, as everywhere here.
 
-    A place that cannot be reached from a server is none: where the policy goes to a peer, the device answers.
+    A place that cannot be reached from a server is none: where the policy goes to a peer, the device answers. headroom: what else is
+    measured, by dimension.
     """
 
-    def __init__(self, policy: Policy, model: str, network: Network, now: float) -> None:
-        self._policy, self._model, self._network = policy, model, network
+    def __init__(
+        self, policy: Policy, model: str, network: Network, now: float, headroom: Callable[[], Mapping[str, float]] = lambda: {}
+    ) -> None:
+        self._policy, self._model, self._network, self._headroom = policy, model, network, headroom
+        self._looks = Looks(policy)
         self._levels = policy.unmeasured
         self._device = policy.places.index(DEVICE)
         self._place = self._device
@@ -66,7 +72,7 @@ class Router:
         return self.place
 
     def _look(self, now: float) -> None:
-        measured = {NETWORK: self._network.round_trip_ms()}
+        measured = {NETWORK: self._network.round_trip_ms(), **self._headroom()}
         seconds = now - self._counted_from
         if seconds >= LEAST_WINDOW_SECONDS:
             measured[LOAD] = self._requests / seconds
@@ -74,3 +80,8 @@ class Router:
         self._levels = self._policy.levels(self._levels, measured)
         found = self._policy.next_place(self._place, self._levels)
         self._place = found if self._policy.places[found] in _REACHED else self._device
+        self._looks.looked(now, measured, self._place, self._policy.cell(self._levels))
+
+    def seen(self) -> dict[str, Any] | None:
+        """How cells followed each other since this was last asked (`Tally.to_value`). None: nothing was counted."""
+        return self._looks.taken()

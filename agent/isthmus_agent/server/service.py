@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from isthmus_agent.formats.policy import CLOUD, Policy
 from isthmus_agent.protocol import (
@@ -21,6 +22,7 @@ from isthmus_agent.protocol import (
 from isthmus_agent.server.answers import BY_DEVICE, Answer, Check, Due, Later, answered, due_of
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
+from isthmus_agent.server.headroom import Headroom
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.model import InterpreterError, Model
@@ -55,7 +57,9 @@ class Service:
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
         self._min_confidence = min_confidence
-        self._router = Router(policy, model.manifest.model, fallback.cloud, time.monotonic()) if policy and fallback else None
+        self._router = (
+            Router(policy, model.manifest.model, fallback.cloud, time.monotonic(), Headroom(policy)) if policy and fallback else None
+        )
         self._sampling, self._moved_millionths = sampling, moved_millionths
         self._requests = self._errors = 0
         self._times = Histogram()
@@ -67,8 +71,8 @@ class Service:
             "regress": self._other,
         }
 
-    def figures(self) -> dict[str, int | None]:
-        """What was counted since the start, and the memory that is used now."""
+    def figures(self) -> dict[str, Any]:
+        """What was counted since the start, and the memory that is used now; seen: see `Router.seen`, which says it once."""
         with open("/proc/self/statm", encoding="ascii") as statm:
             rss_bytes = int(statm.read().split()[1]) * _PAGE_BYTES
         return {
@@ -79,6 +83,7 @@ class Service:
             "distribution_distance_millionths": self._moved_millionths,
             "answered_by_cloud": self._fallback.answered_by_cloud if self._fallback else 0,
             "cloud_unavailable": self._fallback.unavailable if self._fallback else 0,
+            "seen": self._router.seen() if self._router else None,
         }
 
     def answer(self, request: Request) -> Answer | Later:
