@@ -102,6 +102,14 @@ def test_a_higher_quantile_is_never_less_and_none_is_more_than_all(
     assert 0 <= found.devices[0] <= quantiles[-1] <= 2 * devices
 
 
+@pytest.mark.parametrize("share", [0.0, 5e-324, 1e-9, 0.5, 1 - 1e-9, 1.0])
+@pytest.mark.parametrize("correlation", [0.0, 5e-324, 1e-9, 0.5, 1 - 1e-9, 1.0])
+def test_shares_and_correlations_near_their_bounds_are_a_number_of_devices(share: float, correlation: float) -> None:
+    found = asked_at_once([Devices(None, 20, share)], correlation=correlation, seconds=20_000).devices
+    assert ((found >= 0) & (found <= 20)).all()
+    assert found.mean() == pytest.approx(20 * share, abs=1.0)
+
+
 def test_the_same_seed_is_the_same_fleet(independent: Solved) -> None:
     one, same, other = (asked_at_once([Devices(independent, 50)], seed=seed, seconds=4_000).devices for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)

@@ -38,6 +38,8 @@ _KEPT: Final = 64
 """Of the chances under a common die, for that many stretches of it."""
 STEP_SECONDS: Final = float(MIGRATION["step_seconds"].default)
 """Between two looks where no class has a policy."""
+_NOTHING: Final = 1e-9
+"""A share or a correlation below it is none: the distribution's parameters stay numbers."""
 _MIXED: Final = 5.0
 """Times in which the slowest difference from the long run falls to 1/e, until a run that began in it is taken for settled."""
 
@@ -226,10 +228,10 @@ def _unsure_shares(share: float, correlation: float, looks: int, seed: int) -> N
     """(looks,), the share of devices that are unsure at each look: Beta with this mean, so that pairs are correlated. All classes of a
     fleet have their high and their low shares at the same looks."""
     dice = np.random.default_rng([seed, 1])
-    if share in (0, 1) or correlation == 0:
+    if min(share, 1 - share, correlation) < _NOTHING:
         return np.full(looks, share)
     at = dice.permutation(looks)
-    if correlation == 1:
+    if 1 - correlation < _NOTHING:
         return (at >= round((1 - share) * looks)).astype(np.float64)
     factor = (1 - correlation) / correlation
     drawn: Numbers = np.sort(dice.beta(share * factor, (1 - share) * factor, looks))[at]
