@@ -50,9 +50,9 @@ class Counting:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._file, self._sender, self._transport, self._may_tell, self._monotonic = file, sender, transport, may_tell, monotonic
-        self._changed, self._by_itself = threading.Condition(), by_itself
+        self._changed, self._writing, self._by_itself = threading.Condition(), threading.Lock(), by_itself
         self._tally = _read(file)
-        self._is_wanted = False
+        self._is_wanted = self._is_news = False
         self._save_at: float | None = None
         # The first time comes after a random part of a day, so that devices are spread, and restarts bring no more on average.
         self._tell_at = monotonic() + random.uniform(0, TELL_SECONDS)  # noqa: S311 - it spreads, and hides nothing
@@ -83,7 +83,8 @@ class Counting:
     def close(self) -> None:
         """Keeps what was not kept yet."""
         with self._changed:
-            self._save()
+            kept = self._due(self._save_at)
+        self._save(kept)
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -96,14 +97,14 @@ class Counting:
         """Does what is due. In how many seconds something is again; None: not before something is heard."""
         with self._changed:
             now, waits = self._monotonic(), []
-            if self._save_at is not None and now >= self._save_at:
-                self._save()
+            kept = self._due(now)
             if self._save_at is not None:
                 waits.append(self._save_at - now)
             tells = self._is_wanted and self._may_tell and self._tally is not None
             content = self._content() if tells and now >= self._tell_at else b""
             if tells and now < self._tell_at:
                 waits.append(self._tell_at - now)
+        self._save(kept)
         if content:
             waits.append(self._tell(content))
         return min(waits, default=None)
@@ -112,13 +113,16 @@ class Counting:
         if self._thread is None and self._by_itself:
             self._thread = threading.Thread(target=self._run, name="counts", daemon=True)
             self._thread.start()
+        self._is_news = True
         self._changed.notify()
 
     def _run(self) -> None:
         while True:
             wait_seconds = self.turn()
             with self._changed:
-                self._changed.wait(wait_seconds)
+                if not self._is_news:  # of what came since, nobody would tell again
+                    self._changed.wait(wait_seconds)
+                self._is_news = False
 
     def _content(self) -> bytes:
         """What is to be told now; nothing where that is what was told before, or nothing may leave. A day later it is looked at again."""
@@ -145,12 +149,18 @@ class Counting:
         self._tell_at = self._monotonic() + wait_seconds
         return wait_seconds
 
-    def _save(self) -> None:
-        """A disk that takes nothing is tried again when something more was counted, and that is kept here alone until then."""
-        if self._save_at is not None and self._tally is not None:
-            with suppress(OSError):
-                durable.write_document(self._file, self._tally.to_value())
+    def _due(self, now: float | None) -> Mapping[str, Any] | None:
+        """What is to be kept by now; None: nothing is."""
+        if self._save_at is None or now is None or now < self._save_at or self._tally is None:
+            return None
         self._save_at = None
+        return self._tally.to_value()
+
+    def _save(self, kept: Mapping[str, Any] | None) -> None:
+        """A disk that takes nothing is tried again when something more was counted. Whoever counts does not wait for it."""
+        if kept is not None:
+            with self._writing, suppress(OSError):
+                durable.write_document(self._file, kept)
 
 
 def _read(file: Path) -> Tally | None:

@@ -1,16 +1,20 @@
 """What servers have counted: kept over their ends, bounded on disk, and told once a day to whoever may know it."""
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.isthmus_agent.manager.test_sampling import URL, Now, Store
+from toolchain.testing import patience
 
 from isthmus_agent.core.seeing import Tally
+from isthmus_agent.disk import durable
 from isthmus_agent.formats import experience, told_counts
 from isthmus_agent.formats.experience import Row
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.manager import counting as counting_room
 from isthmus_agent.manager.counting import SAVE_SECONDS, TELL_SECONDS, Counting
 from isthmus_agent.manager.reporter import Sender
 
@@ -185,3 +189,37 @@ def test_what_no_server_says_is_refused_and_changes_nothing(device: Device):
     device.counting.follow(True)
     device.after(TELL_SECONDS)
     assert device.told().rows == {(0, 1): Row(0, {2: 20})}
+
+
+def test_whoever_counts_does_not_wait_for_a_disk_that_is_slow(device: Device, monkeypatch: pytest.MonkeyPatch):
+    reached, goes_on = threading.Event(), threading.Event()
+
+    def slow(file: Path, value: object) -> None:
+        reached.set()
+        assert goes_on.wait(patience.scaled(30))
+
+    monkeypatch.setattr(durable, "write_document", slow)
+    device.counting.heard(seen())
+    device.now.seconds += SAVE_SECONDS
+    writer = threading.Thread(target=device.counting.turn)
+    writer.start()
+    assert reached.wait(patience.scaled(30))
+    device.counting.heard(seen())
+    device.counting.follow(True)
+    assert device.counting.status["told_to_owner"]
+    goes_on.set()
+    writer.join()
+
+
+def test_by_itself_it_keeps_and_tells_what_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(counting_room, "SAVE_SECONDS", 0.01)
+    monkeypatch.setattr(counting_room, "TELL_SECONDS", 0.01)
+    store = Store()
+    it = Counting(tmp_path / "counted", Sender("camera-1", "cameras", URL, KEY), store)
+    it.follow(True)
+    it.heard(seen())
+    patience.wait_until(lambda: store.objects)
+    patience.wait_until((tmp_path / "counted").exists)
+    it.heard(seen(40))
+    patience.wait_until(lambda: store.tries == 2)
+    it.follow(False)
