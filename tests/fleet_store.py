@@ -70,7 +70,8 @@ class MemoryStore:
             self.pages += 1
             found = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
             now = self.clock()
-            return Page(tuple(ListedObject(key, now - self.written.get(key, now)) for key in found[:1000]), len(found) <= 1000)
+            listed = (ListedObject(key, now - self.written.get(key, now), self._tag(key)) for key in found[:1000])
+            return Page(tuple(listed), len(found) <= 1000)
 
     def delete(self, keys: "list[str]") -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,19 @@ from isthmus import routing
 from isthmus.arguments import components
 from isthmus.arguments.checking import check
 from isthmus.arguments.fleet_file import FleetSettings
+from isthmus.arguments.policy_file import PolicySettings
 from isthmus.errors import InputError
 from isthmus.migration import together
+from isthmus.migration.learning.relearning import documents
+from isthmus.migration.policy_file import frame
 from isthmus.migration.situation import Answers, ThenCloud
 from isthmus.offload.plan import Costs, plan_offload
+from isthmus.platforms.rosters import told_counts
 from isthmus.platforms.rules import with_platforms
-from isthmus.routing import Policies, answers_of, asking, deadline_of, read_policy, route_plans, spread
+from isthmus.repository.counts import Counted
+from isthmus.routing import Counts, Policies, answers_of, asking, deadline_of, read_counts, read_policy, route_plans, spread
 from isthmus.sizing.offload import Asking, Offload
+from isthmus_agent.formats.experience import Experience, Row, meaning_of
 from isthmus_agent.formats.policy import from_json
 
 Settings = with_platforms(components.EdgeSettings)
@@ -254,3 +261,71 @@ def test_in_the_group_alone_a_policy_needs_peers_and_may_have_no_cloud(tmp_path)
     ]
     (both,) = read_policy(written(tmp_path, classes=None, given=inside), GROUPED, "fleets.x")[1]
     assert str(both).startswith("fleets.x.policy.cloud: contradicts `data: stays_in_group`")
+
+
+def counting(name: str, **changes: object) -> bytes:
+    """What a device has told that saw the network go to its last level, wherever it was."""
+    values = yaml.safe_load(EXAMPLE.read_text()) | changes
+    situation = check(PolicySettings, {key: it for key, it in values.items() if it is not None}, "file").situation()
+    its = frame(name, replace(situation, peers=None))
+    cells = math.prod(len(it.levels) for it in its.dimensions)
+    rows = {(0, cell): Row(0, {cells - 1: 100}) for cell in range(cells)}
+    return Experience(meaning_of(its), name, len(its.places), cells, rows).written()
+
+
+def test_what_devices_have_told_makes_the_policy_that_is_signed_and_is_said(tmp_path: Path) -> None:
+    policy, _ = read_policy(written(tmp_path, classes=None), FLEET, "fleets.x")
+    release = declaring.release(tmp_path)
+    told = documents({f"camera-{it}": counting("*", classes=None) for it in range(4)})
+    (planned,), (found,) = (route_plans(policy, {"*": release}, it).values() for it in (None, told))
+    assert found.learned is not None
+    assert (found.learned.devices, planned.learned) == (4, None)
+    assert found.text != planned.text
+    assert meaning_of(from_json(found.text.encode(), release.digest)) == meaning_of(from_json(planned.text.encode(), release.digest))
+    assert "looks of 4 devices" in found.explain()
+    assert json.loads(json.dumps(found.output(), allow_nan=False))["learned"]["devices"] == 4
+    assert "learned" not in planned.output()
+    (again,) = route_plans(policy, {"*": release}, told).values()
+    assert again.text == found.text
+
+
+def test_where_devices_have_told_nothing_of_these_cells_the_policy_is_the_planned_one(tmp_path: Path) -> None:
+    policy, _ = read_policy(written(tmp_path, classes=None), FLEET, "fleets.x")
+    release = declaring.release(tmp_path)
+    (planned,), (found,) = (
+        route_plans(policy, {"*": release}, it).values() for it in (None, documents({"a": counting("*", step_seconds=11)}))
+    )
+    assert found.text == planned.text
+    assert "devices have told nothing of these cells yet" in found.explain()
+    assert "1 device counted other cells" in found.explain()
+
+
+def test_counts_are_read_where_the_rollout_asks_for_them_and_without_a_store_the_file_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = written(tmp_path)
+    asks = silent.model_copy(update={"share_counts": True})
+    monkeypatch.setattr(routing, "told_counts", lambda fleet, place: (None, "the store is not known yet"))
+    assert read_counts(silent, "cameras", None) == Counts()
+    found = read_counts(asks, "cameras", None)
+    assert found.documents is None
+    assert found.warning == (
+        "what devices have counted could not be read (the store is not known yet), so the policy file's own figures hold"
+    )
+    counted = Counted({"a": counting("*")}, {"b": "this device has not written it"}, 3)
+    monkeypatch.setattr(routing, "told_counts", lambda fleet, place: (counted, ""))
+    found = read_counts(asks, "cameras", {})
+    assert found.documents is not None
+    assert list(found.documents.by_device) == ["a"]
+    assert found.warning == (
+        "1 of 2 devices' counts could not be read, and are left out: b: this device has not written it; "
+        "3 devices beyond the first 2,000 were not asked"
+    )
+
+
+def test_a_store_that_cannot_be_reached_is_said_in_one_line(tmp_path: Path) -> None:
+    store = {"endpoint": "http://127.0.0.1:9", "region": "us-east-1", "access_key": "a", "secret_key": "b"}
+    found, why = told_counts("cameras", {"store": store, "bucket": "b", "prefix": "", "keys": str(tmp_path)})
+    assert (found, "\n" in why) == (None, False)
+    assert why
+    assert told_counts("cameras", None) == (None, "the store is not known yet")

@@ -13,7 +13,7 @@ where one is handed over:
                                      dropped               it is over
     drain                                                  accept no more, finish what has begun, end
                                      released              it rests between two requests: another may go on with it
-    measure                          measured
+    measure                          measured              with what was counted of the network and load since the last time
     sample                                                 one request may be handed over, by chance; see `server.sampling`
                                      sampled + memory      a request, with its answer
 

@@ -33,7 +33,7 @@ from isthmus.platforms.rosters import downloads, signed_roster
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
-from isthmus.routing import Policies, RoutePlan, deadline_of, read_policy, route_plans
+from isthmus.routing import Policies, RoutePlan, deadline_of, read_counts, read_policy, route_plans
 from isthmus.sizing.fleet import FleetPlan
 from isthmus_agent.formats.bundle import AS_SIGNED, MIN_CONFIDENCE, POLICY
 from isthmus_agent.formats.roster import Device
@@ -228,6 +228,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
                 encrypt=settings.encrypt,
                 budget=_written(budget) if budget else None,
                 samples=settings.samples.signed().to_value() if settings.samples else None,
+                counts=settings.share_counts or None,
                 wait=settings.wait,
                 opts=ResourceOptions(parent=self, depends_on=after),
             )
@@ -294,11 +295,14 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
         said = choices if settings.variants or fleet.classes else ()
         chosen = {it.device_class: it.offer.digest for it in choices}
         with closing(compiling.Progress(component)) as say:
-            say("what devices will fetch")
+            if settings.share_counts:
+                say("what devices have told")
             digests = {it.digest: it for it in made}
             wanted = {name: digests[digest] for name, digest in chosen.items()}
             offload = offload_plans(settings, wanted, path, known.server_kind)
-            routes = route_plans(known.policy, wanted, offload=offload, timeout_ms=settings.fallback_timeout_ms)
+            counts = await asyncio.to_thread(read_counts, settings, fleet.name, place)
+            routes = route_plans(known.policy, wanted, counts.documents, offload=offload, timeout_ms=settings.fallback_timeout_ms)
+            say("what devices will fetch")
             values: dict[str, dict[str, Any]] = {name: {POLICY: it.text} for name, it in routes.items()}
             for name, it in offload.items() if settings.seeks_confidence else ():
                 values.setdefault(name, {})[MIN_CONFIDENCE] = it.min_confidence
@@ -310,6 +314,8 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
     for digest in dict.fromkeys(chosen[name] for name in offload):
         classes = [name for name in offload if chosen[name] == digest]
         pulumi.log.info(f"asking the cloud role ({', '.join(classes)}): {offload[classes[0]].explain()}", component)
+    if counts.warning:
+        pulumi.log.warn(counts.warning, component)
     for name, route in routes.items():
         pulumi.log.info(f"policy {known.settings.policy} ({name}): {route.explain()}", component)
     return _Planned(plan, chosen, main, offload, routes)

@@ -147,7 +147,8 @@ def _asking_nobody(fleet: CheckedRollout) -> CheckedRollout:
     """The fleet, as it is without a cloud role: its devices ask peers of their groups at most."""
     if fleet.settings.data == STAYS_IN_GROUP:
         return fleet
-    return replace(fleet, settings=fleet.settings.model_copy(update=dict.fromkeys((*_OF_ASKING, "fallback_url"))), policy=None)
+    none = {**dict.fromkeys((*_OF_ASKING, "fallback_url")), "share_counts": False}
+    return replace(fleet, settings=fleet.settings.model_copy(update=none), policy=None)
 
 
 def _asked_by(

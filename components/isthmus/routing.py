@@ -12,27 +12,43 @@ from isthmus.arguments.fleet_file import FleetSettings
 from isthmus.arguments.policy_file import PolicySettings, load_policy
 from isthmus.errors import InputError, Problem, property_path
 from isthmus.limits import DEADLINE_MS
+from isthmus.migration.learning.relearning import Documents, Learned, documents
+from isthmus.migration.learning.relearning import learned as learned_from
 from isthmus.migration.policy_file import policy_of
 from isthmus.migration.situation import NOTHING_MEASURED, Answers
-from isthmus.migration.study import Solved, solved
+from isthmus.migration.study import Solved, solved, solved_of
 from isthmus.migration.together import Devices, asked_at_once
 from isthmus.names import MAY_LEAVE_DEVICE, STAYS_IN_GROUP
 from isthmus.offload.plan import OffloadPlan
+from isthmus.pages.learned import lines
+from isthmus.platforms.rosters import told_counts
 from isthmus.release.manifest import EDGE, Release
+from isthmus.repository.counts import MOST_DEVICES
 from isthmus.sizing.offload import Asking, Offload
 from isthmus.words import percent, plain
 from isthmus_agent.formats.contents import ANY_CLASS
 from isthmus_agent.formats.policy import CLOUD, DEVICE, THEN_CLOUD
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What a preview has read of what devices have told. documents: None: nothing, and the file's own figures hold. warning: what of it
+    could not be read, or why nothing could; empty: nothing is to be said."""
+
+    documents: Documents | None = None
+    warning: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class RoutePlan:
-    """The policy of a class of devices. text: as it is signed. mean_ms, p95_ms: of the release, as measured here."""
+    """The policy of a class of devices. text: as it is signed. mean_ms, p95_ms: of the release, as measured here. learned: what devices'
+    counts change; None: nobody has asked for them, or they could not be read."""
 
     solved: Solved
     text: str
     mean_ms: float
     p95_ms: float
+    learned: Learned | None = None
 
     def explain(self) -> str:
         """What it gains, where requests run, and how far its figures are from what was measured."""
@@ -48,6 +64,7 @@ class RoutePlan:
                 *([f"wrong answers, each worth {plain(worth)} ms: {', '.join(wrong)}"] if worth else []),
                 f"with the file's figures: {plain(device.service_ms)} ms on the device (p95 {plain(device.p95_ms)}); the release took "
                 f"{plain(self.mean_ms)} ms (p95 {plain(self.p95_ms)}) where it was measured",
+                *([f"{what}: {much}" for what, much in lines(self.learned)] if self.learned else []),
             ]
         )
 
@@ -59,6 +76,7 @@ class RoutePlan:
             "rivals_ms": {name: round(cost, 4) for name, cost in found.rivals.items()},
             "shares": {name: round(share, 6) for name, share in found.shares.items()},
             "bytes": len(self.text),
+            **({"learned": self.learned.data()} if self.learned else {}),
         }
 
 
@@ -133,6 +151,23 @@ def _placed(error: InputError, where: str) -> InputError:
     return InputError([Problem(where, str(it)) for it in error.problems])
 
 
+def read_counts(args: EdgeSettings, fleet: str, place: Mapping[str, Any] | None) -> Counts:
+    """What the fleet's devices have told, where the rollout asks for it. Never raises IsthmusError: without, the file's own figures hold.
+
+    Args:
+        place: inputs of the fleet's resources; None: they are not all known yet.
+    """
+    if not args.share_counts or args.policy is None:
+        return Counts()
+    found, why = told_counts(fleet, place)
+    if found is None:
+        return Counts(None, f"what devices have counted could not be read ({why}), so the policy file's own figures hold")
+    told = documents(found.contents)
+    told = replace(told, broken={**told.broken, **found.broken})
+    left = f"{found.left_out:,} devices beyond the first {MOST_DEVICES:,} were not asked" if found.left_out else ""
+    return Counts(told, "; ".join(it for it in (told.warning, left) if it))
+
+
 def deadline_of(policy: PolicySettings) -> int:
     """What a rollout's `deadline_ms` is where it is not given: whole milliseconds, within the policy's."""
     return int(min(max(math.floor(policy.deadline_ms), DEADLINE_MS.least), DEADLINE_MS.most))
@@ -169,6 +204,7 @@ def _wrong(release: Release) -> tuple[float, float] | None:
 def route_plans(
     policies: Policies | None,
     releases: Mapping[str, Release],
+    told: Documents | None = None,
     *,
     offload: Mapping[str, OffloadPlan] = MappingProxyType({}),
     timeout_ms: float = math.inf,
@@ -178,6 +214,7 @@ def route_plans(
     Args:
         policies: None: there are none.
         releases: by class.
+        told: what devices have counted; None: the file's own figures hold.
         offload: when devices pass on what they are not sure of, by class.
         timeout_ms: that devices wait for the cloud role.
 
@@ -193,11 +230,12 @@ def route_plans(
         if its is None:
             continue
         try:
+            its, learned = _relearned(policies.settings, its, told)
             text = policy_of(its, release.digest).to_json().decode()
         except InputError as error:
             raise _placed(error, policies.where) from error
         timing = release.record.timing(EDGE)
-        found[name] = RoutePlan(its, text, timing.mean_ms, timing.p95_ms)
+        found[name] = RoutePlan(its, text, timing.mean_ms, timing.p95_ms, learned)
     return found
 
 
@@ -240,3 +278,12 @@ def spread(devices: int, counts: Mapping[str, int]) -> dict[str, int]:
     for name in sorted(exact, key=lambda it: (found[it] - exact[it], it))[:left]:
         found[name] += 1
     return found
+
+
+def _relearned(policy: PolicySettings, planned: Solved, told: Documents | None) -> tuple[Solved, Learned | None]:
+    """The policy of a class as its devices' counts have it, and what they change."""
+    if told is None:
+        return planned, None
+    knowledge = learned_from(planned.built, planned.device_class, told)
+    found = solved_of(planned.device_class, knowledge.built, policy.margin_ms) if knowledge.devices else planned
+    return found, Learned.of(planned, found, knowledge)

@@ -53,6 +53,14 @@ def test_each_class_has_a_situation_of_its_own() -> None:
     assert list(check(PolicySettings, changed("classes", ...), "file").situations()) == ["*"]
 
 
+def test_an_unmeasured_device_counts_as_cool_and_its_battery_as_full() -> None:
+    levels = [{"name": "low", "until": 20, "stays_seconds": 600, "joules_factor": 5}, {"name": "full", "stays_seconds": 9000}]
+    hot, battery = check(PolicySettings, changed("battery", {"levels": levels}), "file").situation().rooms
+    assert (hot.axis.dimension.name, hot.axis.dimension.unit, hot.axis.dimension.unmeasured) == ("temperature", "degrees", 0)
+    assert (battery.axis.dimension.name, battery.axis.dimension.unit, battery.axis.dimension.unmeasured) == ("battery", "percent", 1)
+    assert [it.joules_factor for it in battery.levels] == [5, 1]
+
+
 WRONG: dict[str, tuple[str, Any, str]] = {
     "cloud against privacy": ("data", "stays_on_device", "file.cloud: contradicts `data: stays_on_device`"),
     "peers against privacy": ("data", "stays_on_device", "file.peers: contradicts `data: stays_on_device`"),
@@ -103,6 +111,8 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "more in common than all": ("network.common_percent", 101, "file.network.common_percent: found 101; expected 0 to 100"),
     "less in common than nothing": ("network.common_percent", float("-inf"), "file.network.common_percent"),
     "a load in common": ("load.common_percent", 5, "file.load.common_percent"),
+    "a battery without edges": ("battery", {"levels": [{"name": "a"}, {"name": "b"}]}, "file.battery.levels[0].until: is missing"),
+    "what it was called once": ("headroom", {"unit": "degrees", "levels": []}, "say `temperature` (by degrees) or `battery`"),
     "a name misspelt": ("deadlin_ms", 5, "did you mean 'deadline_ms'"),
 }
 

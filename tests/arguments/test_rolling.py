@@ -46,6 +46,15 @@ def test_without_waves_one_device_has_the_release_first_and_then_all() -> None:
     assert rolling().gates(3) == [Gate(), Gate()]
 
 
+def test_counts_are_shared_where_it_is_said_and_where_there_is_a_policy_to_count_by() -> None:
+    assert not rolling().share_counts
+    assert rolling(share_counts=True, policy="p.yaml").share_counts
+    assert any("share_counts: there is nothing to count" in it for it in messages(share_counts=True))
+    assert any("fleets.x.share_counts" in it for it in messages(share_counts="often", policy="p.yaml", fallback_url="https://cloud"))
+    said = messages(share_counts=True, policy="p.yaml", data="stays_on_device")
+    assert any("policy: takes from devices what they are asked" in it for it in said)
+
+
 def test_without_waves_a_fleet_of_one_device_has_one_wave() -> None:
     assert [(wave.percent, wave.count) for wave in rolling().wave_list(1)] == [(100, None)]
     assert rolling().gates(1) == [Gate()]

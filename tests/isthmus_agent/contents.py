@@ -165,13 +165,14 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, document
 
 
 def start(folder: Path, listener: socket.socket | None = None, **settings: Any) -> Served:
-    """Nothing is served yet. settings: of Settings, and those of Limits."""
+    """Nothing is served yet. settings: of Settings, and those of Limits; counting: see `Serving`."""
+    counting = settings.pop("counting", None)
     limits = {name: settings.pop(name) for name in list(settings) if name in Limits.__dataclass_fields__}
     folder.mkdir(exist_ok=True)
     listener = listener or listen_tcp("127.0.0.1", 0)
     told: queue.SimpleQueue[Event] = queue.SimpleQueue()
     chosen = Settings(limits=Limits(**limits), about={"device": "camera-1", "fleet": "cameras"}, **settings)
-    served = Served(Serving([listener], chosen, told.put, lambda digest: folder / digest[7:]), told, folder, 0)
+    served = Served(Serving([listener], chosen, told.put, lambda digest: folder / digest[7:], counting=counting), told, folder, 0)
     address = listener.getsockname()
     served.port = 0 if isinstance(address, str) else address[1]
     served.serving.start()

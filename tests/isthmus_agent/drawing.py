@@ -118,6 +118,7 @@ def assignments(draw: st.DrawFn) -> Assignment:
         draw(st.none() | times) if open_waves == len(drawn) else None,
         draw(st.none() | samples_wanted),
         draw(st.none() | st.builds(Turns, budgets, places(len(drawn)), times)),
+        draw(st.booleans()),
     )
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from isthmus.arguments.policy_file import load_policy
 from isthmus.errors import InputError
 from isthmus.migration.costs import JOULES, MISSED, MONEY, WAITED_MS, WRONG, build, waiting
-from isthmus.migration.process import Process
-from isthmus.migration.situation import Link, Situation, ThenCloud, leaving, wandering
+from isthmus.migration.process import Dimension, Process
+from isthmus.migration.situation import Axis, Headroom, Link, Room, Situation, ThenCloud, leaving, wandering
+from isthmus.migration.solve import solve
 from isthmus.names import STAYS_IN_GROUP, STAYS_ON_DEVICE
 
 EXAMPLE = Path(__file__).parents[2] / "policies" / "cameras.yaml"
@@ -173,6 +174,46 @@ def test_a_slower_class_is_dearer_on_the_device_alone() -> None:
     assert (slow.serving_cost[0] >= fast.serving_cost[0]).all()  # the same where the faster one is overloaded, too
     assert slow.serving_cost[0].sum() > 1.5 * fast.serving_cost[0].sum()
     np.testing.assert_array_equal(slow.serving_cost[1:], fast.serving_cost[1:])
+
+
+def with_rooms(*rooms: Room) -> Situation:
+    return replace(SITUATION, rooms=rooms)
+
+
+def room(name: str, *levels: Headroom) -> Room:
+    axis = Axis(Dimension(name, tuple(f"l{it}" for it in range(len(levels)))), wandering((100.0,) * len(levels), 10))
+    return Room(axis, levels)
+
+
+FACTORS = st.builds(Headroom, st.floats(1, 3), st.floats(0, 3))
+
+
+@settings(deadline=None, max_examples=25)
+@given(FACTORS, FACTORS)
+def test_heat_and_an_empty_battery_act_together_on_the_device_and_on_nothing_else(heat: Headroom, battery: Headroom) -> None:
+    none = Headroom()
+    both = build(with_rooms(room("temperature", none, heat), room("battery", battery, none)))
+    one = build(with_rooms(room("temperature", heat.and_also(battery), none)))
+    network, load = (len(it.dimension.levels) for it in (SITUATION.network_axis, SITUATION.load_axis))
+    assert both.process.levels == (network, load, 2, 2)
+    device = both.process.places.index("device")
+    for which in (WAITED_MS, MISSED, JOULES):
+        found = both.figures[which].reshape(-1, network, load, 2, 2)
+        assert np.allclose(found[device, ..., 1, 0], one.figures[which].reshape(-1, network, load, 2)[device, ..., 0])
+        if which == JOULES:
+            assert np.allclose(found[device, ..., 0, 0], battery.joules_factor * found[device, ..., 0, 1])
+        else:  # a hot device is no faster
+            assert (found[device, ..., 1, 1] >= found[device, ..., 0, 1] - 1e-9).all()
+        for place in {*range(len(both.process.places))} - {device}:
+            assert np.ptp(found[place], axis=(-2, -1)).max() == 0
+
+
+def test_below_a_level_of_the_battery_work_leaves_the_device_where_joules_are_dear() -> None:
+    low = room("battery", Headroom(joules_factor=20.0), Headroom())
+    process = build(with_rooms(low)).process
+    cells = solve(process).next_place.reshape(-1, *process.levels)
+    stays = [(cells[..., level] == 0).sum() for level in range(2)]
+    assert stays[0] < stays[1]
 
 
 def test_costs_beyond_all_bounds_are_said_and_not_summed() -> None:

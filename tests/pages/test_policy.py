@@ -22,25 +22,25 @@ def studies():
 @pytest.fixture(scope="module")
 def file(tmp_path_factory, studies):
     found = tmp_path_factory.mktemp("page") / "policy.html"
-    found.write_text(html("cameras", studies), encoding="utf-8")
+    found.write_text(html("cameras", studies, {}), encoding="utf-8")
     return found
 
 
 def test_the_page_has_the_maps_the_rivals_the_week_and_what_it_is_made_from(studies):
-    text = html("cameras", studies)
+    text = html("cameras", studies, {})
     for said in (
         "class camera-old",
-        "now on device · headroom cool",
+        "now on device · temperature cool",
         "follow the user",
         "without its margin",
         "deadlines missed",
         "network poor",
         "180 ms, 2 Mbit/s, 2 % lost",
-        "network good, load idle, headroom cool: ",
+        "network good, load idle, temperature cool: ",
         "cloud is not allowed",
     ):
         assert said in text
-    assert text == html("cameras", studies)
+    assert text == html("cameras", studies, {})
 
 
 def test_every_state_stands_in_one_map(studies):
@@ -51,13 +51,13 @@ def test_every_state_stands_in_one_map(studies):
     for it in heat_maps(found):
         for network, (_, row) in enumerate(it.rows):
             for load, cell in enumerate(row):
-                room = process.dimensions[2].levels.index(it.headroom)
+                room = process.dimensions[2].levels.index(dict(it.headroom)["temperature"])
                 place = process.places.index(it.places[-1])
                 assert cell.place == found.chosen.next_place[place, process.cell(network, load, room)]
 
 
 def test_the_page_asks_nobody_for_anything(studies):
-    text = html("cameras", studies)
+    text = html("cameras", studies, {})
     assert "default-src 'none'" in text
     assert not re.search(r"url\(|@import|<script| src=", text)
     assert re.findall(r'href="([^"]*)"', text) == ["data:,"]
@@ -65,7 +65,7 @@ def test_the_page_asks_nobody_for_anything(studies):
 
 def test_whatever_a_name_holds_stays_text(studies):
     def tags(name):
-        return tags_of(html(name, {name: studies["camera"]}))
+        return tags_of(html(name, {name: studies["camera"]}, {}))
 
     assert tags(EVIL) == tags("x" * len(EVIL))
 

@@ -197,3 +197,11 @@ def test_samples_are_asked_for_and_no_longer_without_a_new_number():
     assert is_about(told, intent(OLD))
     stops = adjusted(told, intent(OLD), DEVICES, 2)
     assert (stops.samples, stops.number, stops.identity) == (None, told.number, told.identity)
+
+
+def test_counts_are_asked_for_and_no_longer_without_a_new_number():
+    asks = replace(intent(OLD), counts=True)
+    told = following(None, 1, FLEET, asks, planned(asks, "00" * 8), at_seconds=0)
+    assert told.counts
+    stops = adjusted(told, intent(OLD), DEVICES, 0)
+    assert (stops.counts, stops.number, stops.identity) == (False, told.number, told.identity)

@@ -67,7 +67,7 @@ def test_of_each_site_no_more_devices_are_updated_at_once_than_its_budget_and_al
     assert settled.told.turns is None  # it is the fleet's, and who joins has it at once
     assert Counter(settled.contents().values()) == {digest_of(NEW): 12}
     assert any(it.startswith("it is the turn of ") for it in settled.lines)
-    assert "number 2 goes on with other gates, pace, budget, probation, window or samples" in settled.lines
+    assert "number 2 goes on with other gates, pace, budget, probation, window, samples or counts" in settled.lines
     everybody = [Wave("all", percent=100, most_per_minute=4)]
     settled.bring(intent(OLD, budget=Budget("site", 3), waves=everybody, gates=[GATE]), upto=0)
     settled.act()

@@ -60,14 +60,14 @@ def read(file: Path, most_bytes: int) -> bytes | None:
     return content if len(content) <= most_bytes else None
 
 
-def read_document(file: Path) -> object | None:
-    """The value in a file of `write_document`. None where it is damaged or not there."""
-    content = read(file, MOST_DOCUMENT_BYTES)
+def read_document(file: Path, most_bytes: int = MOST_DOCUMENT_BYTES) -> object | None:
+    """The value in a file of `write_document`. None where it is damaged or not there, or larger than that."""
+    content = read(file, most_bytes)
     head, _, document = (content or b"").partition(b"\n")
     if head != _MAGIC + hashlib.sha256(document).hexdigest().encode():
         return None
     try:
-        return numbers.load(document, file.name, MOST_DOCUMENT_BYTES)
+        return numbers.load(document, file.name, most_bytes)
     except FormatError:
         return None
 

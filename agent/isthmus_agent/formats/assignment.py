@@ -110,6 +110,7 @@ class Assignment:
     kept: rollouts since `before` that did not come to their end, the last one first. opened_seconds: since 1970, when each open wave was
     opened, or went on after a pause. passed_seconds: when the last wave had passed: the release is the fleet's; None: it has not.
     samples: None, which is not written: inputs never leave a device. turns: None, which is not written: all of an open wave may begin.
+    counts: whether devices tell how often their network and load went from level to level; False, which is not written: they do not.
     """
 
     fleet: str
@@ -128,6 +129,7 @@ class Assignment:
     passed_seconds: int | None = None
     samples: SamplesWanted | None = None
     turns: Turns | None = None
+    counts: bool = False
 
     def wave_of(self, device: str, labels: Mapping[str, str]) -> int | None:
         """The index of the first wave that has the device. None: none has."""
@@ -198,6 +200,7 @@ class Assignment:
             "paused": self.paused,
             **({"samples": self.samples.to_value()} if self.samples else {}),
             **({"turns": self.turns.to_value()} if self.turns else {}),
+            **({"counts": True} if self.counts else {}),
         }
 
 
@@ -213,7 +216,7 @@ def from_json(content: bytes) -> Assignment:
 
 def from_value(value: object) -> Assignment:
     """The assignment that a parsed JSON value holds. Raises FormatError for every value that is none, and nothing else."""
-    found = numbers.fields(value, "", _NEEDED, ("samples", "turns"))
+    found = numbers.fields(value, "", _NEEDED, ("samples", "turns", "counts"))
     integer(found["format"], "format", FORMAT, FORMAT)
     fleet = numbers.name(found["fleet"], "fleet")
     number = integer(found["number"], "number", 1)
@@ -237,6 +240,7 @@ def from_value(value: object) -> Assignment:
         passed_seconds=_passed(found["passed"], open_waves == len(waves)),
         samples=samples_wanted.from_value(found["samples"], "samples") if "samples" in found else None,
         turns=turns.from_value(found["turns"], "turns", len(waves)) if "turns" in found else None,
+        counts="counts" in found and _agreed(found["counts"], "counts"),
     )
 
 
@@ -319,6 +323,13 @@ def _passed(value: object, all_open: bool) -> int | None:
     if not all_open:
         raise FormatError("passed", "not all waves are open")
     return integer(value, "passed", 0, MOST_SECONDS)
+
+
+def _agreed(value: object, where: str) -> bool:
+    """True: what is not agreed to is not written."""
+    if value is not True:
+        raise FormatError(where, f"found {numbers.shown(value)}, expected true, or nothing")
+    return True
 
 
 def _first(waves: Sequence[Wave], salt: str, device: str, labels: Mapping[str, str]) -> int | None:

@@ -40,6 +40,10 @@ NETWORK: Final = "network"
 """The dimension of the round trip to the cloud role, in ms."""
 LOAD: Final = "load"
 """The dimension of what the device itself is asked, in requests per second."""
+TEMPERATURE: Final = "temperature"
+"""The dimension of the device's hottest part, in degrees Celsius."""
+BATTERY: Final = "battery"
+"""The dimension of what is left in the device's emptiest battery, in percent."""
 _OWN_PLACES: Final = (DEVICE, THEN_CLOUD, CLOUD)
 _SIGNS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 """A place's number as one character of the table."""
@@ -115,10 +119,14 @@ class Policy:
 
     def next_place(self, place: int, levels: Sequence[int]) -> int:
         """The number of the place to be in, from the number of the one where it is."""
+        return self.table[place * self._cells + self.cell(levels)]
+
+    def cell(self, levels: Sequence[int]) -> int:
+        """The number of the cell with these levels, one for each dimension."""
         cell = 0
         for dimension, level in zip(self.dimensions, levels, strict=True):
             cell = cell * len(dimension.levels) + level
-        return self.table[place * self._cells + cell]
+        return cell
 
     def to_json(self) -> bytes:
         """The one way to write it."""

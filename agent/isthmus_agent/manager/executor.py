@@ -20,6 +20,7 @@ from isthmus_agent.disk.opening import Disk
 from isthmus_agent.formats.report import Figures, Reason, Routed
 from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.manager import telling
+from isthmus_agent.manager.counting import Counting
 from isthmus_agent.manager.failures import disk_reason
 from isthmus_agent.manager.fetching import Fetcher
 from isthmus_agent.manager.history import Entry, History
@@ -93,7 +94,7 @@ class Group(Protocol):
 @dataclass
 class Rooms:
     """What the executor does things with. ways: of looks and of downloads. url: what a mirror in a folder is a mirror of. group: None: it
-    works alone."""
+    works alone. counting: what the server has counted of network and load; None: nobody keeps it."""
 
     disk: Disk
     server: Server
@@ -104,6 +105,7 @@ class Rooms:
     ways: Sequence[Way]
     url: str
     group: Group | None = None
+    counting: Counting | None = None
 
 
 class Mailbox:
@@ -193,6 +195,7 @@ class Executor:
         self._rooms.history.see(before, event, self.state)
         self._do(effects)
         self._see_to_samples(event)
+        self._see_to_counts(event)
 
     def _see_to_samples(self, event: Event) -> None:
         """Samples are taken as long as the last look at the store went well: who is kept from the store is kept from what ends them."""
@@ -202,6 +205,15 @@ class Executor:
         elif isinstance(event, events.Checked | events.Unchanged) and told is not None:
             is_asked = told.samples is not None and told.samples.has(device.labels)
             self._rooms.server.sample(told.samples if is_asked else None)
+
+    def _see_to_counts(self, event: Event) -> None:
+        """Counts are told under the same condition as samples are taken."""
+        told, counting = self.state.assignment, self._rooms.counting
+        if counting is not None and isinstance(event, events.CheckFailed | events.Checked | events.Unchanged):
+            is_known = not isinstance(event, events.CheckFailed) and not (
+                isinstance(event, events.Checked) and told is not event.assignment
+            )
+            counting.follow(is_known and told is not None and told.counts)
 
     def figures(self) -> Figures:
         """What reports say beside their outcome."""
@@ -300,6 +312,7 @@ class Executor:
             "errors": rooms.server.counts.errors,
             "samples": rooms.server.samples,
             "group": None if rooms.group is None else rooms.group.status(),
+            "counts": rooms.counting.status if rooms.counting else None,
         }
 
     def update_from(self, folder: Path) -> None:

@@ -16,6 +16,7 @@ from isthmus_agent.core.state import Moment
 from isthmus_agent.disk import durable, opening
 from isthmus_agent.manager import enrolment, grouping, listening, serving, telling
 from isthmus_agent.manager.control import Control
+from isthmus_agent.manager.counting import Counting
 from isthmus_agent.manager.executor import Executor, Mailbox, Rooms
 from isthmus_agent.manager.fetching import Fetcher
 from isthmus_agent.manager.history import History
@@ -33,6 +34,7 @@ from isthmus_agent.manager.way import Way
 
 _METADATA: Final = "metadata"
 _REPORTED: Final = "reported"
+_COUNTED: Final = "counted"
 _MARK_BYTES: Final = 6
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _MOST_HELD_BACK_SECONDS: Final = 120.0
@@ -109,15 +111,16 @@ def made(
     served = serving.Settings(limits, local.stop_first, about=settings.about, fallback=local.fallback, peers=peers)
     held_back_seconds = min(_MOST_HELD_BACK_SECONDS, local.pace.heartbeat_seconds)
     sender = Sender(device.name, device.fleet, identity.url, identity.report_key, held_back_seconds)
-    transport, samples_transport = (Transport(identity.credentials, ca_file=local.ca_file, clock=clock) for _ in range(2))
+    transport, samples_transport, counts_transport = (Transport(identity.credentials, ca_file=local.ca_file, clock=clock) for _ in range(3))
 
     def utc_seconds() -> float | None:
         return looker.utc_seconds(disk.kept.time_floor)
 
     sampling = Sampling(Mailing(sender, samples_transport, local.pace.heartbeat_seconds), utc_seconds) if local.may_sample else None
+    counting = Counting(folder / _COUNTED, sender, counts_transport, may_tell=local.may_tell_counts)
     rooms = Rooms(
         disk,
-        serving.Serving([listener], served, grouping.heard(group, mailbox.tell), disk.slots.path, sampling),
+        serving.Serving([listener], served, grouping.heard(group, mailbox.tell), disk.slots.path, sampling, counting=counting),
         looker,
         Fetcher(disk, ways[1], address.targets_url, mailbox.tell, content_key=identity.content_key),
         Reporter(disk.queue, sender, transport, folder / _REPORTED),
@@ -125,6 +128,7 @@ def made(
         ways,
         identity.url,
         group,
+        counting,
     )
     return Executor(begun, rooms, mailbox, mark, watcher)
 

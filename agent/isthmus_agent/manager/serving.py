@@ -29,6 +29,7 @@ from isthmus_agent.core.events import Event
 from isthmus_agent.formats.report import Reason, printable
 from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.manager.child import RELAY, Child
+from isthmus_agent.manager.counting import Counting
 from isthmus_agent.manager.falls import Falls
 from isthmus_agent.manager.measuring import Counts, Measuring
 from isthmus_agent.manager.sampling import Sampling
@@ -66,6 +67,7 @@ class Serving:
     """Serves contents. Its methods may be called from any thread.
 
     listeners: it closes them. tell: called in its own thread, must not wait. path_of: the file of a content. sampling: None: never.
+    counting: keeps what servers count of the network and load; None: nobody does.
     """
 
     def __init__(
@@ -75,8 +77,11 @@ class Serving:
         tell: Callable[[Event], None],
         path_of: Callable[[str], Path],
         sampling: Sampling | None = None,
+        *,
+        counting: Counting | None = None,
     ) -> None:
         self._listeners, self._settings, self._tell, self._path_of, self._sampling = listeners, settings, tell, path_of, sampling
+        self._counting = counting
         self._selector = selectors.DefaultSelector()
         self._wishes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wakes, self._waker = socket.socketpair()
@@ -180,6 +185,8 @@ class Serving:
             for child in self._children():
                 child.end()
             self._measuring.stop()
+            if self._counting is not None:
+                self._counting.close()
             self._waiting.close()
             for listener in self._listeners:
                 listener.close()
@@ -383,6 +390,8 @@ class Serving:
         return self._count_at
 
     def _measured(self, child: Child, message: Mapping[str, Any]) -> None:
+        if self._counting is not None and message.get("seen") is not None:
+            self._counting.heard(message["seen"])
         found = self._measuring.heard(child, message)
         if child is self._current and not child.is_relay:
             self._counts = Counts.of(message, self._crashes)

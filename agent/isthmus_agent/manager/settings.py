@@ -11,6 +11,7 @@ says the rest, and may be left out:
       "fallback": {"url": "https://cloud", "min_confidence": 0.8, "timeout_ms": 500, "ca_file": "/etc/ssl/cloud.pem"},
       "samples": "as_signed",                                  or "never", whatever the fleet's owner wants
       "group": {"name": "yard", …},                            see `group_settings`
+      "counts": "as_signed",                                   or "never", likewise
       "poll_seconds": 60, "heartbeat_seconds": 900, "measure_seconds": 10, "retry_seconds": 5
     }
 
@@ -77,11 +78,11 @@ _ONLY_FAILURES: Final[float | None] = 0.0
 _NEEDED: Final = ("device", "fleet", "store", "root", "report_key")
 _IDENTITY: Final = (*_NEEDED, "class", "labels", "content_key")
 _PACE: Final = ("poll_seconds", "heartbeat_seconds", "measure_seconds", "retry_seconds")
-_LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swap", "fallback", "samples", "group", *_PACE)
+_LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swap", "fallback", "samples", "counts", "group", *_PACE)
 _SECRETS: Final = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": TOKEN}
 _MOST_FALLBACK_MS: Final = 60_000
 _SWAPS: Final = ("side_by_side", "stop_first")
-_SAMPLES: Final = (AS_SIGNED, "never")
+_CONSENTS: Final = (AS_SIGNED, "never")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _PREFIX: Final = re.compile(r"(|[A-Za-z0-9._~/-]{1,399}/)")
 
@@ -114,7 +115,8 @@ class Listen:
 class Local:
     """What holds on this device, whoever it is. model: the name that it is meant to serve under, for those who ask while it serves
     nothing. ca_file: certificates that the store is known by. may_sample: whether it follows what the fleet's owner wants of inputs.
-    group: of devices that it works together with; None: it works alone."""
+    may_tell_counts: likewise, of how often its network and load changed. group: of devices that it works together with; None: it works
+    alone."""
 
     state_directory: Path = STATE_DIRECTORY
     model: str | None = None
@@ -125,6 +127,7 @@ class Local:
     pace: core.Settings = field(default_factory=core.Settings)
     fallback: Fallback | None = None
     may_sample: bool = True
+    may_tell_counts: bool = True
     group: GroupSettings | None = None
 
 
@@ -236,7 +239,8 @@ def _local(top: Section) -> Local:
         top.get("swap", one_of(_SWAPS), _SWAPS[0]) == "stop_first",
         pace,
         _fallback(top.section("fallback")) if "fallback" in top.value else None,
-        top.get("samples", one_of(_SAMPLES), _SAMPLES[0]) != "never",
+        top.get("samples", one_of(_CONSENTS), _CONSENTS[0]) != "never",
+        top.get("counts", one_of(_CONSENTS), _CONSENTS[0]) != "never",
         group_of(top.section("group")) if "group" in top.value else None,
     )
 

@@ -5,11 +5,12 @@ step at most, whatever is measured. Between two looks a request costs a comparis
 """
 
 import math
-from collections.abc import Collection
-from typing import Final, Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol
 
 from isthmus_agent.formats.policy import CLOUD, DEVICE, LOAD, NETWORK, THEN_CLOUD, Policy
 from isthmus_agent.formats.routing import Level, thousandths
+from isthmus_agent.server.looks import Looks
 
 PROBE_SECONDS: Final = 5.0
 """Between two probes of the network, at least; where the policy is looked at more often, as often as that. A device that nobody asks sends
@@ -34,12 +35,22 @@ class Router:
     """The place of a device's requests. It begins on the device. now: by the monotonic clock, as everywhere here.
 
     A place that this device may not ask is none: where the policy goes there, the device answers. network: the way to the cloud; None:
-    there is none. reached: the places that may be asked.
+    there is none. reached: the places that may be asked. headroom: what else is measured, by dimension.
     """
 
-    def __init__(self, policy: Policy, model: str, network: Network | None, now: float, reached: Collection[str] = (CLOUD,)) -> None:
-        self._policy, self._model, self._network = policy, model, network
+    def __init__(
+        self,
+        policy: Policy,
+        model: str,
+        network: Network | None,
+        now: float,
+        *,
+        reached: Collection[str] = (CLOUD,),
+        headroom: Callable[[], Mapping[str, float]] = lambda: {},
+    ) -> None:
+        self._policy, self._model, self._network, self._headroom = policy, model, network, headroom
         self._reached = {DEVICE, THEN_CLOUD, *reached}
+        self._looks = Looks(policy)
         self._levels = policy.unmeasured
         self._device = policy.places.index(DEVICE)
         self._place = self._device
@@ -92,7 +103,7 @@ class Router:
         return self.place
 
     def _look(self, now: float) -> None:
-        measured = {NETWORK: math.inf if self._network is None else self._network.round_trip_ms()}
+        measured = {NETWORK: math.inf if self._network is None else self._network.round_trip_ms(), **self._headroom()}
         seconds = now - self._counted_from
         if seconds >= LEAST_WINDOW_SECONDS:
             measured[LOAD] = self._requests / seconds
@@ -102,3 +113,8 @@ class Router:
         before, found = self._place, self._policy.next_place(self._place, self._levels)
         self._place = found if self._policy.places[found] in self._reached else self._device
         self._moves += self._place != before
+        self._looks.looked(now, measured, self._place, self._policy.cell(self._levels))
+
+    def seen(self) -> dict[str, Any] | None:
+        """How cells followed each other since this was last asked (`Tally.to_value`). None: nothing was counted."""
+        return self._looks.taken()

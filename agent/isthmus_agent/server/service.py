@@ -25,6 +25,7 @@ from isthmus_agent.protocol import (
 from isthmus_agent.server.answers import BY_DEVICE, Answer, Check, Due, Later, answered, due_of
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
+from isthmus_agent.server.headroom import Headroom
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.model import InterpreterError, Model
@@ -63,7 +64,11 @@ class Service:
         self._min_confidence = min_confidence
         self._places = places or {}
         network = self._places[CLOUD].cloud if CLOUD in self._places else None
-        self._router = Router(policy, model.manifest.model, network, time.monotonic(), self._places) if policy and self._places else None
+        self._router = (
+            Router(policy, model.manifest.model, network, time.monotonic(), reached=self._places, headroom=Headroom(policy))
+            if policy and self._places
+            else None
+        )
         self._sampling, self._moved_millionths = sampling, moved_millionths
         self._requests = self._errors = 0
         self._times, self._tally = Histogram(), Tally()
@@ -77,7 +82,7 @@ class Service:
         }
 
     def figures(self) -> dict[str, Any]:
-        """What was counted since the start, and the memory that is used now."""
+        """What was counted since the start, and the memory that is used now; seen: see `Router.seen`, which says it once."""
         with open("/proc/self/statm", encoding="ascii") as statm:
             rss_bytes = int(statm.read().split()[1]) * _PAGE_BYTES
         return {
@@ -91,6 +96,7 @@ class Service:
             "routed": asdict(routed(self._routing_now())) if self._fallback or self._places else None,
             "answered_by_peer": sum(it.answered_by_cloud for name, it in self._places.items() if name != CLOUD),
             "peer_unavailable": sum(it.unavailable for name, it in self._places.items() if name != CLOUD),
+            "seen": self._router.seen() if self._router else None,
         }
 
     def answer(self, request: Request) -> Answer | Later:

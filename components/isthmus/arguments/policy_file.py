@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import numpy as np
 from pydantic import BeforeValidator, Field
@@ -22,6 +22,7 @@ from isthmus.migration.situation import (
     Headroom,
     Link,
     Place,
+    Room,
     Situation,
     ThenCloud,
     Worth,
@@ -29,7 +30,7 @@ from isthmus.migration.situation import (
 )
 from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
 from isthmus_agent.formats.contents import ANY_CLASS
-from isthmus_agent.formats.policy import CLOUD, DEVICE, LOAD, MOST_LEVELS, NETWORK, THEN_CLOUD
+from isthmus_agent.formats.policy import BATTERY, CLOUD, DEVICE, LOAD, MOST_LEVELS, NETWORK, TEMPERATURE, THEN_CLOUD
 
 _ROW_TOLERANCE: Final = 1e-9
 # YAML 1.1 reads a number without a point before its exponent, such as 2e-6, as a text.
@@ -160,9 +161,8 @@ class LoadSettings(AxisSettings):
 
 
 class HeadroomSettings(AxisSettings):
-    """Levels of head-room, by what the device measures. unit: of that, such as `degrees` or `percent`."""
+    """Levels of head-room, by what the device measures: how hot it is, in degrees Celsius, or what its battery has left, in percent."""
 
-    unit: SignedName
     levels: Annotated[tuple[HeadroomLevel, ...], _Several]
 
 
@@ -223,7 +223,10 @@ class ClassFactors(Checked):
 
 
 class PolicySettings(Checked):
-    """All of it. classes: of devices, each with a policy of its own; left out: one for all. data: where inputs may go."""
+    """All of it. classes: of devices, each with a policy of its own; left out: one for all. data: where inputs may go. temperature,
+    battery: head-room, where it is known."""
+
+    gone: ClassVar[Mapping[str, str]] = {"headroom": "say `temperature` (by degrees) or `battery` (by percent), without `unit`"}
 
     name: Name
     step_seconds: Annotated[Number, Limited(MIGRATION["step_seconds"])] = MIGRATION["step_seconds"].default
@@ -237,7 +240,8 @@ class PolicySettings(Checked):
     worth: WorthSettings
     network: NetworkSettings
     load: LoadSettings
-    headroom: HeadroomSettings | None = None
+    temperature: HeadroomSettings | None = None
+    battery: HeadroomSettings | None = None
     device: PlaceSettings
     device_then_cloud: ThenCloudSettings | None = None
     cloud: PlaceSettings | None = None
@@ -317,7 +321,6 @@ class PolicySettings(Checked):
             then = ThenCloud(answers.unsure_share, answers.then_cloud, answers.timeout_ms)
         peers = dict(answers.peers)
         last = len(self.network.levels) - 1
-        headroom = self.headroom
         return Situation(
             name=self.name,
             step_seconds=self.step_seconds,
@@ -334,12 +337,19 @@ class PolicySettings(Checked):
             device=self.device.pure(answers.device or 0.0),
             cloud=self.cloud.pure(answers.cloud or 0.0) if self.cloud else None,
             peers={name: it.pure(peers.get(name, 0.0)) for name, it in self.peers.items()},
-            headroom_axis=headroom.pure("headroom", headroom.unit, self.step_seconds, 0) if headroom else None,
-            headroom=tuple(Headroom(it.slowdown, it.joules_factor) for it in headroom.levels) if headroom else (Headroom(),),
+            rooms=tuple(self._rooms()),
             joules_per_megabyte=self.joules_per_megabyte,
             then_cloud=then,
             network_common=self.network.common_percent / 100,
         )
+
+    def _rooms(self) -> Iterator[Room]:
+        """Before the first measurement a device counts as cool, and its battery as full."""
+        for name, unit, given in ((TEMPERATURE, "degrees", self.temperature), (BATTERY, "percent", self.battery)):
+            if given is not None:
+                unmeasured = len(given.levels) - 1 if name == BATTERY else 0
+                levels = tuple(Headroom(it.slowdown, it.joules_factor) for it in given.levels)
+                yield Room(given.pure(name, unit, self.step_seconds, unmeasured), levels)
 
     @property
     def factors(self) -> Mapping[str, ClassFactors]:

@@ -69,7 +69,8 @@ class RollingArgs(TypedDict, total=False):
     `stays_on_device`, `stays_in_group` (peers of a fleet file's groups may be asked) or `may_leave_device` (and the cloud role, and samples
     may be taken): where what devices are asked may go; left out: it stays, unless another argument asks for something else.
     min_confidence: a number, or `auto`: what the measured table says. max_device_error: for `auto`: a share of all requests. policy: a file
-    with the figures of a migration policy: where requests are answered first. deadline_ms: of requests that say none.
+    with the figures of a migration policy: where requests are answered first. share_counts: whether devices tell how often their network
+    and load went from level to level: the next preview solves the policy with it. deadline_ms: of requests that say none.
     """
 
     fleet: Input[str]
@@ -89,6 +90,7 @@ class RollingArgs(TypedDict, total=False):
     min_confidence: Input[Any]
     max_device_error: Input[float]
     policy: Input[str]
+    share_counts: Input[bool]
     fallback_timeout_ms: Input[int]
     deadline_ms: Input[int]
     samples: Input[SamplesArgs]
@@ -127,6 +129,7 @@ class RollingSettings(Checked):
     min_confidence: Annotated[float | str | None, LimitedOr(MIN_CONFIDENCE, AUTO)] = None
     max_device_error: Annotated[float, Limited(MAX_DEVICE_ERROR)] | None = None
     policy: Annotated[str, Field(min_length=1)] | None = None
+    share_counts: bool = False
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
     deadline_ms: Annotated[int, Limited(DEADLINE_MS)] | None = None
     samples: SamplesSettings | None = None
@@ -186,6 +189,9 @@ class RollingSettings(Checked):
             for name in names
             if self.data == data and getattr(self, name, None) is not None
         ]
+        if self.share_counts and self.policy is None:
+            what, fix = "there is nothing to count without levels to count by", "name a `policy`, or remove it"
+            found.append(Problem(f"{path}.share_counts", what, "a policy", fix))
         return self.placed(found, path)
 
     def placed(self, problems: Iterable[Problem], path: str) -> list[Problem]:

@@ -50,6 +50,7 @@ COMMANDS: Table = {
             "access": Command(
                 f"{_ROOM}.fleet.access", "Say to a store what each device may do: SeaweedFS's identities, or a policy of AWS."
             ),
+            "counts": Command(f"{_ROOM}.fleet.counts", "Show what devices have told of their network and load, for isthmus policy."),
             "samples": Command(
                 f"{_ROOM}.fleet.samples", "Open what devices have sent of what they were asked, where the stack asks for that."
             ),

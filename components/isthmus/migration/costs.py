@@ -65,7 +65,7 @@ def build(situation: Situation) -> Built:
     allowed = np.zeros((count, cells), dtype=bool)
     for cell, levels in enumerate(np.ndindex(*counts)):
         network, load = situation.network[levels[0]], situation.load[levels[1]]
-        headroom = situation.headroom[levels[2]] if situation.headroom_axis else Headroom()
+        headroom = situation.headroom(levels[2:])
         for index, (name, place) in enumerate(places.items()):
             asked = places[CLOUD] if name == THEN_CLOUD else place
             link = None if name == DEVICE else asked.link or network

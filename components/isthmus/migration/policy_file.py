@@ -1,14 +1,14 @@
 """The policy file of a class of devices, from its solution: what goes into the signed bundle."""
 
 from isthmus.errors import InputError, Problem
+from isthmus.migration.situation import Situation
 from isthmus.migration.study import Solved
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.policy import Measured, Policy, from_json
 
 
-def policy_of(found: Solved, release: str) -> Policy:
-    """The policy for one release (its digest), just as a device will read it. Raises InputError where no device could."""
-    process, situation = found.built.process, found.built.situation
+def frame(device_class: str, situation: Situation, release: str = "", table: tuple[int, ...] = ()) -> Policy:
+    """A policy over a situation's cells; without a table what it says of them is all that it is good for."""
     dimensions = tuple(
         Measured(
             axis.dimension.name,
@@ -20,8 +20,13 @@ def policy_of(found: Solved, release: str) -> Policy:
         )
         for axis in situation.axes
     )
+    return Policy(release, device_class, tuple(situation.places), dimensions, table, round(situation.step_seconds * 1000))
+
+
+def policy_of(found: Solved, release: str) -> Policy:
+    """The policy for one release (its digest), just as a device will read it. Raises InputError where no device could."""
     table = tuple(int(it) for it in found.chosen.next_place.ravel())
-    policy = Policy(release, found.device_class, process.places, dimensions, table, round(situation.step_seconds * 1000))
+    policy = frame(found.device_class, found.built.situation, release, table)
     try:
         return from_json(policy.to_json(), release)
     except FormatError as error:

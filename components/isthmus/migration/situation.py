@@ -1,7 +1,7 @@
 """What a migration policy is made from: what was measured of places, links and load, and what each thing is worth. Values only."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -81,6 +81,10 @@ class Headroom:
     slowdown: float = 1.0
     joules_factor: float = 1.0
 
+    def and_also(self, other: "Headroom") -> "Headroom":
+        """Both at once: what is slow from heat and from an empty battery is slow by both factors."""
+        return Headroom(self.slowdown * other.slowdown, self.joules_factor * other.joules_factor)
+
 
 @dataclass(frozen=True)
 class Worth:
@@ -103,12 +107,21 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Room:
+    """A kind of head-room: its axis (temperature, battery), and what each of its levels does to the device."""
+
+    axis: Axis
+    levels: tuple[Headroom, ...]
+
+
+@dataclass(frozen=True)
 class Situation:
     """All of it.
 
-    network: a link for each level of its axis, None where it is cut. load: requests per second for each level. headroom: None where it
-    is not known. peers: classes of other devices by name. cloud: None where there is none. joules_per_megabyte: of the device's radio.
-    then_cloud: None: it is no place of its own. network_common: the share of the network's changes that all of a fleet see at once.
+    network: a link for each level of its axis, None where it is cut. load: requests per second for each level. rooms: kinds of
+    head-room, as far as they are known. peers: classes of other devices by name. cloud: None where there is none. joules_per_megabyte: of
+    the device's radio. then_cloud: None: it is no place of its own. network_common: the share of the network's changes that all
+    of a fleet see at once.
     """
 
     name: str
@@ -126,8 +139,7 @@ class Situation:
     device: Place
     cloud: Place | None = None
     peers: Mapping[str, Place] | None = None
-    headroom_axis: Axis | None = None
-    headroom: tuple[Headroom, ...] = (Headroom(),)
+    rooms: tuple[Room, ...] = ()
     joules_per_megabyte: float = 0.0
     then_cloud: ThenCloud | None = None
     network_common: float = 0.0
@@ -143,7 +155,14 @@ class Situation:
     @property
     def axes(self) -> tuple[Axis, ...]:
         """Network, load, and head-room where it is known."""
-        return (self.network_axis, self.load_axis, *([self.headroom_axis] if self.headroom_axis else []))
+        return (self.network_axis, self.load_axis, *(it.axis for it in self.rooms))
+
+    def headroom(self, levels: Sequence[int]) -> Headroom:
+        """All of it together. levels: of the axes of head-room, in their order."""
+        found = Headroom()
+        for room, level in zip(self.rooms, levels, strict=True):
+            found = found.and_also(room.levels[level])
+        return found
 
     def of_class(self, speed_factor: float, joules_factor: float = 1.0) -> "Situation":
         """The same for a class of devices whose runs take so many times as long, and so many times the joules."""

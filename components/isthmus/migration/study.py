@@ -110,7 +110,13 @@ def solved(
     device_class: str, situation: Situation, margin: float = 0.0, compared: Callable[[Process], Mapping[str, Choices]] = without_policy
 ) -> Solved:
     """The policy of a class. margin: see `solve.with_margin`. compared: the rivals. Raises InputError where the process is not sound."""
-    built = build(situation)
+    return solved_of(device_class, build(situation), margin, compared)
+
+
+def solved_of(
+    device_class: str, built: Built, margin: float = 0.0, compared: Callable[[Process], Mapping[str, Choices]] = without_policy
+) -> Solved:
+    """As `solved`, from a process that was built already, or learned."""
     process = built.process
     best = solve(process)
     chosen = with_margin(process, best, margin) if margin else best
@@ -122,7 +128,12 @@ def solved(
 
 def study(device_class: str, situation: Situation, margin: float = 0.0, seed: int = SEED) -> Study:
     """As `solved`, with all rivals and a simulated week."""
-    found = solved(device_class, situation, margin, rivals)
+    return study_of(device_class, build(situation), margin, seed)
+
+
+def study_of(device_class: str, built: Built, margin: float = 0.0, seed: int = SEED) -> Study:
+    """As `study`, from a process that was built already, or learned."""
+    found, situation = solved_of(device_class, built, margin, rivals), built.situation
     shown = week(
         found.built.process,
         found.chosen.next_place,

@@ -1,14 +1,17 @@
 """One page about a migration policy: what it is made of, where requests run in every state, what it gains, and a simulated week."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from isthmus.migration.costs import JOULES, MONEY, REQUESTS, WAITED_MS, WRONG
+from isthmus.migration.learning.relearning import Learned
 from isthmus.migration.simulate import WEEK_SECONDS, Estimate
 from isthmus.migration.situation import Link, Place, Situation
 from isthmus.migration.study import Study, same_rows
+from isthmus.pages.learned import lines
 from isthmus.pages.rendering import style, template
 from isthmus.words import duration, in_bytes, percent, plain
 from isthmus_agent.formats.policy import PEER, THEN_CLOUD
@@ -31,42 +34,47 @@ class Cell:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Where requests run next. places: where they run now; it is the same for all of these. rows: a level of the network and its cells."""
+    """Where requests run next. places: where they run now; it is the same for all of these. headroom: each kind of it with its level. rows:
+    a level of the network and its cells."""
 
     places: tuple[str, ...]
-    headroom: str
+    headroom: tuple[tuple[str, str], ...]
     loads: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
     @property
     def title(self) -> str:
-        """Such as `now on device or cloud · headroom cool`."""
+        """Such as `now on device or cloud · temperature cool`."""
         now = f"now on {' or '.join(self.places)}"
-        return f"{now} · headroom {self.headroom}" if self.headroom else now
+        return " · ".join([now, *(f"{name} {level}" for name, level in self.headroom)])
 
 
 def heat_maps(found: Study) -> Sequence[HeatMap]:
-    """One for each place where requests run now and each level of head-room; places from which it is all the same share theirs."""
+    """One for each place where requests run now and all levels of head-room; places from which it is all the same share theirs."""
     process = found.built.process
     networks, loads = (process.dimensions[it].levels for it in (_NETWORK, _LOAD))
-    rooms = process.dimensions[2].levels if len(process.dimensions) > 2 else ("",)
+    rooms = process.dimensions[_LOAD + 1 :]
     return [
         HeatMap(
             places,
-            room,
+            tuple((room.name, room.levels[level]) for room, level in zip(rooms, levels, strict=True)),
             loads,
-            tuple(
-                (network, tuple(_cell(found, row, (at, load, level)) for load in range(len(loads)))) for at, network in enumerate(networks)
-            ),
+            tuple((network, _row(found, row, at, levels)) for at, network in enumerate(networks)),
         )
         for places, row in same_rows(found).items()
-        for level, room in enumerate(rooms)
+        for levels in itertools.product(*(range(len(it.levels)) for it in rooms))
     ]
 
 
-def _cell(found: Study, row: Sequence[int], levels: tuple[int, int, int]) -> Cell:
+def _row(found: Study, row: Sequence[int], network: int, rooms: Sequence[int]) -> tuple[Cell, ...]:
+    """The cells of a level of the network, by load. row: of the policy. rooms: levels of head-room."""
+    loads = len(found.built.process.dimensions[_LOAD].levels)
+    return tuple(_cell(found, row, (network, load, *rooms)) for load in range(loads))
+
+
+def _cell(found: Study, row: Sequence[int], levels: Sequence[int]) -> Cell:
     process = found.built.process
-    cell = process.cell(*levels[: len(process.dimensions)])
+    cell = process.cell(*levels)
     place = row[cell]
     requests = float(found.built.figures[REQUESTS][place, cell]) or 1.0
     costs = [
@@ -141,9 +149,9 @@ def figures(situation: Situation) -> Iterator[tuple[str, str]]:
         yield f"network {level}", _link(link) if link else "cut"
     for level, rate in zip(situation.load_axis.dimension.levels, situation.load, strict=True):
         yield f"load {level}", f"{plain(rate)} requests per second"
-    if axis := situation.headroom_axis:
-        for level, room in zip(axis.dimension.levels, situation.headroom, strict=True):
-            yield f"headroom {level}", f"{room.slowdown:g} × the time, {room.joules_factor:g} × the joules"
+    for room in situation.rooms:
+        for level, it in zip(room.axis.dimension.levels, room.levels, strict=True):
+            yield f"{room.axis.dimension.name} {level}", f"{it.slowdown:g} × the time, {it.joules_factor:g} × the joules"
 
 
 def _place(place: Place) -> str:
@@ -164,10 +172,10 @@ def _link(link: Link) -> str:
     return f"{plain(link.rtt_ms)} ms, {plain(link.megabits_per_second)} Mbit/s, {plain(link.loss_percent)} % lost{price}"
 
 
-def html(name: str, studies: Mapping[str, Study]) -> str:
-    """The page, complete. Raises PlatformError where the template engine is not installed."""
+def html(name: str, studies: Mapping[str, Study], learned: Mapping[str, Learned]) -> str:
+    """The page, complete. learned: from what devices have told, by class. Raises PlatformError where there is no template engine."""
     css = style() + Path(__file__).with_name("policy.css").read_text(encoding="utf-8")
-    shown = [_shown(device_class, it) for device_class, it in studies.items()]
+    shown = [{**_shown(name, it), "learned": [*lines(learned[name])] if name in learned else []} for name, it in studies.items()]
     return template("isthmus.pages", _TEMPLATE).render(name=name, css=css, studies=shown, colours=COLOURS)
 
 

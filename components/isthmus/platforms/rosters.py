@@ -13,6 +13,7 @@ from isthmus.release.cache import default_cache_directory
 from isthmus.release.manifest import Release
 from isthmus.release.store import Store, StoreAddress
 from isthmus.repository import roster
+from isthmus.repository.counts import Counted, Kept, counted
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.sizing.rollout import Download
@@ -35,6 +36,24 @@ def signed_roster(settings: EdgeSettings, fleet: str) -> tuple[Device, ...]:
         return roster.read(place, Keyring.load(Path(settings.keys)), fleet).devices
     except IsthmusError:
         return ()
+
+
+def told_counts(fleet: str, place: Mapping[str, Any] | None) -> tuple[Counted | None, str]:
+    """What the fleet's devices have told of their network and load; else None, and why not, in a few words. Never raises IsthmusError.
+
+    Args:
+        place: inputs of the fleet's resources; None: they are not all known yet.
+    """
+    if place is None:
+        return None, "the store is not known yet"
+    try:
+        store = Store(StoreAddress.from_inputs(place["store"]), place["bucket"], is_brief=True)
+        where, keyring = Place(store, place["prefix"]), Keyring.load(Path(place["keys"]))
+        secret = roster.fleet_secret(roster.secret_uri(fleet), keyring.folder)
+        kept = Kept(default_cache_directory() / "counts" / fleet)
+        return counted(where, roster.read(where, keyring, fleet), secret, kept), ""
+    except IsthmusError as error:
+        return None, str(error).splitlines()[0]
 
 
 def downloads(

@@ -142,10 +142,11 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class ListedObject:
-    """age_seconds: since it was written, by the store's own clock; never negative."""
+    """age_seconds: since it was written, by the store's own clock; never negative. tag: of its content; empty: not known."""
 
     key: str
     age_seconds: float
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -391,7 +392,10 @@ class Store:
         with self._errors():
             answer = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **begin)
         now = _store_time(answer)
-        found = tuple(ListedObject(entry["Key"], _seconds_between(entry["LastModified"], now)) for entry in answer.get("Contents", []))
+        found = tuple(
+            ListedObject(entry["Key"], _seconds_between(entry["LastModified"], now), entry.get("ETag", ""))
+            for entry in answer.get("Contents", [])
+        )
         return Page(found, not answer["IsTruncated"])
 
     def signed_url(self, method: str, key: str, *, valid_seconds: int, only_new: bool = False) -> str:

@@ -129,6 +129,7 @@ class FleetWave(Resource):
         budget: Input[Mapping[str, Any]] | None = None,
         min_confidence: Input[Mapping[str, float]] | None = None,
         policies: Input[Mapping[str, str]] | None = None,
+        counts: Input[bool] | None = None,
         wait: Input[bool] = True,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -149,6 +150,7 @@ class FleetWave(Resource):
             "budget": budget,
             "min_confidence": min_confidence,
             "policies": policies,
+            "counts": counts,
             "wait": wait,
         }
         super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

@@ -130,7 +130,7 @@ class _Bringing:
                 self._tell_anew(intent)
             elif (wanted := adjusted(told, intent, self._roster.devices, int(self._now()))) != told:
                 self._publish(lambda *_: wanted)
-                self._progress(f"number {told.number} goes on with other gates, pace, budget, probation, window or samples")
+                self._progress(f"number {told.number} goes on with other gates, pace, budget, probation, window, samples or counts")
         except _MovedError:
             self._read()
             found = self._signed.told

@@ -62,6 +62,7 @@ class Intent:
     window: Window | None = None
     samples: SamplesWanted | None = None
     budget: Budget | None = None
+    counts: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,14 +110,22 @@ def is_about(told: Assignment, intent: Intent) -> bool:
 
 
 def adjusted(told: Assignment, intent: Intent, devices: Sequence[Device], at_seconds: int) -> Assignment:
-    """What is told, with the intent's gates, paces, budget, probation, window and samples: the number stays. Errors as for `repaced`, and
-    where the budget is for another label."""
+    """What is told, with the intent's gates, paces, budget, probation, window, samples and counts: the number stays. Errors as for
+    `repaced`, and where the budget is for another label."""
     waves = told.waves
     if len(waves) == len(intent.gates):
         waves = repaced(told, [it.most_per_minute for it in intent.waves], devices, at_seconds)
         waves = tuple(replace(wave, gate=signed_gate(gate)) for wave, gate in zip(waves, intent.gates, strict=True))
     turns = _turns_with(told, intent.budget, devices, at_seconds)
-    return replace(told, waves=waves, probation=intent.probation, window=intent.window, samples=intent.samples, turns=turns)
+    return replace(
+        told,
+        waves=waves,
+        probation=intent.probation,
+        window=intent.window,
+        samples=intent.samples,
+        turns=turns,
+        counts=intent.counts,
+    )
 
 
 def _turns_with(told: Assignment, budget: Budget | None, devices: Sequence[Device], at_seconds: int) -> Turns | None:
@@ -171,6 +180,7 @@ def following(
         opened_seconds=(at_seconds,),
         samples=intent.samples,
         turns=turns,
+        counts=intent.counts,
     )
 
 

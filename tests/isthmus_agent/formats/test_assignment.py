@@ -51,6 +51,7 @@ SOUND = Assignment(
     ),
     opened_seconds=(1_800_000_000,),
     turns=Turns(Budget("site", 2), {"": (2, 0), "a": (1, 0)}, 1_800_000_000),
+    counts=True,
 )
 
 
@@ -58,6 +59,16 @@ SOUND = Assignment(
 def test_what_is_read_is_what_was_written(it):
     assert assignment.from_value(it.to_value()) == it
     assert assignment.from_json(numbers.dump(it.to_value())) == it
+
+
+def test_that_counts_are_told_is_written_where_it_is_agreed_to_and_nowhere_else():
+    assert SOUND.to_value()["counts"] is True
+    silent = replace(SOUND, counts=False)
+    assert "counts" not in silent.to_value()
+    assert silent.identity == SOUND.identity
+    for odd in (False, 1, "true", None):
+        with pytest.raises(FormatError):
+            assignment.from_value({**silent.to_value(), "counts": odd})
 
 
 @given(JSON)

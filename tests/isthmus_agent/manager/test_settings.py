@@ -167,6 +167,12 @@ def test_a_device_may_refuse_samples_whatever_is_signed():
     assert "samples" in problems(value(samples="no"))[0]
 
 
+def test_a_device_may_refuse_to_tell_its_counts_whatever_is_signed():
+    assert settings.from_value(value(), {}).local.may_tell_counts
+    assert not settings.from_value(value(counts="never"), {}).local.may_tell_counts
+    assert "counts" in problems(value(counts=True))[0]
+
+
 def test_a_device_may_be_told_to_go_by_what_its_bundle_says_of_confidence():
     cloud = {"url": "https://cloud", "min_confidence": "as_signed"}
     found = settings.from_value(value(fallback=cloud), {})

@@ -1,6 +1,8 @@
 """A device whose bundle has a migration policy: real servers under a real manager, and a cloud role that can be told what to do."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,11 +16,15 @@ from tests.isthmus_agent.server.test_asking import SURE, UNSURE, ask
 from toolchain.testing import patience
 
 from isthmus_agent.channel import Fallback
-from isthmus_agent.core.events import ServeFailed, Serving
+from isthmus_agent.core.events import Crashed, ServeFailed, Serving
+from isthmus_agent.disk import durable
 from isthmus_agent.formats.answers import ROUTING_PATH
 from isthmus_agent.formats.policy import from_json
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.formats.routing import Routing, read, routed
+from isthmus_agent.manager.counting import Counting
+from isthmus_agent.manager.reporter import Sender
+from isthmus_agent.manager.transport import Transport
 
 pytestmark = pytest.mark.slow
 
@@ -37,11 +43,13 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
         timeout_seconds: float = 20.0,
         asks: bool = True,
         follows_policy: bool = True,
+        *,
         min_confidence: float = 0.0,
+        counting: Any = None,
     ) -> tuple[Served, CloudRole]:
         role = CloudRole(with_status(answer))
         fallback = Fallback(role.url, min_confidence, timeout_seconds, follows_policy=follows_policy)
-        served = start(tmp_path / "slots", fallback=fallback if asks else None)
+        served = start(tmp_path / "slots", fallback=fallback if asks else None, counting=counting)
         ends.extend((served.serving.close, role.stop))
         return served, role
 
@@ -81,6 +89,28 @@ def test_work_moves_to_the_cloud_when_the_load_rises_and_comes_back(begin):
     assert [it.level for it in said.levels] == ["any", "calm"]
     assert from_json(said.policy.encode(), said.release).places == PLACES
     assert all(it.body == b"" for it in role.asked if it.method == "GET")
+
+
+def test_what_a_server_has_counted_is_kept_when_it_is_killed(begin, tmp_path):
+    counting = Counting(tmp_path / "counted", Sender("camera-1", "cameras", "http://store/", bytes(32)), Transport())
+    served, _ = begin(counting=counting)
+    digest = served.serve(routed_content(PLACES, ALWAYS_CLOUD)).digest
+
+    def looks() -> int:
+        ask(served, SURE)
+        served.serving.measure(digest)
+        return sum(sum(row[4::2]) for row in counting._tally.to_value()["rows"]) if counting._tally else 0
+
+    before = eventually(lambda: (found := looks()) > 4 and found)
+    (pid,) = served.serving.pids
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: isinstance(served.told(), Crashed))
+    served.serving.serve(digest)
+    assert eventually(lambda: isinstance(served.told(), Serving))
+    assert eventually(lambda: looks() > before)
+    served.serving.close()
+    kept = durable.read_document(tmp_path / "counted")
+    assert sum(sum(row[4::2]) for row in kept["rows"]) > before
 
 
 def test_a_device_that_was_not_told_to_follow_the_policy_passes_on_what_is_unsure_alone(begin):

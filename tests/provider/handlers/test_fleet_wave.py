@@ -196,6 +196,11 @@ def test_a_bundle_has_the_policy_of_its_class_and_one_for_another_release_is_ref
     wave = plugin.create("FleetWave", asked)
     (said,), _ = contents_of({"*": release}, "cameras", {"*": {"min_confidence": 0.5, "policy": text}})
     assert told(fleet).variants == (said,)
+    assert not told(fleet).counts
+    assert list(plugin.diff(wave, {**asked, "counts": True}).diffs) != list(plugin.diff(wave, asked).diffs)
+    before = told(fleet).number
+    plugin.update(wave, {**asked, "counts": True})
+    assert (told(fleet).counts, told(fleet).number) == (True, before)
     assert list(plugin.diff(wave, {**asked, "policies": {}}).diffs) != list(plugin.diff(wave, asked).diffs)
     other = Policy("sha256:" + "a" * 64, "*", ("device",), (), (0,), 1).to_json().decode()
     (problem,) = plugin.problems("FleetWave", {**asked, "policies": {"*": other}})

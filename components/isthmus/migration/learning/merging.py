@@ -1,9 +1,12 @@
 """What many devices of a class have seen, merged into the process to solve next: the plan's transitions as the prior, their counts as seen.
 
 Counts are summed as whole numbers, so that no order matters. Of one device no row counts for more than `most_a_row` transitions, all places
-together, so that one that lies, or has run for years, doesn't outweigh the others. What a row says has followed without saying where
-(`rest`: suppressed small counts) is spread as the prior has it over the cells that this device doesn't tell: suppression takes nothing away
-from what is rare, and what is rare stays as rare as the plan held it to be, among itself.
+together, so that one that has run for years doesn't outweigh the others. Nor may one that lies (`_caps`): of m devices that tell a row none
+counts for more of it than the middle one does, so that with m of 3 or more its share of what they tell is 1/(⌊m/2⌋ + 1) at most, whatever
+it says. What only one or two of a fleet tell counts as much as the plan does, each. Of a fleet of one or two nothing can be compared.
+
+What a row says has followed without saying where (`rest`: suppressed small counts) is spread as the prior has it over the cells that this
+device doesn't tell: suppression takes nothing away from what is rare, and what is rare stays as rare as the plan held it, among itself.
 """
 
 from collections import Counter
@@ -23,6 +26,8 @@ from isthmus_agent.formats.policy import Policy
 
 PRIOR_WEIGHT: Final = 20.0
 MOST_A_ROW: Final = 2_000
+LEAST_TO_COMPARE: Final = 3
+"""Devices: of two that differ nobody knows which one lies."""
 
 _Followed = tuple[int, int]
 _Untold = tuple[int, frozenset[int]]
@@ -89,30 +94,61 @@ def learned_process(
         raise InputError(problems)
     counts: Counter[_Followed] = Counter()
     rests: Counter[_Untold] = Counter()
-    devices = 0
-    for listed in experiences.values():
-        own = _bounded(listed, most_a_row)
-        devices += bool(own[0] or own[1])
+    seen = [it for it in map(_seen, experiences.values()) if it.totals]
+    caps = _caps([it.totals for it in seen], most_a_row, max(1, round(prior_weight)))
+    for it in seen:
+        own = _bounded(it, caps)
         counts.update(own[0])
         rests.update(own[1])
-    return Merged(replace(process, transition=_posterior(process, counts, rests, prior_weight)), devices, counts.total() + rests.total())
+    return Merged(replace(process, transition=_posterior(process, counts, rests, prior_weight)), len(seen), counts.total() + rests.total())
 
 
-def _bounded(device: Sequence[Experience], most_a_row: int) -> tuple[Counter[_Followed], Counter[_Untold]]:
-    """What one device has seen: how often a cell followed another, and how often one of those that it doesn't tell did."""
+@dataclass(frozen=True)
+class _Seen:
+    """What one device has seen. counts: how often a cell followed another. rests: how often one followed that isn't told. totals: both, by
+    the cell before."""
+
+    counts: Counter[_Followed]
+    rests: Counter[int]
+    totals: Counter[int]
+
+
+def _seen(device: Sequence[Experience]) -> _Seen:
     counts: Counter[_Followed] = Counter()
     rests: Counter[int] = Counter()
+    totals: Counter[int] = Counter()
     for experience in device:
         for (_, cell), row in experience.rows.items():
             rests[cell] += row.rest
+            totals[cell] += row.total
             for following, count in row.counts.items():
                 counts[cell, following] += count
-    totals = rests.copy()
+    return _Seen(counts, rests, totals)
+
+
+def _caps(totals: Sequence[Counter[int]], most_a_row: int, plan_weight: int) -> Mapping[int, int]:
+    """For how many transitions of a cell's row one device counts at most; of each cell that one tells."""
+    by_cell: dict[int, list[int]] = {}
+    for device in totals:
+        for cell, total in device.items():
+            by_cell.setdefault(cell, []).append(total)
+    return {cell: min(most_a_row, _cap(told, len(totals), plan_weight, most_a_row)) for cell, told in by_cell.items()}
+
+
+def _cap(told: Sequence[int], devices: int, plan_weight: int, most_a_row: int) -> int:
+    """told: totals of the devices that tell the row, of so many."""
+    if devices < LEAST_TO_COMPARE:
+        return most_a_row
+    return sorted(told)[(len(told) - 1) // 2] if len(told) >= LEAST_TO_COMPARE else plan_weight
+
+
+def _bounded(device: _Seen, caps: Mapping[int, int]) -> tuple[Counter[_Followed], Counter[_Untold]]:
+    """What one device has seen, within its bounds: how often a cell followed another, and one of those that it doesn't tell."""
+    counts, rests, totals = device.counts, device.rests, device.totals
     told: dict[int, set[int]] = {}
-    for (cell, following), count in counts.items():
-        totals[cell] += count
+    for cell, following in counts:
         told.setdefault(cell, set()).add(following)
-    shares = {cell: (min(total, most_a_row), total) for cell, total in totals.items() if total}
+    shares = {cell: (min(total, caps[cell]), total) for cell, total in totals.items() if total}
     bounded = Counter({at: count * shares[at[0]][0] // shares[at[0]][1] for at, count in counts.items()})
     untold = Counter(
         {(cell, frozenset(told.get(cell, ()))): rest * shares[cell][0] // shares[cell][1] for cell, rest in rests.items() if rest}

@@ -112,6 +112,7 @@ class FleetWaveHandler(HandlerBase):
                     "labels": Property("object", "labels that a device must have", default={}, items=_TEXT),
                 },
             ),
+            "counts": Property("boolean", "whether devices tell how often their network and load went from level to level", default=False),
             "wait": Property("boolean", "whether an update waits for the gate", default=True, compared=False),
         },
         outputs={
@@ -265,4 +266,4 @@ def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
     window = None if inputs.get("window") is None else Window(**inputs["window"])
     samples = None if inputs.get("samples") is None else samples_wanted.from_value(inputs["samples"], "samples")
     budget = None if inputs.get("budget") is None else Budget(**inputs["budget"])
-    return Intent(variants, files, waves, gates, Probation(**inputs["probation"]), window, samples, budget)
+    return Intent(variants, files, waves, gates, Probation(**inputs["probation"]), window, samples, budget, inputs["counts"])

@@ -19,6 +19,10 @@ class Options:
         Path | None, typer.Option("--out", metavar="FOLDER", help="Write what devices read, a file a class; with --release.")
     ] = None
     release: Annotated[str, typer.Option("--release", metavar="DIGEST", help="The release that the files are for.")] = ""
+    experience: Annotated[
+        Path | None,
+        typer.Option("--experience", metavar="FOLDER", help="What devices have counted: solve with it (isthmus fleet counts makes one)."),
+    ] = None
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the simulated week.")] = 1
     as_json: Json = False
 
@@ -30,4 +34,12 @@ def run(options: Options) -> None:
     """
     from isthmus.cli.commands.policy.answer import show
 
-    show(options.file, page=options.page, out=options.out, release=options.release, seed=options.seed, as_json=options.as_json)
+    show(
+        options.file,
+        page=options.page,
+        out=options.out,
+        release=options.release,
+        experience=options.experience,
+        seed=options.seed,
+        as_json=options.as_json,
+    )

@@ -9,7 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from isthmus.migration.learning.relearning import Learned
 from isthmus.migration.study import Study
+from isthmus.pages.learned import lines
 from isthmus.pages.policy import HeatMap, figures, gains, heat_maps, period, short, week_lines
 
 _STYLES: Final = ("black on bright_blue", "black on yellow", "black on green", "black on magenta", "black on cyan", "black on white")
@@ -19,14 +21,17 @@ _CELL: Final = 7
 """Of a place's name in a map, where there is room."""
 
 
-def rendered(name: str, studies: Mapping[str, Study]) -> RenderableType:
-    """Everything. Of the figures, a class shows those in which it differs from the first."""
+def rendered(name: str, studies: Mapping[str, Study], learned: Mapping[str, Learned]) -> RenderableType:
+    """Everything. Of the figures, a class shows those in which it differs from the first. learned: from what devices have told, by class;
+    of a class that is not there nothing was asked."""
     parts: list[RenderableType] = []
     said: list[tuple[str, str]] = []
     for device_class, found in studies.items():
         title = "all devices" if device_class == "*" else f"class {device_class}"
         places, cells = found.built.process.shape
         parts.append(Text(f"policy · {name} · {title} · {places} places × {cells} cells = {places * cells:,} states", style="bold"))
+        if device_class in learned:
+            parts.append(Padding(_pairs(lines(learned[device_class])), (0, 0, 1, 2)))
         parts += [Padding(it, (0, 0, 1, 2)) for it in _study(found, said)]
         said = said or [*figures(found.built.situation)]
     return Group(*parts)
