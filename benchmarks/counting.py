@@ -53,7 +53,7 @@ class _Blind(Looks):
 def router(counts: bool) -> Router:
     """One that begins now. Its head-room is drawn."""
     dice = random.Random(2)  # noqa: S311
-    found = Router(POLICY, "digits", Network(), 0.0, lambda: {TEMPERATURE: dice.uniform(20, 95), BATTERY: dice.uniform(0, 100)})
+    found = Router(POLICY, "digits", Network(), 0.0, headroom=lambda: {TEMPERATURE: dice.uniform(20, 95), BATTERY: dice.uniform(0, 100)})
     if not counts:
         found._looks = _Blind(POLICY)
     return found

@@ -35,7 +35,7 @@ class Router:
     """
 
     def __init__(
-        self, policy: Policy, model: str, network: Network, now: float, headroom: Callable[[], Mapping[str, float]] = lambda: {}
+        self, policy: Policy, model: str, network: Network, now: float, *, headroom: Callable[[], Mapping[str, float]] = lambda: {}
     ) -> None:
         self._policy, self._model, self._network, self._headroom = policy, model, network, headroom
         self._looks = Looks(policy)

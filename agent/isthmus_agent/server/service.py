@@ -58,7 +58,9 @@ class Service:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
         self._min_confidence = min_confidence
         self._router = (
-            Router(policy, model.manifest.model, fallback.cloud, time.monotonic(), Headroom(policy)) if policy and fallback else None
+            Router(policy, model.manifest.model, fallback.cloud, time.monotonic(), headroom=Headroom(policy))
+            if policy and fallback
+            else None
         )
         self._sampling, self._moved_millionths = sampling, moved_millionths
         self._requests = self._errors = 0

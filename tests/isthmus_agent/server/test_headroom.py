@@ -72,7 +72,7 @@ def test_what_no_policy_asks_for_is_not_read(tmp_path: Path):
 
 def test_a_hot_device_with_a_low_battery_moves_and_both_are_counted(tmp_path: Path):
     root = kernel(tmp_path, {"thermal_zone0": "40000"}, {"BAT0": {"type": "Battery", "capacity": "90"}})
-    router = Router(POLICY, "digits", Way(20.0), 0.0, Headroom(POLICY, root))
+    router = Router(POLICY, "digits", Way(20.0), 0.0, headroom=Headroom(POLICY, root))
     assert set(rush(router, 0, 10, 5)) == {"device"}
     kernel(tmp_path, {"thermal_zone0": "90000"}, {"BAT0": {"type": "Battery", "capacity": "10"}})
     assert rush(router, 10, 10, 5)[-1] == "cloud"
