@@ -268,3 +268,18 @@ def test_no_policy_takes_anything_from_a_device_that_asks_nobody_and_probes_carr
             assert WORD.encode() not in b"".join(map(bytes, tap.sent))
     finally:
         role.stop()
+
+
+def test_counts_are_told_where_that_is_signed_and_the_device_may_refuse(fleet: Fleet, device: Living, content: Callable[..., bytes]):
+    device.changes = {"heartbeat_seconds": 1}
+    device.start()
+    fleet.await_outcome(fleet.tell(content(1)), "confirmed")
+    assert device.told()["counts"] == {"told_to_owner": False, "sent": 0, "fails": None}
+    fleet.await_outcome(fleet.tell(content(2), counts=True), "confirmed")
+    assert device.told()["counts"]["told_to_owner"]
+    device.stop()
+    device.changes = {"counts": "never", "heartbeat_seconds": 1}
+    device.start()
+    fleet.await_outcome(fleet.tell(content(3), counts=True), "confirmed")
+    assert not device.told()["counts"]["told_to_owner"]
+    assert fleet.store.list("edge/health/counts/") == []
