@@ -315,3 +315,18 @@ def test_nothing_goes_to_a_peer_that_may_not_and_a_peer_keeps_nothing_of_what_ma
     finally:
         yard.close()
         broker.kill()
+
+
+def test_counts_are_told_where_that_is_signed_and_the_device_may_refuse(fleet: Fleet, device: Living, content: Callable[..., bytes]):
+    device.changes = {"heartbeat_seconds": 1}
+    device.start()
+    fleet.await_outcome(fleet.tell(content(1)), "confirmed")
+    assert device.told()["counts"] == {"told_to_owner": False, "sent": 0, "fails": None}
+    fleet.await_outcome(fleet.tell(content(2), counts=True), "confirmed")
+    assert device.told()["counts"]["told_to_owner"]
+    device.stop()
+    device.changes = {"counts": "never", "heartbeat_seconds": 1}
+    device.start()
+    fleet.await_outcome(fleet.tell(content(3), counts=True), "confirmed")
+    assert not device.told()["counts"]["told_to_owner"]
+    assert fleet.store.list("edge/health/counts/") == []

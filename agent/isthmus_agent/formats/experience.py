@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Experience:
-    """meaning: the digest of what places and cells are. places, cells: how many it has. rows: (place, cell) → what followed."""
+    """meaning: the digest of what the cells are. places, cells: how many it has. rows: (place, cell) → what followed."""
 
     meaning: str
     device_class: str
@@ -76,9 +76,10 @@ class Experience:
 
 
 def meaning_of(policy: Policy) -> str:
-    """The digest of what a policy's places and cells are, and of how long a step is: of all of it but the table and the release."""
+    """The digest of what a policy's cells are, and of how long a step is. Where requests may run is not part of it: how one cell follows
+    another does not depend on that."""
     dimensions = [[it.name, it.unit, list(it.levels), list(it.edges), it.band] for it in policy.dimensions]
-    return digests.of(numbers.dump([list(policy.places), dimensions, policy.step_ms]))
+    return digests.of(numbers.dump([dimensions, policy.step_ms]))
 
 
 def told(counts: Mapping[tuple[int, int], Mapping[int, int]], rests: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Row]:

@@ -46,11 +46,12 @@ def test_a_class_learns_from_its_own_devices_and_from_those_with_the_same_cells(
         "other class": seen("door"),
         "other cells": seen(meaning="sha256:" + "b" * 64),
         "without peers": seen(meaning=meaning_of(frame("camera", replace(SITUATION, peers=None))), places=2),
-        "with a place too many": seen(places=PLACES + 1),
+        "with another place": seen(places=PLACES + 1),
     }
     found = learned(BUILT, "camera", documents({name: it.written() for name, it in contents.items()}))
-    assert (found.devices, found.others) == (2, 2)
-    assert found.looks == 2 * 100 * (CELLS - 1)
+    assert (found.devices, found.others) == (3, 1)
+    # Of three that tell the same each counts.
+    assert found.looks == 3 * 100 * (CELLS - 1)
     assert found.built.process.transition[5, 0] > 0.8
 
 

@@ -178,7 +178,7 @@ def _problems(name: str, listed: Sequence[Experience], process: Process, meaning
                 f"{where}.meaning",
                 f"is of cells cut as {digests.shown(it.meaning)}",
                 digests.shown(meaning),
-                "leave it out: it was counted under a policy with other levels, places or steps",
+                "leave it out: it was counted under a policy with other levels or steps",
             )
         elif (it.places, it.cells) != process.shape:
             yield Problem(where, f"has {it.places} places and {it.cells} cells", "{} and {}".format(*process.shape))

@@ -90,17 +90,14 @@ def learned(built: Built, device_class: str, told: Documents) -> Knowledge:
 
 
 def _own(situation: Situation, process: Process, device_class: str, told: Documents) -> tuple[dict[str, Experience], int]:
-    """The class's documents over these cells. Devices that reach no peers count under a table without them: the cells are the same, and how
-    they follow each other does not depend on the place."""
-    frames = (frame(device_class, it) for it in (situation, replace(situation, peers=None)))
-    meanings = {meaning_of(it): len(it.places) for it in frames}
-    meaning, cells = next(iter(meanings)), process.shape[1]
+    """The class's documents over these cells, whatever places they were counted under: a device may reach fewer than a file names."""
+    meaning, cells = meaning_of(frame(device_class, situation)), process.shape[1]
     found, others = {}, 0
     for name, it in told.by_device.items():
         if it.device_class != device_class:
             continue
-        if meanings.get(it.meaning) == it.places and it.cells == cells:
-            found[name] = replace(it, meaning=meaning, places=process.shape[0])
+        if it.meaning == meaning and it.cells == cells:
+            found[name] = replace(it, places=process.shape[0])
         else:
             others += 1
     return found, others
