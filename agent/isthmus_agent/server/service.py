@@ -85,7 +85,7 @@ class Service:
             "distribution_distance_millionths": self._moved_millionths,
             "answered_by_cloud": self._fallback.answered_by_cloud if self._fallback else 0,
             "cloud_unavailable": self._fallback.unavailable if self._fallback else 0,
-            "routed": asdict(routed(self._routing_now())) if self._fallback else None,
+            "routed": asdict(routed(self._routing_now())) if self._fallback or self._router else None,
         }
 
     def answer(self, request: Request) -> Answer | Later:
