@@ -61,7 +61,7 @@ def test_a_device_outside_whose_way_to_the_gateway_is_cut_and_mended(stack, plac
     """It follows a policy that has the cloud role asked first."""
     if missing := why_not():
         pytest.skip(missing)
-    release = ReleaseCache(releases).find(stack.outputs()["services"][NAMESPACE]["digest"])
+    release = ReleaseCache(releases / "releases").find(stack.outputs()["services"][NAMESPACE]["digest"])
     policy = figures(step_seconds=0.25, per_second=10, deadline_ms=2000)
     content, _ = with_policy(policy, tmp_path, device_bundle.plain(release, {}))
     address = place.get("service", NAMESPACE, NAMESPACE)["spec"]["clusterIP"]
