@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from report import machine
 from rich.console import Console
@@ -22,36 +21,12 @@ from tests.fleet_store import MemoryStore, served
 from tests.isthmus_agent.clouds import CloudRole, says, with_status
 from tests.isthmus_agent.living import Fleet
 from tests.shaped import CUT, Shape, networks, why_not
-from tests.shaped_devices import ANSWER, Asked, Asking, Told, device_in, with_policy
+from tests.shaped_devices import ANSWER, GOOD, Asked, Asking, Told, device_in, figures, with_policy
 
-GOOD, POOR = Shape(6, 2, 0.0, 50), Shape(600, 20, 0.0, 4)
+POOR = Shape(600, 20, 0.0, 4)
 PER_SECOND, DEADLINE_MS, TIMEOUT_MS = 10.0, 500, 1000
 CHANGES = (("cut", CUT, "device"), ("mended", GOOD, "cloud"), ("poor", POOR, "device"), ("good again", GOOD, "cloud"))
 IN_A_ROW = 5
-
-
-def figures(step_seconds: float) -> dict[str, Any]:
-    """Of a policy that asks the cloud where the network is good."""
-    return {
-        "name": "reaction",
-        "step_seconds": step_seconds,
-        "data": "may_leave_device",
-        "deadline_ms": DEADLINE_MS,
-        "request_bytes": 200,
-        "answer_bytes": 200,
-        "worth": {"deadline_miss_ms": 1000, "joule_ms": 0, "money_ms": 0},
-        "network": {
-            "band": 10,
-            "levels": [
-                {"name": "good", "until": 180, "stays_seconds": 600, "rtt_ms": 6, "megabits_per_second": 50},
-                {"name": "poor", "until": 2000, "stays_seconds": 600, "rtt_ms": 600, "megabits_per_second": 4},
-                {"name": "cut", "stays_seconds": 600, "cut": True},
-            ],
-        },
-        "load": {"levels": [{"name": "usual", "requests_per_second": PER_SECOND}]},
-        "device": {"service_ms": 45, "p95_ms": 60},
-        "cloud": {"service_ms": 4, "p95_ms": 8},
-    }
 
 
 def settled(asking: Asking, by: str) -> None:
@@ -86,7 +61,7 @@ def main() -> None:
     for step in given.steps:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            content, _ = with_policy(figures(step), folder)
+            content, _ = with_policy(figures(step, PER_SECOND, DEADLINE_MS), folder)
             fleet = Fleet.founded(stack.enter_context(served(MemoryStore())), folder / "keys")
             told = Told(fleet, fleet.tell(content))
             [network] = stack.enter_context(networks(1, int(role.url.rpartition(":")[2])))

@@ -15,7 +15,7 @@ from typing import Any, Final
 from tests.isthmus_agent import tiny_model
 from tests.isthmus_agent.contents import content_of, tiny_content
 from tests.isthmus_agent.living import FLEET, PREFIX, SECRET, Fleet, Living
-from tests.shaped import Network, program_within
+from tests.shaped import Network, Shape, program_within
 from toolchain.testing import patience
 
 from isthmus.arguments.policy_file import load_policy
@@ -29,13 +29,42 @@ ROWS: Final = [[1.0, 0.0, 0.0, 0.5]]
 ANSWER: Final = {"predictions": tiny_model.answer(ROWS).tolist()}
 
 
-def with_policy(figures: dict[str, Any], folder: Path) -> tuple[bytes, Solved]:
-    """The tiny model's bundle with the policy that these figures make, and the solution. folder: for the file of figures."""
+GOOD: Final = Shape(6, 2, 0.0, 50)
+"""A network in which `figures` has the cloud role asked."""
+
+
+def figures(step_seconds: float, per_second: float, deadline_ms: int) -> dict[str, Any]:
+    """Of a policy that asks the cloud role first where the network is GOOD, and else not."""
+    return {
+        "name": "shaped",
+        "step_seconds": step_seconds,
+        "data": "may_leave_device",
+        "deadline_ms": deadline_ms,
+        "request_bytes": 200,
+        "answer_bytes": 200,
+        "worth": {"deadline_miss_ms": 1000, "joule_ms": 0, "money_ms": 0},
+        "network": {
+            "band": 10,
+            "levels": [
+                {"name": "good", "until": 180, "stays_seconds": 600, "rtt_ms": 6, "megabits_per_second": 50},
+                {"name": "poor", "until": 2000, "stays_seconds": 600, "rtt_ms": 600, "megabits_per_second": 4},
+                {"name": "cut", "stays_seconds": 600, "cut": True},
+            ],
+        },
+        "load": {"levels": [{"name": "usual", "requests_per_second": per_second}]},
+        "device": {"service_ms": 45, "p95_ms": 60},
+        "cloud": {"service_ms": 4, "p95_ms": 8},
+    }
+
+
+def with_policy(figures: dict[str, Any], folder: Path, content: bytes | None = None) -> tuple[bytes, Solved]:
+    """A bundle's plain form with the policy that these figures make, and the solution. content: the bundle; None: the tiny model's.
+    folder: for the file of figures."""
     (folder / "policy.json").write_text(json.dumps(figures))
     settings = load_policy("policy.json", folder, "policy")
     [(name, situation)] = settings.situations().items()
     found = solved(name, replace(situation, peers=None), settings.margin_ms)
-    plain = io.BytesIO(tiny_content())
+    plain = io.BytesIO(content or tiny_content())
     manifest = bundle.read(plain, bundle.MANIFEST)
     gates = {bundle.POLICY: policy_of(found, digests.of(manifest)).to_json().decode()}
     return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates), found
@@ -54,17 +83,18 @@ class Asked:
 
 @dataclass
 class Device:
-    """A device that runs in its network."""
+    """A device that runs in its network. body: of the requests that it is asked."""
 
     living: Living
     network: Network
+    body: bytes = json.dumps({"instances": ROWS}).encode()
 
     def ask(self, connection: http.client.HTTPConnection, deadline_ms: int) -> Asked:
         """One request."""
         began = time.monotonic()
-        body, headers = json.dumps({"instances": ROWS}), {"Content-Type": "application/json", DEADLINE_MS: str(deadline_ms)}
+        headers = {"Content-Type": "application/json", DEADLINE_MS: str(deadline_ms)}
         try:
-            connection.request("POST", f"/v1/models/{MODEL}:predict", body, headers)
+            connection.request("POST", f"/v1/models/{MODEL}:predict", self.body, headers)
             reply = connection.getresponse()
             content = reply.read()
         except (OSError, http.client.HTTPException) as error:

@@ -1,8 +1,17 @@
 """An open-loop client, and everything that happens to a service in its life: not one request may fail. One stack, in this order."""
 
 import copy
+from contextlib import ExitStack
 
 import pytest
+from tests.fleet_store import MemoryStore, served
+from tests.isthmus_agent.living import Fleet
+from tests.shaped import CUT, networks, why_not
+from tests.shaped_devices import GOOD, Asking, Told, device_in, figures, with_policy
+from toolchain import cluster as test_cluster
+
+from isthmus.release import device_bundle
+from isthmus.release.cache import ReleaseCache
 
 pytestmark = [pytest.mark.alone, pytest.mark.lane("first cluster"), pytest.mark.in_order, pytest.mark.timeout(900)]
 NAMESPACE = "steady"
@@ -46,6 +55,30 @@ def configure(stack, arguments, **changes):
 def up(stack):
     done = stack.up()
     assert done.code == 0, done
+
+
+def test_a_device_outside_whose_way_to_the_gateway_is_cut_and_mended(stack, place, body, releases, tmp_path):
+    """It follows a policy that has the cloud role asked first."""
+    if missing := why_not():
+        pytest.skip(missing)
+    release = ReleaseCache(releases / "releases").find(stack.outputs()["services"][NAMESPACE]["digest"])
+    policy = figures(step_seconds=0.25, per_second=10, deadline_ms=2000)
+    content, _ = with_policy(policy, tmp_path, device_bundle.plain(release, {}))
+    address = place.get("service", NAMESPACE, NAMESPACE)["spec"]["clusterIP"]
+    with ExitStack() as both:
+        fleet = Fleet.founded(both.enter_context(served(MemoryStore())), tmp_path / "keys")
+        told = Told(fleet, fleet.tell(content))
+        [network] = both.enter_context(networks(1, test_cluster.forward(place.cluster, address, 8501)))
+        device = both.enter_context(device_in(network, told, tmp_path / "camera-1", "camera-1", timeout_ms=1500))
+        device.body = body.read_bytes()
+        network.shape(GOOD)
+        asking = Asking(device, 10, 2000).start()
+        for shape, by in ((GOOD, "cloud"), (CUT, "device"), (GOOD, "cloud")):
+            network.shape(shape)
+            asking.await_one(lambda it, by=by: it.by == by, 90)
+        asked = asking.stop()
+    assert [it for it in asked if it.failure] == []
+    assert {it.by for it in asked} == {"device", "cloud"}
 
 
 def test_an_update_to_another_release(stack, arguments, place, under_load):

@@ -95,7 +95,7 @@ PLACES: Final = (DEVICE, CLOUD, THEN_CLOUD, PEER + ANY_CLASS)
 
 def routed(it: Routing) -> Routed:
     """What reports say of it."""
-    place = PLACES.index(it.place) if it.place in PLACES else len(PLACES) - 1
+    place = PLACES.index(PEER + ANY_CLASS if it.place.startswith(PEER) else it.place)
     counts = (it.totals[name] for name in OUTCOMES)
     return Routed(place, BREAKERS.index(it.breaker), it.round_trip_microseconds, *counts)
 

@@ -93,7 +93,7 @@ class Service:
             "distribution_distance_millionths": self._moved_millionths,
             "answered_by_cloud": self._fallback.answered_by_cloud if self._fallback else 0,
             "cloud_unavailable": self._fallback.unavailable if self._fallback else 0,
-            "routed": asdict(routed(self._routing_now())) if self._fallback or self._places else None,
+            "routed": asdict(routed(self._routing_now())) if self._fallback or self._router else None,
             "answered_by_peer": sum(it.answered_by_cloud for name, it in self._places.items() if name != CLOUD),
             "peer_unavailable": sum(it.unavailable for name, it in self._places.items() if name != CLOUD),
             "seen": self._router.seen() if self._router else None,

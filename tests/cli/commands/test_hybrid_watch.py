@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import requests
 from click.testing import Result
 from rich.console import Console
 from tests.running import AWAY, reading, said
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from isthmus.cli.commands.hybrid import watching
 from isthmus.cli.commands.hybrid.view import rendered
 from isthmus.cli.main import app
+from isthmus.cli.shared.serving import PageServer
 from isthmus.errors import InputError
 from isthmus.migration.running import DeviceReading
 from isthmus.observing.stack_state import StackState
@@ -139,3 +141,18 @@ def test_it_is_shown_live_until_it_is_ended(monkeypatch: pytest.MonkeyPatch):
 
     watching.show(look, once=False, as_json=False, page=False, port=0, every=1.0)
     assert len(looks) == 3
+
+
+def test_it_is_served_as_a_page_that_is_kept_up_to_date(monkeypatch: pytest.MonkeyPatch):
+    got: list[str] = []
+
+    def until_ctrl_c(server: PageServer) -> None:
+        thread = threading.Thread(target=lambda: [server.handle_request() for _ in range(2)])
+        thread.start()
+        got.extend(requests.get(server.url + path, timeout=10).text for path in ("", "view"))
+        thread.join()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PageServer, "serve_forever", until_ctrl_c)
+    watching.show(reading, once=False, as_json=False, page=True, port=0, every=60.0)
+    assert all("class camera · now on cloud" in text for text in got)
