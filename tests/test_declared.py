@@ -374,6 +374,16 @@ def test_a_price_for_wrong_answers_makes_asking_when_unsure_a_place_and_all_is_s
     assert any("wrong answers, each worth 800 ms: device " in text for text in lines)
 
 
+@pytest.mark.usefixtures("asked")
+def test_a_price_for_answers_that_nobody_counted_fails_the_preview_at_the_file(tmp_path):
+    raw = yaml.safe_load(Path("policies/digits.yaml").read_text())
+    file = tmp_path / "policy.yaml"
+    file.write_text(json.dumps({**raw, "worth": {**raw["worth"], "wrong_answer_ms": 800}}))
+    given = {**SERVICE, **FLEET, "data": "may_leave_device", "edge_requests_per_second": 300, "policy": str(file)}
+    with pytest.raises(pulumi.RunError, match=r"hybrids\.digits\.policy: device\.error_percent: is neither given nor measured"):
+        declaring.run({"hybrids": {"digits": given}})
+
+
 @pytest.mark.parametrize("said", ["auto", 0.8, 1.0])
 def test_a_hybrid_is_sized_for_what_its_devices_pass_on_as_measured(said, monkeypatch, tmp_path):
     given = {**SERVICE, **FLEET, "min_confidence": said, "edge_requests_per_second": 300}

@@ -132,7 +132,7 @@ def test_a_price_and_a_release_that_nobody_counted_is_said_at_the_file(tmp_path:
 def test_a_policy_is_solved_once_however_often_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policies, solve = answering(tmp_path, threshold=None), routing.solved
     asked: list[str] = []
-    monkeypatch.setattr(together, "MOST_ROWS", 20_000)
+    monkeypatch.setattr(together, "MOST_DRAWN", 100_000)
     monkeypatch.setattr(routing, "solved", lambda name, *more: asked.append(name) or solve(name, *more))
     release = declaring.release(tmp_path, confidences=MEASURED)
     route_plans(policies, {"camera": release, "camera-old": release})

@@ -16,6 +16,7 @@ A device counts by how much it is asked: with twice the mean load it is two.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -29,8 +30,12 @@ from isthmus_agent.formats.policy import CLOUD, DEVICE, THEN_CLOUD
 
 RUNS: Final = 16
 """Side by side, each a part of the time: one pass through Python's loop is a step of all."""
-MOST_ROWS: Final = 2_500_000
-"""(place, cell) times steps that are followed: less than a second's work. Where there are more, it is a shorter time."""
+MOST_DRAWN: Final = 50_000_000
+"""Numbers of devices that are drawn: less than a second's work. Where a week has more, it is a shorter time."""
+_LEAST_DRAWN: Final = 18
+"""Of a (place, cell): fewer that may follow it take no less time."""
+_KEPT: Final = 64
+"""Of the chances under a common die, for that many stretches of it."""
 STEP_SECONDS: Final = float(MIGRATION["step_seconds"].default)
 """Between two looks where no class has a policy."""
 _MIXED: Final = 5.0
@@ -79,20 +84,20 @@ def asked_at_once(fleet: Sequence[Devices], *, correlation: float = 0.0, seed: i
     dice = np.random.default_rng(seed)
     chains = [_Chain.of(it) for it in groups]
     first = next((it.solved for it in groups if it.solved), None)
-    rows = sum(len(it.begin) for it in chains)
     step_seconds = first.built.situation.step_seconds if first else STEP_SECONDS
-    most = max(RUNS, MOST_ROWS // rows)
+    most = max(RUNS, MOST_DRAWN // sum(it.drawn for it in chains))
     steps = max(1, min(math.ceil(seconds / step_seconds), most) // RUNS)
     common = first.built.situation.network_common if first else 0.0
     settling = min(steps, _settling(first)) if common and first else 0
     begin = [dice.multinomial(group.devices, _sound(it.begin), RUNS) for it, group in zip(chains, groups, strict=True)]
     shared = np.where(dice.random((settling + steps, RUNS)) < common, dice.random((settling + steps, RUNS)), np.nan)
-    always, passing = _followed(chains, begin, shared, settling, dice)
-    found = always.sum(axis=0)
-    for chain, group, numbers in zip(chains, groups, passing, strict=True):
+    found = np.zeros(steps * RUNS)
+    for chain, group, asks in zip(chains, groups, _followed(chains, begin, shared, dice), strict=True):
+        always, *passing = asks[settling:].reshape(found.size, -1).T
+        found += always
         shares = _unsure_shares(group.unsure_share, correlation, found.size, seed)
-        for weight, count in zip(chain.weights, numbers, strict=True):
-            found += weight * dice.binomial(count, shares)
+        for weight, count in zip(chain.weights, passing, strict=True):
+            found += weight * dice.binomial(np.rint(count).astype(np.intp), shares)
     return Asked(np.sort(found), steps * RUNS * step_seconds)
 
 
@@ -101,8 +106,8 @@ class _Chain:
     """What the devices of a class come to: R pairs of (place served in, cell), and K that may follow each.
 
     begin: (R,), their long-run shares. follows: (R, K), the pair. chances: (R, K), the likeliest first. upper, lower: (R, K), between which
-    a die for the network must lie for this to follow. cloud: (R,), how much a device there asks in any case. weights: W, of those that pass
-    on. passes: (R, W), whether a pair is of them and has this weight.
+    a die for the network must lie for this to follow. weights: W, of those that pass on. asks: (R, 1 + W), how much a device there asks in
+    any case, and whether it passes on with each of the weights.
     """
 
     begin: Numbers
@@ -110,16 +115,15 @@ class _Chain:
     chances: Numbers
     lower: Numbers
     upper: Numbers
-    cloud: Numbers
     weights: Numbers
-    passes: Numbers
+    asks: Numbers
 
     @classmethod
     def of(cls, group: Devices) -> "_Chain":
         solved = group.solved
         if solved is None:
             one = np.ones((1, 1))
-            return cls(one[0], np.zeros((1, 1), np.intp), one, 0 * one, one, 0 * one[0], one[0], one)
+            return cls(one[0], np.zeros((1, 1), np.intp), one, 0 * one, one, one[0], np.array([[0.0, 1.0]]))
         process, policy = solved.built.process, solved.chosen.next_place
         cells = np.arange(process.shape[1])
         pairs = reached(process, policy)
@@ -137,7 +141,7 @@ class _Chain:
         lower = np.concatenate([np.zeros((len(cell), 1)), upper[:, :-1]], axis=1)
         load = solved.built.figures[REQUESTS][0][cells] / solved.requests
         passing = THEN_CLOUD if THEN_CLOUD in process.places else DEVICE
-        is_passing = np.array([process.places[it] == passing for it in place])
+        asking, passes = (np.array([[process.places[it] == name] for it in place]) for name in (CLOUD, passing))
         weights, which = np.unique(load[cell], return_inverse=True)
         return cls(
             solved.long_run.shares[place, cell] / solved.long_run.shares[place, cell].sum(),
@@ -145,45 +149,63 @@ class _Chain:
             np.take_along_axis(chances, order, 1),
             np.take_along_axis(lower, level, 1),
             np.take_along_axis(upper, level, 1),
-            np.array([process.places[it] == CLOUD for it in place]) * load[cell],
             weights,
-            is_passing[:, None] * (which.reshape(-1, 1) == np.arange(len(weights))),
+            np.hstack([asking * load[cell][:, None], passes * (which.reshape(-1, 1) == np.arange(len(weights)))]),
         )
 
-    def shared(self, dice: Numbers) -> Numbers:
-        """(runs, R, K): the chances of what follows, where the die for the network is known, (runs,)."""
-        die = dice[:, None, None]
-        found = np.where((self.lower <= die) & (die < self.upper), self.chances, 0.0)
-        found /= np.maximum(found.sum(axis=2, keepdims=True), 1e-300)
+    @property
+    def drawn(self) -> int:
+        """How many numbers a step draws."""
+        return len(self.begin) * max(int(self.follows.shape[1]), _LEAST_DRAWN)
+
+    @property
+    def edges(self) -> Numbers:
+        """From 0 to 1: between two of them it is all the same where a die for the network lies."""
+        return np.unique(np.append(self.upper, 0.0))
+
+    def shared(self, die: float) -> Numbers:
+        """(R, K): the chances of what follows, where the die for the network is known."""
+        return _sound(np.where((self.lower <= die) & (die < self.upper), self.chances, 0.0))
+
+
+class _Die:
+    """What follows in a chain under a common die for the network, which matters by the stretch alone in which it lies."""
+
+    def __init__(self, chain: _Chain) -> None:
+        self._edges = chain.edges
+        middles = (self._edges[1:] + self._edges[:-1]) / 2
+        self.chances = lru_cache(_KEPT)(lambda stretch: chain.shared(float(middles[stretch])))
+
+    def stretch(self, die: Numbers) -> Choices:
+        """The number of the stretch of each; of what is not a number, any."""
+        found: Choices = np.searchsorted(self._edges, np.nan_to_num(die), side="right").clip(1, len(self._edges) - 1) - 1
         return found
 
 
-def _followed(
-    chains: Sequence[_Chain], begin: Sequence[Choices], shared: Numbers, settling: int, dice: np.random.Generator
-) -> tuple[Numbers, list[list[Choices]]]:
-    """What asks in any case, (chains, looks); and of each chain and weight how many devices pass on, (looks,).
+def _followed(chains: Sequence[_Chain], begin: Sequence[Choices], shared: Numbers, dice: np.random.Generator) -> list[Numbers]:
+    """What asks, for each chain (steps, RUNS, 1 + W): how much in any case, and how many devices pass on, by their weight.
 
     begin: (RUNS, R) each, the devices in each pair. shared: (steps, RUNS), the die of all networks; not a number where each has its own.
     """
-    steps, counts = len(shared) - settling, [*begin]
-    always = np.zeros((len(chains), steps, RUNS))
-    passing = [np.zeros((steps, RUNS, len(it.weights)), np.intp) for it in chains]
+    counts, under = [*begin], [_Die(it) for it in chains]
+    asks = [np.zeros((*shared.shape, it.asks.shape[1])) for it in chains]
     runs = np.arange(RUNS)[:, None, None]
     goes = [(runs * len(it.begin) + it.follows).ravel() for it in chains]
     own = [np.broadcast_to(_sound(it.chances), (RUNS, *it.chances.shape)) for it in chains]
-    for step, die in enumerate(shared):
-        together = np.flatnonzero(~np.isnan(die))
+    together = [np.flatnonzero(it).tolist() for it in ~np.isnan(shared)]
+    stretches = [it.stretch(shared) for it in under]
+    for step in range(len(shared)):
         for index, chain in enumerate(chains):
             chances = own[index]
-            if len(together):
+            if together[step]:
                 chances = chances.copy()
-                chances[together] = _sound(chain.shared(die[together]))
+                for run in together[step]:
+                    chances[run] = under[index].chances(int(stretches[index][step, run]))
             moved = dice.multinomial(counts[index], chances)
-            counts[index] = np.bincount(goes[index], moved.ravel(), RUNS * len(chain.begin)).reshape(RUNS, -1).astype(np.intp)
-            if step >= settling:
-                always[index, step - settling] = counts[index] @ chain.cloud
-                passing[index][step - settling] = counts[index] @ chain.passes
-    return always.reshape(len(chains), -1), [list(it.reshape(-1, it.shape[2]).T) for it in passing]
+            arrived = np.bincount(goes[index], moved.ravel(), RUNS * len(chain.begin)).reshape(RUNS, -1)
+            counts[index] = arrived.astype(np.intp)
+            asks[index][step] = arrived @ chain.asks
+    return asks
 
 
 def _sound(chances: Numbers) -> Numbers:
