@@ -41,8 +41,8 @@ class Service:
     """One model's answers, counted. about: what `/healthz` says besides. content: the digest of the bundle.
 
     min_confidence: what the content says that is sure enough, for a fallback that goes by it. policy: the content's, of where requests are
-    answered first. places: who answers there, by the names of the policy's places; those that are missing are not asked.
-    moved_millionths: how far its predictions are from those of the version before; None: not known.
+    answered first. places: who answers there, by the names of the policy's places; those that are missing are not asked; None: the
+    cloud, where there is a fallback. moved_millionths: how far its predictions are from those of the version before; None: not known.
 
     What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
     """
@@ -62,7 +62,7 @@ class Service:
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
         self._min_confidence = min_confidence
-        self._places = places or {}
+        self._places = ({CLOUD: fallback} if fallback else {}) if places is None else places
         network = self._places[CLOUD].cloud if CLOUD in self._places else None
         self._router = (
             Router(policy, model.manifest.model, network, time.monotonic(), reached=self._places, headroom=Headroom(policy))
