@@ -8,7 +8,7 @@ HEALTH_PATH: Final = "/healthz"
 """Whether it serves, and which release."""
 ANSWERED_BY: Final = "X-Isthmus-Answered-By"
 """The header of a prediction that says whose it is."""
-DEVICE, CLOUD = "device", "cloud"
+DEVICE, CLOUD, GROUP = "device", "cloud", "group"
 ANSWER_BY: Final = "X-Isthmus-Answer-By"
 """The header of a request that may say DEVICE: nobody else is to be asked, so that nothing of it leaves the device."""
 ASKED_BY: Final = "X-Isthmus-Asked-By"
@@ -19,6 +19,14 @@ NEVER: Final = "never"
 DEADLINE_MS: Final = "X-Isthmus-Deadline-Ms"
 """The header of a request that says within how many milliseconds its answer is wanted, counted from when the request has come in whole."""
 MOST_DEADLINE_MS: Final = 600_000
+
+
+EVENT: Final = "X-Isthmus-Event"
+"""The header of a request that names what is to be seen in it, which other devices of the group see as well: they answer it together."""
+HEARD: Final = "X-Isthmus-Heard"
+"""The header of a prediction of a group: the views whose word it is made of, those that were set aside among them."""
+SET_ASIDE: Final = "X-Isthmus-Set-Aside"
+"""The header of a prediction of a group: the views that all others held against."""
 
 
 def deadline_ms(text: str) -> int:
