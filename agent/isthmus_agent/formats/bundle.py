@@ -126,20 +126,20 @@ def policy_for(plain: BinaryIO, release: str) -> policy.Policy | None:
 
 
 @dataclass(frozen=True)
-class Together:
+class SignedGroup:
     """What GROUP says."""
 
     group: FusionGroup
     wait_ms: int
 
 
-def group_for(plain: BinaryIO, release: str) -> Together | None:
+def group_for(plain: BinaryIO, release: str) -> SignedGroup | None:
     """The group; None where a bundle has none. Raises FormatError where it is none, or one for another release than that digest."""
     values = document(plain, GATES)
-    return together_of(values[GROUP], release) if GROUP in values else None
+    return signed_group(values[GROUP], release) if GROUP in values else None
 
 
-def together_of(value: object, release: str) -> Together:
+def signed_group(value: object, release: str) -> SignedGroup:
     """The same, of the value that GROUP names."""
     found = numbers.fields(value, GROUP, (GROUP_FILE, WAIT_MS))
     text = found[GROUP_FILE]
@@ -147,7 +147,7 @@ def together_of(value: object, release: str) -> Together:
         raise FormatError(f"{GROUP}.{GROUP_FILE}", f"found {shown(text)}, expected the text of a group's file")
     wait_ms = numbers.integer(found[WAIT_MS], f"{GROUP}.{WAIT_MS}", 1, MOST_DEADLINE_MS)
     try:
-        return Together(fusion_group.read(text.encode(), release), wait_ms)
+        return SignedGroup(fusion_group.read(text.encode(), release), wait_ms)
     except FormatError as error:
         raise FormatError(f"{GROUP}.{GROUP_FILE}", str(error)) from None
 

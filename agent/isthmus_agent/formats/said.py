@@ -16,6 +16,8 @@ from isthmus_agent.formats.evidence import most_bytes
 from isthmus_agent.formats.fusion_group import MOST_MEMBERS
 from isthmus_agent.formats.numbers import FormatError
 
+SUBJECT: Final = "evidence"
+"""That a device tells its group it under (`topics`)."""
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct(">BQBB")
 HEAD_BYTES: Final = _HEAD.size

@@ -3,7 +3,6 @@
     isthmus/GROUP/presence/DEVICE      retained: the device's own word that it is there
     isthmus/GROUP/requests/TO/FROM     what FROM wants TO to do
     isthmus/GROUP/answers/TO/FROM      what FROM has done for TO
-    isthmus/GROUP/evidence/DEVICE      what the device says of an event that all of them see
 
 A topic's last part is who wrote it: a broker that keeps `may_write` makes that as true as the device's credentials are secret.
 """
@@ -25,12 +24,6 @@ class Kind(Enum):
     PRESENCE = "presence"
     REQUEST = "requests"
     ANSWER = "answers"
-    EVIDENCE = "evidence"
-
-    @property
-    def is_for_all(self) -> bool:
-        """Whether it is said to the whole group."""
-        return self in (Kind.PRESENCE, Kind.EVIDENCE)
 
 
 @dataclass(frozen=True)
@@ -50,19 +43,19 @@ class Topic:
 def read(text: str, group: str) -> Topic:
     """The topic that a text is. Raises FormatError where it is none of the group's."""
     parts = text.split("/")
-    if len(parts) in (4, 5) and parts[:2] == [_ROOT, group]:
+    if len(parts) in (4, 5) and parts[:2] == [_ROOT, group] and (parts[2] == Kind.PRESENCE.value) == (len(parts) == 4):
         for kind in Kind:
-            if kind.value == parts[2] and kind.is_for_all == (len(parts) == 4):
+            if kind.value == parts[2]:
                 names = [numbers.device_name(part, "topic") for part in parts[3:]]
                 return Topic(kind, names[-1], names[0] if len(names) == 2 else None)
     raise FormatError("topic", f"found {numbers.shown(text)}, expected one of the group {group}")
 
 
 def may_read(group: str, device: str) -> Sequence[str]:
-    """The filters of what a device reads: who is there, what all say to all, and what is for itself."""
-    return [f"{_ROOT}/{group}/{kind.value}/{'+' if kind.is_for_all else f'{device}/+'}" for kind in Kind]
+    """The filters of what a device reads: who is there, and what is for itself."""
+    return f"{_ROOT}/{group}/presence/+", f"{_ROOT}/{group}/requests/{device}/+", f"{_ROOT}/{group}/answers/{device}/+"
 
 
 def may_write(group: str, device: str) -> Sequence[str]:
     """The filters of what a device writes: under its own name alone."""
-    return [f"{_ROOT}/{group}/{kind.value}/{device if kind.is_for_all else f'+/{device}'}" for kind in Kind]
+    return f"{_ROOT}/{group}/presence/{device}", f"{_ROOT}/{group}/requests/+/{device}", f"{_ROOT}/{group}/answers/+/{device}"

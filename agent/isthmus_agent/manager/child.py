@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus_agent import channel
-from isthmus_agent.channel import Channel, Fallback, Limits, Page, Start
+from isthmus_agent.channel import Channel, Fallback, Limits, Page, Start, View
 from isthmus_agent.formats.report import Reason
 
 _VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -61,6 +61,7 @@ class Child:
         about: Mapping[str, str],
         fallback: Fallback | None,
         against: Path | None = None,
+        view: View | None = None,
     ) -> None:
         self.digest, self.stage, self.limits = digest, Stage.STARTS, limits
         self.failure: tuple[Reason, str] | None = None
@@ -71,7 +72,8 @@ class Child:
         page = Page.make(limits.slots)
         try:
             given = [theirs.fileno(), page, *(it.fileno() for it in listeners)]
-            start = Start(os.getpid(), given[0], page, given[2:], str(content or ""), digest, limits, about, fallback, str(against or ""))
+            files = str(content or ""), digest, limits, about, fallback, str(against or "")
+            start = Start(os.getpid(), given[0], page, given[2:], *files, view=view)
             self.page = Page(page, limits.slots)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "isthmus_agent.server", start.to_text()],

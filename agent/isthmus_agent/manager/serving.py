@@ -16,19 +16,20 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from isthmus_agent import channel
-from isthmus_agent.channel import Fallback, Limits
+from isthmus_agent.channel import Fallback, Limits, View
 from isthmus_agent.core import events
 from isthmus_agent.core.events import Event
 from isthmus_agent.formats.report import Reason, printable
 from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.manager.child import RELAY, Child
+from isthmus_agent.manager.evidence import Evidence
 from isthmus_agent.manager.falls import Falls
 from isthmus_agent.manager.measuring import Counts, Measuring
 from isthmus_agent.manager.sampling import Sampling
@@ -47,7 +48,8 @@ class Settings:
     which it is asked again what a server has counted. first_backoff_seconds:
     before the second start in a row of a content that fell over; twice as long each time, up to most_backoff_seconds, until it ran for as
     long.
-    about: what `/healthz` says of the device. fallback: who is asked besides; None: nobody.
+    about: what `/healthz` says of the device. fallback: who is asked besides; None: nobody. view: as whom it
+    answers with its group; None: it answers alone.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -59,12 +61,14 @@ class Settings:
     most_backoff_seconds: float = 60.0
     about: Mapping[str, str] = field(default_factory=dict)
     fallback: Fallback | None = None
+    view: View | None = None
 
 
 class Serving:
     """Serves contents. Its methods may be called from any thread.
 
     listeners: it closes them. tell: called in its own thread, must not wait. path_of: the file of a content. sampling: None: never.
+    publish: says something to the device's group, likewise.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class Serving:
         tell: Callable[[Event], None],
         path_of: Callable[[str], Path],
         sampling: Sampling | None = None,
+        *,
+        publish: Callable[[bytes], bool] = lambda payload: False,
     ) -> None:
         self._listeners, self._settings, self._tell, self._path_of, self._sampling = listeners, settings, tell, path_of, sampling
         self._selector = selectors.DefaultSelector()
@@ -88,6 +94,7 @@ class Serving:
         self._starting: Child | None = None
         self._draining: set[Child] = set()
         self._measuring = Measuring(self._selector, listeners[0], settings.probe_seconds, settings.limits.request_seconds)
+        self._evidence = Evidence(publish)
         self._falls = Falls(settings.first_backoff_seconds, settings.most_backoff_seconds)
         self._alone_since = float("-inf")  # without a server
         self._relay_at = float("inf")
@@ -115,6 +122,14 @@ class Serving:
         """What the fleet's owner wants of the requests; see `Sampling.follow`."""
         if (sampling := self._sampling) is not None:
             self._wish(lambda: sampling.follow(wanted, is_known=is_known))
+
+    def heard(self, device: str, payload: bytes) -> None:
+        """What a device of the group says of an event."""
+        self._wish(lambda: self._evidence.heard(device, payload, self._children()))
+
+    def present(self, devices: Collection[str]) -> None:
+        """Who of the group is there now."""
+        self._wish(lambda: self._evidence.present(devices, self._children()))
 
     @property
     def samples(self) -> Mapping[str, Any] | None:
@@ -231,9 +246,8 @@ class Serving:
         settings = self._settings
         content, before = (None if it is None else self._path_of(it) for it in (digest or None, against))
         try:
-            child = Child(
-                digest, content, self._listeners, limits=settings.limits, about=settings.about, fallback=settings.fallback, against=before
-            )
+            its = {"limits": settings.limits, "about": settings.about, "fallback": settings.fallback, "view": settings.view}
+            child = Child(digest, content, self._listeners, against=before, **its)
         except OSError as error:
             if digest == RELAY:
                 self._falls.fell(RELAY)
@@ -292,6 +306,8 @@ class Serving:
             self._sampling.heard(child, descriptors)
         elif what == channel.MEASURED:
             self._measured(child, message)
+        elif what == channel.EVIDENCE:
+            self._evidence.said(message)
         elif what in (channel.HELD, channel.DROPPED, channel.RELEASED):
             connection = child.take(message, descriptors)
             if connection is not None:
@@ -300,6 +316,7 @@ class Serving:
 
     def _switch(self, child: Child) -> None:
         self._waiting.answer(False)
+        self._evidence.begin(child)
         child.serve()
         old, self._current, self._starting = self._current, child, None
         self._falls.began(child.digest)

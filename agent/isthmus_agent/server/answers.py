@@ -1,9 +1,9 @@
 """Answers to requests: those at once, and those that somebody else has a part in."""
 
 import sys
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from isthmus_agent.formats.answers import ANSWERED_BY, CLOUD, DEVICE, HEALTH_PATH, deadline_ms
 from isthmus_agent.formats.numbers import FormatError
@@ -80,6 +80,19 @@ class Asker(Protocol):
 
     def answered(self) -> Iterator[tuple[Hashable, bytes | None]]:
         """What has come, and what is late; once more, for nobody, what comes when nobody waits any more."""
+
+
+class Group(Protocol):
+    """With whom an answer is given."""
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """What the manager passes on of it."""
+
+    def next_at(self) -> float | None:
+        """As of an `Asker`."""
+
+    def answered(self) -> Iterator[tuple[Hashable, bytes | None]]:
+        """The same."""
 
 
 def answered(request: Request, health: Callable[[], Reply], call: Callable[[Route], Reply | Answer | Later]) -> Answer | Later:

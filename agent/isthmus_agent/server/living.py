@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Page, Start
-from isthmus_agent.server.answers import Answer, Asker, Later
+from isthmus_agent.server.answers import Answer, Asker, Group, Later
 from isthmus_agent.server.fallback import Fallback
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.loop import Loop, trim
@@ -23,8 +23,16 @@ class Answers(Protocol):
         """What was counted."""
 
 
-def live(start: Start, control: Channel, make: Callable[[Fallback | None, Sampling], Answers], *, version: int | None = None) -> None:
-    """Serves until it is drained. version: of the model; None: there is none. Raises EOFError where the manager is gone."""
+def live(
+    start: Start,
+    control: Channel,
+    make: Callable[[Fallback | None, Sampling], Answers],
+    *,
+    version: int | None = None,
+    fused: Group | None = None,
+) -> None:
+    """Serves until it is drained. version: of the model; None: there is none. fused: with whom some answers are given. Raises EOFError
+    where the manager is gone."""
     cloud = _cloud(start, version)
     sampling = Sampling(control, start.digest)
     asked = start.fallback
@@ -33,7 +41,7 @@ def live(start: Start, control: Channel, make: Callable[[Fallback | None, Sampli
     listeners = [socket.socket(fileno=descriptor) for descriptor in start.listeners]
     page = Page(start.page, start.limits.slots)
     answering, figures, allow = answers.answer, answers.figures, sampling.allow
-    loop = Loop(control, page, listeners, start.limits, answer=answering, figures=figures, allow=allow, asker=cloud)
+    loop = Loop(control, page, listeners, start.limits, answer=answering, figures=figures, allow=allow, asker=cloud, fused=fused)
     control.send(channel.READY)
     loop.run()
 

@@ -13,6 +13,7 @@ from isthmus_agent.formats.policy import Policy
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.server import living, selftest, shadow
 from isthmus_agent.server.fallback import Fallback
+from isthmus_agent.server.fused_answers import FusedAnswers
 from isthmus_agent.server.loop import trim
 from isthmus_agent.server.manifest import Manifest
 from isthmus_agent.server.model import InterpreterError, Model
@@ -38,7 +39,8 @@ def run(start: Start, control: Channel) -> int:
         inputs, before = _before(start)  # what this may cost is no fault of the content
         control.send(channel.LOADED)
         signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
-        model, min_confidence, policy = _tested(start)
+        model, min_confidence, policy, signed = _tested(start)
+        fused = _fused(start, signed, control)
         follows = start.fallback is not None and start.fallback.follows_policy
         moved = _moved(model, inputs, before)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -52,10 +54,11 @@ def run(start: Start, control: Channel) -> int:
                 min_confidence=min_confidence,
                 policy=policy if follows else None,
                 sampling=sampling,
+                fused=fused,
                 moved_millionths=moved,
             )
 
-        living.live(start, control, make, version=model.manifest.version)
+        living.live(start, control, make, version=model.manifest.version, fused=fused)
     except _UnfitError as unfit:
         control.send(channel.UNFIT, reason=int(unfit.reason), text=str(unfit)[: channel.MOST_TEXT_CHARACTERS])
         return 1
@@ -64,8 +67,8 @@ def run(start: Start, control: Channel) -> int:
     return 0
 
 
-def _tested(start: Start) -> tuple[Model, float, Policy | None]:
-    """The model, loaded and tested, what the content says of `min_confidence`, and its policy. Raises _UnfitError."""
+def _tested(start: Start) -> tuple[Model, float, Policy | None, bundle.SignedGroup | None]:
+    """The model, loaded and tested, what the content says of `min_confidence`, its policy, and its group. Raises _UnfitError."""
     try:
         with Path(start.content).open("rb") as content:
             _check_digest(content, start.digest)
@@ -73,6 +76,7 @@ def _tested(start: Start) -> tuple[Model, float, Policy | None]:
             model = Model(bundle.read(content, bundle.MODEL), manifest, threads=start.limits.threads, most_batch=start.limits.most_batch)
             min_confidence = bundle.min_confidence(content)
             policy = bundle.policy_for(content, manifest.digest)
+            signed = bundle.group_for(content, manifest.digest)
             selftest.check(model, bundle.read(content, bundle.GOLDEN))
     except OSError as error:
         raise _UnfitError(Reason.DAMAGED_SLOT, f"the content cannot be read ({type(error).__name__})") from error
@@ -82,7 +86,14 @@ def _tested(start: Start) -> tuple[Model, float, Policy | None]:
         raise _UnfitError(Reason.SELF_TEST_FAILED, str(error)) from error
     except MemoryError:
         raise _UnfitError(Reason.OUT_OF_MEMORY, "there is not enough memory to load the content") from None
-    return model, min_confidence, policy
+    return model, min_confidence, policy, signed
+
+
+def _fused(start: Start, signed: bundle.SignedGroup | None, control: Channel) -> FusedAnswers | None:
+    """The device's part in the content's group; None where it has none."""
+    if signed is None or start.view is None or start.view.name not in signed.group.places:
+        return None
+    return FusedAnswers(signed, start.view, control)
 
 
 def _before(start: Start) -> tuple[Arrays | None, Arrays | None]:

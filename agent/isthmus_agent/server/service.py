@@ -21,6 +21,7 @@ from isthmus_agent.protocol import (
 from isthmus_agent.server.answers import BY_DEVICE, Answer, Check, Due, Later, answered, due_of
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
+from isthmus_agent.server.fused_answers import FusedAnswers
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.model import InterpreterError, Model
@@ -35,8 +36,8 @@ class Service:
     """One model's answers, counted. about: what `/healthz` says besides. content: the digest of the bundle.
 
     min_confidence: what the content says that is sure enough, for a fallback that goes by it. policy: the content's, of where requests are
-    answered first; for nothing where there is no fallback. moved_millionths: how far its predictions are from those of the version before;
-    None: not known.
+    answered first; for nothing where there is no fallback. fused: the device's part in a group; None: it answers alone.
+    moved_millionths: how far its predictions are from those of the version before; None: not known.
 
     What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
     """
@@ -51,12 +52,13 @@ class Service:
         min_confidence: float = 0.0,
         policy: Policy | None = None,
         sampling: Sampling | None = None,
+        fused: FusedAnswers | None = None,
         moved_millionths: int | None = None,
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
         self._min_confidence = min_confidence
         self._router = Router(policy, model.manifest.model, fallback.cloud, time.monotonic()) if policy and fallback else None
-        self._sampling, self._moved_millionths = sampling, moved_millionths
+        self._sampling, self._fused, self._moved_millionths = sampling, fused, moved_millionths
         self._requests = self._errors = 0
         self._times = Histogram()
         self._calls: dict[str, Callable[[Route, Request], Reply | Answer | Later]] = {
@@ -94,6 +96,7 @@ class Service:
             "digest": manifest.digest,
             "version": manifest.version,
             "content": self._content,
+            **({"group": self._fused.status()} if self._fused else {}),
         }
         return Reply(200, json.dumps(document).encode())
 
@@ -139,7 +142,8 @@ class Service:
         except BaseException:
             self._errors += 1
             raise
-        if self._is_for_cloud(request, due) and self._fallback is not None:
+        fused = None if request.is_for_here or request.event is None else self._fused
+        if fused is None and self._is_for_cloud(request, due) and self._fallback is not None:
             p95 = self._times.quantile(95)
             own_seconds = None if p95 is None else p95 / 1e6
             return self._fallback.first(
@@ -151,6 +155,9 @@ class Service:
                 own_seconds=own_seconds,
             )
         answer, outputs = self._own(asked, began_ns)
+        if fused is not None and request.event is not None and outputs is not None:
+            self._sample(answer, request, outputs)
+            return fused.asked(request.event, answer, outputs, due, row=asked.row)
         return self._instead(answer, asked, request, due, outputs)
 
     def _is_for_cloud(self, request: Request, due: Due) -> bool:

@@ -18,23 +18,23 @@ def _fits(topic: str, pattern: str) -> bool:
 
 @given(st.sampled_from(Kind), devices, devices)
 def test_a_topic_is_read_as_it_was_written(kind, sender, to):
-    topic = Topic(kind, sender, None if kind.is_for_all else to)
+    topic = Topic(kind, sender, None if kind is Kind.PRESENCE else to)
     assert topics.read(topic.text("yard"), "yard") == topic
 
 
 @given(st.sampled_from(Kind), devices, devices)
 def test_a_device_may_write_its_own_topics_and_read_what_is_for_it(kind, sender, to):
-    topic = Topic(kind, sender, None if kind.is_for_all else to).text("yard")
+    topic = Topic(kind, sender, None if kind is Kind.PRESENCE else to).text("yard")
     assert any(_fits(topic, it) for it in topics.may_write("yard", sender))
     assert any(_fits(topic, it) for it in topics.may_read("yard", to))
 
 
 @given(st.sampled_from(Kind), devices, devices, devices)
 def test_a_device_may_neither_write_under_anothers_name_nor_read_what_is_for_another(kind, sender, to, thief):
-    topic = Topic(kind, sender, None if kind.is_for_all else to).text("yard")
+    topic = Topic(kind, sender, None if kind is Kind.PRESENCE else to).text("yard")
     if thief != sender:
         assert not any(_fits(topic, it) for it in topics.may_write("yard", thief))
-    if thief != to and not kind.is_for_all:
+    if thief != to and kind is not Kind.PRESENCE:
         assert not any(_fits(topic, it) for it in topics.may_read("yard", thief))
 
 
