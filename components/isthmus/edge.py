@@ -22,6 +22,7 @@ from isthmus.compiling import Sought, Sources
 from isthmus.errors import InputError, IsthmusError, Problem, SourceError
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
+from isthmus.grouping import GroupPlan, SeenExamples, apart, group_plans, read_group
 from isthmus.names import program
 from isthmus.offload.plan import OffloadPlan
 from isthmus.offloading import offload_plans
@@ -36,7 +37,7 @@ from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
 from isthmus.routing import RoutePlan, read_policy, route_plans
 from isthmus.sizing.fleet import FleetPlan
-from isthmus_agent.formats.bundle import AS_SIGNED, MIN_CONFIDENCE, POLICY
+from isthmus_agent.formats.bundle import AS_SIGNED, GROUP, MIN_CONFIDENCE, POLICY
 from isthmus_agent.formats.roster import Device
 
 
@@ -52,8 +53,8 @@ class CheckedRollout:
     """What `check` found: the arguments, the model's source, and the fleet.
 
     sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. policy: the file's
-    figures; None: there is none. server_kind: of the cloud role's servers, where devices may ask it; empty: not known. same_version: whom
-    devices ask serves the versions that they do.
+    figures; None: there is none. seen: what a group's views show, likewise. server_kind: of the cloud role's servers, where devices may ask
+    it; empty: not known. same_version: whom devices ask serves the versions that they do.
     """
 
     settings: EdgeSettings
@@ -62,6 +63,7 @@ class CheckedRollout:
     devices: Sequence[Device]
     rollout: PlannedRollout | None = None
     policy: PolicySettings | None = None
+    seen: SeenExamples | None = None
     server_kind: str = ""
     same_version: bool = False
 
@@ -83,14 +85,16 @@ class CheckedRollout:
 
 @dataclass(frozen=True)
 class _Planned:
-    """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. offload: when
-    devices ask the cloud role, by class; empty where they ask nobody, or nothing was measured. routes: migration policies, by class."""
+    """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. By class too:
+    offload: when devices ask the cloud role; empty where they ask nobody, or nothing was measured. routes: migration policies. groups: what
+    devices answer together."""
 
     plan: FleetPlan
     releases: Mapping[str, str]
     main: Release
     offload: Mapping[str, OffloadPlan]
     routes: Mapping[str, RoutePlan]
+    groups: Mapping[str, GroupPlan]
 
     @property
     def min_confidence(self) -> dict[str, float]:
@@ -102,12 +106,19 @@ class _Planned:
         """By class, as they are signed."""
         return {name: it.text for name, it in self.routes.items()}
 
+    @property
+    def signed_groups(self) -> dict[str, dict[str, Any]]:
+        """By class, as they are signed."""
+        return {name: it.signed for name, it in self.groups.items()}
+
     def output(self) -> dict[str, Any]:
         """The component's output `plan`; with when devices of the main release ask the cloud role, where that was measured, and with what
-        a migration policy brings, by class."""
+        a migration policy and a group bring, by class."""
         found = [it.output() for name, it in self.offload.items() if self.releases[name] == self.main.digest]
         routes = {name: it.output() for name, it in self.routes.items()}
-        more = {**({"offload": found[0]} if found else {}), **({"policy": routes} if routes else {})}
+        groups = {name: it.output() for name, it in self.groups.items()}
+        said = {"offload": found[0] if found else None, "policy": routes, "group": groups}
+        more = {name: it for name, it in said.items() if it}
         return {**shown(self.plan, self.main, EDGE), **more}
 
 
@@ -173,6 +184,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             what["min_confidence"] = planned.apply(lambda it: it.min_confidence)
         if known.policy:
             what["policies"] = planned.apply(lambda it: it.policies)
+        if known.seen:
+            what["groups"] = planned.apply(lambda it: it.signed_groups)
         waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values()])
 
         # Of none, `all` makes a list.
@@ -257,7 +270,9 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     devices = fleet.roster() if fleet.devices or problems or wrong else signed_roster(settings, fleet.name)
     rollout, more = foreseen_rollout(settings, fleet, path, devices)
     policy, unsound = read_policy(settings, fleet, path)
-    return CheckedRollout(settings, sought, fleet, devices, rollout, policy), [*problems, *more, *wrong, *unsound]
+    seen, unlike = read_group(settings, fleet, path)
+    problems = [*problems, *more, *wrong, *unsound, *unlike]
+    return CheckedRollout(settings, sought, fleet, devices, rollout, policy, seen), problems
 
 
 def _elsewhere(settings: EdgeSettings, fleet: FleetSettings, path: str) -> Iterator[Problem]:
@@ -297,7 +312,10 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
             wanted = {name: digests[digest] for name, digest in chosen.items()}
             offload = offload_plans(settings, wanted, path, known.server_kind)
             routes = route_plans(known.policy, wanted, path)
+            groups = await asyncio.to_thread(group_plans, settings, known.seen, wanted, path)
             values: dict[str, dict[str, Any]] = {name: {POLICY: it.text} for name, it in routes.items()}
+            for name, group in groups.items():
+                values.setdefault(name, {})[GROUP] = group.signed
             for name, it in offload.items() if settings.seeks_confidence else ():
                 values.setdefault(name, {})[MIN_CONFIDENCE] = it.min_confidence
             fetched = await asyncio.to_thread(downloads, fleet.name, place, wanted, encrypt=settings.encrypt, gate_values=values)
@@ -310,7 +328,12 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
         pulumi.log.info(f"asking the cloud role ({', '.join(classes)}): {offload[classes[0]].explain()}", component)
     for name, route in routes.items():
         pulumi.log.info(f"policy {known.settings.policy} ({name}): {route.explain()}", component)
-    return _Planned(plan, chosen, main, offload, routes)
+    for digest in dict.fromkeys(chosen[name] for name in groups):
+        classes = [name for name in groups if chosen[name] == digest]
+        pulumi.log.info(f"together ({', '.join(classes)}): {groups[classes[0]].explain()}", component)
+    if groups and (several := apart(wanted)):
+        pulumi.log.warn(f"classes of devices have {len(several)} releases, and only devices with the same one answer together", component)
+    return _Planned(plan, chosen, main, offload, routes, groups)
 
 
 @dataclass(frozen=True)

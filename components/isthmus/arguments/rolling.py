@@ -11,6 +11,7 @@ from pydantic import Field
 from isthmus.arguments.budget import BudgetArgs, BudgetSettings
 from isthmus.arguments.checking import Checked, Limited, LimitedOr, RecipeText, one_of, same_twice
 from isthmus.arguments.formats import ClassName
+from isthmus.arguments.fusion import FusionArgs, FusionSettings
 from isthmus.arguments.samples import SamplesArgs, SamplesSettings
 from isthmus.arguments.secrets import Secret
 from isthmus.arguments.waves import (
@@ -69,7 +70,8 @@ class RollingArgs(TypedDict, total=False):
     `stays_on_device` or `may_leave_device`: whether what devices are asked may leave them, to the cloud role or as samples; left out: it
     stays, unless another argument asks for something else. min_confidence: a number, or `auto`: what the measured table says.
     max_device_error: for `auto`: a share of all requests. policy: a file with the figures of a migration policy: where requests are
-    answered first. deadline_ms: of requests that say none.
+    answered first. deadline_ms: of requests that say none. fusion: devices that see the same thing answer together; left out: each by
+    itself.
     """
 
     fleet: Input[str]
@@ -92,6 +94,7 @@ class RollingArgs(TypedDict, total=False):
     fallback_timeout_ms: Input[int]
     deadline_ms: Input[int]
     samples: Input[SamplesArgs]
+    fusion: Input[FusionArgs]
     data: Input[str]
 
 
@@ -130,6 +133,7 @@ class RollingSettings(Checked):
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
     deadline_ms: Annotated[int, Limited(DEADLINE_MS)] | None = None
     samples: SamplesSettings | None = None
+    fusion: FusionSettings | None = None
     data: Annotated[str, one_of((STAYS_ON_DEVICE, MAY_LEAVE_DEVICE), "choice")] | None = None
 
     @property
@@ -178,6 +182,7 @@ class RollingSettings(Checked):
             for name in ("min_confidence", "policy", "samples", "fallback_url")
             if self.data == STAYS_ON_DEVICE and getattr(self, name, None) is not None
         ]
+        found += self.fusion.problems_beside(self.data, f"{path}.fusion") if self.fusion else []
         return self.placed(found, path)
 
     def placed(self, problems: Iterable[Problem], path: str) -> list[Problem]:
