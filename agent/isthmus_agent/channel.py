@@ -42,6 +42,8 @@ RESTS, READS, RUNS, WRITES, ASKS = range(5)
 """What a connection is at: between two requests; a request is on its way in; it is being answered; its answer is on its way out; the cloud
 is asked for one."""
 
+GATE: Final = "group"
+"""The socket in the state folder by which programs on the device ask its group."""
 _PR_SET_PDEATHSIG: Final = 1
 _OWN_DESCRIPTORS: Final = 32
 """That a process may need beside its connections: files, requests to the store, a new server, pipes."""
@@ -112,6 +114,20 @@ class View:
 
 
 @dataclass(frozen=True)
+class Peers:
+    """Other devices of the group, of which a class may be a place of the signed migration policy. Without it, none is asked.
+
+    folder: with the socket of that name, where the manager passes requests on. timeout_seconds: after which the device's own answer stands.
+    deadline_seconds: within which a request is answered that says none itself; None: there is no deadline.
+    """
+
+    folder: str
+    socket: str
+    timeout_seconds: float = 0.5
+    deadline_seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Start:
     """What a server's process is started with. parent: the manager's process. control, page, listeners: descriptors.
 
@@ -130,6 +146,7 @@ class Start:
     about: Mapping[str, str] = field(default_factory=dict)
     fallback: Fallback | None = None
     against: str = ""
+    peers: Peers | None = None
     view: View | None = None
 
     def to_text(self) -> str:
@@ -141,8 +158,8 @@ class Start:
         """The inverse of `to_text`."""
         raw = json.loads(text)
         fallback = raw["fallback"] and Fallback(**raw["fallback"])
-        view = raw["view"] and View(**raw["view"])
-        return cls(**{**raw, "limits": Limits(**raw["limits"]), "fallback": fallback, "view": view})
+        peers, view = raw["peers"] and Peers(**raw["peers"]), raw["view"] and View(**raw["view"])
+        return cls(**{**raw, "limits": Limits(**raw["limits"]), "fallback": fallback, "peers": peers, "view": view})
 
 
 class Channel:

@@ -21,6 +21,7 @@ from isthmus_agent.core.events import Event
 from isthmus_agent.formats import bundle, digests
 from isthmus_agent.formats.fusion_group import FusionGroup, Member
 from isthmus_agent.formats.policy import LOAD, NETWORK, Measured, Policy
+from isthmus_agent.manager.evidence import Evidence
 from isthmus_agent.manager.listening import listen_tcp
 from isthmus_agent.manager.serving import Serving, Settings
 
@@ -178,16 +179,14 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, document
     return reply.status, json.loads(reply.read())
 
 
-def start(
-    folder: Path, listener: socket.socket | None = None, publish: Callable[[bytes], bool] = lambda payload: False, **settings: Any
-) -> Served:
-    """Nothing is served yet. publish: as for Serving. settings: of Settings, and those of Limits."""
+def start(folder: Path, listener: socket.socket | None = None, evidence: Evidence | None = None, **settings: Any) -> Served:
+    """Nothing is served yet. evidence: as for Serving. settings: of Settings, and those of Limits."""
     limits = {name: settings.pop(name) for name in list(settings) if name in Limits.__dataclass_fields__}
     folder.mkdir(exist_ok=True)
     listener = listener or listen_tcp("127.0.0.1", 0)
     told: queue.SimpleQueue[Event] = queue.SimpleQueue()
     chosen = Settings(limits=Limits(**limits), about={"device": "camera-1", "fleet": "cameras"}, **settings)
-    served = Served(Serving([listener], chosen, told.put, lambda digest: folder / digest[7:], publish=publish), told, folder, 0)
+    served = Served(Serving([listener], chosen, told.put, lambda digest: folder / digest[7:], evidence=evidence), told, folder, 0)
     address = listener.getsockname()
     served.port = 0 if isinstance(address, str) else address[1]
     served.serving.start()

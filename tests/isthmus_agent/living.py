@@ -127,12 +127,13 @@ class Fleet:
 
 @dataclass
 class Living:
-    """A device's program. changes: of its configuration. is_enrolled: it says nothing of who the device is."""
+    """A device's program. changes: of its configuration. is_enrolled: it says nothing of who the device is. name: its own."""
 
     fleet: Fleet
     folder: Path
     changes: dict[str, Any] = field(default_factory=dict)
     is_enrolled: bool = False
+    name: str = DEVICE
     process: "subprocess.Popen[bytes] | None" = None
     url: str = ""
 
@@ -147,11 +148,11 @@ class Living:
         root = self.fleet.keyring.root_at(1)
         assert root is not None
         identity = {
-            "device": DEVICE,
+            "device": self.name,
             "fleet": FLEET,
             "store": {"endpoint": f"http://{endpoint}", "bucket": rest.rstrip("/"), "prefix": PREFIX},
             "root": json.loads(root),
-            "report_key": report.device_key(SECRET, FLEET, DEVICE, 1).hex(),
+            "report_key": report.device_key(SECRET, FLEET, self.name, 1).hex(),
         }
         value = {
             **({} if self.is_enrolled else identity),

@@ -19,9 +19,11 @@ def test_each_device_has_its_own_rules_and_no_others():
             f"topic read isthmus/{group}/presence/+",
             f"topic read isthmus/{group}/requests/{device}/+",
             f"topic read isthmus/{group}/answers/{device}/+",
+            f"topic read isthmus/{group}/told/+/+",
             f"topic write isthmus/{group}/presence/{device}",
             f"topic write isthmus/{group}/requests/+/{device}",
             f"topic write isthmus/{group}/answers/+/{device}",
+            f"topic write isthmus/{group}/told/+/{device}",
         ]
 
 

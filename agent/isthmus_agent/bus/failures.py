@@ -8,6 +8,8 @@ from typing import Final
 
 _CREDENTIALS: Final = frozenset({"Bad user name or password", "Not authorized", "Client identifier not valid", "Banned"})
 _VERSION: Final = "Unsupported protocol version"
+_CLOCK_CODES: Final = frozenset({9, 10})
+"""OpenSSL's, of a certificate that does not hold yet, or no more: by this device's clock."""
 
 
 class BusFailure(Exception):  # noqa: N818 - a failure's class is what reports call it
@@ -57,5 +59,7 @@ def unreachable(error: OSError) -> BusFailure:
     """Where no connection comes about."""
     if isinstance(error, ssl.SSLCertVerificationError):
         fix = "name the authority that signed the broker's certificate (ca_file), or the broker as its certificate does"
+        if error.verify_code in _CLOCK_CODES:
+            fix = "set this device's clock, or renew the broker's certificate"
         return UntrustedFailure(f"the broker's certificate is not trusted: {error.verify_message}. Fix: {fix}")
     return UnreachableFailure(f"no connection to the broker: {error.strerror or error}")

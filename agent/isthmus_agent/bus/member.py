@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from random import Random, SystemRandom
 from typing import Any, Final
@@ -13,7 +13,7 @@ from isthmus_agent.bus.failures import BusFailure, OldFailure
 from isthmus_agent.bus.link import Broker, Down, Heard, Link, Up
 from isthmus_agent.formats import numbers, passing, presence, topics
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.formats.passing import Outcome
+from isthmus_agent.formats.passing import MOST_PAYLOAD_BYTES, Outcome
 from isthmus_agent.formats.topics import Kind, Topic
 from isthmus_agent.group.core import Core
 from isthmus_agent.group.effects import Answered, Effect, Joined, Key, Moved, Pass, Say, Torn, Unanswered, Work
@@ -21,6 +21,9 @@ from isthmus_agent.group.effects import Answered, Effect, Joined, Key, Moved, Pa
 _MOST_IN_QUEUE: Final = 1024
 """Messages that were heard and not yet looked at; the oldest go first. Whoever sent one that mattered sends it again."""
 _LEAST_WAIT_SECONDS: Final = 0.005
+
+Listen = Callable[[str, bytes], None]
+"""Gets what a device told: its name, and the content. Raises FormatError for what is none, which is counted."""
 
 
 class UnansweredError(Exception):
@@ -32,6 +35,8 @@ class Member:
 
     work: does requests, on the member's own thread, and must not hold it up: it hands them to whoever serves, and `done` says what came of
     them. say: gets one line for each change that a person may want to know of. moved: gets each move of a stream of this device.
+    listens: by subject, what gets what another device tells all (`tell`): who it is, and the content. Like `work` it must not hold the
+    thread up. gathered: gets the names of the others that are there, at the start and at each change; nobody is while the broker is away.
 
     Raises FormatError for a group's name that is none, ValueError where the broker knows the device by another name than its group.
     """
@@ -45,20 +50,25 @@ class Member:
         *,
         say: Callable[[str], None] = lambda text: None,
         moved: Callable[[Moved], None] = lambda move: None,
+        listens: Mapping[str, Listen] | None = None,
+        gathered: Callable[[Collection[str]], None] = lambda devices: None,
         random: Random | None = None,
     ) -> None:
         if broker.user != core.own:
             raise ValueError(f"the broker's user is {broker.user}, and the device is {core.own}: a broker's ACL goes by the user")
         self._group, self._own = numbers.name(group, "group"), core.own
         self._core, self._work, self._say, self._moved = core, work, say, moved
+        self._listens, self._gathered = dict(listens or {}), gathered
+        self._there: frozenset[str] | None = None
         self._wishes: queue.SimpleQueue[Callable[[], Sequence[Effect]]] = queue.SimpleQueue()
         self._heard: deque[Heard] = deque()
         self._answers: dict[int, Future[bytes]] = {}
         self._jobs: dict[int, Future[tuple[bytes, ...]]] = {}
         self._said: BusFailure | None = None
-        self._is_over = False
+        self._is_up = self._is_over = False
         self.unread = self.overrun = 0
-        self._link = Link(broker, topics.may_read(group, core.own), self._will, self._tell, random or SystemRandom())
+        reads = topics.reads(group, core.own, tuple(self._listens))
+        self._link = Link(broker, reads, self._will, self._tell, random or SystemRandom())
         self._thread = threading.Thread(target=self._run, name="group-member", daemon=True)
 
     def start(self) -> None:
@@ -73,9 +83,26 @@ class Member:
             self._wish(self._end)
             self._thread.join(timeout=5.0)
 
-    def open(self, stream: str, work_per_1000_seconds: int, *, may_move: bool = True) -> None:
+    def open(self, stream: str, work_per_1000_seconds: int, *, may_move: bool = True, among: str = "") -> None:
         """See `Core.open`. Raises as that does."""
-        self._asked(lambda: (None, self._core.open(stream, work_per_1000_seconds, time.monotonic(), may_move=may_move)))
+        self._asked(lambda: (None, self._core.open(stream, work_per_1000_seconds, time.monotonic(), may_move=may_move, among=among)))
+
+    def offer(self, capacity_per_1000_seconds: int) -> None:
+        """See `Core.offer`. Does not wait for it. Raises FormatError."""
+        offered = numbers.integer(capacity_per_1000_seconds, "capacity_per_1000_seconds", 0, presence.MOST_WORK)
+        self._wish(lambda: self._core.offer(offered, time.monotonic()))
+
+    def owner(self, stream: str) -> str | None:
+        """Who does a stream of this device's at the moment; None: nobody. Raises KeyError for one that is not open."""
+        found: str | None = self._asked(lambda: (self._core.asking.leases[stream].owner, []))
+        return found
+
+    def tell(self, subject: str, content: bytes) -> bool:
+        """Says something to all that listen to a subject, at once or not at all: whether it was handed over. It comes to those that are
+        connected, if nothing is lost on the way, and may come twice. Raises FormatError, ValueError."""
+        if len(content) > MOST_PAYLOAD_BYTES:
+            raise ValueError(f"{len(content)} bytes, expected {MOST_PAYLOAD_BYTES} at most")
+        return self._link.send(Topic(Kind.TOLD, self._own, numbers.name(subject, "subject")).text(self._group), content)
 
     def ask(self, stream: str, payload: bytes, within_seconds: float) -> "Future[bytes]":
         """The one answer to a request, when it comes; UnansweredError where none will. Raises as `Core.ask` does.
@@ -129,10 +156,18 @@ class Member:
                 wish = self._wishes.get(timeout=wait_seconds)
             except queue.Empty:
                 self._do(self._core.tick(time.monotonic()))
-                continue
-            self._do(wish())
-            if self._core.wakes_at(time.monotonic()) <= time.monotonic():
-                self._do(self._core.tick(time.monotonic()))
+            else:
+                self._do(wish())
+                if self._core.wakes_at(time.monotonic()) <= time.monotonic():
+                    self._do(self._core.tick(time.monotonic()))
+            self._gather()
+
+    def _gather(self) -> None:
+        """Says who is there, where that has changed."""
+        there = frozenset(self._core.membership.live(time.monotonic())) if self._is_up else frozenset()
+        if there != self._there:
+            self._there = there
+            self._gathered(there)
 
     def _do(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -196,6 +231,7 @@ class Member:
             self._wish(lambda: self._changed(what))
 
     def _changed(self, what: Up | Down) -> Sequence[Effect]:
+        self._is_up = isinstance(what, Up)
         if isinstance(what, Up):
             self._said = None
             self._say("the group's broker is there")
@@ -215,12 +251,21 @@ class Member:
             topic = topics.read(heard.topic, self._group)
             if topic.kind is Kind.PRESENCE:
                 return self._core.heard(topic.sender, presence.decoded(heard.content), now, is_retained=heard.is_retained)
+            if topic.kind is Kind.TOLD:
+                return self._hear_told(topic, heard.content)
             if topic.kind is Kind.REQUEST:
                 return self._core.asked(topic.sender, passing.request(heard.content))
             return self._core.answered(topic.sender, passing.answer(heard.content), now)
         except FormatError:
             self.unread += 1
             return []
+
+    def _hear_told(self, topic: Topic, content: bytes) -> Sequence[Effect]:
+        """Raises FormatError."""
+        listen = self._listens.get(topic.to or "")
+        if topic.sender != self._own and listen is not None:
+            listen(topic.sender, content)
+        return []
 
     def _will(self) -> tuple[str, bytes]:
         """From the link's thread, which waits for it: the number of a connection is the core's to give."""
@@ -240,6 +285,7 @@ class Member:
     def _status(self) -> Mapping[str, Any]:
         core, now = self._core, time.monotonic()
         return {
+            "is_connected": self._is_up,
             "members": sorted(core.membership.live(now)),
             "streams": {name: lease.owner for name, lease in core.asking.leases.items()},
             "waiting": len(core.asking),

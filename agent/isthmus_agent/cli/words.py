@@ -35,9 +35,22 @@ def status(found: dict[str, Any]) -> str:
     ]
     if found.get("fetched_of_bytes"):
         lines.append(("fetched", f"{found['fetched_bytes']} of {found['fetched_of_bytes']} bytes"))
+    if group := found.get("group"):
+        lines.append(("group", _group(group)))
     if found.get("reports_fail"):
         lines.append(("reports", f"{found['reports_waiting']} wait: {found['reports_fail']}"))
     return "".join(f"{name:<12} {text}\n" for name, text in lines)
+
+
+def _group(found: dict[str, Any]) -> str:
+    """With whom it works, who does its streams, and what keeps it from it."""
+    parts = [f"{found['name']}: {found['state']}"]
+    if found.get("members"):
+        parts.append(f"with {', '.join(found['members'])}")
+    if found.get("failure"):
+        parts.append(found["failure"])
+    parts += [f"stream {stream} at {owner or 'nobody'}" for stream, owner in found.get("streams", {}).items()]
+    return "; ".join([*parts, f"{found['done']} requests done for the group"])
 
 
 def explanation(found: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from itertools import starmap
 from typing import Final
 
 from isthmus_agent.formats import numbers
+from isthmus_agent.formats.contents import ANY_CLASS
 from isthmus_agent.formats.numbers import MOST_NUMBER, integer
 
 MOST_PRESENCE_BYTES: Final = 32 << 10
@@ -16,7 +17,7 @@ MOST_STREAMS: Final = 64
 """That one device is the home of."""
 MOST_WORK: Final = 10**12
 """Of a capacity or a stream, in units per 1000 seconds."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LAST: Final = MOST_NUMBER
 """The number of a last word: after all others of the same connection."""
 
@@ -44,21 +45,27 @@ def last(start: int, connection: int) -> Order:
 class Stream:
     """Requests of one kind that begin at one device. work_per_1000_seconds: what they need. owner: who does them.
 
-    may_move: whether they may be done elsewhere at all.
+    may_move: whether they may be done elsewhere at all. among: the class of those who do them, of which home is none; ANY_CLASS: whoever
+    is not home; empty: anybody.
     """
 
     work_per_1000_seconds: int
     owner: str
     may_move: bool = True
+    among: str = ""
 
 
 @dataclass(frozen=True)
 class Presence:
-    """capacity_per_1000_seconds: units of work that the device can do for all; 0: it only asks. streams: its own, by name."""
+    """capacity_per_1000_seconds: units of work that the device can do for all; 0: it only asks. streams: its own, by name.
+
+    device_class: as the fleet knows it.
+    """
 
     order: Order
     capacity_per_1000_seconds: int = 0
     streams: Mapping[str, Stream] = field(default_factory=dict)
+    device_class: str = ANY_CLASS
 
 
 def encoded(presence: Presence) -> bytes:
@@ -69,24 +76,33 @@ def encoded(presence: Presence) -> bytes:
             "version": _VERSION,
             "order": [order.start, order.connection, order.number],
             "capacity": presence.capacity_per_1000_seconds,
-            "streams": {name: [it.work_per_1000_seconds, it.owner, it.may_move] for name, it in presence.streams.items()},
+            "class": presence.device_class,
+            "streams": {name: [it.work_per_1000_seconds, it.owner, it.may_move, it.among] for name, it in presence.streams.items()},
         }
     )
 
 
 def decoded(content: bytes) -> Presence:
     """The presence in these bytes. Raises FormatError for all that is none, and nothing else."""
-    found = numbers.fields(numbers.load(content, "a presence", MOST_PRESENCE_BYTES), "", ("version", "order", "capacity", "streams"))
+    found = numbers.fields(
+        numbers.load(content, "a presence", MOST_PRESENCE_BYTES), "", ("version", "order", "capacity", "class", "streams")
+    )
     integer(found["version"], "version", _VERSION, _VERSION)
     order = [integer(it, f"order[{index}]") for index, it in enumerate(numbers.items(found["order"], "order", 3, 3))]
     streams = found["streams"]
     if not isinstance(streams, dict) or len(streams) > MOST_STREAMS:
         raise numbers.FormatError("streams", f"expected an object with {MOST_STREAMS} streams at most")
     capacity = integer(found["capacity"], "capacity", 0, MOST_WORK)
-    return Presence(Order(order[0], order[1], order[2]), capacity, dict(starmap(_stream, sorted(streams.items()))))
+    device_class = numbers.device_class(found["class"], "class")
+    return Presence(Order(order[0], order[1], order[2]), capacity, dict(starmap(_stream, sorted(streams.items()))), device_class)
 
 
 def _stream(name: str, value: object) -> tuple[str, Stream]:
     where = f"streams.{numbers.name(name, 'streams')}"
-    work, owner, may_move = numbers.items(value, where, 3, 3)
-    return name, Stream(integer(work, where, 0, MOST_WORK), numbers.device_name(owner, where), numbers.truth(may_move, where))
+    work, owner, may_move, among = numbers.items(value, where, 4, 4)
+    return name, Stream(
+        integer(work, where, 0, MOST_WORK),
+        numbers.device_name(owner, where),
+        numbers.truth(may_move, where),
+        "" if among == "" else numbers.device_class(among, where),
+    )

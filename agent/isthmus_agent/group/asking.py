@@ -27,12 +27,13 @@ class TooManyError(Exception):
 
 @dataclass(frozen=True)
 class Lease:
-    """A stream's: its owner under this epoch. None: there is nobody at the moment."""
+    """A stream's: its owner under this epoch. None: there is nobody at the moment. among: as in `Stream`."""
 
     work_per_1000_seconds: int
     may_move: bool
     owner: str | None
     epoch: int
+    among: str = ""
 
 
 @dataclass
@@ -169,7 +170,7 @@ class Asking:
 
     def streams(self) -> dict[str, Stream]:
         """As the group is told of them. What nobody has is its home's own."""
-        return {name: Stream(it.work_per_1000_seconds, it.owner or self._own, it.may_move) for name, it in self.leases.items()}
+        return {name: Stream(it.work_per_1000_seconds, it.owner or self._own, it.may_move, it.among) for name, it in self.leases.items()}
 
     def _given_out(self, number: int, request: _Waiting, now: float) -> list[Effect]:
         """Under the lease as it is now."""

@@ -13,6 +13,7 @@ What holds, whatever the bus loses, repeats, delays or turns round, and whoever 
 from collections.abc import Mapping, Sequence
 
 from isthmus_agent.formats import numbers
+from isthmus_agent.formats.contents import ANY_CLASS
 from isthmus_agent.formats.passing import MOST_PAYLOAD_BYTES, Answer, Outcome, Request
 from isthmus_agent.formats.presence import MOST_STREAMS, MOST_WORK, Order, Presence, Stream, last
 from isthmus_agent.group.allocation import allocate
@@ -31,13 +32,14 @@ _SOON_SHARE = 0.25
 class Core:
     """A device and its streams. start: rising with each start of the program; the number of its boots, say.
 
-    capacity_per_1000_seconds: what it can do, in the units of the streams' work; 0: it only asks.
+    capacity_per_1000_seconds: what it can do, in the units of the streams' work; 0: it only asks. device_class: as the fleet knows it.
     """
 
-    def __init__(self, own: str, start: int, capacity_per_1000_seconds: int, settings: Settings) -> None:
+    def __init__(self, own: str, start: int, capacity_per_1000_seconds: int, settings: Settings, *, device_class: str = ANY_CLASS) -> None:
         self.own = numbers.device_name(own, "device")
         self._start = numbers.integer(start, "start", 1)
         self._capacity = numbers.integer(capacity_per_1000_seconds, "capacity_per_1000_seconds", 0, MOST_WORK)
+        self._class = numbers.device_class(device_class, "device_class")
         self._settings = settings
         self._connection = self._said = 0
         self._is_connected = False
@@ -51,15 +53,25 @@ class Core:
 
     # What one does with one's own streams
 
-    def open(self, stream: str, work_per_1000_seconds: int, now: float, *, may_move: bool = True) -> list[Effect]:
-        """Begins a stream whose home this device is, or says anew what work it is. Raises FormatError, ValueError."""
+    def offer(self, capacity_per_1000_seconds: int, now: float) -> list[Effect]:
+        """Says anew what this device can do. Raises FormatError."""
+        self._capacity = numbers.integer(capacity_per_1000_seconds, "capacity_per_1000_seconds", 0, MOST_WORK)
+        return [*(self._beat(now) if self._is_connected else ()), *self._settled(now)]
+
+    def open(self, stream: str, work_per_1000_seconds: int, now: float, *, may_move: bool = True, among: str = "") -> list[Effect]:
+        """Begins a stream whose home this device is, or says anew what work it is. among: as in `Stream`.
+
+        Raises FormatError, ValueError.
+        """
         numbers.name(stream, "stream")
         numbers.integer(work_per_1000_seconds, f"{stream}.work_per_1000_seconds", 0, MOST_WORK)
         leases = self.asking.leases
         if stream.startswith(_TILES) or (stream not in leases and len(leases) >= MOST_STREAMS):
             raise ValueError(f"stream {stream}: expected at most {MOST_STREAMS}, none of which begins with {_TILES}")
+        if among:
+            numbers.device_class(among, f"{stream}.among")
         old = leases.get(stream, Lease(0, may_move, None, 0))
-        leases[stream] = Lease(work_per_1000_seconds, may_move, old.owner, old.epoch)
+        leases[stream] = Lease(work_per_1000_seconds, may_move, old.owner, old.epoch, among)
         return self._settled(now)
 
     def ask(self, stream: str, payload: bytes, now: float, within_seconds: float) -> tuple[int, list[Effect]]:
@@ -94,7 +106,7 @@ class Core:
 
     def leaving(self) -> Presence:
         """The last word of one that goes, as the broker says it of one whose connection breaks."""
-        return Presence(last(self._start, self._connection))
+        return Presence(last(self._start, self._connection), device_class=self._class)
 
     def connected(self, now: float) -> list[Effect]:
         """Others can be reached: what they were asked may have been lost."""
@@ -156,7 +168,8 @@ class Core:
     def _beat(self, now: float) -> list[Effect]:
         self._said += 1
         self._beat_at = now + self._settings.beat_seconds
-        return [Say(Presence(Order(self._start, self._connection, self._said), self._capacity, self.asking.streams()))]
+        order = Order(self._start, self._connection, self._said)
+        return [Say(Presence(order, self._capacity, self.asking.streams(), self._class))]
 
     def _capacities(self, now: float) -> dict[str, int]:
         """Of all that may own streams now, by name."""
@@ -169,11 +182,13 @@ class Core:
         """Each stream with whom it goes to, as far as this device has a say in it: its own."""
         capacities = self._capacities(now)
         streams: dict[tuple[str, str], Stream] = {}
-        for home, presence in self.membership.live(now).items():
+        live = self.membership.live(now)
+        for home, presence in live.items():
             # What others say of their own counts as load where it is; it is theirs to move.
             streams |= {(home, name): it for name, it in presence.streams.items() if it.owner in capacities}
         streams |= {(self.own, name): it for name, it in self._own_streams().items()}
-        owners = allocate(capacities, streams, self._settings)
+        classes = {**{name: it.device_class for name, it in live.items()}, self.own: self._class}
+        owners = allocate(capacities, streams, self._settings, classes)
         own = {name: owner for (home, name), owner in owners.items() if home == self.own}
         effects = self.asking.lease(own, now, {*capacities, self.own})
         if self._is_connected and any(isinstance(it, Moved) for it in effects):
@@ -182,7 +197,7 @@ class Core:
 
     def _own_streams(self) -> dict[str, Stream]:
         """With the owner "" where there is none: nobody is called so."""
-        return {name: Stream(it.work_per_1000_seconds, it.owner or "", it.may_move) for name, it in self.asking.leases.items()}
+        return {name: Stream(it.work_per_1000_seconds, it.owner or "", it.may_move, it.among) for name, it in self.asking.leases.items()}
 
     def _routed(self, effects: Sequence[Effect], now: float) -> list[Effect]:
         """What goes to oneself does not go over the bus, and answers to tiles go to their job."""

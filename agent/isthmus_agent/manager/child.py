@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus_agent import channel
-from isthmus_agent.channel import Channel, Fallback, Limits, Page, Start, View
+from isthmus_agent.channel import Channel, Fallback, Limits, Page, Peers, Start, View
 from isthmus_agent.formats.report import Reason
 
 _VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -60,6 +60,7 @@ class Child:
         limits: Limits,
         about: Mapping[str, str],
         fallback: Fallback | None,
+        peers: Peers | None = None,
         against: Path | None = None,
         view: View | None = None,
     ) -> None:
@@ -72,8 +73,20 @@ class Child:
         page = Page.make(limits.slots)
         try:
             given = [theirs.fileno(), page, *(it.fileno() for it in listeners)]
-            files = str(content or ""), digest, limits, about, fallback, str(against or "")
-            start = Start(os.getpid(), given[0], page, given[2:], *files, view=view)
+            start = Start(
+                os.getpid(),
+                given[0],
+                page,
+                given[2:],
+                str(content or ""),
+                digest,
+                limits,
+                about,
+                fallback,
+                str(against or ""),
+                peers,
+                view,
+            )
             self.page = Page(page, limits.slots)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "isthmus_agent.server", start.to_text()],

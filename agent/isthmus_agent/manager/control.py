@@ -4,12 +4,12 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from isthmus_agent.disk import durable
+from isthmus_agent.disk import durable, sockets
 
 NAME: Final = "control"
 MOST_BYTES: Final = 1 << 20
@@ -29,7 +29,7 @@ class Control:
         self._answer = answer
         self._listener = socket.socket(socket.AF_UNIX)
         try:
-            with _short(folder) as path:
+            with sockets.short(folder, NAME) as path:
                 durable.remove(folder / NAME)
                 self._listener.bind(path)
                 os.chmod(folder / NAME, 0o600)
@@ -63,7 +63,7 @@ def ask(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_PATIENCE_SECONDS)
         try:
-            with _short(folder) as path:
+            with sockets.short(folder, NAME) as path:
                 connection.connect(path)
             connection.sendall(json.dumps(question).encode() + b"\n")
             found = json.loads(_read(connection))
@@ -79,13 +79,3 @@ def _read(connection: socket.socket) -> bytes:
     while not found.endswith(b"\n") and len(found) < MOST_BYTES and (more := connection.recv(64 << 10)):
         found += more
     return found
-
-
-@contextmanager
-def _short(folder: Path) -> Iterator[str]:
-    """A path of the socket that fits into its 108 bytes, however deep the folder lies."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{NAME}"
-    finally:
-        os.close(descriptor)

@@ -74,9 +74,23 @@ class Server(Protocol):
         """What was asked and answered."""
 
 
+class Group(Protocol):
+    """The device's part in its group: `together.Together`."""
+
+    def start(self) -> None:
+        """Begins to take part."""
+
+    def status(self) -> Mapping[str, Any]:
+        """For people at the device."""
+
+    def close(self) -> None:
+        """Leaves."""
+
+
 @dataclass
 class Rooms:
-    """What the executor does things with. ways: of looks and of downloads. url: what a mirror in a folder is a mirror of."""
+    """What the executor does things with. ways: of looks and of downloads. url: what a mirror in a folder is a mirror of. group: None: it
+    works alone."""
 
     disk: Disk
     server: Server
@@ -86,6 +100,7 @@ class Rooms:
     history: History
     ways: Sequence[Way]
     url: str
+    group: Group | None = None
 
 
 class Mailbox:
@@ -135,6 +150,8 @@ class Executor:
     def run(self) -> None:
         """Lives until it is stopped."""
         self._rooms.server.start()
+        if self._rooms.group is not None:
+            self._rooms.group.start()
         self._rooms.reporter.start(self.figures)
         self._rooms.history.note(f"started, boot {self.state.kept.boots}", self.state.phase)
         self._do(self._first)
@@ -149,6 +166,8 @@ class Executor:
             elif wakes_at(self.state) <= time.monotonic():
                 self.give(events.Tick())
             self._see_to_mirror()
+        if self._rooms.group is not None:
+            self._rooms.group.close()
         self._rooms.server.close()
 
     def stop(self) -> None:
@@ -276,6 +295,7 @@ class Executor:
             "requests": rooms.server.counts.requests,
             "errors": rooms.server.counts.errors,
             "samples": rooms.server.samples,
+            "group": None if rooms.group is None else rooms.group.status(),
         }
 
     def update_from(self, folder: Path) -> None:

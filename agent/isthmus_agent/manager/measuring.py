@@ -22,13 +22,15 @@ _MORE_SECONDS = 5.0
 @dataclass(frozen=True)
 class Counts:
     """What the content in service was asked, as far as it was measured. crashes: of all contents since the start. cloud_unavailable: how
-    often the cloud was needed and had no answer."""
+    often the cloud was needed and had no answer; peer_unavailable: likewise of peers."""
 
     requests: int = 0
     errors: int = 0
     crashes: int = 0
     answered_by_cloud: int = 0
     cloud_unavailable: int = 0
+    answered_by_peer: int = 0
+    peer_unavailable: int = 0
 
 
 @dataclass

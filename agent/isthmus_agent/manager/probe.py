@@ -8,7 +8,6 @@ import http.client
 import json
 import math
 import os
-import socket
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from isthmus_agent import channel
 from isthmus_agent.formats import bundle
 from isthmus_agent.formats.answers import ANSWER_BY, DEVICE, NEVER, SAMPLE
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.manager.loopback import LoopbackConnection
 
 _HEADERS: Final = {"Content-Type": "application/json", ANSWER_BY: DEVICE, SAMPLE: NEVER}
 """It is the device's own answer that is probed, and golden vectors leave it no more than anything else."""
@@ -38,23 +38,6 @@ class Question:
     def to_text(self) -> str:
         """As an argument of a process."""
         return json.dumps(asdict(self))
-
-
-class _Connection(http.client.HTTPConnection):
-    """A connection to a host and port, or to a Unix socket."""
-
-    def __init__(self, address: Any, timeout_seconds: float) -> None:
-        super().__init__("localhost", timeout=timeout_seconds)
-        self._address = address
-
-    def connect(self) -> None:
-        """As any client would."""
-        if isinstance(self._address, str):
-            self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.settimeout(self.timeout)
-            self.sock.connect(self._address)
-        else:
-            self.sock = socket.create_connection(tuple(self._address[:2]), self.timeout)
 
 
 def passed(question: Question) -> bool:
@@ -78,7 +61,7 @@ def passed(question: Question) -> bool:
 
 
 def _ask(question: Question, path: str, body: bytes) -> Any:
-    connection = _Connection(question.address, question.timeout_seconds)
+    connection = LoopbackConnection(question.address, question.timeout_seconds)
     try:
         connection.request("POST", path, body, _HEADERS)
         reply = connection.getresponse()

@@ -14,7 +14,7 @@ from typing import Final
 from isthmus_agent.core import step
 from isthmus_agent.core.state import Moment
 from isthmus_agent.disk import durable, opening
-from isthmus_agent.manager import enrolment, listening, serving, telling
+from isthmus_agent.manager import enrolment, grouping, listening, serving, telling
 from isthmus_agent.manager.control import Control
 from isthmus_agent.manager.executor import Executor, Mailbox, Rooms
 from isthmus_agent.manager.fetching import Fetcher
@@ -52,7 +52,8 @@ def run(
         watcher = Watcher(os.environ)
         listener = _listening(settings.local.listen)
         try:
-            executor = made(settings, listener, watcher, clock)
+            # A program that looks into a mirror and ends is nobody's peer.
+            executor = made(settings, listener, watcher, clock, say=say, is_member=mirror is None)
         except OSError as error:
             listener.close()
             fix = "free some of the disk, or make it writable"
@@ -84,15 +85,29 @@ def _control(folder: Path, executor: Executor, say: Callable[[str], None]) -> It
         control.close()
 
 
-def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: StoreClock | None = None) -> Executor:
-    """A device that has not begun to live yet."""
+def made(
+    settings: Settings,
+    listener: socket.socket,
+    watcher: Watcher,
+    clock: StoreClock | None = None,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    is_member: bool = True,
+) -> Executor:
+    """A device that has not begun to live yet. is_member: it takes part in the group that its configuration names."""
     folder, identity, device, local = settings.state_directory, settings.identity, settings.device, settings.local
     disk, mailbox, clock = opening.opened(folder), Mailbox(), clock or StoreClock()
     ways = [Way(identity.credentials, clock, ca_file=local.ca_file) for _ in range(2)]
     address = Address(identity.url, device.fleet)
     looker = Looker(Repository(address, folder / _METADATA, identity.root, ways[0], refresh=in_child), ways[0], clock, device, mailbox.tell)
     limits = local.limits.within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    served = serving.Settings(limits, local.stop_first, about=settings.about, fallback=local.fallback)
+    seed, mark = os.urandom(16).hex(), int.from_bytes(os.urandom(_MARK_BYTES), "big")
+    now = Moment(time.monotonic())
+    begun = step.start(device, local.pace, disk.kept, now, held=disk.held, seed=seed, is_lost=disk.is_lost, boot_id=_boot_id())
+    group = grouping.made(settings, listener, begun[0].kept.boots, limits.request_seconds, say) if is_member else None
+    peers = grouping.peers_of(settings) if group else None
+    view = grouping.view_of(settings) if group else None
+    served = serving.Settings(limits, local.stop_first, about=settings.about, fallback=local.fallback, peers=peers, view=view)
     held_back_seconds = min(_MOST_HELD_BACK_SECONDS, local.pace.heartbeat_seconds)
     sender = Sender(device.name, device.fleet, identity.url, identity.report_key, held_back_seconds)
     transport, samples_transport = (Transport(identity.credentials, ca_file=local.ca_file, clock=clock) for _ in range(2))
@@ -103,17 +118,17 @@ def made(settings: Settings, listener: socket.socket, watcher: Watcher, clock: S
     sampling = Sampling(Mailing(sender, samples_transport, local.pace.heartbeat_seconds), utc_seconds) if local.may_sample else None
     rooms = Rooms(
         disk,
-        serving.Serving([listener], served, mailbox.tell, disk.slots.path, sampling),
+        serving.Serving(
+            [listener], served, grouping.heard(group, mailbox.tell), disk.slots.path, sampling, evidence=grouping.evidence_of(group)
+        ),
         looker,
         Fetcher(disk, ways[1], address.targets_url, mailbox.tell, content_key=identity.content_key),
         Reporter(disk.queue, sender, transport, folder / _REPORTED),
         History(folder / telling.HISTORY, lambda: utc_seconds() or clock.now()),
         ways,
         identity.url,
+        group,
     )
-    seed, mark = os.urandom(16).hex(), int.from_bytes(os.urandom(_MARK_BYTES), "big")
-    now = Moment(time.monotonic())
-    begun = step.start(device, local.pace, disk.kept, now, held=disk.held, seed=seed, is_lost=disk.is_lost, boot_id=_boot_id())
     return Executor(begun, rooms, mailbox, mark, watcher)
 
 

@@ -16,14 +16,14 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from isthmus_agent import channel
-from isthmus_agent.channel import Fallback, Limits, View
+from isthmus_agent.channel import Fallback, Limits, Peers, View
 from isthmus_agent.core import events
 from isthmus_agent.core.events import Event
 from isthmus_agent.formats.report import Reason, printable
@@ -47,9 +47,8 @@ class Settings:
     for a server before it is said that there is none. probe_seconds: for the golden probes of one measurement. count_seconds: after
     which it is asked again what a server has counted. first_backoff_seconds:
     before the second start in a row of a content that fell over; twice as long each time, up to most_backoff_seconds, until it ran for as
-    long.
-    about: what `/healthz` says of the device. fallback: who is asked besides; None: nobody. view: as whom it
-    answers with its group; None: it answers alone.
+    long. about: what `/healthz` says of the device. fallback: who is asked besides; None: nobody. peers: of the group; None: none is
+    asked. view: as whom it answers with its group; None: it answers alone.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -61,6 +60,7 @@ class Settings:
     most_backoff_seconds: float = 60.0
     about: Mapping[str, str] = field(default_factory=dict)
     fallback: Fallback | None = None
+    peers: Peers | None = None
     view: View | None = None
 
 
@@ -68,7 +68,7 @@ class Serving:
     """Serves contents. Its methods may be called from any thread.
 
     listeners: it closes them. tell: called in its own thread, must not wait. path_of: the file of a content. sampling: None: never.
-    publish: says something to the device's group, likewise.
+    evidence: what servers say to the device's group; None: to nobody.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Serving:
         path_of: Callable[[str], Path],
         sampling: Sampling | None = None,
         *,
-        publish: Callable[[bytes], bool] = lambda payload: False,
+        evidence: Evidence | None = None,
     ) -> None:
         self._listeners, self._settings, self._tell, self._path_of, self._sampling = listeners, settings, tell, path_of, sampling
         self._selector = selectors.DefaultSelector()
@@ -94,7 +94,8 @@ class Serving:
         self._starting: Child | None = None
         self._draining: set[Child] = set()
         self._measuring = Measuring(self._selector, listeners[0], settings.probe_seconds, settings.limits.request_seconds)
-        self._evidence = Evidence(publish)
+        self._evidence = evidence or Evidence()
+        self._evidence.attach(self._wish, self._children)
         self._falls = Falls(settings.first_backoff_seconds, settings.most_backoff_seconds)
         self._alone_since = float("-inf")  # without a server
         self._relay_at = float("inf")
@@ -122,14 +123,6 @@ class Serving:
         """What the fleet's owner wants of the requests; see `Sampling.follow`."""
         if (sampling := self._sampling) is not None:
             self._wish(lambda: sampling.follow(wanted, is_known=is_known))
-
-    def heard(self, device: str, payload: bytes) -> None:
-        """What a device of the group says of an event."""
-        self._wish(lambda: self._evidence.heard(device, payload, self._children()))
-
-    def present(self, devices: Collection[str]) -> None:
-        """Who of the group is there now."""
-        self._wish(lambda: self._evidence.present(devices, self._children()))
 
     @property
     def samples(self) -> Mapping[str, Any] | None:
@@ -243,11 +236,11 @@ class Serving:
         return None
 
     def _begin(self, digest: str, against: str | None = None) -> None:
-        settings = self._settings
+        its, listeners = self._settings, self._listeners
         content, before = (None if it is None else self._path_of(it) for it in (digest or None, against))
         try:
-            its = {"limits": settings.limits, "about": settings.about, "fallback": settings.fallback, "view": settings.view}
-            child = Child(digest, content, self._listeners, against=before, **its)
+            others = {"fallback": its.fallback, "peers": its.peers, "view": its.view}
+            child = Child(digest, content, listeners, limits=its.limits, about=its.about, against=before, **others)
         except OSError as error:
             if digest == RELAY:
                 self._falls.fell(RELAY)
@@ -401,7 +394,7 @@ class Serving:
     def _measured(self, child: Child, message: Mapping[str, Any]) -> None:
         found = self._measuring.heard(child, message)
         if child is self._current and not child.is_relay:
-            names = ("requests", "errors", "answered_by_cloud", "cloud_unavailable")
+            names = ("requests", "errors", "answered_by_cloud", "cloud_unavailable", "answered_by_peer", "peer_unavailable")
             self._counts = Counts(crashes=self._crashes, **{name: int(message[name]) for name in names})
         if found is not None:
             self._tell(events.Measured(child.digest, found))

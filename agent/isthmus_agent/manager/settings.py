@@ -10,6 +10,7 @@ says the rest, and may be left out:
       "swap": "side_by_side",                                  or "stop_first"
       "fallback": {"url": "https://cloud", "min_confidence": 0.8, "timeout_ms": 500, "ca_file": "/etc/ssl/cloud.pem"},
       "samples": "as_signed",                                  or "never", whatever the fleet's owner wants
+      "group": {"name": "yard", …},                            see `group_settings`
       "poll_seconds": 60, "heartbeat_seconds": 900, "measure_seconds": 10, "retry_seconds": 5
     }
 
@@ -65,6 +66,7 @@ from isthmus_agent.manager.checking import (
     text,
 )
 from isthmus_agent.manager.enrolment import enrolled
+from isthmus_agent.manager.group_settings import GroupSettings, group_of
 from isthmus_agent.manager.signing_v4 import Credentials
 
 MOST_FILE_BYTES: Final = 1 << 20
@@ -75,7 +77,7 @@ _ONLY_FAILURES: Final[float | None] = 0.0
 _NEEDED: Final = ("device", "fleet", "store", "root", "report_key")
 _IDENTITY: Final = (*_NEEDED, "class", "labels", "content_key")
 _PACE: Final = ("poll_seconds", "heartbeat_seconds", "measure_seconds", "retry_seconds")
-_LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swap", "fallback", "samples", *_PACE)
+_LOCAL: Final = ("state_directory", "model", "ca_file", "listen", "limits", "swap", "fallback", "samples", "group", *_PACE)
 _SECRETS: Final = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": TOKEN}
 _MOST_FALLBACK_MS: Final = 60_000
 _SWAPS: Final = ("side_by_side", "stop_first")
@@ -111,7 +113,8 @@ class Listen:
 @dataclass(frozen=True)
 class Local:
     """What holds on this device, whoever it is. model: the name that it is meant to serve under, for those who ask while it serves
-    nothing. ca_file: certificates that the store is known by. may_sample: whether it follows what the fleet's owner wants of inputs."""
+    nothing. ca_file: certificates that the store is known by. may_sample: whether it follows what the fleet's owner wants of inputs.
+    group: of devices that it works together with; None: it works alone."""
 
     state_directory: Path = STATE_DIRECTORY
     model: str | None = None
@@ -122,6 +125,7 @@ class Local:
     pace: core.Settings = field(default_factory=core.Settings)
     fallback: Fallback | None = None
     may_sample: bool = True
+    group: GroupSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,7 @@ def _local(top: Section) -> Local:
         pace,
         _fallback(top.section("fallback")) if "fallback" in top.value else None,
         top.get("samples", one_of(_SAMPLES), _SAMPLES[0]) != "never",
+        group_of(top.section("group")) if "group" in top.value else None,
     )
 
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from isthmus_agent.formats.answers import ANSWERED_BY, CLOUD, DEVICE, HEALTH_PATH, deadline_ms
+from isthmus_agent.formats.answers import ANSWERED_BY, CLOUD, DEVICE, HEALTH_PATH, PEER, deadline_ms
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.protocol import Reply, RestError, Route, parse_path
 from isthmus_agent.server.http import Request
 
 T = TypeVar("T")
-BY_DEVICE, BY_CLOUD = f"{ANSWERED_BY}: {DEVICE}\r\n", f"{ANSWERED_BY}: {CLOUD}\r\n"
+BY_DEVICE, BY_CLOUD, BY_PEER = (f"{ANSWERED_BY}: {it}\r\n" for it in (DEVICE, CLOUD, PEER))
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,20 @@ Check = Callable[[bytes], bytes]
 """What to answer with, by what somebody else says. Raises ValueError where that is of no use. It is called in another thread."""
 
 
-class Asker(Protocol):
+class Heard(Protocol):
+    """What somebody else answers, as it comes."""
+
+    def fileno(self) -> int:
+        """Readable when something has come."""
+
+    def next_at(self) -> float | None:
+        """When to look even if nothing has come, by the monotonic clock."""
+
+    def answered(self) -> Iterator[tuple[Hashable, bytes | None]]:
+        """What has come, and what is late; once more, for nobody, what comes when nobody waits any more."""
+
+
+class Asker(Heard, Protocol):
     """Who else is asked, without this thread waiting."""
 
     def ask(self, model: str, body: bytes, check: Check, due: Due, *, is_needed: bool) -> Hashable | None:
@@ -71,15 +84,6 @@ class Asker(Protocol):
 
     def round_trip_ms(self) -> float:
         """The smoothed round trip of probes; infinity while nothing is asked, not a number before the first."""
-
-    def fileno(self) -> int:
-        """Readable when something has come."""
-
-    def next_at(self) -> float | None:
-        """When to look even if nothing has come, by the monotonic clock."""
-
-    def answered(self) -> Iterator[tuple[Hashable, bytes | None]]:
-        """What has come, and what is late; once more, for nobody, what comes when nobody waits any more."""
 
 
 class Group(Protocol):

@@ -14,7 +14,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -86,7 +86,7 @@ class Cloud:
     """Asks, and says what came of it (`fileno`, `answered`). Its methods are for one thread.
 
     most_answer_bytes: of one answer. request_seconds: for all that becomes of one request. version: that is asked for; None: whichever the
-    cloud serves.
+    cloud serves. name: what the log calls it.
     """
 
     def __init__(
@@ -97,9 +97,10 @@ class Cloud:
         request_seconds: float,
         version: int | None = None,
         breaker: Breaker | None = None,
+        name: str = "the cloud role",
     ) -> None:
         self._fallback, self._most_answer_bytes, self._request_seconds = fallback, most_answer_bytes, request_seconds
-        self._version = version
+        self._version, self._name = version, name
         self._breaker = breaker or Breaker()
         self._url = urlsplit(fallback.url)
         self._tls = ssl.create_default_context(cafile=fallback.ca_file) if self._url.scheme == "https" else None
@@ -220,7 +221,7 @@ class Cloud:
             self._breaker.failed(time.monotonic(), was_try=question.is_try)
         if self._is_paused() != was_paused:
             said = "answers again" if was_paused else f"is not asked for a while: {question.failure}"
-            sys.stderr.write(f"the cloud role {said}\n")
+            sys.stderr.write(f"{self._name} {said}\n")
 
     def _measure(self, round_trip_ms: float) -> None:
         if not math.isnan(round_trip_ms):
@@ -304,13 +305,17 @@ class Cloud:
         path = f"{self._url.path}/v1/models/{quote(question.model, safe='')}"
         if not question.is_probe:
             servable = path if self._version is None else f"{path}/versions/{self._version}"
-            connection.request("POST", f"{servable}:predict", question.body, _HEADERS)
+            connection.request("POST", f"{servable}:predict", question.body, self._headers(left_seconds))
             return connection.getresponse()
         began = time.monotonic()
         connection.request("GET", path, headers=_WHO_ASKS)
         reply = connection.getresponse()
         question.round_trip_ms = 1000 * (time.monotonic() - began)
         return reply
+
+    def _headers(self, left_seconds: float) -> Mapping[str, str]:
+        """Of a question. left_seconds: until it is late."""
+        return _HEADERS
 
     def _read(self, question: Question, reply: http.client.HTTPResponse) -> bytes:
         if reply.status == http.client.NOT_FOUND and self._version is not None and not question.is_probe:

@@ -25,11 +25,12 @@ class UnlikeError(ValueError):
 class Fallback:
     """Asks the cloud in place of the device, and counts.
 
-    min_confidence: None: as the content says. deadline_seconds: of requests that say none; None: no deadline.
+    min_confidence: None: as the content says. deadline_seconds: of requests that say none; None: no deadline. by: the header that says
+    whose an answer is: others than the cloud are asked in the same way.
     """
 
-    def __init__(self, cloud: Asker, min_confidence: float | None, deadline_seconds: float | None = None) -> None:
-        self.cloud, self._min_confidence, self._deadline_seconds = cloud, min_confidence, deadline_seconds
+    def __init__(self, cloud: Asker, min_confidence: float | None, deadline_seconds: float | None = None, *, by: str = BY_CLOUD) -> None:
+        self.cloud, self._min_confidence, self._deadline_seconds, self._by = cloud, min_confidence, deadline_seconds, by
         self.answered_by_cloud = self.unavailable = 0
         self._going: dict[Hashable, float] = {}  # what `first` asks, and by when it is to be answered
 
@@ -89,7 +90,7 @@ class Fallback:
             self.unavailable += 1
             return None
         self.answered_by_cloud += 1
-        return Answer(Reply(200, found), BY_CLOUD)
+        return Answer(Reply(200, found), self._by)
 
 
 def check_by(signature: Signature, *, row: bool, examples: int | None) -> Check:

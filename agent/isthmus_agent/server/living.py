@@ -1,12 +1,12 @@
 """How a server's process lives once it is ready."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Page, Start
-from isthmus_agent.server.answers import Answer, Asker, Group, Later
+from isthmus_agent.server.answers import Answer, Asker, Group, Heard, Later
 from isthmus_agent.server.fallback import Fallback
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.loop import Loop, trim
@@ -29,10 +29,11 @@ def live(
     make: Callable[[Fallback | None, Sampling], Answers],
     *,
     version: int | None = None,
+    others: Sequence[Heard] = (),
     fused: Group | None = None,
 ) -> None:
-    """Serves until it is drained. version: of the model; None: there is none. fused: with whom some answers are given. Raises EOFError
-    where the manager is gone."""
+    """Serves until it is drained. version: of the model; None: there is none. others: that are asked beside the cloud. fused: with whom
+    some answers are given. Raises EOFError where the manager is gone."""
     cloud = _cloud(start, version)
     sampling = Sampling(control, start.digest)
     asked = start.fallback
@@ -41,9 +42,19 @@ def live(
     listeners = [socket.socket(fileno=descriptor) for descriptor in start.listeners]
     page = Page(start.page, start.limits.slots)
     answering, figures, allow = answers.answer, answers.figures, sampling.allow
-    loop = Loop(control, page, listeners, start.limits, answer=answering, figures=figures, allow=allow, asker=cloud, fused=fused)
+    asked_of = _asked(cloud, others)
+    loop = Loop(control, page, listeners, start.limits, answer=answering, figures=figures, allow=allow, asker=asked_of, fused=fused)
     control.send(channel.READY)
     loop.run()
+
+
+def _asked(cloud: Heard | None, others: Sequence[Heard]) -> Heard | None:
+    """All that are asked, as one."""
+    if not others:
+        return cloud
+    from isthmus_agent.server.peers import Together  # as below
+
+    return Together([*others, *([cloud] if cloud else [])])
 
 
 def _cloud(start: Start, version: int | None) -> Asker | None:

@@ -13,7 +13,7 @@ from typing import Any
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Limits, Page
 from isthmus_agent.protocol import RestError
-from isthmus_agent.server.answers import Answer, Answering, Asker, Group, Later
+from isthmus_agent.server.answers import Answer, Answering, Group, Heard, Later
 from isthmus_agent.server.http import HttpError, Reader, Request, written
 
 _RECEIVE_BYTES = 128 << 10
@@ -67,7 +67,7 @@ class Loop:
         answer: Answering,
         figures: Callable[[], Mapping[str, Any]],
         allow: Callable[[Mapping[str, Any]], None] = lambda message: None,
-        asker: Asker | None = None,
+        asker: Heard | None = None,
         fused: Group | None = None,
     ) -> None:
         self._control, self._page, self._listeners, self._limits = control, page, listeners, limits

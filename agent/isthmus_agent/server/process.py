@@ -2,6 +2,7 @@
 
 import hashlib
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,9 +10,10 @@ from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Start
 from isthmus_agent.formats import bundle, digests
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.formats.policy import Policy
+from isthmus_agent.formats.policy import CLOUD, Policy
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.server import living, selftest, shadow
+from isthmus_agent.server.answers import BY_PEER, Asker
 from isthmus_agent.server.fallback import Fallback
 from isthmus_agent.server.fused_answers import FusedAnswers
 from isthmus_agent.server.loop import trim
@@ -40,31 +42,49 @@ def run(start: Start, control: Channel) -> int:
         control.send(channel.LOADED)
         signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
         model, min_confidence, policy, signed = _tested(start)
-        fused = _fused(start, signed, control)
-        follows = start.fallback is not None and start.fallback.follows_policy
+        peers, fused = _peers(start, policy, model.manifest.version), _fused(start, signed, control)
         moved = _moved(model, inputs, before)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
         def make(fallback: Fallback | None, sampling: Sampling) -> Service:
+            places = {name: Fallback(it, 0.0, _deadline_seconds(start), by=BY_PEER) for name, it in peers.items()}
+            if fallback is not None and start.fallback is not None and start.fallback.follows_policy:
+                places[CLOUD] = fallback
             return Service(
                 model,
                 start.digest,
                 start.about,
                 fallback,
                 min_confidence=min_confidence,
-                policy=policy if follows else None,
+                policy=policy,
+                places=places,
                 sampling=sampling,
                 fused=fused,
                 moved_millionths=moved,
             )
 
-        living.live(start, control, make, version=model.manifest.version, fused=fused)
+        living.live(start, control, make, version=model.manifest.version, others=[*peers.values()], fused=fused)
     except _UnfitError as unfit:
         control.send(channel.UNFIT, reason=int(unfit.reason), text=str(unfit)[: channel.MOST_TEXT_CHARACTERS])
         return 1
     except EOFError:  # the manager is gone
         return 1
     return 0
+
+
+def _peers(start: Start, policy: Policy | None, version: int) -> Mapping[str, Asker]:
+    """Those that are places of the policy and may be asked, by the places' names."""
+    if policy is None or start.peers is None:
+        return {}
+    from isthmus_agent.server.peers import asked_by  # it takes memory, which a device that asks nobody has a better use for
+
+    return asked_by(policy, start.peers, start.limits, version)
+
+
+def _deadline_seconds(start: Start) -> float | None:
+    """Of requests that say none, where a peer is asked for them."""
+    own = start.peers.deadline_seconds if start.peers else None
+    return own if own is not None or start.fallback is None else start.fallback.deadline_seconds
 
 
 def _tested(start: Start) -> tuple[Model, float, Policy | None, bundle.SignedGroup | None]:

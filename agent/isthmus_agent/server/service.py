@@ -36,7 +36,8 @@ class Service:
     """One model's answers, counted. about: what `/healthz` says besides. content: the digest of the bundle.
 
     min_confidence: what the content says that is sure enough, for a fallback that goes by it. policy: the content's, of where requests are
-    answered first; for nothing where there is no fallback. fused: the device's part in a group; None: it answers alone.
+    answered first. places: who answers there, by the names of the policy's places; those that are missing are not asked. fused: the
+    device's part in a group; None: it answers alone.
     moved_millionths: how far its predictions are from those of the version before; None: not known.
 
     What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
@@ -51,13 +52,16 @@ class Service:
         *,
         min_confidence: float = 0.0,
         policy: Policy | None = None,
+        places: Mapping[str, Fallback] | None = None,
         sampling: Sampling | None = None,
         fused: FusedAnswers | None = None,
         moved_millionths: int | None = None,
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
         self._min_confidence = min_confidence
-        self._router = Router(policy, model.manifest.model, fallback.cloud, time.monotonic()) if policy and fallback else None
+        self._places = places or {}
+        network = self._places[CLOUD].cloud if CLOUD in self._places else None
+        self._router = Router(policy, model.manifest.model, network, time.monotonic(), self._places) if policy and self._places else None
         self._sampling, self._fused, self._moved_millionths = sampling, fused, moved_millionths
         self._requests = self._errors = 0
         self._times = Histogram()
@@ -81,6 +85,8 @@ class Service:
             "distribution_distance_millionths": self._moved_millionths,
             "answered_by_cloud": self._fallback.answered_by_cloud if self._fallback else 0,
             "cloud_unavailable": self._fallback.unavailable if self._fallback else 0,
+            "answered_by_peer": sum(it.answered_by_cloud for name, it in self._places.items() if name != CLOUD),
+            "peer_unavailable": sum(it.unavailable for name, it in self._places.items() if name != CLOUD),
         }
 
     def answer(self, request: Request) -> Answer | Later:
@@ -143,10 +149,10 @@ class Service:
             self._errors += 1
             raise
         fused = None if request.is_for_here or request.event is None else self._fused
-        if fused is None and self._is_for_cloud(request, due) and self._fallback is not None:
+        if fused is None and (elsewhere := self._elsewhere(request, due)) is not None:
             p95 = self._times.quantile(95)
             own_seconds = None if p95 is None else p95 / 1e6
-            return self._fallback.first(
+            return elsewhere.first(
                 self._model.manifest.model,
                 request.body,
                 self._check_of(asked),
@@ -160,13 +166,13 @@ class Service:
             return fused.asked(request.event, answer, outputs, due, row=asked.row)
         return self._instead(answer, asked, request, due, outputs)
 
-    def _is_for_cloud(self, request: Request, due: Due) -> bool:
-        """Whether the policy has the cloud asked first. A request that is for here is not so much as looked up."""
+    def _elsewhere(self, request: Request, due: Due) -> Fallback | None:
+        """Whom the policy has asked first; None: nobody. A request that is for here is not so much as looked up."""
         router = self._router
         if router is None:
-            return False
+            return None
         router.count()
-        return not request.is_for_here and router.chosen(due.began) == CLOUD
+        return None if request.is_for_here else self._places.get(router.chosen(due.began))
 
     def _own(self, asked: PredictRequest, began_ns: int) -> tuple[Answer, Arrays | None]:
         """The device's own answer and its outputs; None for these where the model fails. Counted; Raises MemoryError."""

@@ -15,7 +15,8 @@ presences = st.builds(
     Presence,
     st.builds(Order, numbers, numbers, numbers),
     works,
-    st.dictionaries(names, st.builds(Stream, works, names, st.booleans()), max_size=5),
+    st.dictionaries(names, st.builds(Stream, works, names, st.booleans(), st.just("") | st.just("*") | names), max_size=5),
+    st.just("*") | names,
 )
 
 
@@ -31,7 +32,7 @@ def test_a_last_word_comes_after_all_of_its_connection_and_before_the_next(start
 
 
 def test_the_largest_presence_has_room():
-    streams = {f"{it:064d}": Stream(MOST_WORK, "d" * 128) for it in range(MOST_STREAMS)}
+    streams = {f"{it:064d}": Stream(MOST_WORK, "d" * 128, False, "c" * 64) for it in range(MOST_STREAMS)}
     content = presence.encoded(Presence(Order(MOST_NUMBER, MOST_NUMBER, MOST_NUMBER), MOST_WORK, streams))
     assert len(content) <= MOST_PRESENCE_BYTES
     assert presence.decoded(content).streams == streams
@@ -54,14 +55,17 @@ def test_a_presence_with_a_byte_changed_is_a_presence_or_one_error(found, data):
 @pytest.mark.parametrize(
     ("before", "after", "where"),
     [
-        (b'"version":1', b'"version":2', "version"),
+        (b'"version":2', b'"version":1', "version"),
         (b'"order":[1,2,3]', b'"order":[1,2]', "order"),
         (b'"order":[1,2,3]', b'"order":[1,2,-3]', r"order\[2\]"),
         (b'"capacity":7', b'"capacity":true', "capacity"),
         (b'"capacity":7', b'"capacity":7.0', "fraction"),
         (b'"capacity":7', b'"capacity":7,"time":1', "unknown"),
-        (b'[5,"a",true]', b'[5,"a/b",true]', "streams.camera"),
-        (b'[5,"a",true]', b'[5,"a",1]', "streams.camera"),
+        (b'"class":"*"', b'"class":""', "class"),
+        (b'[5,"a",true,""]', b'[5,"a/b",true,""]', "streams.camera"),
+        (b'[5,"a",true,""]', b'[5,"a",1,""]', "streams.camera"),
+        (b'[5,"a",true,""]', b'[5,"a",true]', "streams.camera"),
+        (b'[5,"a",true,""]', b'[5,"a",true,"a b"]', "streams.camera"),
         (b'"camera"', b'"a b"', "streams"),
     ],
 )

@@ -19,6 +19,7 @@ from isthmus_agent.core.fusion import Fused, Fusion
 from isthmus_agent.formats import bundle, said
 from isthmus_agent.formats.fusion_group import FusionGroup, from_value
 from isthmus_agent.formats.report import Reason
+from isthmus_agent.manager.evidence import Evidence
 
 pytestmark = pytest.mark.slow
 
@@ -43,21 +44,22 @@ class Bus:
 
     def __init__(self) -> None:
         self.devices: dict[str, Served] = {}
+        self.evidence: dict[str, Evidence] = {}
         self.said: list[tuple[str, bytes]] = []
         self.is_cut = False
 
     def publisher(self, name: str) -> Callable[[bytes], bool]:
         def publish(payload: bytes) -> bool:
             self.said.append((name, payload))
-            for served in () if self.is_cut else self.devices.values():
-                served.serving.heard(name, payload)
+            for evidence in () if self.is_cut else self.evidence.values():
+                evidence.heard(name, payload)
             return not self.is_cut
 
         return publish
 
     def present(self, *names: str) -> None:
-        for served in self.devices.values():
-            served.serving.present(names)
+        for evidence in self.evidence.values():
+            evidence.present(names)
 
 
 @pytest.fixture
@@ -65,7 +67,8 @@ def bus(tmp_path: Path) -> Iterator[Bus]:
     found = Bus()
     for view in SEEN:
         name = f"at-{view}"
-        found.devices[name] = start(tmp_path / name, publish=found.publisher(name), view=View(name, view))
+        found.evidence[name] = Evidence(found.publisher(name))
+        found.devices[name] = start(tmp_path / name, evidence=found.evidence[name], view=View(name, view))
     yield found
     for served in found.devices.values():
         served.serving.close()
@@ -132,7 +135,7 @@ def test_without_a_bus_a_device_answers_by_itself_at_once(bus):
     served = bus.devices["at-door"]
     bus.is_cut = True
     assert isinstance(served.serve(group_content()), Serving)
-    served.serving.present(())
+    bus.evidence["at-door"].present(())
     status, headers, _ = see(served, "one", SEEN["door"])
     assert (status, headers["X-Isthmus-Heard"]) == (200, "door")
 
@@ -151,7 +154,7 @@ def test_a_group_of_another_release_is_refused_with_its_content_and_one_without_
 def test_a_draining_server_still_answers_what_it_was_asked(bus):
     served = bus.devices["at-door"]
     assert isinstance(served.serve(group_content()), Serving)
-    served.serving.present(("at-door", "at-north"))
+    bus.evidence["at-door"].present(("at-north",))
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(see, served, "one", SEEN["door"])
         assert eventually(lambda: bus.said)
