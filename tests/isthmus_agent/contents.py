@@ -75,9 +75,10 @@ def routed_content(places: Sequence[str], table: Sequence[int], *, step_ms: int 
     return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)
 
 
-def group_content(
-    members: Sequence[str] = ("door", "north", "quay"), *, wait_ms: int = 30_000, release: str = "", version: int = 1
-) -> bytes:
+VIEWS = ("door", "north", "quay")
+
+
+def group_content(members: Sequence[str] = VIEWS, *, wait_ms: int = 30_000, release: str = "", version: int = 1) -> bytes:
     """The tiny model with its group's file. release: that the file is for; empty: the bundle's own."""
     plain = io.BytesIO(tiny_content(version))
     manifest = bundle.read(plain, bundle.MANIFEST)

@@ -182,10 +182,11 @@ class Fusing:
         self._forget(now)
         return effects
 
-    def status(self) -> Mapping[str, int | str]:
-        """For people."""
+    def status(self) -> Mapping[str, object]:
+        """For people. there: the others, as far as the bus has said so."""
         waiting = sum(it.is_asked for it in self._events.values())
-        return {"view": self._view, "waiting": waiting, "early": len(self._events) - waiting, **vars(self.counts)}
+        there = sorted((self._present or frozenset()) - {self._own})
+        return {"view": self._view, "there": there, "waiting": waiting, "early": len(self._events) - waiting, **vars(self.counts)}
 
     def _is_evidence(self, found: Said) -> bool:
         """Whether there is such a view, and its words can be read."""
