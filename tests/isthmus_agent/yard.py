@@ -17,6 +17,7 @@ from toolchain.testing import patience
 
 from isthmus_agent.channel import GATE
 from isthmus_agent.disk import sockets
+from isthmus_agent.manager import control
 
 PACE = {"beat_seconds": 0.25, "expiry_seconds": 1.5, "answer_seconds": 1.5}
 
@@ -52,16 +53,16 @@ class Yard:
     folder: Path
     devices: dict[str, Living] = field(default_factory=dict)
 
-    def told(self, name: str, port: int | None = None, **changes: Any) -> Mapping[str, Any]:
+    def told(self, name: str, port: int | None = None, *, password: str = "", **changes: Any) -> Mapping[str, Any]:
         """The section `group` of a device's configuration."""
-        password = self.folder / f"{name}.password"
-        password.touch(0o600)
-        password.write_text(PASSWORDS[name])
+        file = self.folder / f"{name}.password"
+        file.touch(0o600)
+        file.write_text(password or PASSWORDS[name])
         found = {
             "name": GROUP,
             "broker": f"mqtts://127.0.0.1:{port or self.broker.port}",
             "ca_file": str(self.ca_file),
-            "password_file": str(password),
+            "password_file": str(file),
             "inputs": "stay_in_group",
             "mqtt": "5" if self.broker.speaks_5 else "3.1.1",
             **PACE,
@@ -78,7 +79,7 @@ class Yard:
 
     def state(self, name: str) -> dict[str, Any]:
         """What the device says of its group."""
-        found: dict[str, Any] = self.devices[name].told()["group"]
+        found: dict[str, Any] = control.ask(self.devices[name].state, {"do": "status"})["group"]
         return found
 
     def wait(self, name: str, holds: Callable[[dict[str, Any]], object], seconds: float = 20.0) -> dict[str, Any]:

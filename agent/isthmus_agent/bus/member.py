@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from random import Random, SystemRandom
 from typing import Any, Final
@@ -36,7 +36,8 @@ class Member:
     work: does requests, on the member's own thread, and must not hold it up: it hands them to whoever serves, and `done` says what came of
     them. say: gets one line for each change that a person may want to know of. moved: gets each move of a stream of this device.
     listens: by subject, what gets what another device tells all (`tell`): who it is, and the content. Like `work` it must not hold the
-    thread up. gathered: gets the names of the others that are there, at the start and at each change; nobody is while the broker is away.
+    thread up. there: gets the names of those that are there, at the start and whenever they are others than before; while the broker is
+    away, nobody is.
 
     Raises FormatError for a group's name that is none, ValueError where the broker knows the device by another name than its group.
     """
@@ -51,15 +52,15 @@ class Member:
         say: Callable[[str], None] = lambda text: None,
         moved: Callable[[Moved], None] = lambda move: None,
         listens: Mapping[str, Listen] | None = None,
-        gathered: Callable[[Collection[str]], None] = lambda devices: None,
+        there: Callable[[Sequence[str]], None] = lambda names: None,
         random: Random | None = None,
     ) -> None:
         if broker.user != core.own:
             raise ValueError(f"the broker's user is {broker.user}, and the device is {core.own}: a broker's ACL goes by the user")
         self._group, self._own = numbers.name(group, "group"), core.own
         self._core, self._work, self._say, self._moved = core, work, say, moved
-        self._listens, self._gathered = dict(listens or {}), gathered
-        self._there: frozenset[str] | None = None
+        self._listens, self._there = dict(listens or {}), there
+        self._live: list[str] | None = None
         self._wishes: queue.SimpleQueue[Callable[[], Sequence[Effect]]] = queue.SimpleQueue()
         self._heard: deque[Heard] = deque()
         self._answers: dict[int, Future[bytes]] = {}
@@ -156,18 +157,18 @@ class Member:
                 wish = self._wishes.get(timeout=wait_seconds)
             except queue.Empty:
                 self._do(self._core.tick(time.monotonic()))
-            else:
-                self._do(wish())
-                if self._core.wakes_at(time.monotonic()) <= time.monotonic():
-                    self._do(self._core.tick(time.monotonic()))
-            self._gather()
+                self._see_members()
+                continue
+            self._do(wish())
+            if self._core.wakes_at(time.monotonic()) <= time.monotonic():
+                self._do(self._core.tick(time.monotonic()))
+            self._see_members()
 
-    def _gather(self) -> None:
-        """Says who is there, where that has changed."""
-        there = frozenset(self._core.membership.live(time.monotonic())) if self._is_up else frozenset()
-        if there != self._there:
-            self._there = there
-            self._gathered(there)
+    def _see_members(self) -> None:
+        live = sorted(self._core.membership.live(time.monotonic())) if self._is_up else []
+        if live != self._live:
+            self._live = live
+            self._there(live)
 
     def _do(self, effects: Sequence[Effect]) -> None:
         for effect in effects:

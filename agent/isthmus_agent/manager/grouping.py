@@ -51,7 +51,7 @@ def evidence_of(group: "Together | None") -> Evidence:
         return Evidence()
     evidence = Evidence(group.publisher(SUBJECT))
     group.listen(SUBJECT, evidence.heard)
-    group.see_who_is_there(evidence.present)
+    group.follow(evidence.present)
     return evidence
 
 

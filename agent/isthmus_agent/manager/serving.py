@@ -239,7 +239,7 @@ class Serving:
         its, listeners = self._settings, self._listeners
         content, before = (None if it is None else self._path_of(it) for it in (digest or None, against))
         try:
-            others = {"fallback": its.fallback, "peers": its.peers, "view": its.view}
+            others: dict[str, Any] = {"fallback": its.fallback, "peers": its.peers, "view": its.view}
             child = Child(digest, content, listeners, limits=its.limits, about=its.about, against=before, **others)
         except OSError as error:
             if digest == RELAY:

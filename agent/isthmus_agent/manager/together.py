@@ -13,7 +13,7 @@ requests per 1000 seconds; what a stream needs is how often it was asked.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
 from contextlib import suppress
@@ -87,11 +87,11 @@ class Together:
         )
         self._settings, self._say = settings, say
         self._listens: dict[str, Listen] = {}
-        self._gathered: Callable[[Collection[str]], None] = lambda devices: None
         core = Core(device.name, start, 0, settings.pace, device_class=device.device_class)
         self.doing = Doing(address, self._done, request_seconds)
         self._member: Member | None = None
-        self._make = partial(Member, settings.name, at, core, self.doing.take, say=self._told, listens=self._listens)
+        self._make = partial(Member, settings.name, at, core, self.doing.take, say=self._told)
+        self._there: Callable[[Sequence[str]], None] = lambda names: None
         self.gate = Gate(folder)
         for beginning, handle in ((PEERS, self._ask_peer), (STREAMS, self._ask_stream), (TOLD, self._tell)):
             self.gate.route(beginning, handle)
@@ -112,13 +112,13 @@ class Together:
 
         return publish
 
-    def see_who_is_there(self, gathered: Callable[[Collection[str]], None]) -> None:
-        """Has changes of who is there heard; before `start`. See `Member`."""
-        self._gathered = gathered
+    def follow(self, there: Callable[[Sequence[str]], None]) -> None:
+        """Has it heard who else is there, whenever that changes; before `start`."""
+        self._there = there
 
     def start(self) -> None:
         """Begins to take part; and where the folder takes no socket, without programs of this device."""
-        self._member = self._make(gathered=self._gathered)
+        self._member = self._make(listens=self._listens, there=self._there)
         self._member.start()
         self.doing.start()
         try:
