@@ -22,8 +22,9 @@ same cells, examples and random numbers (hybrid_ways.py). Where each number come
   network is cut or poor, else `auto` or `cloud`, the better of both in hindsight, on each trace. `H2T2`: its threshold on the confidence is
   learned, told what asking costs in each cell; its settings are the best in hindsight, on each trace.
 - `MDP`: the policy solved for the plan's transitions over device, device then cloud (by `auto`), cloud, wrong answers among its costs.
-  `MDP, as signed`: what devices follow today (docs/migration.md): wrong answers cost nothing when it is solved, its places are device and
-  cloud, and what is unsure by `auto` is passed on wherever the network is. `learned`: the process of `MDP`, its transitions counted as they
+  `MDP, as signed`: what devices follow (docs/migration.md): solved as a preview does, over network and load alone, from the shares of wrong
+  and of unsure answers on the evaluation data. `MDP, no price`: the same of a policy file in which a wrong answer has none: its places are
+  device and cloud, and what is unsure by `auto` is passed on wherever the network is. `learned`: the process of `MDP`, its transitions counted as they
   come. `partition`: at each network level the way that `isthmus partition` takes.
 
 Below it, times alone of a network that is worth cutting: the medians of docs/performance.md's network split.
@@ -45,7 +46,8 @@ import numpy as np
 import yaml
 from hybrid_h2t2 import Asking
 from hybrid_release import MODEL, RECIPE, Known, known
-from hybrid_tables import AS_SIGNED, BY_NETWORK, FIGURES, WAYS, interval, main_table, trace_table
+from hybrid_signed import signed_policy
+from hybrid_tables import AS_SIGNED, BY_NETWORK, FIGURES, UNPRICED, WAYS, interval, main_table, trace_table
 from hybrid_ways import PLACES, UNSURE, Case, Outcome, Requests, answered, drawn, levels, partitioned, process_of
 from report import machine
 from rich.console import Console
@@ -135,12 +137,6 @@ def cheapest(case: Case, tried: list[list[Outcome]]) -> list[Outcome]:
     return min(tried, key=lambda found: float(np.mean([it.weighed(case).mean() for it in found])))
 
 
-def signed_policy(case: Case) -> Choices:
-    """(P, X): of the process that `isthmus policy` solves: no wrong answers are weighed, and its places are the device and the cloud."""
-    process = process_of(replace(case, mistake_ms=0.0))
-    return solve(replace(process, allowed=np.repeat([[name != UNSURE] for name in PLACES], process.shape[1], axis=1))).next_place
-
-
 def passing_on(places: Choices) -> Choices:
     """The same, on a device that has a `min_confidence`, too."""
     return np.where(places == PLACES.index(DEVICE), PLACES.index(UNSURE), places)
@@ -152,7 +148,7 @@ def ran(case: Case, process: Process, trace: Trace, seeds: range) -> dict[str, l
     runs = [drawn(case, cells[:-1], seed + 1_000_003) for cells, seed in zip(whole, seeds, strict=True)]
     unsure, hard = case.known.sure < case.known.auto, case.known.certainty < SEDNA_DEFAULT
     policy = solve(process).next_place
-    signed = signed_policy(case)
+    signed, unpriced = signed_policy(case), signed_policy(replace(case, mistake_ms=0.0))
     by_hand = [[answered(case, it, above_poor(it, place), unsure[it.example]) for it in runs] for place in (UNSURE, CLOUD)]
     return {
         DEVICE: [answered(case, it, always(it, DEVICE), unsure[it.example]) for it in runs],
@@ -162,7 +158,8 @@ def ran(case: Case, process: Process, trace: Trace, seeds: range) -> dict[str, l
         BY_NETWORK: cheapest(case, by_hand),
         "H2T2": cheapest(case, [h2t2(case, runs, *setting) for setting in H2T2_SETTINGS]),
         "MDP": [answered(case, it, followed(it.cells, policy), unsure[it.example]) for it in runs],
-        AS_SIGNED: [answered(case, it, passing_on(followed(it.cells, signed)), unsure[it.example]) for it in runs],
+        AS_SIGNED: [answered(case, it, followed(it.cells, signed), unsure[it.example]) for it in runs],
+        UNPRICED: [answered(case, it, passing_on(followed(it.cells, unpriced)), unsure[it.example]) for it in runs],
         "learned": [
             answered(case, it, counted(process, it.cells, int(cells[-1])), unsure[it.example])
             for it, cells in zip(runs, whole, strict=True)
@@ -214,7 +211,8 @@ def expected_line(case: Case, process: Process, trace: Trace, seeds: range) -> s
 
 def policy_lines(case: Case, process: Process) -> list[str]:
     """What the policies do, as seen from the device, by network level; and where the network is cut in two."""
-    named = (("MDP", solve(process).next_place), (AS_SIGNED, signed_policy(case)))
+    unpriced = signed_policy(replace(case, mistake_ms=0.0))
+    named = (("MDP", solve(process).next_place), (AS_SIGNED, signed_policy(case)), (UNPRICED, unpriced))
     lines = [line for name, best in named for line in level_lines(process, name, best)]
     return [*lines, "partition, network cut to good: " + "; ".join(partitioned(case, drawn(case, np.zeros(1, np.intp), 0))[1])]
 

@@ -8,7 +8,8 @@ from isthmus_agent.formats.policy import CLOUD, DEVICE
 
 BY_NETWORK = "by network"
 AS_SIGNED = "MDP, as signed"
-WAYS = (DEVICE, CLOUD, "Sedna 0.5", "auto", BY_NETWORK, "H2T2", "MDP", AS_SIGNED, "learned", "partition")
+UNPRICED = "MDP, no price"
+WAYS = (DEVICE, CLOUD, "Sedna 0.5", "auto", BY_NETWORK, "H2T2", "MDP", AS_SIGNED, UNPRICED, "learned", "partition")
 SHOWN = (DEVICE, CLOUD, "Sedna 0.5", "auto", BY_NETWORK, "H2T2", "MDP")
 """Of the table by trace."""
 FIGURES = ("p50", "p95", "p99", "late", "right", "money", "bytes", "joules", "sent", "all")

@@ -63,7 +63,7 @@ class _Mocks(Mocks):
 
 _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "LocalProcesses": {
-        "endpoints": [{"rest": 1, "grpc": 2, "s3": 3}],
+        "endpoints": [{"rest": 1, "grpc": 2, "s3": 3, "mqtt": 4}],
         "socket_paths": [{name: f"/{name}.sock" for name in ("rest", "grpc", "admin", "status")}],
     },
     "StoreCredentials": {"access_key": "a", "secret_key": "s"},

@@ -15,11 +15,13 @@ from isthmus.arguments.policy_file import ClassFactors, load_policy
 from isthmus.compile import request
 from isthmus.errors import StoreError
 from isthmus.gateway import DEVICE_HEADER
+from isthmus.migration.situation import NOTHING_MEASURED
 from isthmus.observing.parts import Block
 from isthmus.platforms.platform import Platform
 from isthmus.platforms.registry import PLATFORMS, observer_of
 from isthmus.platforms.served import Served
-from isthmus.routing import routed_share
+from isthmus.routing import Policies, asking
+from isthmus.sizing.offload import Offload
 from isthmus.sizing.rollout import Download
 from isthmus_agent.formats import bundle
 from isthmus_agent.formats.roster import Device, Roster
@@ -194,6 +196,24 @@ def failing(*_):
     raise StoreError("it does not answer")
 
 
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("data", "inputs"), [("stays_in_group", "stay_in_group"), ("stays_on_device", "stay_on_device"), (None, "stay_on_device")]
+)
+def test_a_fleet_with_groups_declares_their_broker_and_tells_its_devices(tmp_path, data, inputs):
+    asked = fleet_file(tmp_path, "classes: {small: {}}\ngroups: {yard: [camera-1, camera-2]}\n")
+    found = declaring.run({"fleets": {"cams": {**asked, **({"data": data} if data else {})}}})
+    processes = {name: it for (kind, name), it in found.resources.items() if kind == f"{OWN}:LocalProcesses"}
+    groups = json.loads(processes["cams-_broker"]["files"]["groups.json"])
+    assert {group: sorted(members) for group, members in groups.items()} == {"yard": ["camera-1", "camera-2"]}
+    for name in ("camera-1", "camera-2"):
+        files = processes[f"cams-{name}"]["files"]
+        assert files["group-password"] == groups["yard"][name]
+        assert f'"inputs": "{inputs}"' in files["config.json"]
+        assert "mqtts://127.0.0.1:4" in files["config.json"]
+    assert "group" not in processes["cams-camera-3"]["files"]["config.json"]
+
+
 @pytest.mark.parametrize("platform", list(ON))
 def test_a_hybrid_declares_both_compiles_once_and_is_looked_at_once(platform, asked, monkeypatch):
     sought, planned = [], []
@@ -340,7 +360,8 @@ def test_a_group_is_learned_at_preview_shown_and_bundled_for_its_release(monkeyp
     shares = {view: np.eye(3)[labels] + random.gamma(1, size=(90, 3)) for view in ("near", "far")}
     monkeypatch.setattr(grouping, "edge_answers", lambda *_: {view: it / it.sum(axis=1, keepdims=True) for view, it in shares.items()})
     np.savez(tmp_path / "views.npz", labels=labels, **shares)
-    fleet = {"name": "cameras", "devices": [{"name": f"camera-{view}", "labels": {"view": view}} for view in shares]}
+    devices = [{"name": f"camera-{view}", "labels": {"view": view}} for view in shares]
+    fleet = {"name": "cameras", "devices": devices, "groups": {"yard": [it["name"] for it in devices]}}
     (tmp_path / "fleet.yaml").write_text(json.dumps(fleet))
     given = {"model": "models/digits", "fleet": str(tmp_path / "fleet.yaml")}
     fusion = {"views": str(tmp_path / "views.npz")}
@@ -377,13 +398,14 @@ def test_a_hybrid_is_sized_for_what_its_devices_pass_on_as_measured(said, monkey
 def test_a_hybrid_is_sized_for_what_its_policy_sends_to_the_cloud():
     given = {**SERVICE, **FLEET, "data": "may_leave_device", "edge_requests_per_second": 300}
     found = declaring.run({"hybrids": {"digits": {**given, "policy": "policies/digits.yaml"}}}).outputs
-    policy = load_policy("policies/digits.yaml", Path.cwd(), "policy")
-    share = routed_share(policy, {"*": 3})
-    assert 0.5 < share < 1
-    assert found["hybrids.digits.cloud"]["plan"]["devices"]["mean_per_second"] == pytest.approx(300 * share, abs=0.01)
-    assert routed_share(policy.model_copy(update={"classes": {"camera": ClassFactors()}}), {"*": 3, "camera": 1}) == pytest.approx(
-        share / 4
-    )
+    settings = load_policy("policies/digits.yaml", Path.cwd(), "policy")
+    sized = asking(Policies(settings, "policy"), {"*": 3}, NOTHING_MEASURED, 0.0, Offload(3))
+    assert 0.5 < sized.share < 1
+    devices = found["hybrids.digits.cloud"]["plan"]["devices"]
+    assert devices["mean_per_second"] == pytest.approx(300 * sized.share, abs=0.01)
+    assert devices["quantile_per_second"] == pytest.approx(100 * sized.quantile_devices, abs=0.01)
+    cameras = Policies(settings.model_copy(update={"classes": {"camera": ClassFactors()}}), "policy")
+    assert asking(cameras, {"*": 3, "camera": 1}, NOTHING_MEASURED, 0.0, Offload()).share == pytest.approx(sized.share / 4)
 
 
 @pytest.mark.usefixtures("asked")

@@ -13,13 +13,17 @@ from isthmus.arguments import components
 from isthmus.arguments.checking import check
 from isthmus.arguments.fleet_file import FleetSettings
 from isthmus.errors import InputError
-from isthmus.grouping import SeenExamples, apart, group_plans, read_group
+from isthmus.grouping import SeenExamples, group_plans, read_group
 from isthmus.platforms.rules import with_platforms
 from isthmus_agent.formats import bundle
 
 Settings = with_platforms(components.EdgeSettings)
 FLEET = FleetSettings.model_validate(
-    {"name": "cameras", "devices": [{"name": "a", "labels": {"view": "near"}}, {"name": "b", "labels": {"view": "far"}}, {"name": "c"}]}
+    {
+        "name": "cameras",
+        "devices": [{"name": "a", "labels": {"view": "near"}}, {"name": "b", "labels": {"view": "far"}}, {"name": "c"}],
+        "groups": {"yard": ["a", "b"]},
+    }
 )
 COUNT, CLASSES = 200, 3
 LABELS = np.arange(COUNT) % CLASSES
@@ -95,10 +99,21 @@ def test_what_was_learned_is_not_learned_again_but_of_another_release_or_file(tm
     assert answers == [release.digest, other.digest, release.digest, release.digest]
 
 
-def test_devices_with_several_releases_never_answer_together(tmp_path):
+def test_what_groups_are_worth_is_said_once_a_release_and_that_several_never_answer_together(tmp_path, answers):
+    args = arguments(written(tmp_path, near=told(1), far=told(2), labels=LABELS))
+    seen, _ = read_group(args, FLEET, "fleets.x")
     release, other = declaring.release(tmp_path), declaring.release(tmp_path, version=2)
-    assert apart({"small": release, "*": release}) == []
-    assert apart({"small": release, "*": other}) == [release.digest, other.digest]
+    for releases, said in (({"small": release, "*": release}, 1), ({"small": release, "*": other}, 2)):
+        infos, warnings = [], []
+        grouping.tell(group_plans(args, seen, releases, "fleets.x"), infos.append, warnings.append)
+        assert [it.partition(":")[0] for it in infos] == (["together (small, *)"] if said == 1 else ["together (small)", "together (*)"])
+        assert len(warnings) == said - 1
+
+
+def test_a_device_that_stands_for_a_view_and_is_in_no_group_is_a_problem(tmp_path):
+    alone = FLEET.model_copy(update={"groups": {"yard": ("a",)}})
+    [problem] = read_group(arguments(written(tmp_path, **GOOD)), alone, "fleets.x")[1]
+    assert str(problem).startswith("fleets.x.fleet.devices[1].labels.view: b is in no group, where others would hear it")
 
 
 def test_without_views_nobody_answers_together(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 
 from isthmus.arguments.components import CloudSettings, HybridSettings
 from isthmus.errors import InputError, Problem
-from isthmus.names import STAYS_ON_DEVICE
+from isthmus.names import MAY_LEAVE_DEVICE
 from isthmus.platforms.rules import kind_of_server
 from isthmus.sizing.advisor.advice import Advice, advise
 from isthmus.sizing.advisor.inputs import INPUTS
@@ -43,7 +43,7 @@ def _said(args: HybridSettings, written: Collection[str], servers: CloudSettings
     if devices:
         found["devices"] = devices
     if args.data is not None:
-        found["data_must_stay"] = args.data == STAYS_ON_DEVICE
+        found["data_must_stay"] = args.data != MAY_LEAVE_DEVICE
     if args.prices is not None:
         prices = args.price_table()
         found["price_per_gb_shipped"] = prices.per_gigabyte_shipped

@@ -19,6 +19,7 @@ from isthmus.planning import plan_of, shown
 from isthmus.platforms.registry import PLATFORMS, PlatformArgs
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import SERVING, Release
+from isthmus.sizing.offload import Asking
 from isthmus.sizing.service import ServicePlan
 
 
@@ -30,12 +31,12 @@ class CloudModelServiceArgs(SourceArgs, ServingArgs, PlatformArgs, total=False):
 class CheckedService:
     """What `check` found: the arguments, and the model's source.
 
-    unsure_share: of devices that ask: the share of what they are asked that a release's edge variant is unsure of; None: not known.
+    asking: of devices that ask: what they have a release answer; None: not known.
     """
 
     settings: CloudSettings
     sought: Sought
-    unsure_share: Callable[[Release], float | None] = lambda _: None
+    asking: Callable[[Release], Asking | None] = lambda _: None
 
 
 OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name", "place")
@@ -106,10 +107,9 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
 
 def _judged(known: CheckedService, release: Release, path: str) -> tuple[ServicePlan, str]:
     description = _describe(release, path)
-    args = known.settings
-    if args.offload and args.offload.unsure_percent is None and (share := known.unsure_share(release)) is not None:
-        args = args.model_copy(update={"offload": args.offload.model_copy(update={"unsure_percent": 100 * share})})
-    plan = plan_of(args, release, path)
+    offload = known.settings.offload
+    asking = known.asking(release) if offload and offload.unsure_percent is None else None
+    plan = plan_of(known.settings, release, path, asking)
     return plan, f"{description}\n{plan.explain()}"
 
 

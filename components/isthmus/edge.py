@@ -15,14 +15,13 @@ from isthmus import compiling
 from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import EdgeSettings
 from isthmus.arguments.fleet_file import FleetSettings, load_fleet
-from isthmus.arguments.policy_file import PolicySettings
 from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.source import SourceArgs
 from isthmus.compiling import Sought, Sources
 from isthmus.errors import InputError, IsthmusError, Problem, SourceError
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
-from isthmus.grouping import GroupPlan, SeenExamples, apart, group_plans, read_group
+from isthmus.grouping import GroupPlan, SeenExamples, group_plans, read_group, tell
 from isthmus.names import program
 from isthmus.offload.plan import OffloadPlan
 from isthmus.offloading import offload_plans
@@ -35,7 +34,7 @@ from isthmus.platforms.rosters import downloads, signed_roster
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
-from isthmus.routing import RoutePlan, read_policy, route_plans
+from isthmus.routing import Policies, RoutePlan, deadline_of, read_policy, route_plans
 from isthmus.sizing.fleet import FleetPlan
 from isthmus_agent.formats.bundle import AS_SIGNED, GROUP, MIN_CONFIDENCE, POLICY
 from isthmus_agent.formats.roster import Device
@@ -53,8 +52,8 @@ class CheckedRollout:
     """What `check` found: the arguments, the model's source, and the fleet.
 
     sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. policy: the file's
-    figures; None: there is none. seen: what a group's views show, likewise. server_kind: of the cloud role's servers, where devices may ask
-    it; empty: not known. same_version: whom devices ask serves the versions that they do.
+    policies; None: there is none. seen: what a group's views show. server_kind: of the cloud role's servers, where devices may ask it;
+    empty: not known. same_version: whom devices ask serves the versions that they do.
     """
 
     settings: EdgeSettings
@@ -62,7 +61,7 @@ class CheckedRollout:
     fleet: FleetSettings
     devices: Sequence[Device]
     rollout: PlannedRollout | None = None
-    policy: PolicySettings | None = None
+    policy: Policies | None = None
     seen: SeenExamples | None = None
     server_kind: str = ""
     same_version: bool = False
@@ -105,11 +104,6 @@ class _Planned:
     def policies(self) -> dict[str, str]:
         """By class, as they are signed."""
         return {name: it.text for name, it in self.routes.items()}
-
-    @property
-    def signed_groups(self) -> dict[str, dict[str, Any]]:
-        """By class, as they are signed."""
-        return {name: it.signed for name, it in self.groups.items()}
 
     def output(self) -> dict[str, Any]:
         """The component's output `plan`; with when devices of the main release ask the cloud role, where that was measured, and with what
@@ -185,7 +179,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         if known.policy:
             what["policies"] = planned.apply(lambda it: it.policies)
         if known.seen:
-            what["groups"] = planned.apply(lambda it: it.signed_groups)
+            what["groups"] = planned.apply(lambda it: {name: its.signed for name, its in it.groups.items()})
         waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values()])
 
         # Of none, `all` makes a list.
@@ -213,14 +207,15 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             access=None if settings.device_access is None else _secret(settings.device_access.model_dump()),
             opts=ResourceOptions(parent=self, depends_on=[repository]),
         )
-        told = Output.all(enrolled.folders, enrolled.marks, settings.fallback_url or "")
+        groups = stack.broker(name, fleet.groups, self) if fleet.groups else None
+        told = Output.all(enrolled.folders, enrolled.marks, settings.fallback_url or "", groups.told if groups else None)
         return {
             device.name: stack.processes(
                 f"{name}-{device.name}",
                 local.device(program(name, device.name), device.port),
                 apart=_device_inputs(known, device.name, told),
                 parent=self,
-                depends_on=[enrolled],
+                depends_on=[enrolled, *([groups.process] if groups else [])],
             )
             for device in fleet.devices
         }
@@ -270,6 +265,8 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     devices = fleet.roster() if fleet.devices or problems or wrong else signed_roster(settings, fleet.name)
     rollout, more = foreseen_rollout(settings, fleet, path, devices)
     policy, unsound = read_policy(settings, fleet, path)
+    if policy and settings.deadline_ms is None:  # what the policy was solved for is what devices keep
+        settings = settings.model_copy(update={"deadline_ms": deadline_of(policy.settings)})
     seen, unlike = read_group(settings, fleet, path)
     problems = [*problems, *more, *wrong, *unsound, *unlike]
     return CheckedRollout(settings, sought, fleet, devices, rollout, policy, seen), problems
@@ -311,7 +308,7 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
             digests = {it.digest: it for it in made}
             wanted = {name: digests[digest] for name, digest in chosen.items()}
             offload = offload_plans(settings, wanted, path, known.server_kind)
-            routes = route_plans(known.policy, wanted, path)
+            routes = route_plans(known.policy, wanted, offload=offload, timeout_ms=settings.fallback_timeout_ms)
             groups = await asyncio.to_thread(group_plans, settings, known.seen, wanted, path)
             values: dict[str, dict[str, Any]] = {name: {POLICY: it.text} for name, it in routes.items()}
             for name, group in groups.items():
@@ -328,11 +325,7 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
         pulumi.log.info(f"asking the cloud role ({', '.join(classes)}): {offload[classes[0]].explain()}", component)
     for name, route in routes.items():
         pulumi.log.info(f"policy {known.settings.policy} ({name}): {route.explain()}", component)
-    for digest in dict.fromkeys(chosen[name] for name in groups):
-        classes = [name for name in groups if chosen[name] == digest]
-        pulumi.log.info(f"together ({', '.join(classes)}): {groups[classes[0]].explain()}", component)
-    if groups and (several := apart(wanted)):
-        pulumi.log.warn(f"classes of devices have {len(several)} releases, and only devices with the same one answer together", component)
+    tell(groups, lambda text: pulumi.log.info(text, component), lambda text: pulumi.log.warn(text, component))
     return _Planned(plan, chosen, main, offload, routes, groups)
 
 
@@ -376,16 +369,31 @@ def _secret(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: Output.secret(values[key]) for key in ("access_key", "secret_key")}
 
 
+def _group(known: CheckedRollout, device: str, broker: Mapping[str, Any]) -> local.GroupAsked:
+    """One device's group. broker: as `Groups.told` has it."""
+    settings, name = known.settings, known.fleet.group_of(device) or ""
+    return local.GroupAsked(
+        name,
+        int(broker["port"]),
+        broker["certificate"],
+        broker["passwords"][name][device],
+        settings.asks_peers(),
+        settings.fallback_timeout_ms,
+        settings.deadline_ms,
+    )
+
+
 def _device_inputs(known: CheckedRollout, device: str, told: Output[list[Any]]) -> dict[str, Any]:
     """One device's files, and what makes it start anew when it was enrolled anew."""
     settings = known.settings
 
     def files(values: list[Any]) -> dict[str, str]:
-        folders, _, fallback_url = values
+        folders, _, fallback_url, broker = values
         least = AS_SIGNED if settings.seeks_confidence else settings.min_confidence
         asked = local.CloudAsked(
             fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms, known.same_version, known.policy is not None
         )
-        return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None))
+        group = _group(known, device, broker) if broker and known.fleet.group_of(device) else None
+        return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None, group))
 
     return {"files": told.apply(files), "environment": told.apply(lambda values: {local.ENROLMENT_MARK: values[1][device]})}

@@ -6,7 +6,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,14 +131,16 @@ def read_group(args: EdgeSettings, fleet: FleetSettings, path: str) -> tuple[See
     if len(seen.arrays) == 1:
         what = f"has one view, {next(iter(seen.arrays))}: a group of one answers as its member does"
         problems.append(Problem(where, what, "two views or more", "add views of the same examples, or remove `fusion`"))
-    known, looked_at = " or ".join(sorted(seen.arrays)), False
-    for index, device in enumerate(fleet.devices):
-        view = device.labels.get(VIEW)
-        looked_at |= view in seen.arrays
-        if view is not None and view not in seen.arrays:
-            place = property_path(["devices", index, "labels", VIEW], f"{path}.fleet")
+    known = " or ".join(sorted(seen.arrays))
+    viewing = {index: device for index, device in enumerate(fleet.devices) if VIEW in device.labels}
+    for index, device in viewing.items():
+        view, place = device.labels[VIEW], property_path(["devices", index, "labels", VIEW], f"{path}.fleet")
+        if view not in seen.arrays:
             problems.append(Problem(place, f"{view!r} is no view of {args.fusion.views}", known, "correct it, or add that view's array"))
-    if fleet.devices and seen.arrays and not looked_at:
+        elif fleet.group_of(device.name) is None:
+            what, fix = f"{device.name} is in no group, where others would hear it", "name it in one of `groups`, or remove the label"
+            problems.append(Problem(place, what, "a device of one of the fleet file's `groups`", fix))
+    if fleet.devices and seen.arrays and not viewing:
         what = f"no device of {args.fleet} stands for one of its views"
         problems.append(Problem(where, what, f"devices with the label `{VIEW}`: {known}", f"add it: `labels: {{{VIEW}: …}}`"))
     return seen, problems
@@ -164,10 +166,14 @@ def group_plans(args: EdgeSettings, seen: SeenExamples | None, releases: Mapping
     return {name: GroupPlan(*made[release.digest], args.fusion.wait_ms) for name, release in releases.items()}
 
 
-def apart(releases: Mapping[str, Release]) -> Sequence[str]:
-    """The digests of the releases, by class, where devices of one fleet have several: those never answer together."""
-    found = list(dict.fromkeys(release.digest for release in releases.values()))
-    return found if len(found) > 1 else []
+def tell(groups: Mapping[str, GroupPlan], info: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    """Says what each group is worth, once where classes have the same release; and where they have not, that they never answer together."""
+    digests_of = {name: it.group.release for name, it in groups.items()}
+    for digest in (several := dict.fromkeys(digests_of.values())):
+        classes = [name for name in groups if digests_of[name] == digest]
+        info(f"together ({', '.join(classes)}): {groups[classes[0]].explain()}")
+    if len(several) > 1:
+        warn(f"classes of devices have {len(several)} releases, and only devices with the same one answer together")
 
 
 def _learned(release: Release, seen: SeenExamples, clip_nats: float | None, path: str) -> tuple[FusionGroup, Figures]:

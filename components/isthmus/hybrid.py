@@ -22,14 +22,15 @@ from isthmus.cloud import CheckedService, CloudModelService
 from isthmus.compiling import Sources
 from isthmus.edge import CheckedRollout, EdgeFleetRollout
 from isthmus.errors import GateError, Problem
-from isthmus.names import cloud_part, edge_part
-from isthmus.offloading import unsure_share
+from isthmus.names import STAYS_IN_GROUP, cloud_part, edge_part
+from isthmus.offloading import measured_plan
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import kind_of_server, with_platforms
 from isthmus.release.manifest import Release
-from isthmus.routing import routed_share
+from isthmus.routing import answers_of, asking
 from isthmus.sizing.advisor.advice import Advice
 from isthmus.sizing.advisor.requirements import Mode
+from isthmus.sizing.offload import Asking, Offload
 
 # What an argument that only the other half needs is taken for where a mode has no such half: it is used for nothing.
 _NOT_NEEDED: Mapping[str, Mapping[str, Any]] = {CLOUD: {"fleet": "-"}, EDGE: {"requests_per_second": 1, "p95_ms": 1000}}
@@ -143,7 +144,9 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
 
 
 def _asking_nobody(fleet: CheckedRollout) -> CheckedRollout:
-    """The fleet, as it is without a cloud role."""
+    """The fleet, as it is without a cloud role: its devices ask peers of their groups at most."""
+    if fleet.settings.data == STAYS_IN_GROUP:
+        return fleet
     return replace(fleet, settings=fleet.settings.model_copy(update=dict.fromkeys((*_OF_ASKING, "fallback_url"))), policy=None)
 
 
@@ -156,21 +159,21 @@ def _asked_by(
         known = known or OffloadSettings()
         # Of devices that were enrolled elsewhere the fleet file knows nothing.
         known = known if known.devices else known.model_copy(update={"devices": len(fleet.fleet.devices) or None})
-        service = replace(service, unsure_share=partial(_asking_share, fleet))
+        service = replace(service, asking=partial(_asking, fleet, known.pure()))
     elif known:
         what, fix = "the devices ask nobody", "add min_confidence or `data: may_leave_device`, or remove it"
         return service, [Problem(f"{path}.offload", what, fix=fix)]
     return replace(service, settings=service.settings.model_copy(update={"offload": known})), []
 
 
-def _asking_share(fleet: CheckedRollout, release: Release) -> float | None:
-    """The share of the requests, 0 to 1, that devices with this release have the cloud role answer, first or because they are unsure; None:
-    not known."""
-    unsure = unsure_share(fleet.settings, release)
+def _asking(fleet: CheckedRollout, offload: Offload, release: Release) -> Asking | None:
+    """What devices with this release have the cloud role answer, first or because they are unsure; None: not known."""
+    plan = measured_plan(fleet.settings, release)
+    unsure = plan.rows[plan.chosen].share if plan else None
     if fleet.policy is None:
-        return unsure
-    routed = routed_share(fleet.policy, Counter(it.device_class for it in fleet.devices))
-    return routed + (1 - routed) * (unsure or 0.0)
+        return None if unsure is None else Asking(unsure)
+    answers = answers_of(release, plan, fleet.settings.fallback_timeout_ms)
+    return asking(fleet.policy, Counter(it.device_class for it in fleet.devices), answers, unsure or 0.0, offload)
 
 
 def _chosen(mode: str, advice: Advice | None, path: str) -> tuple[Mode | None, list[Problem]]:
@@ -196,7 +199,7 @@ def _outputs(part: CloudModelService | EdgeFleetRollout | None, names: tuple[str
 def _edge_part(settings: HybridSettings, args: Any, name: str) -> Any:
     """The fleet's arguments. Where there is a cloud role, that is whom devices ask, if they may; where there is none, they ask nobody."""
     part = _part(EdgeSettings, args, name)
-    if settings.mode == EDGE:
+    if settings.mode == EDGE and settings.data != STAYS_IN_GROUP:
         return {key: value for key, value in part.items() if key not in _OF_ASKING}
     return {**part, **({"fallback_url": "cloud"} if settings.asks_cloud() else {})}
 

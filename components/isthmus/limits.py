@@ -189,6 +189,9 @@ MIGRATION: Final[Mapping[str, Limit]] = {
     "deadline_miss_ms": Limit("of waiting that a missed deadline is worth", None, 0, 1e9),
     "joule_ms": Limit("of waiting that a joule is worth", 0.0, 0, 1e9),
     "money_ms": Limit("of waiting that one unit of money is worth", 0.0, 0, 1e12),
+    "wrong_answer_ms": Limit("of waiting that a wrong answer is worth; 0: not weighed", 0.0, 0, 1e9),
+    "error_percent": Limit("of the answers there that are wrong; left out: as measured of the release", None, 0, 100),
+    "unsure_percent": Limit("of the requests that a device passes on; left out: as measured of the release", None, 0, 100),
     "service_ms": Limit("mean time of serving one request there", None, 0, 1e7, beyond=True),
     "p95_ms": Limit("95th percentile of that time", None, 0, 1e7, beyond=True),
     "price_per_request": Limit("in money", 0.0, 0, 1e6),
@@ -199,6 +202,8 @@ MIGRATION: Final[Mapping[str, Limit]] = {
     "megabits_per_second": Limit("of the link, the slower direction", None, 0, 1e6, beyond=True),
     "loss_percent": Limit("of the packets", 0.0, 0, 99),
     "price_per_megabyte": Limit("in money", 0.0, 0, 1e6),
+    # As OFFLOAD's correlation: the share of failures that have a common cause, at its upper end.
+    "common_percent": Limit("of the network's changes, that all devices of the fleet see at once", 10.0, 0, 100),
     "requests_per_second": Limit("that the device is asked", None, 0, 1e6),
     "stays_seconds": Limit("mean time at the level; left out: `transition` says it", None, 0, 365 * DAY_SECONDS, beyond=True),
     "transition": replace(SHARE, what="probability of a step, from each level (row) to each; left out: `stays_seconds` says it"),

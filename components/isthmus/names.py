@@ -19,9 +19,12 @@ TRACKS: Final = (STABLE, CANARY)
 # The parts of a service, as labels, programs and containers call them.
 SERVER: Final = "server"
 GATEWAY: Final = "gateway"
+BROKER: Final = "_broker"
+"""Of a fleet's groups. No device is called so."""
 
 # Where the inputs of devices may go, as arguments and policies say it.
 STAYS_ON_DEVICE: Final = "stays_on_device"
+STAYS_IN_GROUP: Final = "stays_in_group"
 MAY_LEAVE_DEVICE: Final = "may_leave_device"
 
 DOMAIN: Final = "isthmus.dev"
@@ -58,6 +61,11 @@ STATUS_PORT: Final = 9902
 # Where the first server of a Docker host is published; the next one's are one higher.
 HOST_REST_PORT: Final = 8511
 HOST_GRPC_PORT: Final = 8521
+
+# Of the broker of a fleet's groups: what the platform writes, and its program reads.
+BROKER_GROUPS_FILE: Final = "groups.json"
+BROKER_CERTIFICATE_FILE: Final = "broker.crt"
+BROKER_KEY_FILE: Final = "broker.key"
 
 FLEET_REPOSITORY: Final = "FleetRepository"
 """The type of the resource that says where a stack has a fleet."""

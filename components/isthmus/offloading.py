@@ -44,13 +44,12 @@ def offload_plans(args: EdgeSettings, releases: Mapping[str, Release], path: str
     return found
 
 
-def unsure_share(args: EdgeSettings, release: Release) -> float | None:
-    """The share of the requests, 0 to 1, that devices with this release pass on, counted on the evaluation data; None: not known."""
+def measured_plan(args: EdgeSettings, release: Release) -> OffloadPlan | None:
+    """What devices with this release pass on, counted on the evaluation data, without its costs; None: nothing, or it is not known."""
     calibration, measured = release.manifest.calibration, release.record.confidences
     if args.min_confidence is None or calibration is None or measured is None:
         return None
-    plan = plan_offload(calibration, measured, Costs(0.0), _number(args), max_error=args.max_device_error)
-    return plan.rows[plan.chosen].share if plan else None
+    return plan_offload(calibration, measured, Costs(0.0), _number(args), max_error=args.max_device_error)
 
 
 def _number(args: EdgeSettings) -> float | None:

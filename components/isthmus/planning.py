@@ -19,6 +19,7 @@ from isthmus.release.manifest import EDGE, SERVING, Release
 from isthmus.sizing.classes import Choice, Offer, choose
 from isthmus.sizing.fleet import FleetPlan, plan_fleet
 from isthmus.sizing.headroom import Headroom
+from isthmus.sizing.offload import Asking
 from isthmus.sizing.rollout import Download, Pace, WavePlan, plan_wave
 from isthmus.sizing.service import ServiceInputs, ServicePlan, plan_service
 from isthmus.tflite.operators import operators
@@ -50,17 +51,20 @@ class PlannedRollout:
     turns: tuple[WaveTurns, ...] = ()
 
 
-def plan_of(args: CloudSettings, release: Release, path: str) -> ServicePlan:
-    """The plan for a release. Raises GateError where no plan keeps the objective."""
-    return plan_service(inputs_of(args, release), path)
+def plan_of(args: CloudSettings, release: Release, path: str, asking: Asking | None = None) -> ServicePlan:
+    """The plan for a release. Raises GateError where no plan keeps the objective.
+
+    asking: what devices ask, where the arguments do not say.
+    """
+    return plan_service(inputs_of(args, release, asking), path)
 
 
-def inputs_of(args: CloudSettings, release: Release) -> ServiceInputs:
-    """What the plan is computed from: the arguments, and what was measured where they do not say."""
+def inputs_of(args: CloudSettings, release: Release, asking: Asking | None = None) -> ServiceInputs:
+    """What the plan is computed from: the arguments, and what was measured where they do not say. asking: as in `plan_of`."""
     rate, scv, measured_on = _measured(args, release)
     fallback = args.edge_requests_per_second * args.headroom.offline_percent / 100
     headroom = Headroom(**args.headroom.model_dump(exclude={"offline_percent"}), fallback_requests_per_second=fallback)
-    servers = named_servers(args)
+    servers, offload = named_servers(args), args.offload.pure() if args.offload else None
     return ServiceInputs(
         requests_per_second=args.requests_per_second,
         p95_ms=args.p95_ms,
@@ -76,7 +80,7 @@ def inputs_of(args: CloudSettings, release: Release) -> ServiceInputs:
         balancing=args.balancing,
         autoscale=PLATFORMS[args.platform].autoscale(args),
         prices=args.price_table(),
-        offload=args.offload.pure() if args.offload else None,
+        offload=offload.asked_by(asking) if offload and asking and offload.unsure_share is None else offload,
     )
 
 

@@ -74,9 +74,34 @@ def test_a_fleet_has_no_name_that_its_repository_would_refuse(tmp_path, name):
         ("devices: [{name: a, clas: b}]", ".devices[0].clas: no such argument. Fix: did you mean 'class'?"),
         ("devices: [{name: a, labels: {site: 3}}]", ".devices[0].labels: site: found 3; expected a label's value"),
         ("classes: {'a b': {}}", '.classes["a b"]'),
+        ("devices: [{name: a}]\ngroups: {yard: [b]}", ".groups.yard[0]: the stack runs no device 'b'; expected a device of `devices`"),
+        ("devices: [{name: a}]\ngroups: {yard: [a, a]}", ".groups.yard[1]: 'a' is in the group yard already; expected one group"),
+        ("devices: [{name: a}]\ngroups: {yard: [a], hall: [a]}", ".groups.hall[0]: 'a' is in the group yard already"),
+        ("groups: {yard: []}", ".groups.yard: "),
+        ("groups: {'a/b': [a]}", '.groups["a/b"]'),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(tmp_path, text, said):
     found = problems(tmp_path, f"name: cams\n{text}")
     assert len(found) == 1, found
     assert found[0].startswith(said)
+
+
+GROUPS = """
+classes: {small: {}, large: {}}
+devices: [{name: a, class: small}, {name: b, class: large}, {name: c, class: large}, {name: d, class: small}, {name: e}]
+groups: {yard: [a, b], hall: [c], porch: [d, e]}
+"""
+
+
+def test_a_device_works_in_one_group_or_alone(tmp_path):
+    found = fleet(tmp_path, f"name: cams\n{GROUPS}")
+    assert [found.group_of(it) for it in ("a", "c", "f")] == ["yard", "hall", None]
+
+
+@pytest.mark.parametrize(
+    ("device_class", "peers"),
+    [("small", {"large", "*"}), ("large", {"small", "*"}), ("*", {"small", "large", "*"}), ("other", set())],
+)
+def test_peers_of_a_class_are_those_that_some_device_of_it_has_beside_itself(tmp_path, device_class, peers):
+    assert fleet(tmp_path, f"name: cams\n{GROUPS}").peer_classes(device_class) == peers

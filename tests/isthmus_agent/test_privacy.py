@@ -14,10 +14,12 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
+from tests.isthmus_agent.bus.brokers import RunningBroker
 from tests.isthmus_agent.clouds import PREDICTIONS, CloudRole, says, with_status
 from tests.isthmus_agent.contents import routed_content
 from tests.isthmus_agent.living import DEVICE, FLEET, SECRET, Fleet, Living, digest_of
 from tests.isthmus_agent.tapping import tapped
+from tests.isthmus_agent.yard import Yard
 from toolchain.testing import patience
 
 from isthmus_agent.formats import report, samples, samples_wanted, x25519
@@ -268,3 +270,48 @@ def test_no_policy_takes_anything_from_a_device_that_asks_nobody_and_probes_carr
             assert WORD.encode() not in b"".join(map(bytes, tap.sent))
     finally:
         role.stop()
+
+
+def test_nothing_goes_to_a_peer_that_may_not_and_a_peer_keeps_nothing_of_what_may(fleet: Fleet, tmp_path: Path):
+    """The policy says `peer:big` in every state. The bus is listened to, which has no TLS here."""
+    (tmp_path / "broker").mkdir()
+    broker = RunningBroker("amqtt", tmp_path / "broker")
+    broker.start()
+    yard = Yard(fleet, broker, None, tmp_path)
+    fleet.tell(routed_content(("device", "peer:big"), (1,) * 8, step_ms=1))
+    here = request(PREDICT, ROWS, "X-Isthmus-Answer-By: device")
+    pace = {"heartbeat_seconds": 1}
+    try:
+        with tapped(f"mqtt://127.0.0.1:{broker.port}") as tap:
+            port = tap.listener.getsockname()[1]
+            yard.join("b", device_class="big", more=pace)
+            device = yard.join("a", device_class="small", more=pace, port=port, inputs="stay_on_device")
+            yard.wait("a", lambda it: it["members"] == ["b"] and it["offers_per_1000_seconds"])
+            ask_all(device)
+            gate = yard.gate("a")
+            assert gate.ask("/streams/camera/v1/models/digits:predict", [NUMBERS])[0] == 200
+            assert gate.ask("/peers/big/v1/models/digits:predict", [NUMBERS])[0] == 403
+            assert device.stop() == 0
+            device = yard.join("a", device_class="small", more=pace, port=port)
+            yard.wait("a", lambda it: it["members"] == ["b"] and it["offers_per_1000_seconds"])
+            assert {b"X-Isthmus-Answered-By: device\r\n" in ask(device, here) for _ in range(4)} == {True}
+            sent = [bytes(it) for it in tap.sent]
+            assert sum(map(len, sent)) > 500
+            assert [found for it in sent if (found := found_in(it))] == []
+            patience.wait_until(lambda: b"X-Isthmus-Answered-By: peer\r\n" in ask(device, ASKED["a header"]))
+            assert any(found_in(bytes(it)) for it in tap.sent)
+            assert WORD.encode() not in b"".join(map(bytes, tap.sent))  # no header of a client is passed on
+            ask_all(device)
+            told = len(fleet.http.requests)
+            patience.wait_until(lambda: len(fleet.http.requests) > told + 4)
+            assert [it.stop() for it in yard.devices.values()] == [0, 0]
+        places = {
+            **{f"object {key}": key.encode() + b"\n" + body for key, body in fleet.store.objects.items()},
+            **dict(kept_by(tmp_path / "a")),
+            **dict(kept_by(tmp_path / "b")),
+            **{name: (tmp_path / name).read_bytes() for name in ("a.log", "b.log")},
+        }
+        assert {name: found for name, it in places.items() if (found := found_in(it))} == {}
+    finally:
+        yard.close()
+        broker.kill()

@@ -49,7 +49,7 @@ class Yard:
 
     fleet: Fleet
     broker: RunningBroker
-    ca_file: Path
+    ca_file: Path | None
     folder: Path
     devices: dict[str, Living] = field(default_factory=dict)
 
@@ -60,8 +60,8 @@ class Yard:
         file.write_text(password or PASSWORDS[name])
         found = {
             "name": GROUP,
-            "broker": f"mqtts://127.0.0.1:{port or self.broker.port}",
-            "ca_file": str(self.ca_file),
+            "broker": f"mqtt{'s' if self.ca_file else ''}://127.0.0.1:{port or self.broker.port}",
+            **({"ca_file": str(self.ca_file)} if self.ca_file else {}),
             "password_file": str(file),
             "inputs": "stay_in_group",
             "mqtt": "5" if self.broker.speaks_5 else "3.1.1",

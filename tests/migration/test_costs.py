@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from isthmus.arguments.policy_file import load_policy
 from isthmus.errors import InputError
-from isthmus.migration.costs import MISSED, MONEY, WAITED_MS, build, waiting
+from isthmus.migration.costs import JOULES, MISSED, MONEY, WAITED_MS, WRONG, build, waiting
 from isthmus.migration.process import Process
-from isthmus.migration.situation import STAYS_IN_GROUP, Link, Situation, leaving, wandering
-from isthmus.names import STAYS_ON_DEVICE
+from isthmus.migration.situation import Link, Situation, ThenCloud, leaving, wandering
+from isthmus.names import STAYS_IN_GROUP, STAYS_ON_DEVICE
 
 EXAMPLE = Path(__file__).parents[2] / "policies" / "cameras.yaml"
 SITUATION = load_policy(EXAMPLE.name, EXAMPLE.parent, "file").situation()
@@ -77,6 +77,67 @@ def test_a_move_keeps_those_waiting_that_come_meanwhile() -> None:
     assert built.moving_figures[MISSED][0, 1, cell] == pytest.approx(rate * 0.4)
     assert built.moving_figures[WAITED_MS][0, 1, cell] == pytest.approx(1000 * rate * (0.2**2 / 2 + 0.4 * 0.2))
     assert built.process.moving_cost[1, 1].max() == 0
+
+
+def priced(unsure: float = 0.2, then: float = 0.05, device: float = 0.1, cloud: float = 0.04, worth: float = 800.0) -> Situation:
+    """The example, with what answers are worth; its places are the device, the device that then asks, the cloud, and a peer."""
+    assert SITUATION.cloud is not None
+    return replace(
+        SITUATION,
+        worth=replace(SITUATION.worth, wrong_answer_ms=worth),
+        device=replace(SITUATION.device, error_rate=device),
+        cloud=replace(SITUATION.cloud, error_rate=cloud),
+        then_cloud=ThenCloud(unsure, then),
+    )
+
+
+def test_without_a_price_no_answer_is_counted() -> None:
+    assert WRONG not in build(SITUATION).figures
+    wrong = replace(SITUATION, device=replace(SITUATION.device, error_rate=0.5))
+    np.testing.assert_array_equal(build(wrong).process.serving_cost, build(SITUATION).process.serving_cost)
+
+
+def test_a_wrong_answer_costs_its_price() -> None:
+    situation = priced()
+    built, free = build(situation), build(replace(situation, worth=SITUATION.worth))
+    assert built.process.places == ("device", "device_then_cloud", "cloud", "peer:gateway")
+    np.testing.assert_allclose(built.process.serving_cost, free.process.serving_cost + 800 * built.figures[WRONG])
+    asked, cell = built.figures["requests"][0], built.process.cell(0, 1, 0)
+    np.testing.assert_allclose(built.figures[WRONG][0], 0.1 * asked)
+    assert built.figures[WRONG][1, cell] == pytest.approx(0.05 * asked[cell], rel=0.02)  # hardly anything is late there
+    assert built.figures[WRONG][2, cell] == pytest.approx(0.04 * asked[cell], rel=0.02)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_who_then_asks_pays_its_own_time_and_that_share_of_asking(unsure: float, then: float, device: float, cloud: float) -> None:
+    built = build(priced(unsure, then, device, cloud))
+    may = built.process.allowed[1]
+    np.testing.assert_array_equal(may, built.process.allowed[2])  # nobody is asked where the network is cut
+    own, passing = ({name: it[row, may] for name, it in built.figures.items()} for row in (0, 1))
+    assert (passing[WAITED_MS] >= own[WAITED_MS] - 1e-9).all()
+    np.testing.assert_array_equal(passing[MISSED], own[MISSED])  # its own answer is there by the deadline
+    np.testing.assert_allclose(passing[MONEY], unsure * built.figures[MONEY][2, may], atol=1e-12)
+    assert (passing[WRONG] <= max(then, device) * built.figures["requests"][0, may] + 1e-9).all()
+    if unsure == 0:
+        np.testing.assert_allclose(passing[JOULES], own[JOULES])
+    deadline = built.situation.deadline_ms * built.figures["requests"][0, may]
+    assert (passing[WAITED_MS] <= deadline + 1e-6).all()
+
+
+def test_between_the_two_places_of_the_device_only_the_way_to_the_cloud_costs() -> None:
+    moving = build(priced(unsure=0.2)).moving_figures
+    cell = 0
+    to_cloud = {name: it[0, 2, cell] for name, it in moving.items()}
+    assert moving[WAITED_MS][0, 1, cell] == pytest.approx(0.2 * to_cloud[WAITED_MS])
+    assert to_cloud[MISSED] > 0
+    assert moving[MISSED][0, 1, cell] == 0
+    assert all(it[1, 0, cell] == 0 for it in moving.values())
+    assert all(it[1, 2, cell] == to_cloud[name] for name, it in moving.items())
+
+
+def test_data_that_stays_asks_nobody_either() -> None:
+    assert not build(replace(priced(), privacy=STAYS_IN_GROUP)).process.allowed[[1, 2]].any()
 
 
 def costs(situation: Situation) -> Process:

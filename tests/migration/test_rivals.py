@@ -33,6 +33,15 @@ def test_each_rival_goes_where_its_name_says_and_never_where_it_may_not() -> Non
         assert made.allowed[policy, np.arange(made.shape[1])].all()
 
 
+def test_where_the_device_may_ask_first_that_is_a_rival_and_a_threshold_too() -> None:
+    made = process(5, ("device", "device_then_cloud", "cloud"))
+    found = rivals.rivals(made)
+    assert [*found] == [rivals.NEVER, rivals.UNSURE, rivals.ALWAYS_CLOUD, rivals.THRESHOLD, rivals.MYOPIC, rivals.FOLLOW]
+    assert (found[rivals.UNSURE][:, made.allowed[1]] == 1).all()
+    tuned = expected(made, evaluate(made, found[rivals.THRESHOLD]))
+    assert tuned == min(expected(made, evaluate(made, rivals.threshold(made, it))) for it in ("device_then_cloud", "cloud"))
+
+
 def test_the_threshold_is_the_best_there_is() -> None:
     made = process(5)
     tuned = expected(made, evaluate(made, rivals.threshold(made, "cloud")))

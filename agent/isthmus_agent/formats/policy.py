@@ -6,6 +6,9 @@ times are that release's, and a reader asks for it by that digest. Reading what 
 write a value: `from_json(it.to_json(), it.release) == it`, and bytes that are not `to_json()` of what they say are refused.
 
 Numbers are whole thousandths of their unit, as signed documents know no fractions.
+
+A policy that knows the place THEN_CLOUD says when a device passes on what it is not sure of, and is of FORMAT 2; one that does not know it
+says nothing about that, and is of FORMAT 1, as all were before there was such a place. A device that knows no FORMAT 2 refuses the former.
 """
 
 import itertools
@@ -19,6 +22,7 @@ from isthmus_agent.formats import numbers
 from isthmus_agent.formats.numbers import FormatError
 
 FORMAT: Final = 1
+FORMAT_OF_THEN_CLOUD: Final = 2
 MOST_DOCUMENT_BYTES: Final = 1 << 18
 MOST_PLACES: Final = 64
 MOST_DIMENSIONS: Final = 4
@@ -27,14 +31,16 @@ MOST_CELLS: Final = 512
 MOST_EDGE_THOUSANDTHS: Final = 10**12
 MOST_STEP_MS: Final = numbers.DAY_SECONDS * 1000
 DEVICE: Final = "device"
+THEN_CLOUD: Final = "device_then_cloud"
+"""The device, and then the cloud for what the device is not sure of. Beside it DEVICE is the device, and nobody asked."""
 CLOUD: Final = "cloud"
 PEER: Final = "peer:"
-"""What begins the name of a place that is a class of peers; the others are DEVICE and CLOUD."""
+"""What begins the name of a place that is a class of peers; the others are DEVICE, THEN_CLOUD and CLOUD."""
 NETWORK: Final = "network"
 """The dimension of the round trip to the cloud role, in ms."""
 LOAD: Final = "load"
 """The dimension of what the device itself is asked, in requests per second."""
-_OWN_PLACES: Final = (DEVICE, CLOUD)
+_OWN_PLACES: Final = (DEVICE, THEN_CLOUD, CLOUD)
 _SIGNS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 """A place's number as one character of the table."""
 _NUMBER_OF: Final = {sign: number for number, sign in enumerate(_SIGNS)}
@@ -85,6 +91,15 @@ class Policy:
         object.__setattr__(self, "_cells", math.prod(len(it.levels) for it in self.dimensions))
 
     @property
+    def format(self) -> int:
+        """Of its document."""
+        return FORMAT_OF_THEN_CLOUD if THEN_CLOUD in self.places else FORMAT
+
+    def passes_on(self, place: str) -> bool:
+        """Whether a device in this place passes on what it is not sure of, as it does where a policy does not know THEN_CLOUD."""
+        return place == THEN_CLOUD or THEN_CLOUD not in self.places
+
+    @property
     def unmeasured(self) -> tuple[int, ...]:
         """The levels to begin with."""
         return tuple(it.unmeasured for it in self.dimensions)
@@ -109,7 +124,7 @@ class Policy:
         """The one way to write it."""
         return numbers.dump(
             {
-                "format": FORMAT,
+                "format": self.format,
                 "release": self.release,
                 "class": self.device_class,
                 "places": list(self.places),
@@ -138,7 +153,7 @@ def from_json(content: bytes, release: str) -> Policy:
     """The policy in a document, for this release (its digest). Raises FormatError for every other content, and nothing else."""
     document = numbers.load(content, "the policy", MOST_DOCUMENT_BYTES)
     found = numbers.fields(document, "", _FIELDS)
-    numbers.integer(found["format"], "format", FORMAT, FORMAT)
+    numbers.integer(found["format"], "format", FORMAT, FORMAT_OF_THEN_CLOUD)
     made_for = numbers.digest(found["release"], "release")
     if made_for != release:
         raise FormatError("release", f"the policy was made for {made_for}, not for {numbers.shown(release)}")
@@ -159,6 +174,8 @@ def from_json(content: bytes, release: str) -> Policy:
         _table(found["table"], len(places), cells),
         numbers.integer(found["step_ms"], "step_ms", 1, MOST_STEP_MS),
     )
+    if found["format"] != policy.format:
+        raise FormatError("format", f"found {found['format']}, expected {policy.format} with places {', '.join(places)}")
     if policy.to_json() != content:
         raise FormatError("", "the policy is not written in the one way that there is")
     return policy
@@ -168,7 +185,7 @@ def _place(value: object, where: str) -> str:
     if isinstance(value, str) and value.startswith(PEER):
         return PEER + numbers.device_class(value[len(PEER) :], where)
     if value not in _OWN_PLACES:
-        raise FormatError(where, f"found {numbers.shown(value)}, expected device, cloud or {PEER}CLASS")
+        raise FormatError(where, f"found {numbers.shown(value)}, expected device, {THEN_CLOUD}, cloud or {PEER}CLASS")
     return str(value)
 
 

@@ -25,13 +25,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from isthmus_agent.formats import numbers
-from isthmus_agent.formats.answers import MOST_DEADLINE_MS
+from isthmus_agent.formats.answers import MOST_DEADLINE_MS, STAY_IN_GROUP, STAY_ON_DEVICE
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.group.settings import Settings as Pace
 from isthmus_agent.manager.checking import Problem, Section, absolute, between, one_of, readable
 
-STAY_ON_DEVICE: Final = "stay_on_device"
-STAY_IN_GROUP: Final = "stay_in_group"
 _INPUTS: Final = (STAY_ON_DEVICE, STAY_IN_GROUP)
 _VERSIONS: Final = ("5", "3.1.1")
 _PACE: Final = ("beat_seconds", "expiry_seconds", "answer_seconds")

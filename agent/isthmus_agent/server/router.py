@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection
 from typing import Final, Protocol
 
-from isthmus_agent.formats.policy import CLOUD, DEVICE, LOAD, NETWORK, Policy
+from isthmus_agent.formats.policy import CLOUD, DEVICE, LOAD, NETWORK, THEN_CLOUD, Policy
 
 PROBE_SECONDS: Final = 5.0
 """Between two probes of the network, at least. A device that nobody asks sends none."""
@@ -34,7 +34,8 @@ class Router:
     """
 
     def __init__(self, policy: Policy, model: str, network: Network | None, now: float, reached: Collection[str] = (CLOUD,)) -> None:
-        self._policy, self._model, self._network, self._reached = policy, model, network, {DEVICE, *reached}
+        self._policy, self._model, self._network = policy, model, network
+        self._reached = {DEVICE, THEN_CLOUD, *reached}
         self._levels = policy.unmeasured
         self._device = policy.places.index(DEVICE)
         self._place = self._device
@@ -45,6 +46,11 @@ class Router:
     def place(self) -> str:
         """Where requests are answered first, as last chosen."""
         return self._policy.places[self._place]
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether an answer of the device's own that is not sure enough is passed on there."""
+        return self._policy.passes_on(self.place)
 
     def count(self) -> None:
         """A request has come, whoever is to answer it: what is asked of the device is its load."""

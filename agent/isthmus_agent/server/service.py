@@ -194,9 +194,14 @@ class Service:
         fallback = self._fallback
         if fallback is None or request.is_for_here:
             return own
-        if outputs is not None and fallback.is_sure(self._sure(outputs), self._min_confidence):
+        if outputs is not None and (self._keeps_doubt or fallback.is_sure(self._sure(outputs), self._min_confidence)):
             return own
         return fallback.asked(self._model.manifest.model, request.body, self._check_of(asked), own, due, is_needed=outputs is None)
+
+    @property
+    def _keeps_doubt(self) -> bool:
+        """Whether the policy has nobody asked now about what the device is not sure of. What it has no answer to it asks all the same."""
+        return self._router is not None and not self._router.passes_on
 
     def _check_of(self, asked: PredictRequest) -> Check:
         examples = len(next(iter(asked.inputs.values()))) if self._model.takes_any_batch else None

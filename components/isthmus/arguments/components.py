@@ -15,7 +15,7 @@ from isthmus.arguments.serving import ServingSettings
 from isthmus.arguments.source import SourceSettings
 from isthmus.compile.recipes import SERVING_ONLY
 from isthmus.errors import Problem, property_path
-from isthmus.names import STAYS_ON_DEVICE
+from isthmus.names import STAYS_IN_GROUP, STAYS_ON_DEVICE
 from isthmus_agent.formats.contents import ANY_CLASS
 
 
@@ -56,15 +56,15 @@ class EdgeSettings(SourceSettings, RollingSettings):
         if self.recipe == SERVING_ONLY:
             what, fix = f"{SERVING_ONLY} makes nothing that devices can run", "name another recipe, or use CloudModelService"
             found.append(Problem(f"{path}.recipe", what, "a recipe with an edge variant, such as int8", fix))
-        if self.min_confidence is not None and self.fallback_url is None and self.data != STAYS_ON_DEVICE:
+        if self.min_confidence is not None and self.fallback_url is None and self.data not in (STAYS_ON_DEVICE, STAYS_IN_GROUP):
             found.append(Problem(f"{path}.min_confidence", "there is nobody to ask", "fallback_url beside it", "add fallback_url"))
         if self.max_device_error is not None and not self.seeks_confidence:
             what, fix = "nothing is chosen by it", "say `min_confidence: auto`, or remove it"
             found.append(Problem(f"{path}.max_device_error", what, "`min_confidence: auto` beside it", fix))
-        if self.policy is not None and self.fallback_url is None and self.data != STAYS_ON_DEVICE:
+        if self.policy is not None and self.fallback_url is None and self.data not in (STAYS_ON_DEVICE, STAYS_IN_GROUP):
             what, fix = "it is about when the cloud role is asked, and devices ask nobody", "say `data: may_leave_device`, or remove it"
             found.append(Problem(f"{path}.policy", what, "devices that may ask (of a fleet alone: fallback_url)", fix))
-        if self.deadline_ms is not None and self.fallback_url is None:
+        if self.deadline_ms is not None and self.fallback_url is None and not self.asks_peers():
             what, fix = "devices ask nobody, and answer as soon as they can", "remove it, or let them ask the cloud role"
             found.append(Problem(f"{path}.deadline_ms", what, "fallback_url beside it", fix))
         if self.device_access is not None and self.store is None:

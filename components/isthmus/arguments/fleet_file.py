@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field
 
 from isthmus.arguments.checking import AnyPort, Checked, Limited, Name, check, one_of
-from isthmus.arguments.formats import ARCHITECTURES, BYTES_PER_MEGABYTE, ClassName, Labels
+from isthmus.arguments.formats import ARCHITECTURES, BYTES_PER_MEGABYTE, ClassName, Labels, SignedName
 from isthmus.arguments.yaml_file import read_yaml
 from isthmus.errors import Problem, property_path
 from isthmus.limits import ANY_PORT, DEVICE_CLASS, FLEET_DEVICES, MOST_CLASSES
@@ -64,11 +64,15 @@ def _fleet_name(value: object) -> object:
 
 
 class FleetSettings(Checked):
-    """devices: those that the stack runs on its machine. None: a fleet of devices elsewhere, which come by enrolment."""
+    """devices: those that the stack runs on its machine. None: a fleet of devices elsewhere, which come by enrolment. groups: of those that
+    work together, by name: the devices' names."""
 
     name: Annotated[str, BeforeValidator(_fleet_name)]
     classes: Annotated[Mapping[ClassName, ClassSettings], Field(max_length=MOST_CLASSES)] = Field(default_factory=dict)
     devices: Annotated[tuple[DeviceSettings, ...], Field(max_length=int(FLEET_DEVICES.most))] = ()
+    groups: Annotated[Mapping[SignedName, Annotated[tuple[Name, ...], Field(min_length=1)]], Field(max_length=int(FLEET_DEVICES.most))] = (
+        Field(default_factory=dict)
+    )
 
     def problems(self, path: str) -> Sequence[Problem]:
         names = [device.name for device in self.devices]
@@ -82,7 +86,37 @@ class FleetSettings(Checked):
                 for index, device in enumerate(self.devices)
                 for problem in self._of_class(device, property_path(["devices", index], path))
             ),
+            *self._group_problems(path),
         ]
+
+    def _group_problems(self, path: str) -> Iterator[Problem]:
+        """Members that are no devices of this file, and those of two groups: a device has one broker, and one name there."""
+        known, taken = {device.name for device in self.devices}, dict[str, str]()
+        for group, members in self.groups.items():
+            for index, name in enumerate(members):
+                where = property_path(["groups", group, index], path)
+                if name not in known:
+                    what, fix = f"the stack runs no device {name!r}", "add it to `devices`; devices elsewhere name their group themselves"
+                    yield Problem(where, what, "a device of `devices`", fix)
+                elif name in taken:
+                    yield Problem(where, f"{name!r} is in the group {taken[name]} already", "one group for each device", "leave one out")
+                taken.setdefault(name, group)
+
+    def group_of(self, device: str) -> str | None:
+        """The group of a device; None: it works alone."""
+        return next((group for group, members in self.groups.items() if device in members), None)
+
+    def peer_classes(self, device_class: str) -> frozenset[str]:
+        """Classes of devices that some device of a class has in its group, beside itself; with ANY_CLASS, where it has anybody."""
+        classes = {device.name: device.device_class for device in self.devices}
+        found = {
+            classes[other]
+            for members in self.groups.values()
+            for name in members
+            for other in members
+            if other != name and device_class in (ANY_CLASS, classes[name])
+        }
+        return frozenset(found | ({ANY_CLASS} if found else set()))
 
     def _of_class(self, device: DeviceSettings, where: str) -> Iterator[Problem]:
         if device.device_class not in (ANY_CLASS, *self.classes):

@@ -11,13 +11,25 @@ from pydantic import BeforeValidator, Field
 from isthmus.arguments.checking import Checked, Limited, Name, check, one_of, same_twice
 from isthmus.arguments.formats import ClassName, SignedName
 from isthmus.arguments.yaml_file import read_yaml
-from isthmus.errors import Problem, property_path
+from isthmus.errors import InputError, Problem, property_path
 from isthmus.limits import DEVICE_CLASS, MIGRATION, MOST_CLASSES
 from isthmus.migration.process import Dimension
-from isthmus.migration.situation import PRIVACY, Axis, Headroom, Link, Place, Situation, Worth, wandering
+from isthmus.migration.situation import (
+    NOTHING_MEASURED,
+    PRIVACY,
+    Answers,
+    Axis,
+    Headroom,
+    Link,
+    Place,
+    Situation,
+    ThenCloud,
+    Worth,
+    wandering,
+)
 from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
 from isthmus_agent.formats.contents import ANY_CLASS
-from isthmus_agent.formats.policy import LOAD, MOST_LEVELS, NETWORK
+from isthmus_agent.formats.policy import CLOUD, DEVICE, LOAD, MOST_LEVELS, NETWORK, THEN_CLOUD
 
 _ROW_TOLERANCE: Final = 1e-9
 # YAML 1.1 reads a number without a point before its exponent, such as 2e-6, as a text.
@@ -135,8 +147,9 @@ _Several: Final = Field(min_length=1, max_length=MOST_LEVELS)
 
 
 class NetworkSettings(AxisSettings):
-    """Levels of the network, by the measured round trip in ms; one that never ends is beyond all edges."""
+    """Levels of the network, by the measured round trip in ms; one that never ends is beyond all edges. common_percent: of its changes."""
 
+    common_percent: Annotated[Number, Limited(MIGRATION["common_percent"])] = MIGRATION["common_percent"].default
     levels: Annotated[tuple[NetworkLevel, ...], _Several]
 
 
@@ -171,6 +184,7 @@ class PlaceSettings(Checked):
     joules_per_request: Annotated[Number, Limited(MIGRATION["joules_per_request"])] = MIGRATION["joules_per_request"].default
     warm_up_ms: Annotated[Number, Limited(MIGRATION["warm_up_ms"])] = MIGRATION["warm_up_ms"].default
     model_bytes: Annotated[Number, Limited(MIGRATION["model_bytes"])] = MIGRATION["model_bytes"].default
+    error_percent: Annotated[Number, Limited(MIGRATION["error_percent"])] | None = None
     link: LinkSettings | None = None
 
     def problems(self, path: str) -> Sequence[Problem]:
@@ -178,10 +192,18 @@ class PlaceSettings(Checked):
             return ()
         return [Problem(f"{path}.p95_ms", f"found {self.p95_ms:g}", f"`service_ms` ({self.service_ms:g}) or more")]
 
-    def pure(self) -> Place:
+    def pure(self, error_rate: float = 0.0) -> Place:
         """The place."""
         link = None if self.link is None else Link(**self.link.model_dump())
-        return Place(self.service_ms, self.p95_ms, self.price_per_request, self.joules_per_request, self.warm_up_ms, self.model_bytes, link)
+        costs = (self.price_per_request, self.joules_per_request, self.warm_up_ms, self.model_bytes)
+        return Place(self.service_ms, self.p95_ms, *costs, link, error_rate)
+
+
+class ThenCloudSettings(Checked):
+    """The device, which then asks the cloud for what it is not sure of. error_percent: of all answers, where the cloud is there."""
+
+    unsure_percent: Annotated[Number, Limited(MIGRATION["unsure_percent"])] | None = None
+    error_percent: Annotated[Number, Limited(MIGRATION["error_percent"])] | None = None
 
 
 class WorthSettings(Checked):
@@ -190,6 +212,7 @@ class WorthSettings(Checked):
     deadline_miss_ms: Annotated[Number, Limited(MIGRATION["deadline_miss_ms"])]
     joule_ms: Annotated[Number, Limited(MIGRATION["joule_ms"])] = MIGRATION["joule_ms"].default
     money_ms: Annotated[Number, Limited(MIGRATION["money_ms"])] = MIGRATION["money_ms"].default
+    wrong_answer_ms: Annotated[Number, Limited(MIGRATION["wrong_answer_ms"])] = MIGRATION["wrong_answer_ms"].default
 
 
 class ClassFactors(Checked):
@@ -216,12 +239,13 @@ class PolicySettings(Checked):
     load: LoadSettings
     headroom: HeadroomSettings | None = None
     device: PlaceSettings
+    device_then_cloud: ThenCloudSettings | None = None
     cloud: PlaceSettings | None = None
     peers: Annotated[Mapping[ClassName, PlaceSettings], Field(max_length=MOST_CLASSES)] = Field(default_factory=dict)
     classes: Annotated[Mapping[ClassName, ClassFactors], Field(max_length=MOST_CLASSES)] = Field(default_factory=dict)
 
     def problems(self, path: str) -> Sequence[Problem]:
-        return [*self._privacy_problems(path), *self._place_problems(path)]
+        return [*self._privacy_problems(path), *self._place_problems(path), *self._then_problems(path)]
 
     def _privacy_problems(self, path: str) -> Iterator[Problem]:
         """Places that `data` forbids: a rule to offload that could never be kept is a mistake, not a wish."""
@@ -241,8 +265,57 @@ class PolicySettings(Checked):
             if getattr(self.device, name):
                 yield Problem(property_path(["device", name], path), "the device itself has none", fix="remove it")
 
-    def situation(self) -> Situation:
-        """As the migration's rooms take it, of the device that was measured."""
+    def _then_problems(self, path: str) -> Iterator[Problem]:
+        """A place where nobody is ever asked, or where asking could gain nothing."""
+        if self.device_then_cloud is None:
+            return
+        where, cloud = property_path([THEN_CLOUD], path), self.cloud
+        if cloud is None:
+            yield Problem(where, "there is no `cloud` that could be asked", fix="give the cloud's figures, or remove it")
+        elif cloud.link is None and all(it.cut for it in self.network.levels):
+            yield Problem(where, "the network is cut at every level, so nobody can be asked", fix="give a level that is not, or remove it")
+        if not self.worth.wrong_answer_ms:
+            what, fix = "a wrong answer is worth nothing, so asking gains nothing", "say `worth.wrong_answer_ms`, or remove it"
+            yield Problem(where, what, "a price for a wrong answer", fix)
+
+    def answers(self, measured: Answers) -> tuple[Answers, list[str]]:
+        """What is known of answers, the file before what was measured; and the figures, by their places in the file, that are missing where
+        a wrong answer has a price."""
+        then, peers = self.device_then_cloud or ThenCloudSettings(), dict(measured.peers)
+        given = {DEVICE: self.device.error_percent, CLOUD: self.cloud.error_percent if self.cloud else None}
+        given |= {THEN_CLOUD: then.error_percent, "unsure": then.unsure_percent}
+        known = {DEVICE: measured.device, CLOUD: measured.cloud, THEN_CLOUD: measured.then_cloud, "unsure": measured.unsure_share}
+        found = {name: known[name] if it is None else it / 100 for name, it in given.items()}
+        near = {name: peers.get(name) if it.error_percent is None else it.error_percent / 100 for name, it in self.peers.items()}
+        wanted = {f"{DEVICE}.error_percent": found[DEVICE], f"{CLOUD}.error_percent": found[CLOUD] if self.cloud else 0.0}
+        if self.device_then_cloud is not None:
+            wanted |= {f"{THEN_CLOUD}.error_percent": found[THEN_CLOUD], f"{THEN_CLOUD}.unsure_percent": found["unsure"]}
+        wanted |= {property_path(["peers", name, "error_percent"]): it for name, it in near.items()}
+        missing = [where for where, it in wanted.items() if it is None] if self.worth.wrong_answer_ms else []
+        pairs = tuple((name, it) for name, it in near.items() if it is not None)
+        return Answers(found[DEVICE], found[CLOUD], found[THEN_CLOUD], found["unsure"], pairs, measured.timeout_ms), missing
+
+    def situation(self, measured: Answers = NOTHING_MEASURED) -> Situation:
+        """As the migration's rooms take it, of the device that was measured.
+
+        Where a wrong answer has a price and it is known what a device passes on, the device that then asks is a place of its own.
+
+        Args:
+            measured: how often answers are wrong; the file's own figures go before it.
+
+        Raises:
+            InputError: a wrong answer has a price, and how often there are some is not known.
+        """
+        answers, missing = self.answers(measured)
+        if missing:
+            fix = "give it, or leave `worth.wrong_answer_ms` out"
+            raise InputError(
+                [Problem(it, "is neither given nor measured, and a wrong answer has a price", "0 to 100", fix) for it in missing]
+            )
+        then = None
+        if self.worth.wrong_answer_ms and answers.then_cloud is not None and answers.unsure_share is not None:
+            then = ThenCloud(answers.unsure_share, answers.then_cloud, answers.timeout_ms)
+        peers = dict(answers.peers)
         last = len(self.network.levels) - 1
         headroom = self.headroom
         return Situation(
@@ -252,25 +325,35 @@ class PolicySettings(Checked):
             deadline_ms=self.deadline_ms,
             request_bytes=self.request_bytes,
             answer_bytes=self.answer_bytes,
-            worth=Worth(self.worth.deadline_miss_ms, self.worth.joule_ms, self.worth.money_ms),
+            worth=Worth(**self.worth.model_dump()),
             privacy=self.data,
             network_axis=self.network.pure(NETWORK, "ms", self.step_seconds, last),
             network=tuple(it.pure() for it in self.network.levels),
             load_axis=self.load.pure(LOAD, "per second", self.step_seconds, 0),
             load=tuple(it.requests_per_second for it in self.load.levels),
-            device=self.device.pure(),
-            cloud=self.cloud.pure() if self.cloud else None,
-            peers={name: it.pure() for name, it in self.peers.items()},
+            device=self.device.pure(answers.device or 0.0),
+            cloud=self.cloud.pure(answers.cloud or 0.0) if self.cloud else None,
+            peers={name: it.pure(peers.get(name, 0.0)) for name, it in self.peers.items()},
             headroom_axis=headroom.pure("headroom", headroom.unit, self.step_seconds, 0) if headroom else None,
             headroom=tuple(Headroom(it.slowdown, it.joules_factor) for it in headroom.levels) if headroom else (Headroom(),),
             joules_per_megabyte=self.joules_per_megabyte,
+            then_cloud=then,
+            network_common=self.network.common_percent / 100,
         )
 
+    @property
+    def factors(self) -> Mapping[str, ClassFactors]:
+        """Of each class of devices; of all, where none is named."""
+        return self.classes or {ANY_CLASS: ClassFactors()}
+
     def situations(self) -> Mapping[str, Situation]:
-        """One for each class of devices."""
-        of = self.situation()
-        factors = self.classes or {ANY_CLASS: ClassFactors()}
-        return {name: of.of_class(it.speed_factor, it.joules_factor) for name, it in factors.items()}
+        """One for each class of devices, by the file's own figures. Raises InputError as `situation`."""
+        return {name: self.of_class(name) for name in self.factors}
+
+    def of_class(self, name: str, measured: Answers = NOTHING_MEASURED) -> Situation:
+        """The situation of a class that the file is for. Raises InputError as `situation`."""
+        its = self.factors[name]
+        return self.situation(measured).of_class(its.speed_factor, its.joules_factor)
 
 
 _EXPECTED: Final = "a YAML or JSON file with the figures of a migration policy (docs/migration.md)"

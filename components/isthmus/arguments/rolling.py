@@ -40,7 +40,7 @@ from isthmus.limits import (
     MOST_WAVES,
     RELEASES_PER_MONTH,
 )
-from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
+from isthmus.names import MAY_LEAVE_DEVICE, STAYS_IN_GROUP, STAYS_ON_DEVICE
 from isthmus_agent.formats.numbers import DAY_SECONDS
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.turns import Budget
@@ -67,11 +67,11 @@ class RollingArgs(TypedDict, total=False):
     them. keys: folder of the key ring. variants: recipes by class of devices; left out: `recipe` for all. encrypt: what lies in the store
     for devices can be read by them alone. most_per_minute: devices of a wave that begin. budget: of devices with one value of a label
     that are updated at once; left out: none. samples: of what devices are asked, encrypted to the owner's key; left out: none. data:
-    `stays_on_device` or `may_leave_device`: whether what devices are asked may leave them, to the cloud role or as samples; left out: it
-    stays, unless another argument asks for something else. min_confidence: a number, or `auto`: what the measured table says.
-    max_device_error: for `auto`: a share of all requests. policy: a file with the figures of a migration policy: where requests are
-    answered first. deadline_ms: of requests that say none. fusion: devices that see the same thing answer together; left out: each by
-    itself.
+    `stays_on_device`, `stays_in_group` (peers of a fleet file's groups may be asked) or `may_leave_device` (and the cloud role, and samples
+    may be taken): where what devices are asked may go; left out: it stays, unless another argument asks for something else.
+    min_confidence: a number, or `auto`: what the measured table says. max_device_error: for `auto`: a share of all requests. policy: a file
+    with the figures of a migration policy: where requests are answered first. deadline_ms: of requests that say none. fusion: devices that
+    see the same thing answer together; left out: each by itself.
     """
 
     fleet: Input[str]
@@ -134,7 +134,7 @@ class RollingSettings(Checked):
     deadline_ms: Annotated[int, Limited(DEADLINE_MS)] | None = None
     samples: SamplesSettings | None = None
     fusion: FusionSettings | None = None
-    data: Annotated[str, one_of((STAYS_ON_DEVICE, MAY_LEAVE_DEVICE), "choice")] | None = None
+    data: Annotated[str, one_of((STAYS_ON_DEVICE, STAYS_IN_GROUP, MAY_LEAVE_DEVICE), "choice")] | None = None
 
     @property
     def seeks_confidence(self) -> bool:
@@ -144,6 +144,10 @@ class RollingSettings(Checked):
     def asks_cloud(self) -> bool:
         """Whether devices pass on what they are asked, where there is a cloud role: never without a word of the user's."""
         return self.data == MAY_LEAVE_DEVICE or (self.data is None and self.min_confidence is not None)
+
+    def asks_peers(self) -> bool:
+        """Whether devices pass on what they are asked to peers of their group, where there are any: never without a word of the user's."""
+        return self.data in (STAYS_IN_GROUP, MAY_LEAVE_DEVICE)
 
     def wave_list(self, devices: int) -> Sequence[Wave]:
         """The waves. Where none are given: one device, then all. devices: of the whole fleet, 0 where that is not known."""
@@ -176,11 +180,15 @@ class RollingSettings(Checked):
         found += [
             Problem(
                 f"{path}.{name}",
-                f"takes from devices what they are asked, and `data` says {STAYS_ON_DEVICE}",
+                f"takes from {whom} what they are asked, and `data` says {self.data}",
                 fix=f"remove it, or say {MAY_LEAVE_DEVICE}",
             )
-            for name in ("min_confidence", "policy", "samples", "fallback_url")
-            if self.data == STAYS_ON_DEVICE and getattr(self, name, None) is not None
+            for data, whom, names in (
+                (STAYS_ON_DEVICE, "devices", ("min_confidence", "policy", "samples", "fallback_url")),
+                (STAYS_IN_GROUP, "groups", ("min_confidence", "samples", "fallback_url")),
+            )
+            for name in names
+            if self.data == data and getattr(self, name, None) is not None
         ]
         found += self.fusion.problems_beside(self.data, f"{path}.fusion") if self.fusion else []
         return self.placed(found, path)

@@ -6,6 +6,11 @@ then Exp(w/ρ), w = λm²(1 + (τ/m)²)/(2(1 − ρ)) (Pollaczek and Khinchine's
 round trip, its bytes over the bandwidth, and where a packet was lost a retransmission more: the round trip and Linux's least time-out.
 Beyond the deadline a request counts as missed, and nobody waits longer for it: E[min(T, D)] and P(T > D) are closed forms.
 
+The device, then the cloud. The device answers as ever, and then asks for the share of the requests that it is not sure of, for as long as
+is left until the deadline; its own answer stands where nobody answers by then, so that no deadline is missed by asking.
+
+Wrong answers. Of each place the share that was measured; what comes too late from elsewhere the device has answered.
+
 A move. While a place warms up, and the model's bytes are on their way, requests wait: with w seconds of that, λw²/2 seconds in all, each
 one for D at most; those that come more than D before its end are missed.
 """
@@ -20,7 +25,7 @@ import numpy as np
 from isthmus.migration.process import Numbers, Process, product_transition
 from isthmus.migration.situation import Headroom, Link, Place, Situation
 from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
-from isthmus_agent.formats.policy import CLOUD, DEVICE
+from isthmus_agent.formats.policy import CLOUD, DEVICE, THEN_CLOUD
 
 TIMEOUT_MS: Final = 200.0
 """Linux's least time until a packet is sent again (TCP_RTO_MIN)."""
@@ -32,13 +37,15 @@ MISSED: Final = "deadlines missed"
 JOULES: Final = "joules"
 MONEY: Final = "money"
 WAITED_MS: Final = "ms waited"
+WRONG: Final = "wrong answers"
 
 
 @dataclass(frozen=True, eq=False)
 class Built:
     """A process, and what its costs are made of.
 
-    figures: (P, X) each, of a step: requests, ms waited, deadlines missed, joules, money. moving_figures: the same of a move, (P, P, X).
+    figures: (P, X) each, of a step: requests, ms waited, deadlines missed, joules, money, and wrong answers where they are weighed.
+    moving_figures: the same of a move, (P, P, X), from, to; no answer is wrong by it.
     """
 
     situation: Situation
@@ -52,23 +59,27 @@ def build(situation: Situation) -> Built:
     places = situation.places
     counts = [len(it.dimension.levels) for it in situation.axes]
     count, cells = len(places), math.prod(counts)
-    figures = {name: np.zeros((count, cells)) for name in (REQUESTS, WAITED_MS, MISSED, JOULES, MONEY)}
+    weighed = (WRONG,) if situation.worth.wrong_answer_ms else ()
+    figures = {name: np.zeros((count, cells)) for name in (REQUESTS, WAITED_MS, MISSED, JOULES, MONEY, *weighed)}
     moving = {name: np.zeros((count, count, cells)) for name in (WAITED_MS, MISSED, JOULES, MONEY)}
     allowed = np.zeros((count, cells), dtype=bool)
     for cell, levels in enumerate(np.ndindex(*counts)):
         network, load = situation.network[levels[0]], situation.load[levels[1]]
         headroom = situation.headroom[levels[2]] if situation.headroom_axis else Headroom()
         for index, (name, place) in enumerate(places.items()):
-            link = place.link or network
+            asked = places[CLOUD] if name == THEN_CLOUD else place
+            link = None if name == DEVICE else asked.link or network
             figures[REQUESTS][index, cell] = load * situation.step_seconds
             if not _may(situation.privacy, name) or (name != DEVICE and link is None):
                 continue
             allowed[index, cell] = True
-            one = _served(situation, place, None if name == DEVICE else link, load, headroom)
-            for which, value in one.items():
-                figures[which][index, cell] = value * load * situation.step_seconds
-            for which, value in _moved(situation, place, None if name == DEVICE else link, load).items():
+            one = _then_asked(situation, link, load, headroom) if name == THEN_CLOUD else _served(situation, place, link, load, headroom)
+            for which in figures.keys() - {REQUESTS}:
+                figures[which][index, cell] = one[which] * load * situation.step_seconds
+            for which, value in _moved(situation, place, link, load).items():
                 moving[which][:, index, cell] = value
+    if situation.then_cloud and THEN_CLOUD in places:
+        _move_then([*places], moving, situation.then_cloud.unsure_share)
     for costs in moving.values():
         costs[np.arange(count), np.arange(count)] = 0
     process = Process(
@@ -85,7 +96,7 @@ def build(situation: Situation) -> Built:
 
 def _may(privacy: str, place: str) -> bool:
     """Whether a device's inputs may go there."""
-    return place == DEVICE or privacy == MAY_LEAVE_DEVICE or (privacy != STAYS_ON_DEVICE and place != CLOUD)
+    return place == DEVICE or privacy == MAY_LEAVE_DEVICE or (privacy != STAYS_ON_DEVICE and place not in (CLOUD, THEN_CLOUD))
 
 
 def _weighed(situation: Situation, figures: Mapping[str, Numbers]) -> Numbers:
@@ -93,25 +104,54 @@ def _weighed(situation: Situation, figures: Mapping[str, Numbers]) -> Numbers:
     found: Numbers = (
         figures[WAITED_MS] + worth.deadline_miss_ms * figures[MISSED] + worth.joule_ms * figures[JOULES] + worth.money_ms * figures[MONEY]
     )
-    return found
+    return found + worth.wrong_answer_ms * figures[WRONG] if WRONG in figures else found
 
 
 def _served(situation: Situation, place: Place, link: Link | None, load: float, headroom: Headroom) -> Mapping[str, float]:
     """What one request costs there. link: None on the device itself."""
-    carried = situation.request_bytes + situation.answer_bytes
     if link is None:
         waited, missed = waiting(
             place.service_ms * headroom.slowdown, place.p95_ms * headroom.slowdown, situation.deadline_ms, requests_per_second=load
         )
-        return {WAITED_MS: waited, MISSED: missed, JOULES: place.joules * headroom.joules_factor, MONEY: place.price}
+        joules = place.joules * headroom.joules_factor
+        return {WAITED_MS: waited, MISSED: missed, JOULES: joules, MONEY: place.price, WRONG: place.error_rate}
+    one = _elsewhere(situation, place, link, situation.deadline_ms)
+    return {**one, WRONG: place.error_rate + one[MISSED] * (situation.device.error_rate - place.error_rate)}
+
+
+def _then_asked(situation: Situation, link: Link | None, load: float, headroom: Headroom) -> Mapping[str, float]:
+    """What one request costs on a device that asks the cloud for what it is not sure of."""
+    then, cloud, own = situation.then_cloud, situation.cloud, _served(situation, situation.device, None, load, headroom)
+    if then is None or cloud is None or link is None:
+        return own
+    one = _elsewhere(situation, cloud, link, max(0.0, min(then.timeout_ms, situation.deadline_ms - own[WAITED_MS])))
+    asked = {name: own[name] + then.unsure_share * one[name] for name in (WAITED_MS, JOULES, MONEY)}
+    wrong = then.error_rate + one[MISSED] * (situation.device.error_rate - then.error_rate)
+    return {**asked, MISSED: own[MISSED], WRONG: wrong}
+
+
+def _elsewhere(situation: Situation, place: Place, link: Link, until_ms: float) -> Mapping[str, float]:
+    """What one request to another place costs, which is waited for so long. MISSED: the share that takes longer."""
+    carried = situation.request_bytes + situation.answer_bytes
     fixed = link.rtt_ms + transfer_ms(carried, link)
     packets = math.ceil(situation.request_bytes / PACKET_BYTES) + math.ceil(situation.answer_bytes / PACKET_BYTES)
     lost = 1 - (1 - link.loss_percent / 100) ** packets
-    clean = waiting(place.service_ms, place.p95_ms, situation.deadline_ms, fixed_ms=fixed)
-    again = waiting(place.service_ms, place.p95_ms, situation.deadline_ms, fixed_ms=fixed + TIMEOUT_MS + link.rtt_ms)
+    clean = waiting(place.service_ms, place.p95_ms, until_ms, fixed_ms=fixed)
+    again = waiting(place.service_ms, place.p95_ms, until_ms, fixed_ms=fixed + TIMEOUT_MS + link.rtt_ms)
     waited, missed = ((1 - lost) * good + lost * bad for good, bad in zip(clean, again, strict=True))
     joules = place.joules + situation.joules_per_megabyte * carried / 1e6
     return {WAITED_MS: waited, MISSED: missed, JOULES: joules, MONEY: place.price + link.price_per_megabyte * carried / 1e6}
+
+
+def _move_then(places: list[str], moving: Mapping[str, Numbers], unsure_share: float) -> None:
+    """Moves to and from THEN_CLOUD, from those to DEVICE and CLOUD: the device is as warm there as in DEVICE, and of the way to the cloud
+    those wait who ask, whose own answer stands by the deadline."""
+    device, cloud, then = (places.index(it) for it in (DEVICE, CLOUD, THEN_CLOUD))
+    shares = {WAITED_MS: unsure_share, MISSED: 0.0}
+    for which, costs in moving.items():
+        here, there = costs[cloud, device].copy(), shares.get(which, 1.0) * costs[device, cloud]
+        costs[:, then] = here + there
+        costs[device, then], costs[cloud, then], costs[then, device] = there, here, 0.0
 
 
 def _moved(situation: Situation, place: Place, link: Link | None, load: float) -> Mapping[str, float]:

@@ -10,10 +10,11 @@ import numpy as np
 
 from isthmus.migration.process import Choices, Numbers, Process, stationary
 from isthmus.migration.solve import evaluate
-from isthmus_agent.formats.policy import CLOUD, DEVICE
+from isthmus_agent.formats.policy import CLOUD, DEVICE, THEN_CLOUD
 
 NEVER: Final = "never"
 ALWAYS_CLOUD: Final = "always cloud"
+UNSURE: Final = "when unsure"
 THRESHOLD: Final = "threshold"
 MYOPIC: Final = "myopic"
 FOLLOW: Final = "follow the user"
@@ -59,15 +60,17 @@ def threshold(process: Process, away: str) -> Choices:
 
 def without_policy(process: Process) -> Mapping[str, Choices]:
     """What needs no policy at all, by its name: one place for everything."""
-    places = {NEVER: DEVICE, ALWAYS_CLOUD: CLOUD}
+    places = {NEVER: DEVICE, UNSURE: THEN_CLOUD, ALWAYS_CLOUD: CLOUD}
     return {name: always(process, place) for name, place in places.items() if place in process.places}
 
 
 def rivals(process: Process) -> Mapping[str, Choices]:
     """All of them by their names; those that ask the cloud only where the process knows one."""
     found = {**without_policy(process)}
-    if CLOUD in process.places and DEVICE in process.places:
-        found[THRESHOLD] = threshold(process, CLOUD)
+    aways = [it for it in (CLOUD, THEN_CLOUD) if it in process.places]
+    if aways and DEVICE in process.places:
+        begins = stationary(process.transition)
+        found[THRESHOLD] = min((threshold(process, it) for it in aways), key=lambda it: float(begins @ evaluate(process, it)[0]))
     return {**found, MYOPIC: myopic(process), FOLLOW: follow_the_user(process)}
 
 

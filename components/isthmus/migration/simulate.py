@@ -68,21 +68,36 @@ def long_run(process: Process, next_place: Choices, start_place: int = 0) -> Lon
     come to. Its error is of the order (1 − β) times the steps in which the chain mixes. Where there are many pairs, the chain is followed.
     """
     cells = np.arange(process.shape[1])
-    reached = _reached(process, next_place, start_place)
+    pairs = reached(process, next_place, start_place)
     begin = np.zeros(process.shape)
     begin[next_place[start_place], cells] = stationary(process.transition)
-    limit = _solved if reached.sum() <= MOST_SOLVED else _swept
-    found = np.clip(limit(process, next_place, reached, begin), 0, None)
+    limit = _solved if pairs.sum() <= MOST_SOLVED else _swept
+    found = np.clip(limit(process, next_place, pairs, begin), 0, None)
     found /= found.sum()
     arriving = found @ process.transition
     moving = next_place != np.arange(process.shape[0])[:, None]
     return LongRun(found, float(arriving[moving].sum()))
 
 
-def _solved(process: Process, next_place: Choices, reached: Flags, begin: Numbers) -> Numbers:
+def reached(process: Process, next_place: Choices, start_place: int = 0) -> Flags:
+    """(P, X), which pairs (served in, cell) a device comes to that begins in that place."""
+    _, cells = process.shape
+    pairs = np.zeros(process.shape, dtype=bool)
+    pairs[next_place[start_place], np.arange(cells)] = True
+    while True:
+        leads = (pairs.astype(float) @ process.transition) > 0  # (P, X): may be seen from this place next
+        where, cell = np.nonzero(leads)
+        found = pairs.copy()
+        found[next_place[where, cell], cell] = True
+        if (found == pairs).all():
+            return pairs
+        pairs = found
+
+
+def _solved(process: Process, next_place: Choices, pairs: Flags, begin: Numbers) -> Numbers:
     """The limit by one linear system over the pairs that are reached."""
-    number = np.cumsum(reached).reshape(reached.shape) - 1
-    where, cell = np.nonzero(reached)
+    number = np.cumsum(pairs).reshape(pairs.shape) - 1
+    where, cell = np.nonzero(pairs)
     index = number[next_place[where], np.arange(process.shape[1])]  # (pairs, X): a pair for each next cell
     ahead = process.transition[cell]
     comes = ahead > 0  # what never comes has no pair, perhaps
@@ -94,12 +109,12 @@ def _solved(process: Process, next_place: Choices, reached: Flags, begin: Number
     return found
 
 
-def _swept(process: Process, next_place: Choices, reached: Flags, begin: Numbers) -> Numbers:
+def _swept(process: Process, next_place: Choices, pairs: Flags, begin: Numbers) -> Numbers:
     """The limit by steps of the lazy chain, which stays where it is every other time and so never goes round in circles."""
     goes_to = (next_place * process.shape[1] + np.arange(process.shape[1])).ravel()
     shares = begin
     for _ in range(MOST_STEPS):
-        after = np.bincount(goes_to, (shares @ process.transition).ravel(), minlength=reached.size).reshape(reached.shape)
+        after = np.bincount(goes_to, (shares @ process.transition).ravel(), minlength=pairs.size).reshape(pairs.shape)
         change, shares = float(np.abs(after - shares).max()), (shares + after) / 2
         if change < _SETTLED:
             break
@@ -152,21 +167,6 @@ def week(
         sums[name] += np.einsum("px,pxr->r", costs, by_pair)
     shares = {name: _estimate(by_pair[index].sum(axis=0) / steps) for index, name in enumerate(process.places)}
     return Week(shares, _estimate(moved), {name: _estimate(total) for name, total in sums.items()}, steps, runs, steps * step_seconds)
-
-
-def _reached(process: Process, next_place: Choices, start_place: int) -> Flags:
-    """(P, X), which pairs (served in, cell) a device comes to that begins there."""
-    _, cells = process.shape
-    reached = np.zeros(process.shape, dtype=bool)
-    reached[next_place[start_place], np.arange(cells)] = True
-    while True:
-        leads = (reached.astype(float) @ process.transition) > 0  # (P, X): may be seen from this place next
-        where, cell = np.nonzero(leads)
-        found = reached.copy()
-        found[next_place[where, cell], cell] = True
-        if (found == reached).all():
-            return reached
-        reached = found
 
 
 def _estimate(values: Numbers) -> Estimate:

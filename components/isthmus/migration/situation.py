@@ -1,5 +1,6 @@
 """What a migration policy is made from: what was measured of places, links and load, and what each thing is worth. Values only."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,10 +8,9 @@ from typing import Final
 import numpy as np
 
 from isthmus.migration.process import Dimension, Numbers
-from isthmus.names import MAY_LEAVE_DEVICE, STAYS_ON_DEVICE
-from isthmus_agent.formats.policy import CLOUD, DEVICE, PEER
+from isthmus.names import MAY_LEAVE_DEVICE, STAYS_IN_GROUP, STAYS_ON_DEVICE
+from isthmus_agent.formats.policy import CLOUD, DEVICE, PEER, THEN_CLOUD
 
-STAYS_IN_GROUP: Final = "stays_in_group"
 PRIVACY: Final = (MAY_LEAVE_DEVICE, STAYS_IN_GROUP, STAYS_ON_DEVICE)
 """Where a device's inputs may go: anywhere, to devices of its own group, nowhere."""
 
@@ -31,7 +31,8 @@ class Place:
 
     service_ms, p95_ms: mean and 95th percentile of the time that serving takes there, one request at a time. price: of a request.
     joules: of the device's battery, for a request that runs there, without the radio. warm_up_ms: until it answers after a move.
-    model_bytes: that a move must bring there first. link: its own; None: the device's network at its present level.
+    model_bytes: that a move must bring there first. link: its own; None: the device's network at its present level. error_rate: the share
+    of its answers that are wrong.
     """
 
     service_ms: float
@@ -41,6 +42,36 @@ class Place:
     warm_up_ms: float = 0.0
     model_bytes: float = 0.0
     link: Link | None = None
+    error_rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class ThenCloud:
+    """The device, which then asks the cloud for what it is not sure of.
+
+    unsure_share: of the requests. error_rate: the share of all answers that are wrong, where the cloud answers what it is asked in time.
+    timeout_ms: how long the cloud is waited for at most.
+    """
+
+    unsure_share: float
+    error_rate: float
+    timeout_ms: float = math.inf
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How often answers are wrong, as far as it is known: shares, 0 to 1. then_cloud: where the cloud answers what the device is not sure
+    of, unsure_share of the requests. peers: by class, in pairs. timeout_ms: that a device waits for the cloud."""
+
+    device: float | None = None
+    cloud: float | None = None
+    then_cloud: float | None = None
+    unsure_share: float | None = None
+    peers: tuple[tuple[str, float], ...] = ()
+    timeout_ms: float = math.inf
+
+
+NOTHING_MEASURED: Final = Answers()
 
 
 @dataclass(frozen=True)
@@ -53,11 +84,13 @@ class Headroom:
 
 @dataclass(frozen=True)
 class Worth:
-    """What other things are worth, in milliseconds of waiting: a missed deadline, a joule, one unit of money."""
+    """What other things are worth, in milliseconds of waiting: a missed deadline, a joule, one unit of money, a wrong answer (0: not
+    weighed)."""
 
     deadline_miss_ms: float
     joule_ms: float
     money_ms: float
+    wrong_answer_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +108,7 @@ class Situation:
 
     network: a link for each level of its axis, None where it is cut. load: requests per second for each level. headroom: None where it
     is not known. peers: classes of other devices by name. cloud: None where there is none. joules_per_megabyte: of the device's radio.
+    then_cloud: None: it is no place of its own. network_common: the share of the network's changes that all of a fleet see at once.
     """
 
     name: str
@@ -95,11 +129,15 @@ class Situation:
     headroom_axis: Axis | None = None
     headroom: tuple[Headroom, ...] = (Headroom(),)
     joules_per_megabyte: float = 0.0
+    then_cloud: ThenCloud | None = None
+    network_common: float = 0.0
 
     @property
     def places(self) -> Mapping[str, Place]:
         """By their names, the device first."""
         cloud = {CLOUD: self.cloud} if self.cloud else {}
+        if self.cloud and self.then_cloud:
+            cloud = {THEN_CLOUD: replace(self.device, error_rate=self.then_cloud.error_rate), **cloud}
         return {DEVICE: self.device, **cloud, **{PEER + name: place for name, place in (self.peers or {}).items()}}
 
     @property

@@ -1,11 +1,12 @@
 """The table of thresholds as a preview shows it: what each passes on, gains and costs, and which one is taken, and why."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
-from isthmus.offload.choosing import choose, choose_by_error
+from isthmus.offload.choosing import Choice, choose, choose_by_error
 from isthmus.offload.rows import Row, row_at, rows_of
-from isthmus.release.confidences import Calibration, Confidences, Estimate
+from isthmus.release.confidences import Calibration, Confidences, Estimate, Group
 from isthmus.words import in_columns, percent, plain
 
 MILLION: Final = 1_000_000
@@ -113,8 +114,7 @@ def plan_offload(
     max_error: of all requests, those that a device may answer wrong by itself; None: what is best is a matter of accuracy. Where no
     threshold keeps it, there is no plan.
     """
-    rows = rows_of(measured.groups)
-    choice = choose(rows) if max_error is None else choose_by_error(rows, max_error)
+    rows, choice = _chosen(measured.groups, max_error)
     if choice is None:
         return None
     best = rows[choice.index].threshold
@@ -122,6 +122,13 @@ def plan_offload(
         return OffloadPlan(calibration, measured, costs, rows, choice.index, choice.reason, best)
     reason = f"as the program says; auto would take {best:.7g}: {choice.reason}"
     return OffloadPlan(calibration, measured, costs, rows, row_at(rows, min_confidence), reason, min_confidence)
+
+
+@lru_cache(maxsize=64)
+def _chosen(groups: tuple[Group, ...], max_error: float | None) -> tuple[tuple[Row, ...], Choice | None]:
+    """The table and the best row. Both halves of a hybrid ask for it, and each class of its devices."""
+    rows = rows_of(groups)
+    return rows, choose(rows) if max_error is None else choose_by_error(rows, max_error)
 
 
 def _points(found: Estimate) -> str:

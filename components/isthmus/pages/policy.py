@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from isthmus.migration.costs import JOULES, MONEY, REQUESTS, WAITED_MS
+from isthmus.migration.costs import JOULES, MONEY, REQUESTS, WAITED_MS, WRONG
 from isthmus.migration.simulate import WEEK_SECONDS, Estimate
 from isthmus.migration.situation import Link, Place, Situation
 from isthmus.migration.study import Study, same_rows
 from isthmus.pages.rendering import style, template
-from isthmus.words import duration, in_bytes, plain
-from isthmus_agent.formats.policy import PEER
+from isthmus.words import duration, in_bytes, percent, plain
+from isthmus_agent.formats.policy import PEER, THEN_CLOUD
 
 _TEMPLATE: Final = "policy.html.j2"
 COLOURS: Final = 6
@@ -105,6 +105,8 @@ def week_lines(found: Study) -> Iterator[tuple[str, str]]:
     yield "deadlines missed", f"{_percent(found.missed_share)} of them"
     if sums[REQUESTS].mean:
         yield "waiting", f"{plain(sums[WAITED_MS].mean / sums[REQUESTS].mean)} ms a request"
+        if WRONG in sums:
+            yield "wrong answers", f"{100 * sums[WRONG].mean / sums[REQUESTS].mean:.2f} % of the requests"
     yield "battery", f"{_with(sums[JOULES])} J"
     yield "money", _with(sums[MONEY])
 
@@ -119,7 +121,7 @@ def _percent(it: Estimate) -> str:
 
 def short(place: str) -> str:
     """A place's name where room is scarce: a class of peers by its class."""
-    return place.removeprefix(PEER)
+    return "unsure" if place == THEN_CLOUD else place.removeprefix(PEER)
 
 
 def figures(situation: Situation) -> Iterator[tuple[str, str]]:
@@ -127,11 +129,14 @@ def figures(situation: Situation) -> Iterator[tuple[str, str]]:
     worth = situation.worth
     yield "step", f"{duration(situation.step_seconds)}; the next one counts {situation.discount:g} of this one"
     yield "deadline", f"{plain(situation.deadline_ms)} ms; one missed is worth {plain(worth.deadline_miss_ms)} ms of waiting"
-    yield "worth", f"a joule {plain(worth.joule_ms)} ms, a unit of money {plain(worth.money_ms)} ms"
+    priced = f", a wrong answer {plain(worth.wrong_answer_ms)} ms" if worth.wrong_answer_ms else ""
+    yield "worth", f"a joule {plain(worth.joule_ms)} ms, a unit of money {plain(worth.money_ms)} ms{priced}"
     yield "a request", f"{in_bytes(situation.request_bytes)}, its answer {in_bytes(situation.answer_bytes)}"
     yield "data", situation.privacy.replace("_", " ")
     for name, place in situation.places.items():
-        yield name, _place(place)
+        wrong = f"; {percent(place.error_rate)} wrong" if worth.wrong_answer_ms else ""
+        then = situation.then_cloud
+        yield name, f"{percent(then.unsure_share)} passed on{wrong}" if then and name == THEN_CLOUD else f"{_place(place)}{wrong}"
     for level, link in zip(situation.network_axis.dimension.levels, situation.network, strict=True):
         yield f"network {level}", _link(link) if link else "cut"
     for level, rate in zip(situation.load_axis.dimension.levels, situation.load, strict=True):

@@ -10,7 +10,7 @@ from isthmus.sizing.headroom import Headroom, cases
 from isthmus.sizing.offload import Offload, OffloadedLoad, erlang_b, storm_per_second
 from isthmus.sizing.queueing import mean_response_ms
 from isthmus.sizing.replicas import Demand, fewest_replicas
-from isthmus.words import money, percent, plain
+from isthmus.words import duration, money, percent, plain
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,12 @@ class DevicePlan:
                 if not there
             ] or ["what they are asked (edge_requests_per_second)"]
             return f"devices: not sized for, since it is not known {' and '.join(unknown)}; they get what is left"
+        by = f"beta-binomial, p = {known.unsure_share:g}, ρ = {known.correlation:g}"
+        if known.simulated_devices is not None:
+            by = f"{duration(known.simulated_seconds)} of all of them by their policy, simulated; {by}: {plain(load.closed_devices)}"
         return (
             f"devices: {plain(load.mean_devices)} of {known.devices:,} ask at a time on average, {plain(load.quantile_devices)} at the "
-            f"{known.quantile_percent:g} % quantile (beta-binomial, p = {known.unsure_share:g}, ρ = {known.correlation:g}): "
+            f"{known.quantile_percent:g} % quantile ({by}): "
             f"{plain(load.mean_per_second)}/s and {plain(load.quantile_per_second)}/s"
         )
 
@@ -86,6 +89,7 @@ class DevicePlan:
             "mean_per_second": round(self.load.mean_per_second, 3),
             "quantile_per_second": round(self.load.quantile_per_second, 3),
             "quantile_percent": self.offload.quantile_percent,
+            **({} if self.offload.simulated_devices is None else {"closed_form_per_second": round(self.load.closed_per_second, 3)}),
             "shed_percent": round(100 * self.shed_share, 3),
         }
         if self.replicas_without:

@@ -11,7 +11,7 @@ What they send is r·X requests per second, r: of one device.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,26 +23,45 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Asking:
+    """What devices have a service answer. share: of their requests, on average. quantile_devices: so many ask at the quantile, by a
+    simulation of the policies that they follow over `seconds` (`isthmus.migration.together`); None: there is none."""
+
+    share: float
+    quantile_devices: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Offload:
     """Devices that may ask a service, as far as they are known.
 
     devices: N; 0: not known. unsure_share: p, in [0, 1]; None: not known. correlation: ρ, in [0, 1]. quantile_percent: of what they send,
-    for which the service is sized.
+    for which the service is sized. simulated_devices: how many ask at that quantile, by a simulation of so many seconds; None: there is
+    none, and the distribution above says it.
     """
 
     devices: int = 0
     unsure_share: float | None = None
     correlation: float = OFFLOAD["correlation"].default
     quantile_percent: float = OFFLOAD["quantile_percent"].default
+    simulated_devices: float | None = None
+    simulated_seconds: float = 0.0
+
+    def asked_by(self, asking: Asking) -> "Offload":
+        """The same, of devices that ask so."""
+        return replace(self, unsure_share=asking.share, simulated_devices=asking.quantile_devices, simulated_seconds=asking.seconds)
 
 
 @dataclass(frozen=True)
 class OffloadedLoad:
-    """What devices send. quantile_devices: how many ask at the quantile, never fewer than on average."""
+    """What devices send. quantile_devices: how many ask at the quantile, never fewer than on average. closed_devices: the same by the
+    closed form, also where a simulation says it."""
 
     mean_devices: float
     quantile_devices: float
     requests_per_second_per_device: float
+    closed_devices: float
 
     @property
     def mean_per_second(self) -> float:
@@ -52,9 +71,13 @@ class OffloadedLoad:
     def quantile_per_second(self) -> float:
         return self.quantile_devices * self.requests_per_second_per_device
 
+    @property
+    def closed_per_second(self) -> float:
+        return self.closed_devices * self.requests_per_second_per_device
+
 
 def offloaded_load(offload: Offload, edge_requests_per_second: float) -> OffloadedLoad | None:
-    """The load by the distribution above; None where devices, their requests or their share are not known.
+    """The load, by a simulation, else by the distribution above; None where devices, their requests or their share are not known.
 
     A quantile below the mean (of a correlation near 1) would plan for less than there is every day: then it is the mean.
 
@@ -65,8 +88,9 @@ def offloaded_load(offload: Offload, edge_requests_per_second: float) -> Offload
         return None
     chances = unsure_devices(offload.devices, offload.unsure_share, offload.correlation)
     mean = offload.devices * offload.unsure_share
-    quantile = quantile_of(chances, offload.quantile_percent / 100)
-    return OffloadedLoad(mean, max(mean, float(quantile)), edge_requests_per_second / offload.devices)
+    closed = max(mean, float(quantile_of(chances, offload.quantile_percent / 100)))
+    quantile = closed if offload.simulated_devices is None else max(mean, offload.simulated_devices)
+    return OffloadedLoad(mean, quantile, edge_requests_per_second / offload.devices, closed)
 
 
 def unsure_devices(devices: int, share: float, correlation: float) -> Floats:

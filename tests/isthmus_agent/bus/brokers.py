@@ -59,9 +59,9 @@ def mosquitto_program() -> tuple[str, dict[str, str]]:
 
 
 class RunningBroker:
-    """A broker's process, which can be killed and started again at the same port."""
+    """A broker's process, which can be killed and started again at the same port. Without a certificate (amqtt alone) there is no TLS."""
 
-    def __init__(self, kind: str, folder: Path, certificate: Path, key: Path) -> None:
+    def __init__(self, kind: str, folder: Path, certificate: Path | None = None, key: Path | None = None) -> None:
         self.kind, self.folder, self.port, self.speaks_5 = kind, folder, free_port(), kind == "mosquitto"
         self.process: subprocess.Popen[bytes] | None = None
         groups = {GROUP: PASSWORDS}
@@ -84,8 +84,8 @@ class RunningBroker:
                 bind=f"127.0.0.1:{self.port}",
                 password_file=str(folder / "passwords"),
                 hashed=hasher.hash,
-                certificate=str(certificate),
-                key=str(key),
+                certificate=certificate and str(certificate),
+                key=key and str(key),
             )
             (folder / "passwords").write_text(passwords)
             (folder / "amqtt.json").write_text(json.dumps(configuration))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from isthmus_agent.formats import policy as format_
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.formats.policy import Measured, Policy, from_json
+from isthmus_agent.formats.policy import THEN_CLOUD, Measured, Policy, from_json
 
 RELEASE = "sha256:" + "a" * 64
 NETWORK = Measured("network", "ms", ("good", "poor", "cut"), (100_000, 1_000_000), band=10_000, unmeasured=2)
@@ -33,7 +33,8 @@ def measured(draw: st.DrawFn) -> Measured:
 def policies(draw: st.DrawFn) -> Policy:
     dimensions = draw(st.lists(measured(), max_size=3, unique_by=lambda it: it.name))
     peers = draw(st.lists(NAMES, max_size=4, unique=True))
-    places = ("device", "cloud", *(f"peer:{it}" for it in peers))
+    then = draw(st.sampled_from([(), (THEN_CLOUD,)]))
+    places = ("device", *then, "cloud", *(f"peer:{it}" for it in peers))
     size = len(places) * math.prod(len(it.levels) for it in dimensions)
     table = draw(st.lists(st.integers(0, len(places) - 1), min_size=size, max_size=size))
     return Policy(RELEASE, draw(NAMES | st.just("*")), places, tuple(dimensions), tuple(table), draw(st.integers(1, 86_400_000)))
@@ -99,6 +100,29 @@ def test_a_policy_for_another_release_is_refused() -> None:
         from_json(POLICY.to_json(), "sha256:" + "b" * 64)
 
 
+def test_a_policy_that_says_when_to_pass_on_is_of_a_format_that_earlier_agents_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(POLICY.to_json())["format"] == 1  # which they take as ever
+    said = replace(POLICY, places=("device", THEN_CLOUD))
+    content = said.to_json()
+    assert from_json(content, RELEASE) == said
+    monkeypatch.setattr(format_, "FORMAT_OF_THEN_CLOUD", 1)  # what an earlier one knows
+    with pytest.raises(FormatError, match="^format: found 2"):
+        from_json(content, RELEASE)
+
+
+@pytest.mark.parametrize(("places", "number"), [(["device", "cloud"], 2), (["device", THEN_CLOUD], 1)])
+def test_a_format_that_is_not_that_of_the_places_is_refused(places: list[str], number: int) -> None:
+    document = {**json.loads(POLICY.to_json()), "places": places, "format": number}
+    with pytest.raises(FormatError, match=f"^format: found {number}, expected {3 - number} with places device, "):
+        from_json(json.dumps(document, sort_keys=True, separators=(",", ":")).encode(), RELEASE)
+
+
+@given(policies())
+def test_what_is_unsure_is_passed_on_in_one_place_or_as_if_there_were_no_policy(policy: Policy) -> None:
+    passing = [place for place in policy.places if policy.passes_on(place)]
+    assert passing == ([THEN_CLOUD] if THEN_CLOUD in policy.places else [*policy.places])
+
+
 WIDE: dict[str, Any] = {"band": 0, "edges": [*range(31)], "levels": [f"l{it}" for it in range(32)], "unit": "ms", "unmeasured": 0}
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "another way to write it": ({}, "one way"),
@@ -106,7 +130,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "a place that is not there": ({"table": "0101001111" + "02"}, "place 2 of 2"),
     "a sign that is none": ({"table": "010100111100"[:-1] + "!"}, "place 2 of 2"),
     "a place twice": ({"places": ["cloud", "cloud"]}, "twice"),
-    "a place of no kind": ({"places": ["device", "moon"]}, "expected device, cloud"),
+    "a place of no kind": ({"places": ["device", "moon"]}, "expected device, device_then_cloud, cloud"),
     "too many cells": ({"dimensions": [{**WIDE, "name": name} for name in "abc"]}, "32768 cells"),
     "edges that fall": ({"dimensions": [{**json.loads(POLICY.to_json())["dimensions"][0], "edges": [2, 1]}]}, "rise"),
     "true as a number": ({"step_ms": True}, "step_ms"),

@@ -89,6 +89,21 @@ def test_a_load_between_two_levels_moves_nothing_to_and_fro():
     assert set(found) == {"cloud"}
 
 
+def test_in_a_good_network_what_is_unsure_is_passed_on_and_where_it_is_cut_it_stays():
+    way = Way(20.0)
+    router = Router(policy((1, 1, 0, 0) * 2, ("device", "device_then_cloud")), "digits", way, 0.0)
+    assert not router.passes_on
+    assert rush(router, 0, 10, 4)[-1] == "device_then_cloud"
+    assert router.passes_on
+    way.ms = math.inf
+    assert rush(router, 10, 10, 4)[-1] == "device"
+    assert not router.passes_on
+
+
+def test_a_policy_that_says_nothing_of_passing_on_leaves_it_to_the_threshold():
+    assert Router(BUSY_GOES, "digits", Way(20.0), 0.0).passes_on
+
+
 GAPS = st.lists(st.floats(0.001, 3.0), min_size=1, max_size=80)
 TIMES = st.lists(st.sampled_from([math.nan, math.inf, 5.0, 95.0, 105.0, 900.0]), min_size=80, max_size=80)
 

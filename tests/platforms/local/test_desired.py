@@ -14,7 +14,9 @@ SPECS = [
     local.envoy("gateway", "digits", port=8501, grpc_port=8500),
     local.store("store"),
     local.device("camera", 0),
+    local.broker("cameras-_broker"),
 ]
+GROUP = local.GroupAsked("yard", 1234, "CERT", "s3cret", shares_inputs=True, timeout_ms=300, deadline_ms=80)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.program)
@@ -92,3 +94,24 @@ def test_a_deadline_is_told_only_where_there_is_one_so_that_devices_of_earlier_v
         )
     )
     assert told["fallback"]["deadline_ms"] == 80
+
+
+def test_a_devices_group_is_what_the_program_takes_and_its_password_is_in_a_file_of_its_own(tmp_path):
+    files = local.device_files(dataclasses.replace(CONFIG, folder=str(tmp_path), group=GROUP))
+    for name, content in files.items():
+        (tmp_path / name).write_text(content.replace("${port.rest}", "8601").replace("${directory}", str(tmp_path)))
+        (tmp_path / name).chmod(0o600)
+    found = settings.load_local(tmp_path / "config.json").group
+    assert (found.name, found.broker.host, found.broker.port, found.password()) == ("yard", "127.0.0.1", 1234, "s3cret")
+    assert (found.shares_inputs, found.peer_timeout_seconds, found.deadline_seconds) == (True, 0.3, 0.08)
+    assert "s3cret" not in files["config.json"]
+
+
+def test_without_a_group_a_device_is_told_of_none():
+    assert local.device_files(CONFIG).keys() == {"config.json"}
+    assert "group" not in local.device_files(CONFIG)["config.json"]
+
+
+def test_what_a_device_is_asked_stays_on_it_unless_somebody_says_otherwise():
+    config = dataclasses.replace(CONFIG, group=dataclasses.replace(GROUP, shares_inputs=False))
+    assert '"inputs": "stay_on_device"' in local.device_files(config)["config.json"]

@@ -1,7 +1,7 @@
 """What the components of one stack share on the `local` platform: a supervisor, and a store with its buckets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -18,6 +18,7 @@ from isthmus.errors import Problem
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.settings import LocalSettings
 from isthmus.platforms.served import Served
+from isthmus.repository.broker_access import derived_password
 from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, LoopbackCertificate, ModelFolder, StoreCredentials
 from isthmus.sizing.service import ServicePlan
 
@@ -97,6 +98,22 @@ class LocalStack:
             self._buckets[name] = Bucket(f"bucket{self._suffix}-{name}", store=address, bucket=name, opts=opts)
         return self._buckets[name]
 
+    def broker(self, name: str, groups: Mapping[str, Sequence[str]], parent: pulumi.Resource) -> "Groups":
+        """A broker for a fleet's groups, which are lists of devices by the groups' names. name: of the component."""
+        child = ResourceOptions(parent=parent)
+        secret = StoreCredentials(f"{name}-groups", opts=child).secret_key
+        own = LoopbackCertificate(f"{name}-broker-certificate", opts=child)
+        passwords = secret.apply(
+            lambda known: {
+                group: {device: derived_password(known.encode(), group, device) for device in members} for group, members in groups.items()
+            }
+        )
+        files = Output.all(passwords, own.certificate, own.private_key).apply(lambda known: local.broker_files(*known))
+        spec = local.broker(names.program(name, names.BROKER))
+        server = self.processes(f"{name}-{names.BROKER}", spec, apart={"files": files}, parent=parent)
+        port = server.endpoints.apply(lambda found: int(found[0]["mqtt"]))
+        return Groups(Output.all(port=port, certificate=own.certificate, passwords=passwords), server)
+
     def processes(
         self,
         name: str,
@@ -119,6 +136,15 @@ class LocalStack:
         inputs = {**{key: part(key) for key in (field.name for field in fields(local.Processes))}, **(apart or {})}
         opts = ResourceOptions(parent=parent or self.supervisor, depends_on=[self.supervisor, *depends_on])
         return LocalProcesses(name, supervisor=self.supervisor.directory, **inputs, opts=opts)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A fleet's groups on this machine. told: what devices are told of the broker (secret): `port`, `certificate` (PEM), and `passwords` by
+    group and device. process: the broker's."""
+
+    told: Output[dict[str, Any]]
+    process: LocalProcesses
 
 
 def loopback_url(endpoints: Output[list[dict[str, int]]], port: str = "rest") -> Output[str]:

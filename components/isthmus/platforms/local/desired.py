@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isthmus import gateway, names
-from isthmus_agent.formats.answers import HEALTH_PATH
+from isthmus_agent.formats.answers import HEALTH_PATH, STAY_IN_GROUP, STAY_ON_DEVICE
 from isthmus_agent.formats.bundle import AS_SIGNED
 
 # A replica imports TensorFlow before it serves; on a busy 2-core machine that takes most of a minute.
@@ -25,6 +25,8 @@ ENROLMENT_MARK = "ISTHMUS_ENROLMENT"
 # The store is on this machine, and a person waits.
 _DEVICE_PACE: Mapping[str, float] = {"poll_seconds": 1, "heartbeat_seconds": 30, "measure_seconds": 1, "retry_seconds": 0.5}
 
+# Of a device in a group, in its own folder.
+_PASSWORD, _CERTIFICATE = "group-password", "group-ca.pem"
 # Whom SeaweedFS's security.toml knows by these names. `client`: parts when they call others.
 _STORE_GRPC_PARTS = ("master", "volume", "filer", "s3", "admin", "worker", "client")
 _STORE_HTTP_PARTS = ("master", "volume", "filer", "admin")
@@ -217,12 +219,28 @@ class CloudAsked:
 
 
 @dataclass(frozen=True)
+class GroupAsked:
+    """The group that a device works in. port: of the broker on this machine. certificate: of that, in PEM. password: the device's own.
+    shares_inputs: peers may be asked."""
+
+    name: str
+    port: int
+    certificate: str
+    password: str
+    shares_inputs: bool = False
+    timeout_ms: int | None = None
+    deadline_ms: int | None = None
+
+
+@dataclass(frozen=True)
 class DeviceConfig:
-    """What one local device is told beside its enrolment. folder: of its enrolment and its models. cloud: None: it never asks anybody."""
+    """What one local device is told beside its enrolment. folder: of its enrolment and its models. cloud: None: it never asks it. group:
+    None: it works alone."""
 
     folder: str
     model_name: str
     cloud: CloudAsked | None = None
+    group: GroupAsked | None = None
 
 
 def device(program: str, port: int) -> Processes:
@@ -243,8 +261,43 @@ def device_files(config: DeviceConfig) -> dict[str, str]:
         "listen": {"address": "127.0.0.1", "port": "${port.rest}"},
         **_DEVICE_PACE,
         **({"fallback": _fallback(config.cloud)} if config.cloud else {}),
+        **({"group": _group(config.group)} if config.group else {}),
     }
-    return {"config.json": json.dumps(content, indent=1).replace('"${port.rest}"', "${port.rest}")}
+    beside = {_PASSWORD: config.group.password, _CERTIFICATE: config.group.certificate} if config.group else {}
+    return {"config.json": json.dumps(content, indent=1).replace('"${port.rest}"', "${port.rest}"), **beside}
+
+
+def _group(group: GroupAsked) -> dict[str, Any]:
+    """MQTT 3.1.1 is what both brokers speak that may be here."""
+    times = {"peer_timeout_ms": group.timeout_ms, "deadline_ms": group.deadline_ms}
+    return {
+        "name": group.name,
+        "broker": f"mqtts://127.0.0.1:{group.port}",
+        "ca_file": f"${{directory}}/{_CERTIFICATE}",
+        "password_file": f"${{directory}}/{_PASSWORD}",
+        "mqtt": "3.1.1",
+        "inputs": STAY_IN_GROUP if group.shares_inputs else STAY_ON_DEVICE,
+        **{name: it for name, it in times.items() if it is not None},
+    }
+
+
+def broker(program: str) -> Processes:
+    """The broker of a fleet's groups, started with `broker_files`: Mosquitto where it is, else amqtt."""
+    return Processes(
+        program=program,
+        command=["${python}", "-m", "isthmus.provider.local.group_broker", "${directory}", "${port.mqtt}"],
+        ports={"mqtt": 0},
+        ready={"port": "mqtt", "timeout_seconds": READY_SECONDS},
+    )
+
+
+def broker_files(passwords: Mapping[str, Mapping[str, str]], certificate: str, private_key: str) -> dict[str, str]:
+    """What `broker` reads at its start (secret). passwords: of the devices, by their groups."""
+    return {
+        names.BROKER_GROUPS_FILE: json.dumps(passwords, sort_keys=True),
+        names.BROKER_CERTIFICATE_FILE: certificate,
+        names.BROKER_KEY_FILE: private_key,
+    }
 
 
 def _fallback(cloud: CloudAsked) -> dict[str, Any]:

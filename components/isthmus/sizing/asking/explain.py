@@ -94,7 +94,8 @@ def _of_devices(devices: DevicePlan, others_per_second: float) -> list[Explanati
     found, known = list[Explanation](), devices.offload
     if load := devices.load:
         given = f"N {known.devices}, p {known.unsure_share:g}, ρ {known.correlation:g}, {load.requests_per_second_per_device:.4g}/s each"
-        formula = f"beta-binomial, {known.quantile_percent:g} % quantile × requests per device (docs/replicas.md)"
+        by = "beta-binomial" if known.simulated_devices is None else "simulation of the devices' policies"
+        formula = f"{by}, {known.quantile_percent:g} % quantile × requests per device (docs/replicas.md)"
         found.append(
             Explanation("devices' requests", formula, given, f"{load.quantile_per_second:.4g}/s, mean {load.mean_per_second:.4g}/s")
         )
