@@ -24,8 +24,8 @@ same cells, examples and random numbers (hybrid_ways.py). Where each number come
 - `MDP`: the policy solved for the plan's transitions over device, device then cloud (by `auto`), cloud, wrong answers among its costs.
   `MDP, as signed`: what devices follow (docs/migration.md): solved as a preview does, over network and load alone, from the shares of wrong
   and of unsure answers on the evaluation data. `MDP, no price`: the same of a policy file in which a wrong answer has none: its places are
-  device and cloud, and what is unsure by `auto` is passed on wherever the network is. `learned`: the process of `MDP`, its transitions counted as they
-  come. `partition`: at each network level the way that `isthmus partition` takes.
+  device and cloud, and what is unsure by `auto` is passed on wherever the network is. `learned`: the process of `MDP`, its transitions
+  counted as they come. `partition`: at each network level the way that `isthmus partition` takes.
 
 Below it, times alone of a network that is worth cutting: the medians of docs/performance.md's network split.
 

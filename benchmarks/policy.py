@@ -4,7 +4,8 @@ Solves a process of 4,200 states and 21 actions (21 places; 10 levels of network
 iteration alone to the same bound, and with mdpsolver (C++, two threads or more), which gets the process as sparse lists; and holds the
 values against each other. Then a device's look at a policy of that size: from measured numbers to the next place; and what its server's
 router takes of each request, without a look and with one. Medians; the goals are 0.1 s and 20 µs. Costs are drawn (seed 1), and what each
-rival would cost stands below.
+rival would cost stands below. Last, what a preview takes to simulate how many of 1,000 devices ask the cloud role at once, by the policies
+of policies/*.yaml (the goal is 1 s), with several shares of common network changes.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import mdpsolver
@@ -19,17 +22,23 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from isthmus.arguments.policy_file import load_policy
+from isthmus.limits import OFFLOAD
 from isthmus.migration import solve as solver
 from isthmus.migration.process import Dimension, Numbers, Process, product_transition
 from isthmus.migration.rivals import expected, rivals
 from isthmus.migration.situation import wandering
 from isthmus.migration.solve import evaluate, solve
-from isthmus_agent.formats.policy import Measured, Policy
+from isthmus.migration.study import solved
+from isthmus.migration.together import Devices, asked_at_once
+from isthmus.sizing.offload import quantile_of, unsure_devices
+from isthmus_agent.formats.policy import CLOUD, Measured, Policy
 from isthmus_agent.server.router import Router
 
 LEVELS = (10, 5, 4)
 PLACES = ("device", "cloud", *(f"peer:class-{it}" for it in range(19)))
 LOOKS = 20_000
+DEVICES = 1000
 RELEASE = "sha256:" + "0" * 64
 
 
@@ -131,6 +140,22 @@ def routed(policy: Policy, looks: bool) -> float:
     return (time.process_time() - began) / LOOKS
 
 
+def at_once(console: Console) -> None:
+    """The simulated fleets: how many ask, and what that takes."""
+    table = Table("policy", "common", "days", "mean", "p50", "p99", "binomial p99", "beta-binomial p99", "processor s", box=None)
+    for file in sorted(Path("policies").glob("*.yaml")):
+        settings = load_policy(str(file), Path(), str(file))
+        for common in (0.0, 0.1, 0.5, 1.0):
+            situations = {name: replace(it, peers=None, network_common=common) for name, it in settings.situations().items()}
+            fleet = [Devices(solved(name, it, settings.margin_ms), DEVICES // len(situations)) for name, it in situations.items()]
+            share = sum(it.devices * it.solved.requests_at(CLOUD) for it in fleet if it.solved) / DEVICES
+            found, spent, _ = timed(lambda fleet=fleet: asked_at_once(fleet), 3)
+            closed = [quantile_of(unsure_devices(DEVICES, share, it), 0.99) for it in (0.0, OFFLOAD["correlation"].default)]
+            figures = (f"{found.mean:.0f}", f"{found.quantile(50):.0f}", f"{found.quantile(99):.0f}", *map(str, closed), f"{spent:.2f}")
+            table.add_row(file.stem, f"{common:.0%}", f"{found.seconds / 86_400:.1f}", *figures)
+    console.print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=9)
@@ -163,6 +188,7 @@ def main() -> None:
     for name, cost in [("the best", ours), *((name, expected(process, evaluate(process, it))) for name, it in rivals(process).items())]:
         table.add_row(name, f"{cost:.3f}", f"{cost / ours:.2f}")
     console.print(table)
+    at_once(console)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pulumi
 import pytest
+import yaml
 from tests import declaring
 from tests.offload.test_plan import MEASURED
 
-from isthmus import grouping, planning
+from isthmus import grouping, planning, routing
 from isthmus.arguments.checking import Checked
 from isthmus.arguments.policy_file import ClassFactors, load_policy
 from isthmus.compile import request
@@ -17,6 +18,7 @@ from isthmus.errors import StoreError
 from isthmus.gateway import DEVICE_HEADER
 from isthmus.migration.situation import NOTHING_MEASURED
 from isthmus.observing.parts import Block
+from isthmus.offload import plan
 from isthmus.platforms.platform import Platform
 from isthmus.platforms.registry import PLATFORMS, observer_of
 from isthmus.platforms.served import Served
@@ -380,6 +382,28 @@ def test_a_group_is_learned_at_preview_shown_and_bundled_for_its_release(monkeyp
     assert found.graph() == plain.graph()
     assert "groups" not in plain.resources[f"{OWN}:FleetWave", "digits-wave-1"]
     assert "group" not in plain.outputs["fleets.digits.plan"]
+
+
+def test_a_price_for_wrong_answers_makes_asking_when_unsure_a_place_and_all_is_solved_once(monkeypatch, tmp_path):
+    raw = yaml.safe_load(Path("policies/digits.yaml").read_text())
+    file = tmp_path / "policy.yaml"
+    file.write_text(json.dumps({**raw, "worth": {**raw["worth"], "wrong_answer_ms": 800}}))
+    lines, solved, tables, solve, rows_of = [], [], [], routing.solved, plan.rows_of
+    monkeypatch.setattr(pulumi.log, "info", lambda text, *_, **__: lines.append(text))
+    monkeypatch.setattr(routing, "solved", lambda *given: solved.append(given) or solve(*given))
+    monkeypatch.setattr(plan, "rows_of", lambda groups: tables.append(groups) or rows_of(groups))
+    plan.table_of.cache_clear()
+    given = {**SERVICE, **FLEET, "min_confidence": "auto", "edge_requests_per_second": 300, "policy": str(file)}
+    with declaring.compiled(monkeypatch, tmp_path, MEASURED):
+        found = declaring.run({"hybrids": {"digits": given}})
+    assert (len(solved), len(tables)) == (1, 1)
+    signed = json.loads(found.resources[f"{OWN}:FleetWave", "digits-edge-wave-1"]["policies"]["*"])
+    assert (signed["format"], signed["places"]) == (2, ["device", "device_then_cloud", "cloud"])
+    assert '"deadline_ms": 100' in found.resources[f"{OWN}:LocalProcesses", "digits-edge-camera-1"]["files"]["config.json"]
+    devices = found.outputs["hybrids.digits.cloud"]["plan"]["devices"]
+    assert devices["quantile_per_second"] >= devices["mean_per_second"] > 0
+    assert any("by their policy, simulated; beta-binomial, p = " in text for text in lines)
+    assert any("wrong answers, each worth 800 ms: device " in text for text in lines)
 
 
 @pytest.mark.parametrize("said", ["auto", 0.8, 1.0])

@@ -1,22 +1,32 @@
 """From a policy file and releases to the policies that travel with them."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from tests import declaring
+from tests.offload.test_plan import MEASURED
 
+from isthmus import routing
 from isthmus.arguments import components
 from isthmus.arguments.checking import check
 from isthmus.arguments.fleet_file import FleetSettings
 from isthmus.errors import InputError
+from isthmus.migration import together
+from isthmus.migration.situation import Answers, ThenCloud
+from isthmus.offload.plan import Costs, plan_offload
 from isthmus.platforms.rules import with_platforms
-from isthmus.routing import read_policy, route_plans
+from isthmus.routing import Policies, answers_of, asking, deadline_of, read_policy, route_plans, spread
+from isthmus.sizing.offload import Asking, Offload
 from isthmus_agent.formats.policy import from_json
 
 Settings = with_platforms(components.EdgeSettings)
 EXAMPLE = Path(__file__).parents[1] / "policies" / "cameras.yaml"
+CLOUD = {"service_ms": 9, "p95_ms": 22, "error_percent": 0}
 FLEET = FleetSettings.model_validate({"name": "cameras", "classes": {"camera": {}, "camera-old": {"speed_factor": 2}}})
 
 
@@ -73,6 +83,103 @@ def test_what_a_policy_brings_is_said_in_short_and_as_data(tmp_path: Path) -> No
     assert output["cost_ms"] < min(output["rivals_ms"].values())
     assert sum(output["shares"].values()) == pytest.approx(1)
     assert output["bytes"] < 2_000
+
+
+def answering(folder: Path, threshold: object = "auto", **changes: object) -> Policies:
+    """The example's policy, in which a wrong answer has a price."""
+    worth = {**yaml.safe_load(EXAMPLE.read_text())["worth"], "wrong_answer_ms": 800}
+    args = written(folder, worth=worth, **changes).model_copy(update={"min_confidence": threshold})
+    policies, problems = read_policy(args, FLEET, "fleets.x")
+    assert problems == []
+    assert policies is not None
+    return policies
+
+
+def test_what_a_wrong_answer_costs_comes_from_the_release_and_its_threshold(tmp_path: Path) -> None:
+    release = declaring.release(tmp_path, confidences=MEASURED)
+    assert release.manifest.calibration is not None
+    plan = plan_offload(release.manifest.calibration, MEASURED, Costs(0.0))
+    assert plan is not None
+    (found,) = route_plans(answering(tmp_path), {"camera": release}, offload={"camera": plan}, timeout_ms=400).values()
+    situation, row = found.solved.built.situation, plan.rows[plan.chosen]
+    groups = MEASURED.groups
+    examples, edge = sum(it.examples for it in groups), sum(it.both + it.edge for it in groups)
+    serving = sum(it.both + it.serving for it in groups)
+    rates = {name: it.error_rate for name, it in situation.places.items()}
+    assert rates == pytest.approx({"device": 1 - edge / examples, "device_then_cloud": 1 - row.accuracy, "cloud": 1 - serving / examples})
+    assert situation.then_cloud == ThenCloud(row.share, 1 - row.accuracy, 400)
+    assert json.loads(found.text)["places"] == ["device", "device_then_cloud", "cloud"]
+    said = found.explain()
+    assert "less than when unsure" in said
+    assert "wrong answers, each worth 800 ms: device " in said
+
+
+def test_without_a_threshold_there_is_no_place_that_passes_on(tmp_path: Path) -> None:
+    release = declaring.release(tmp_path, confidences=MEASURED)
+    (found,) = route_plans(answering(tmp_path, threshold=None), {"camera": release}).values()
+    assert json.loads(found.text)["places"] == ["device", "cloud"]
+    assert found.solved.built.situation.device.error_rate > 0
+
+
+def test_a_price_and_a_release_that_nobody_counted_is_said_at_the_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        route_plans(answering(tmp_path), {"camera": declaring.release(tmp_path)})
+    first, second = map(str, raised.value.problems)
+    assert first.startswith("fleets.x.policy: device.error_percent: is neither given nor measured")
+    assert second.startswith("fleets.x.policy: cloud.error_percent: ")
+
+
+def test_a_policy_is_solved_once_however_often_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policies, solve = answering(tmp_path, threshold=None), routing.solved
+    asked: list[str] = []
+    monkeypatch.setattr(together, "MOST_ROWS", 20_000)
+    monkeypatch.setattr(routing, "solved", lambda name, *more: asked.append(name) or solve(name, *more))
+    release = declaring.release(tmp_path, confidences=MEASURED)
+    route_plans(policies, {"camera": release, "camera-old": release})
+    sized = asking(policies, {"camera": 3, "camera-old": 1}, answers_of(release, None, math.inf), 0.0, Offload(40))
+    assert asked == ["camera", "camera-old"]
+    assert 0 < sized.share <= 1
+    assert sized.quantile_devices is not None
+    assert sized.quantile_devices >= 40 * sized.share
+
+
+def test_devices_of_no_class_of_the_file_pass_on_what_they_are_unsure_of(tmp_path: Path) -> None:
+    policies = answering(tmp_path, device={"service_ms": 1, "p95_ms": 1, "error_percent": 0}, cloud=CLOUD)
+    measured = Answers(0.0, 0.0)
+    found = asking(policies, {"*": 4}, measured, 0.25, Offload(100, correlation=0.0))
+    assert found.share == 0.25
+    assert found.quantile_devices == pytest.approx(36, abs=1)  # of the binomial distribution
+    assert asking(policies, {"*": 4}, measured, 0.25, Offload()) == Asking(0.25)
+
+
+@given(st.integers(0, 10_000), st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 500), min_size=1))
+def test_devices_are_spread_as_they_are_and_none_is_lost(devices: int, counts: dict[str, int]) -> None:
+    found = spread(devices, counts)
+    assert sum(found.values()) == devices
+    assert all(abs(it - devices * counts[name] / sum(counts.values())) < 1 for name, it in found.items())
+
+
+@pytest.mark.parametrize(("given_ms", "policy_ms", "wanted"), [(None, 150, 150), (150, 150, 150), (None, 33.7, 33), (None, 0.2, 1)])
+def test_devices_keep_the_deadline_that_the_policy_is_solved_for(
+    tmp_path: Path, given_ms: int | None, policy_ms: float, wanted: int
+) -> None:
+    args = written(tmp_path, deadline_ms=policy_ms).model_copy(update={"deadline_ms": given_ms})
+    policies, problems = read_policy(args, FLEET, "fleets.x")
+    assert problems == []
+    assert policies is not None
+    assert deadline_of(policies.settings) == wanted
+
+
+def test_another_deadline_than_the_policys_is_one_problem(tmp_path: Path) -> None:
+    args = written(tmp_path, deadline_ms=300).model_copy(update={"deadline_ms": 100})
+    (found,) = said(args)
+    assert found.startswith("fleets.x.deadline_ms: found 100, and the policy is solved for another deadline (300)")
+
+
+def test_passing_on_that_no_device_does_is_one_problem(tmp_path: Path) -> None:
+    worth = {"deadline_miss_ms": 400, "wrong_answer_ms": 800}
+    (found,) = said(written(tmp_path, worth=worth, device_then_cloud={"unsure_percent": 5, "error_percent": 5}))
+    assert found.startswith("fleets.x.policy.device_then_cloud: devices pass nothing on: there is no `min_confidence`")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The figures of a migration policy, as a user writes them: what is wrong is said at once, with its place."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from isthmus.arguments.checking import check
 from isthmus.arguments.policy_file import PolicySettings, load_policy
 from isthmus.errors import InputError
+from isthmus.migration.situation import Answers, ThenCloud
 
 EXAMPLE = Path(__file__).parents[2] / "policies" / "cameras.yaml"
 RAW: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())
@@ -80,6 +82,27 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a p95 below the mean": ("device.p95_ms", 3, "file.device.p95_ms: found 3; expected `service_ms` (34) or more"),
     "a p95 below the mean of a peer": ("peers.gateway.p95_ms", 3, "file.peers.gateway.p95_ms: found 3"),
     "a link to itself": ("device.link", {"rtt_ms": 1, "megabits_per_second": 1}, "file.device.link: the device itself has none"),
+    "a wrong answer worth less than nothing": ("worth.wrong_answer_ms", -1, "file.worth.wrong_answer_ms: found -1; expected 0 to"),
+    "a price that is no number": ("worth.wrong_answer_ms", float("nan"), "file.worth.wrong_answer_ms: found nan"),
+    "a price without end": ("worth.wrong_answer_ms", float("inf"), "file.worth.wrong_answer_ms"),
+    "a price that is a word": ("worth.wrong_answer_ms", True, "file.worth.wrong_answer_ms: found True; expected a number"),
+    "more answers wrong than there are": ("device.error_percent", 101, "file.device.error_percent: found 101; expected 0 to 100"),
+    "fewer than none": ("cloud.error_percent", -0.1, "file.cloud.error_percent: found -0.1; expected 0 to 100"),
+    "a peer's answers": ("peers.gateway.error_percent", float("nan"), "file.peers.gateway.error_percent: found nan"),
+    "more unsure than all": (
+        "device_then_cloud",
+        {"unsure_percent": 100.1},
+        "file.device_then_cloud.unsure_percent: found 100.1; expected 0 to 100",
+    ),
+    "unsure of what": ("device_then_cloud", {"unsure": 5}, "file.device_then_cloud.unsure"),
+    "asking that gains nothing": (
+        "device_then_cloud",
+        {"unsure_percent": 5, "error_percent": 5},
+        "file.device_then_cloud: a wrong answer is worth nothing, so asking gains nothing",
+    ),
+    "more in common than all": ("network.common_percent", 101, "file.network.common_percent: found 101; expected 0 to 100"),
+    "less in common than nothing": ("network.common_percent", float("-inf"), "file.network.common_percent"),
+    "a load in common": ("load.common_percent", 5, "file.load.common_percent"),
     "a name misspelt": ("deadlin_ms", 5, "did you mean 'deadline_ms'"),
 }
 
@@ -88,6 +111,62 @@ WRONG: dict[str, tuple[str, Any, str]] = {
 def test_what_is_wrong_is_said_with_its_place(which: str) -> None:
     path, value, said = WRONG[which]
     assert said in problems(changed(path, value))
+
+
+def answering(**changes: Any) -> dict[str, Any]:
+    """The example, in which a wrong answer has a price, and it is known how often each place gives one."""
+    found = changed("worth.wrong_answer_ms", 800)
+    for place, percent in ((found["device"], 9), (found["cloud"], 4), (found["peers"]["gateway"], 9)):
+        place["error_percent"] = percent
+    return {**found, "device_then_cloud": {"unsure_percent": 20, "error_percent": 5}, **changes}
+
+
+def test_a_place_that_asks_nobody_can_reach_is_refused() -> None:
+    levels = [{"name": "cut", "cut": True}]
+    said = problems(answering(network={"levels": levels}))
+    assert "file.device_then_cloud: the network is cut at every level, so nobody can be asked" in said
+    assert "file.device_then_cloud: there is no `cloud` that could be asked" in problems(answering(cloud=None))
+    assert "file.cloud: contradicts `data: stays_in_group`" in problems(answering(data="stays_in_group"))
+
+
+def test_the_device_that_then_asks_is_a_place_of_its_own() -> None:
+    situation = check(PolicySettings, answering(), "file").situations()["camera"]
+    assert [*situation.places] == ["device", "device_then_cloud", "cloud", "peer:gateway"]
+    assert [it.error_rate for it in situation.places.values()] == [0.09, 0.05, 0.04, 0.09]
+    assert situation.then_cloud == ThenCloud(0.2, 0.05)
+
+
+def test_what_was_measured_fills_what_the_file_does_not_say() -> None:
+    settings = check(PolicySettings, changed("worth.wrong_answer_ms", 800), "file")
+    measured = Answers(0.1, 0.04, 0.06, 0.3, (("gateway", 0.08),), 500)
+    situation = settings.of_class("camera", measured)
+    assert [it.error_rate for it in situation.places.values()] == [0.1, 0.06, 0.04, 0.08]
+    assert situation.then_cloud == ThenCloud(0.3, 0.06, 500)
+    own = check(PolicySettings, answering(), "file").of_class("camera", measured)
+    assert [it.error_rate for it in own.places.values()] == [0.09, 0.05, 0.04, 0.09]
+    assert own.then_cloud == ThenCloud(0.2, 0.05, 500)
+    assert settings.of_class("camera", replace(measured, then_cloud=None, unsure_share=None)).then_cloud is None
+
+
+def test_without_a_price_everything_is_as_if_answers_were_not_known() -> None:
+    plain = check(PolicySettings, RAW, "file")
+    found = plain.of_class("camera", Answers(0.1, 0.04, 0.06, 0.3))
+    assert found.then_cloud is None
+    assert [*found.places] == ["device", "cloud", "peer:gateway"]
+
+
+def test_a_price_for_what_nobody_counted_is_one_problem_for_each_place() -> None:
+    raw = {**changed("worth.wrong_answer_ms", 800), "device_then_cloud": {}}
+    with pytest.raises(InputError) as raised:
+        check(PolicySettings, raw, "file").situations()
+    assert [it.path for it in raised.value.problems] == [
+        "device.error_percent",
+        "cloud.error_percent",
+        "device_then_cloud.error_percent",
+        "device_then_cloud.unsure_percent",
+        "peers.gateway.error_percent",
+    ]
+    assert all("is neither given nor measured" in it.what for it in raised.value.problems)
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
@@ -99,17 +178,17 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 @settings(deadline=None, max_examples=80)
 @given(
-    st.sampled_from(sorted(RAW)),
+    st.sampled_from([*sorted(RAW), "device_then_cloud"]),
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2),
 )
 def test_any_value_is_a_finding_or_a_situation(name: str, value: Any) -> None:
     try:
-        check(PolicySettings, {**RAW, name: value}, "file").situations()
+        check(PolicySettings, {**answering(), name: value}, "file").situations()
     except InputError as error:
         said = str(error)
     else:
         return
-    assert name in said or "contradicts" in said
+    assert name in said or "contradicts" in said or "device_then_cloud" in said or "wrong answer" in said
 
 
 @pytest.mark.parametrize("content", ["[", "- 1\n- 2", "", "name: 2026-99-99", "\x00"])

@@ -89,7 +89,7 @@ def test_devices_without_a_policy_are_the_closed_form() -> None:
     assert found.quantile(99) == pytest.approx(quantile_of(chances, 0.99), rel=0.05)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(st.integers(1, 60), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(0, 99))
 def test_a_higher_quantile_is_never_less_and_none_is_more_than_all(
     devices: int, unsure: float, correlation: float, common: float, seed: int

@@ -59,14 +59,11 @@ def test_secrets_that_nobody_asked_for_stay_closed(pulumi: Callable[..., Path]):
 
 
 def test_what_runs_is_read_from_the_components_whatever_the_program_exports(pulumi: Callable[..., Path]):
-    hybrid = "urn:pulumi:prod::p::isthmus:index:HybridDeployment::digits"
     service, fleet = "isthmus:index:CloudModelService", "isthmus:index:EdgeFleetRollout"
     pulumi(
         ENDPOINT,
         resource(service, "alone", {"endpoint": "http://a"}),
-        resource(service, "digits-cloud", {"endpoint": "http://b"}, parent=hybrid),
-        resource(fleet, "digits-edge", {"devices": {"one": "http://c"}}, parent=hybrid),
-        resource(service, "mine-cloud", {"endpoint": "http://d"}, parent="urn:pulumi:prod::p::acme:index:Platform::mine"),
+        resource(fleet, "doors", {"devices": {"one": "http://c"}}),
         resource(service, "failed", {}),
         resource(service, "leaving", {"endpoint": "http://e"}, delete=True),
     )
@@ -74,7 +71,5 @@ def test_what_runs_is_read_from_the_components_whatever_the_program_exports(pulu
     assert state.name == "prod"
     assert {name: it["endpoint"] for name, it in state.services().items()} == {
         "alone": "http://a",
-        "digits": "http://b",
-        "mine-cloud": "http://d",
     }
-    assert set(state.fleets()) == {"x", "digits"}
+    assert set(state.fleets()) == {"x", "doors"}

@@ -47,6 +47,16 @@ def test_the_plan_is_for_the_quantile_and_shows_what_that_costs():
         assert part in said
 
 
+def test_what_a_simulation_says_is_shown_beside_the_closed_form():
+    plan = plan_service(replace(ASKED, offload=Offload(1000, 0.08, simulated_devices=240.0, simulated_seconds=604_800)))
+    found = plan.output()["devices"]
+    assert (found["quantile_per_second"], found["closed_form_per_second"]) == (120, 192)
+    said = plan.explain()
+    assert "240 at the 99 % quantile (7 days of all of them by their policy, simulated; beta-binomial, p = 0.08, ρ = 0.1: 384): " in said
+    assert "simulation of the devices' policies, 99 % quantile × " in str(explain_service(plan, {"size_bytes": 1}))
+    assert "closed_form_per_second" not in plan_service(ASKED).output()["devices"]
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 5000), st.floats(0, 1), st.floats(0, 1), st.floats(50, 99.99), st.floats(1, 2000))
 def test_what_was_planned_keeps_everybodys_promise(devices, share, correlation, quantile, asked):
@@ -64,7 +74,16 @@ def test_what_was_planned_keeps_everybodys_promise(devices, share, correlation, 
 
 
 @pytest.mark.parametrize(
-    "offload", [None, Offload(), Offload(1000, 0.08), Offload(7, None, 0.5, 99.9), Offload(10, 0.0), Offload(10, 1.0, 1.0)]
+    "offload",
+    [
+        None,
+        Offload(),
+        Offload(1000, 0.08),
+        Offload(7, None, 0.5, 99.9),
+        Offload(10, 0.0),
+        Offload(10, 1.0, 1.0),
+        Offload(9, 0.5, 0.2, 90, 7.0, 60.0),
+    ],
 )
 def test_inputs_come_back_from_the_stacks_outputs_also_with_whole_numbers_as_floats(offload):
     inputs = replace(ASKED, offload=offload)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from isthmus.sizing.offload import Offload, erlang_b, offloaded_load, quantile_of, storm_per_second, unsure_devices
+from isthmus.sizing.offload import Asking, Offload, erlang_b, offloaded_load, quantile_of, storm_per_second, unsure_devices
 from isthmus.sizing.queueing import erlang_c
 from isthmus_agent.server.breaker import MOST_FAILURES, Breaker, May
 
@@ -103,6 +103,21 @@ def test_a_quantile_below_the_mean_plans_for_the_mean():
     load = offloaded_load(Offload(1000, 0.005, 1.0, 99), 1000)
     assert load is not None
     assert load.quantile_per_second == load.mean_per_second == pytest.approx(5)
+
+
+@pytest.mark.parametrize(("simulated", "planned"), [(240.0, 240), (10.0, 80)])
+def test_a_simulation_says_the_quantile_and_the_closed_form_stays_beside_it(simulated, planned):
+    asked = Offload(1000, correlation=0.0).asked_by(Asking(0.08, simulated, 604_800))
+    load = offloaded_load(asked, 500)
+    assert load is not None
+    assert (load.mean_devices, load.quantile_devices, load.closed_devices) == (pytest.approx(80), pytest.approx(planned), 101)
+    assert load.closed_per_second == pytest.approx(50.5)
+
+
+def test_without_a_simulation_the_closed_form_is_planned_for():
+    load = offloaded_load(Offload(1000, correlation=0.0).asked_by(Asking(0.08)), 500)
+    assert load is not None
+    assert load.quantile_devices == load.closed_devices == 101
 
 
 @pytest.mark.parametrize(("offload", "asked"), [(Offload(0, 0.1), 5), (Offload(10), 5), (Offload(10, 0.1), 0)])

@@ -36,6 +36,7 @@ class Doing:
         self._address, self._done, self._request_seconds = address, done, request_seconds
         self._waiting: queue.SimpleQueue[tuple[Key, bytes] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._run, name="group-work", daemon=True) for _ in range(_THREADS)]
+        self._lock = threading.Lock()
         self.done = 0
 
     def start(self) -> None:
@@ -57,7 +58,8 @@ class Doing:
         while (found := self._waiting.get()) is not None:
             key, payload = found
             outcome, answer = self._outcome(connection, payload)
-            self.done += outcome is Outcome.DONE
+            with self._lock:
+                self.done += outcome is Outcome.DONE
             self._done(key, outcome, answer)
         connection.close()
 

@@ -23,6 +23,7 @@ from isthmus_agent.formats.numbers import FormatError
 _MOST_CONNECTIONS: Final = 64
 _BACKLOG: Final = 64
 _IDLE_SECONDS: Final = 75.0
+_PAUSE_SECONDS: Final = 0.1
 _MOST_LINE_BYTES: Final = 4 << 10
 _WITHIN_SECONDS: Final = 10.0
 """Of requests that say no deadline."""
@@ -59,6 +60,7 @@ class Gate:
         self._routes: dict[str, Handle] = {}
         self._room = threading.BoundedSemaphore(_MOST_CONNECTIONS)
         self._listener = socket.socket(socket.AF_UNIX)
+        self._closing = threading.Event()
 
     def route(self, beginning: str, handle: Handle) -> None:
         """Has paths that begin so answered by somebody; before `start`."""
@@ -75,6 +77,7 @@ class Gate:
 
     def close(self) -> None:
         """Takes no more connections; those that there are end with what they wait for."""
+        self._closing.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -87,7 +90,7 @@ class Gate:
                 threading.Thread(target=self._serve, args=(connection,), name="group-request", daemon=True).start()
             except (OSError, RuntimeError):
                 self._room.release()
-                if self._listener.fileno() < 0:
+                if self._closing.wait(_PAUSE_SECONDS):  # else there are no descriptors, or no threads, for a while
                     return
 
     def _serve(self, connection: socket.socket) -> None:

@@ -15,7 +15,6 @@
 Nothing here is imported that a device without a group has no use for.
 """
 
-import ipaddress
 import os
 import re
 import stat
@@ -126,6 +125,8 @@ def _broker(value: Any, where: str) -> BrokerAt:
 
 
 def _is_here(host: str) -> bool:
+    import ipaddress  # here, as Python 3.10 has not imported it already
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

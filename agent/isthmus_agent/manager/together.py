@@ -119,6 +119,7 @@ class Together:
     def start(self) -> None:
         """Begins to take part; and where the folder takes no socket, without programs of this device."""
         self._member = self._make(listens=self._listens, there=self._there)
+        self._member.offer(self._offered)
         self._member.start()
         self.doing.start()
         try:
@@ -159,7 +160,13 @@ class Together:
             is_away = not now["is_connected"]
             state = ("away" if now["failure"] else "connecting") if is_away else ("together" if now["members"] else "alone")
             found |= {**now, "state": state}
-        return {**found, "offers_per_1000_seconds": self._offered, "done": self.doing.done, "answered_by_peers": self.answered_by_peers}
+        return {
+            **found,
+            "offers_per_1000_seconds": self._offered,
+            "done": self.doing.done,
+            "asked_of_peers": self.asked_of_peers,
+            "answered_by_peers": self.answered_by_peers,
+        }
 
     def _told(self, text: str) -> None:
         self._say(f"group {self._settings.name}: {text}")

@@ -29,8 +29,8 @@ from isthmus_agent.formats.policy import CLOUD, DEVICE, THEN_CLOUD
 
 RUNS: Final = 16
 """Side by side, each a part of the time: one pass through Python's loop is a step of all."""
-MOST_ROWS: Final = 3_000_000
-"""(place, cell) times steps that are followed: about a second's work. Where there are more, it is a shorter time."""
+MOST_ROWS: Final = 2_500_000
+"""(place, cell) times steps that are followed: less than a second's work. Where there are more, it is a shorter time."""
 STEP_SECONDS: Final = float(MIGRATION["step_seconds"].default)
 """Between two looks where no class has a policy."""
 _MIXED: Final = 5.0

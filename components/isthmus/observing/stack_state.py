@@ -4,13 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from isthmus.deployed import by_name
 from isthmus.errors import InputError, PlatformError, Problem
-from isthmus.names import cloud_part, edge_part, token
 from isthmus.plugin.signatures import SECRET_SIGNATURE, SIGNATURE_KEY
 
 _TIMEOUT_SECONDS = 60
@@ -72,37 +72,16 @@ def _answer(process: subprocess.Popen[str], name: str) -> StackState:
         reason = errors.strip().removeprefix("error: ")
         raise InputError([Problem("", f"cannot read {called}: {reason}", "a stack of this project", "see `pulumi stack ls`")])
     resources: dict[str, dict[str, Mapping[str, Any]]] = {}
-    listed = (json.loads(exported).get("deployment") or {}).get("resources") or []
-    for resource in listed:
-        kind = resource["type"].rsplit(":", 1)[-1]
-        resources.setdefault(kind, {})[_name_of(resource["urn"])] = _opened(resource.get("outputs") or {})
-        name = resource["urn"].split(":")[2]
-    outputs = {group: _components(listed, kind, part) for group, (kind, part) in _SHOWN.items()}
+    found: dict[str, Mapping[str, Any]] = {}
+    for resource in (json.loads(exported).get("deployment") or {}).get("resources") or []:
+        urn, outputs = resource["urn"], _opened(resource.get("outputs") or {})
+        resources.setdefault(resource["type"].rsplit(":", 1)[-1], {})[urn.rsplit("::", 1)[-1]] = outputs
+        found |= {} if resource.get("delete") else {urn: outputs}
+        name = urn.split(":")[2]
+    outputs = by_name(found)
     if not any(outputs.values()):
         raise InputError([Problem("", f"{called} has nothing deployed", "a stack after `pulumi up`", "run `pulumi up` (here `make up`)")])
     return StackState(name, outputs, resources)
-
-
-_SHOWN: Final[Mapping[str, tuple[str, Callable[[str], str]]]] = {
-    "services": (token("CloudModelService"), cloud_part),
-    "fleets": (token("EdgeFleetRollout"), edge_part),
-}
-"""What a stack's outputs are made of: the type of the components, and what one is called that is a hybrid's part."""
-
-
-def _components(resources: Sequence[Mapping[str, Any]], kind: str, part: Callable[[str], str]) -> dict[str, Mapping[str, Any]]:
-    """The outputs of the components of a type, by name, a hybrid's part by the hybrid's. One that is being removed is none."""
-    found = {}
-    for resource in resources:
-        if resource["type"] == kind and not resource.get("delete"):
-            name, hybrid = _name_of(resource["urn"]), resource.get("parent", "")
-            is_part = f"{token('HybridDeployment')}::" in hybrid and name == part(_name_of(hybrid))
-            found[_name_of(hybrid) if is_part else name] = _opened(resource.get("outputs") or {})
-    return {name: it for name, it in found.items() if it}
-
-
-def _name_of(urn: str) -> str:
-    return urn.rsplit("::", 1)[-1]
 
 
 def _opened(value: Any) -> Any:

@@ -114,7 +114,7 @@ def plan_offload(
     max_error: of all requests, those that a device may answer wrong by itself; None: what is best is a matter of accuracy. Where no
     threshold keeps it, there is no plan.
     """
-    rows, choice = _chosen(measured.groups, max_error)
+    rows, choice = table_of(measured.groups, max_error)
     if choice is None:
         return None
     best = rows[choice.index].threshold
@@ -125,7 +125,7 @@ def plan_offload(
 
 
 @lru_cache(maxsize=64)
-def _chosen(groups: tuple[Group, ...], max_error: float | None) -> tuple[tuple[Row, ...], Choice | None]:
+def table_of(groups: tuple[Group, ...], max_error: float | None) -> tuple[tuple[Row, ...], Choice | None]:
     """The table and the best row. Both halves of a hybrid ask for it, and each class of its devices."""
     rows = rows_of(groups)
     return rows, choose(rows) if max_error is None else choose_by_error(rows, max_error)

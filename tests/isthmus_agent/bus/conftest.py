@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.isthmus_agent.bus import device
@@ -65,6 +66,7 @@ class Group:
         password: str | None = None,
         ca_file: Path | None = None,
         is_5: bool | None = None,
+        **more: Any,
     ) -> Member:
         start = next(STARTS)
         arguments = (
@@ -74,7 +76,9 @@ class Group:
             capacity,
         )
         versions = {"start": start, "is_5": self.broker.speaks_5}
-        self.members[name], self.servers[name] = device.made(name, *arguments, **versions, say=lambda text: self.said.append((name, text)))
+        self.members[name], self.servers[name] = device.made(
+            name, *arguments, **versions, say=lambda text: self.said.append((name, text)), **more
+        )
         self.members[name].start()
         return self.members[name]
 

@@ -3,6 +3,7 @@
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from isthmus_agent.bus.link import Broker
 from isthmus_agent.bus.member import Member
@@ -30,11 +31,11 @@ class Server:
 
 
 def made(
-    name: str, port: int, ca_file: Path | None, password: str, capacity: int, *, start: int, is_5: bool, say=lambda text: None
+    name: str, port: int, ca_file: Path | None, password: str, capacity: int, *, start: int, is_5: bool, say=lambda text: None, **more: Any
 ) -> tuple[Member, Server]:
     broker = Broker(host="127.0.0.1", user=name, password=password, ca_file=ca_file, port=port, speaks_5=is_5, **BACKOFF)
     server = Server(name)
-    server.member = Member(GROUP, broker, Core(name, start, capacity, SETTINGS), server.work, say=say)
+    server.member = Member(GROUP, broker, Core(name, start, capacity, SETTINGS), server.work, say=say, **more)
     return server.member, server
 
 

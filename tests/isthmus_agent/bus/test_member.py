@@ -19,6 +19,7 @@ from isthmus_agent.bus.failures import DeviceFailure, UnreachableFailure, Untrus
 from isthmus_agent.bus.link import Broker, Down, Link
 from isthmus_agent.bus.member import Member, UnansweredError
 from isthmus_agent.formats import presence
+from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.presence import Order, Presence, last
 from isthmus_agent.group.core import Core
 
@@ -135,6 +136,19 @@ def test_hostile_bytes_are_counted_and_passed_over(group):
         link.send(f"isthmus/{GROUP}/{kind}", b"\xff" * 100)
     group.wait("a", lambda it: it["unread"] == 3)
     _check(_asked(group, 0, 1))
+
+
+def test_what_a_device_tells_is_heard_by_all_that_listen_to_the_subject_and_by_nobody_else(group):
+    heard: list = []
+    listening = group.join("a", 1000, listens={"views": lambda name, content: heard.append((name, content))})
+    teller = group.join("b", 1000)
+    group.wait("a", lambda it: it["members"] == ["b"])
+    assert teller.tell("other", b"x")
+    assert teller.tell("views", b"y")
+    group.wait("a", lambda it: heard)
+    assert (heard, listening.status()["unread"]) == ([("b", b"y")], 0)
+    with pytest.raises(FormatError):
+        teller.tell("a/b", b"")
 
 
 def test_wrong_credentials_are_said_once(group):

@@ -1,6 +1,7 @@
 """Who gets which stream: what always holds, how good it is against every allocation of small cases, and how little moves."""
 
 import itertools
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,12 @@ capacities = st.dictionaries(st.sampled_from(NAMES), st.integers(1, 1000), min_s
 streams = st.dictionaries(
     st.tuples(st.sampled_from(NAMES), st.sampled_from(("s0", "s1"))),
     st.builds(Stream, st.integers(0, 1000), st.sampled_from((*NAMES, "")), st.booleans()),
+    max_size=5,
+)
+CLASSES = {"a": "small", "b": "large", "c": "large"}
+for_peers = st.dictionaries(
+    st.tuples(st.sampled_from(NAMES), st.sampled_from(("s0", "s1"))),
+    st.builds(Stream, st.integers(0, 1000), st.sampled_from((*NAMES, "")), st.just(True), st.sampled_from(("", "*", "small", "large"))),
     max_size=5,
 )
 
@@ -77,3 +84,14 @@ def test_the_busiest_is_not_full_or_within_a_bound_of_the_least_busy_way(capacit
 
 def test_nobody_is_there():
     assert allocate({}, {("a", "s"): Stream(1, "b")}, SETTINGS) == {("a", "s"): None}
+
+
+@given(capacities, for_peers)
+def test_what_is_for_a_class_of_peers_goes_to_one_of_them_and_never_home(capacities, streams):
+    owners = allocate(capacities, streams, SETTINGS, CLASSES)
+    for (home, name), owner in owners.items():
+        among = streams[home, name].among
+        those = [it for it in capacities if not among or (it != home and among in ("*", CLASSES[it]))]
+        assert owner in those if those else owner is None
+    again = {place: replace(it, owner=owners[place] or "") for place, it in streams.items()}
+    assert allocate(capacities, again, SETTINGS, CLASSES) == owners

@@ -334,3 +334,22 @@ def test_an_expiry_that_passed_unseen_still_wakes_a_device_that_is_cut_off():
     core.tick(late)
     assert core.asking.leases["camera"].owner == "home"
     assert core.wakes_at(late) > late
+
+
+def test_a_device_that_offers_nothing_any_more_hands_its_streams_on_and_has_them_again_when_nobody_else_is_there():
+    world = World(1, {"home": 1000, "other": 1000})
+    world.open("home", "camera", 100)
+    world.advance(10)
+    world.offer("home", 0)
+    world.advance(5)
+    assert _owner(world, "home", "camera") == "other"
+    world.offer("home", 1000)
+    world.kill("other")
+    world.advance(20)
+    assert _owner(world, "home", "camera") == "home"
+
+
+@pytest.mark.parametrize("wrong", [-1, True, 1.5, 10**13])
+def test_what_is_no_capacity_is_refused(wrong):
+    with pytest.raises(FormatError, match="capacity_per_1000_seconds"):
+        Core("a", 1, 0, SETTINGS).offer(wrong, 0.0)

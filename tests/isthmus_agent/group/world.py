@@ -148,6 +148,12 @@ class World:
         if device.core is not None:
             self._do(device, device.core.open(stream, work, self.clock(device), may_move=may_move))
 
+    def offer(self, name: str, capacity: int) -> None:
+        """A device can do more, or less."""
+        device = self.devices[name]
+        device.capacity = capacity
+        self._do(device, device.core.offer(capacity, self.clock(device)))
+
     def ask(self, name: str, stream: str, payload: bytes, within_seconds: float = 1e9) -> int:
         device = self.devices[name]
         number, effects = device.core.ask(stream, payload, self.clock(device), within_seconds)

@@ -28,10 +28,14 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
     ends: list[Callable[[], None]] = []
 
     def make(
-        answer: Any = right, timeout_seconds: float = 20.0, asks: bool = True, follows_policy: bool = True
+        answer: Any = right,
+        timeout_seconds: float = 20.0,
+        asks: bool = True,
+        follows_policy: bool = True,
+        min_confidence: float = 0.0,
     ) -> tuple[Served, CloudRole]:
         role = CloudRole(with_status(answer))
-        fallback = Fallback(role.url, 0.0, timeout_seconds, follows_policy=follows_policy)
+        fallback = Fallback(role.url, min_confidence, timeout_seconds, follows_policy=follows_policy)
         served = start(tmp_path / "slots", fallback=fallback if asks else None)
         ends.extend((served.serving.close, role.stop))
         return served, role
@@ -80,6 +84,17 @@ def test_what_the_cloud_does_not_answer_the_device_does_within_the_deadline_and_
     assert max(took) < patience.scaled(0.35)
     asked = posts(role)
     assert eventually(lambda: ask(served, SURE, connection)[1] == "device" and posts(role) == asked)
+
+
+@pytest.mark.parametrize(("place", "by"), [("device", "device"), ("device_then_cloud", "cloud")])
+def test_what_is_unsure_is_passed_on_where_the_policy_says_so_alone(begin, place, by):
+    served, role = begin(min_confidence=0.8)
+    places = ("device", "device_then_cloud")
+    served.serve(routed_content(places, (places.index(place),) * 8))
+    connection = served.connect()
+    assert eventually(lambda: ask(served, UNSURE, connection)[1] == by)
+    assert [ask(served, rows, connection)[1] for rows in (UNSURE, SURE, UNSURE)] == [by, "device", by]
+    assert posts(role) == (0 if by == "device" else posts(role))
 
 
 @pytest.mark.parametrize("answer", [says({"error": "x"}, 500), says({}, 503, more="Retry-After: 5\r\n")])
