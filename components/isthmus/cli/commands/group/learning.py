@@ -21,7 +21,8 @@ from isthmus.compile.recipes import AUTO
 from isthmus.digest import is_digest
 from isthmus.errors import InputError, Problem
 from isthmus.fusion.learn import learn
-from isthmus.fusion.validate import validate
+from isthmus.fusion.threats import threats
+from isthmus.fusion.validate import parts_of, validate
 from isthmus.fusion.views import LABELS, Views, member_problems, views_of
 from isthmus.limits import FUSION_CLIP_NATS
 from isthmus.release.cache import ReleaseCache, default_cache_directory
@@ -55,14 +56,15 @@ def learn_and_show(options: Options) -> None:
     if problems:
         raise InputError(problems)
     views, release = _measured(options, requests, arrays)
-    group, figures = learn(views, release, clip_nats), validate(views, clip_nats)
+    group, parts = learn(views, release, clip_nats), parts_of(views, clip_nats)
+    figures, lost = validate(views, clip_nats, parts), threats(parts)
     if options.out:
         write_page(options.out, group.to_bytes().decode("ascii"), "--out")
     console = Console()
     if options.as_json:
-        console.print_json(data=as_data(group, figures))
+        console.print_json(data=as_data(group, figures, lost))
     else:
-        for part in shown(group, figures, options.out):
+        for part in shown(group, figures, lost, options.out):
             console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
 
 

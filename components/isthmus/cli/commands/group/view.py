@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from isthmus.fusion.measures import Estimate
+from isthmus.fusion.threats import Threats
 from isthmus.fusion.validate import Figures
 from isthmus.words import percent, plain
 from isthmus_agent.core.fusion import Fusion
@@ -26,8 +27,8 @@ _LOST = (
 )
 
 
-def shown(group: FusionGroup, figures: Figures, out: Path | None) -> Iterator[Table | str]:
-    """The table of the members, and the figures in lines."""
+def shown(group: FusionGroup, figures: Figures, lost: Threats | None, out: Path | None) -> Iterator[Table | str]:
+    """The table of the members, the figures in lines, and the table of what lies cost. lost: None for a group that is too small for it."""
     yield _table(group, figures)
     learned_apart = f"on {figures.examples:,} examples that it was not learned from ({figures.folds} folds)"
     yield f"{'group':<{_WIDTH}}{_share(figures.group)}, {learned_apart}"
@@ -39,15 +40,24 @@ def shown(group: FusionGroup, figures: Figures, out: Path | None) -> Iterator[Ta
     for name, words in _LOST:
         if (found := getattr(figures, name)) is not None:
             yield f"{'lost, ' + words:<{_WIDTH}}{_points(found)}"
+    if lost:
+        yield _lies(lost)
+        yield f"{'memory costs, all honest and there':<{_WIDTH}}{_points(lost.nobody)}"
     yield f"{'an answer':<{_WIDTH}}{plain(figures.answer_bytes)} bytes on the wire in the mean, clip {plain(group.clip)} nats"
     yield f"{'release':<{_WIDTH}}{group.release}"
     if out:
         yield f"{'file':<{_WIDTH}}{out} ({digests.PREFIX}{digests.shown(group.digest)}…)"
 
 
-def as_data(group: FusionGroup, figures: Figures) -> dict[str, Any]:
+def as_data(group: FusionGroup, figures: Figures, lost: Threats | None) -> dict[str, Any]:
     """What `--json` prints: the file's content, its digest, and every figure, unrounded."""
-    return {"group": group.to_value(), "digest": group.digest, "figures": asdict(figures), "weights": Fusion(group).weights(_names(group))}
+    return {
+        "group": group.to_value(),
+        "digest": group.digest,
+        "figures": asdict(figures),
+        "threats": asdict(lost) if lost else None,
+        "weights": Fusion(group).weights(_names(group)),
+    }
 
 
 def _table(group: FusionGroup, figures: Figures) -> Table:
@@ -66,6 +76,17 @@ def _table(group: FusionGroup, figures: Figures) -> Table:
             f"{weights[member.name]:.2f}" if heard else "no better than chance",
             percent(found.without.value) if found.without else "",
         )
+    return grid
+
+
+def _lies(lost: Threats) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    grid.add_column("lost, one is missing, one lies", no_wrap=True)
+    for head in ("one answer alone", "with memory"):
+        grid.add_column(head, justify="right", no_wrap=True)
+    for name, it in lost.by_lie.items():
+        grid.add_row(name, _points(it.at_once), _points(it.remembering))
+    grid.add_row("(says nothing)", _points(lost.two_missing), "")
     return grid
 
 
