@@ -8,7 +8,7 @@ from isthmus.fusion.batch import fused
 from isthmus.fusion.lies import LIES, Labels, Lies
 from isthmus.fusion.measures import Estimate, difference
 from isthmus.fusion.remembering import remembered
-from isthmus.fusion.validate import Part, Right, all_but, held_out, honest
+from isthmus.fusion.validate import Case, Part, Right, all_but, held_out, honest
 from isthmus.fusion.views import Numbers
 from isthmus_agent.core.fusion import Fusion
 from isthmus_agent.core.trust import Memory
@@ -56,7 +56,7 @@ def threats(parts: Sequence[Part]) -> Threats | None:
 
 def lost_by_example(parts: Sequence[Part]) -> LostByExample:
     """By example, of a group of four or more."""
-    cases = [honest, _Remembering(), _two_missing]
+    cases: list[Case] = [honest, _Remembering(), _two_missing]
     for lies in LIES.values():
         cases += [partial(_at_once, lies), _Remembering(lies)]
     whole, alone, two, *lied = [right.mean(axis=0) for right in held_out(parts, cases)]
