@@ -27,7 +27,7 @@ MOST_DEADLINE_MS: Final = 600_000
 EVENT: Final = "X-Isthmus-Event"
 """The header of a request that names what is to be seen in it, which other devices of the group see as well: they answer it together."""
 HEARD: Final = "X-Isthmus-Heard"
-"""The header of a prediction of a group: the views whose word it is made of, those that were set aside among them."""
+"""The header of a prediction of a group: the views whose word was looked at, those that were set aside among them."""
 SET_ASIDE: Final = "X-Isthmus-Set-Aside"
 """The header of a prediction of a group: the views that all others held against."""
 

@@ -7,6 +7,7 @@ calls `tick` when `wakes_at` says so. Not safe for threads. What holds, whatever
 - an event that is asked here has one `Answered`, by its deadline, and never a second one;
 - it is made of the evidence that had come by then, in whatever order: of a device the first word, of a view one device's word;
 - it waits for nobody who is not there, and for whom it waited in vain a few times only once it has been heard again;
+- who has said often enough what the others do not see is not heard, until it is mended (`core.trust`);
 - evidence under another group's file (of another release, that is), of a view that the file has not, or that cannot be read is in none;
 - what is kept is bounded, also by device: one that says too much of events that nobody asks here is not heard further.
 """
@@ -16,6 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isthmus_agent.core.fusion import Fused, Fusion
+from isthmus_agent.core.trust import Trust
 from isthmus_agent.formats import said
 from isthmus_agent.formats.evidence import decode
 from isthmus_agent.formats.fusion_group import FusionGroup
@@ -49,7 +51,7 @@ class Publish:
 
 @dataclass(frozen=True)
 class Answered:
-    """The one answer to an event. heard: the views whose evidence is in it, the set aside ones among them."""
+    """The one answer to an event. heard: the views whose evidence was looked at, those that were set aside among them."""
 
     event: str
     fused: Fused
@@ -108,6 +110,7 @@ class Fusing:
     def __init__(self, own: str, view: str, group: FusionGroup, bounds: Bounds = Bounds()) -> None:
         self._own, self._view, self._bounds = own, view, bounds
         self._fusion = Fusion(group)
+        self._trust = Trust(self._fusion)
         self._fusion.weights([view])  # raises where it is none
         self._names, self._tag = tuple(it.name for it in group.members), said.tag_of(group.digest)
         self._events: OrderedDict[str, _Event] = OrderedDict()
@@ -183,10 +186,10 @@ class Fusing:
         return effects
 
     def status(self) -> Mapping[str, object]:
-        """For people. there: the others, as far as the bus has said so."""
-        waiting = sum(it.is_asked for it in self._events.values())
-        there = sorted((self._present or frozenset()) - {self._own})
-        return {"view": self._view, "there": there, "waiting": waiting, "early": len(self._events) - waiting, **vars(self.counts)}
+        """For people. there: the others, as far as the bus has said so. distrusted: views that are not heard (`core.trust`)."""
+        asked, there = len(self._asked()), sorted((self._present or frozenset()) - {self._own})
+        held = {"waiting": asked, "early": len(self._events) - asked}
+        return {"view": self._view, "there": there, "distrusted": self._trust.distrusted, **held, **vars(self.counts)}
 
     def _is_evidence(self, found: Said) -> bool:
         """Whether there is such a view, and its words can be read."""
@@ -258,7 +261,8 @@ class Fusing:
             self._answered.popitem(last=False)
         self.counts.fused += len(evidence_by_view) > 1
         self.counts.alone += len(evidence_by_view) == 1
-        return [Answered(event, self._fusion.fused(evidence_by_view), tuple(evidence_by_view))]
+        fused = self._trust.fused(evidence_by_view)
+        return [Answered(event, fused, tuple(view for view in evidence_by_view if view in fused.weights or view in fused.set_aside))]
 
     def _forget(self, now: float) -> None:
         """What nobody asked in time, and the names of events that were answered long ago."""

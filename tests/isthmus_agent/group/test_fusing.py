@@ -193,6 +193,20 @@ def test_nobody_else_speaks_for_the_devices_own_view():
     assert answer.fused == fused_of({"door": SURE})
 
 
+def test_a_view_that_lies_again_and_again_is_not_heard_any_more_and_status_says_so():
+    fusing = made()
+    lie = (math.log(0.01), math.log(0.98), math.log(0.01))
+    answers = []
+    for number in range(60):
+        event = f"{number}"
+        fusing.heard("b", word("north", event=event), number)
+        fusing.heard("c", word("quay", lie, event), number)
+        answers += answered(fusing.ask(event, SURE, number, 1.0))
+    assert (answers[0].heard, fusing.status()["distrusted"]) == (VIEWS, ("quay",))
+    assert answers[-1].heard == ("door", "north")
+    assert answers[-1].fused.probabilities == fused_of({"door": SURE, "north": SURE}).probabilities
+
+
 def test_an_event_is_asked_once():
     fusing = made(present=None)
     fusing.ask("e", SURE, 0.0, 1.0)

@@ -6,6 +6,7 @@ import asyncio
 from rich.console import Console
 
 from isthmus.cli.commands.compile.releases import compile_all, name_of, requests_for
+from isthmus.cli.commands.group.heads import Learned, compared, way_problems
 from isthmus.cli.commands.group.options import Options
 from isthmus.cli.commands.group.view import as_data, shown
 from isthmus.cli.shared.pages import check_page, write_page
@@ -15,8 +16,10 @@ from isthmus.compile.recipes import AUTO
 from isthmus.digest import is_digest
 from isthmus.errors import InputError, Problem
 from isthmus.fusion.learn import learn
-from isthmus.fusion.validate import validate
+from isthmus.fusion.threats import threats
+from isthmus.fusion.validate import parts_of, validate
 from isthmus.fusion.views import Views, views_of
+from isthmus.fusion.ways import LOG_ODDS
 from isthmus.grouping import SeenExamples, read_views
 from isthmus.limits import FUSION_CLIP_NATS
 from isthmus.release.cache import ReleaseCache, default_cache_directory
@@ -31,6 +34,7 @@ def learn_and_show(options: Options) -> None:
         what = "stands beside --outputs" if options.views else "is missing"
         problems.append(Problem("--views", what, "one of --views FILE.npz (examples) and --outputs FILE.npz (recorded answers)"))
     clip_nats = _clip_nats(options.clip_nats, problems)
+    problems += way_problems(options)
     seen, found = read_views(file, option) if file else (None, [])
     problems += found
     request = CompileRequest(model=name_of(options.model), source=options.model, recipe=options.recipe)
@@ -39,34 +43,40 @@ def learn_and_show(options: Options) -> None:
         requests = requests_for(request, [options.recipe or AUTO], None)
     except InputError as error:
         problems += error.problems
-    if options.out:
+    for name, path in (("--out", options.out), ("--head", options.head)):
         try:
-            check_page(options.out, "--out")
+            if path:
+                check_page(path, name)
         except InputError as error:
             problems += error.problems
     if problems or seen is None:
         raise InputError(problems)
-    views, release = _measured(options, requests, seen)
-    group, figures = learn(views, release, clip_nats), validate(views, clip_nats)
+    views, release, digest = _measured(options, requests, seen)
+    group, parts = learn(views, digest, clip_nats), parts_of(views, clip_nats)
+    figures, lost = validate(views, clip_nats, parts), threats(parts)
+    ways = None
+    if release and options.way != LOG_ODDS:
+        ways = compared(options, Learned(release, seen.arrays, views, parts, figures.answer_bytes))
     if options.out:
         write_page(options.out, group.to_bytes().decode("ascii"), "--out")
     console = Console()
     if options.as_json:
-        console.print_json(data=as_data(group, figures))
+        console.print_json(data=as_data(group, figures, lost, ways))
     else:
-        for part in shown(group, figures, options.out):
+        for part in shown(group, figures, lost, ways, options):
             console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
 
 
-def _measured(options: Options, requests: list[CompileRequest], seen: SeenExamples) -> tuple[Views, str]:
-    """What the members answer, and the digest of the release."""
+def _measured(options: Options, requests: list[CompileRequest], seen: SeenExamples) -> tuple[Views, Release | None, str]:
+    """What the members answer, the release and its digest; without the release where it need not be here."""
     if options.outputs is not None:
         views = views_of(seen.arrays, seen.labels, "--outputs")  # before anything is compiled
         if is_digest(options.model):
-            return views, options.model  # others may have recorded what it answered: it need not be here
-        return views, _release(requests).digest
+            return views, None, options.model  # others may have recorded what it answered: it need not be here
+        release = _release(requests)
+        return views, release, release.digest
     release = _release(requests)
-    return views_of(edge_answers(release, seen.arrays, "MODEL", "--views"), seen.labels, "--views"), release.digest
+    return views_of(edge_answers(release, seen.arrays, "MODEL", "--views"), seen.labels, "--views"), release, release.digest
 
 
 def _release(requests: list[CompileRequest]) -> Release:
