@@ -26,10 +26,10 @@ from isthmus.names import program
 from isthmus.offload.plan import OffloadPlan
 from isthmus.offloading import offload_plans
 from isthmus.planning import PlannedRollout, choose_variants, fleet_plan_of, foreseen_rollout, shown
+from isthmus.platforms.fleet_place import FleetPlace, access_secret
 from isthmus.platforms.local import desired as local
-from isthmus.platforms.local.declare import LocalStack, loopback_url
-from isthmus.platforms.local.settings import LocalArgs, LocalSettings
-from isthmus.platforms.publishing import key_prefix
+from isthmus.platforms.local.declare import loopback_url
+from isthmus.platforms.local.settings import LocalArgs
 from isthmus.platforms.rosters import downloads, signed_roster
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
@@ -160,7 +160,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             compiling.start(self, settings.model_copy(update={"recipe": recipe}), sought, path, partial(_described, path=path))
             for recipe, sought in known.sought.items()
         ]
-        place = _Place.of(settings, known.fleet)
+        place = FleetPlace.of(settings, known.fleet)
         # Where the store is not known before an update, the plan is all the same; and nothing secret is part of it.
         where: Output[Any] = Output.from_input(cast(Any, Output.from_input(place.inputs).future()))
         planned: Output[_Planned] = Output.all(where, *(it.release for it in made)).apply(partial(_planned, self, known, path))
@@ -193,7 +193,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         self.plan = planned.apply(lambda it: it.output())
         self.register_outputs({output: getattr(self, output) for output in OUTPUTS})
 
-    def _devices_here(self, name: str, known: CheckedRollout, place: "_Place", repository: FleetRepository) -> dict[str, LocalProcesses]:
+    def _devices_here(self, name: str, known: CheckedRollout, place: FleetPlace, repository: FleetRepository) -> dict[str, LocalProcesses]:
         """The devices that run on this machine: enrolled, and started."""
         settings, fleet, stack = known.settings, known.fleet, place.stack
         stack.claim({f"{name}, device {device.name}": device.port for device in fleet.devices})
@@ -204,7 +204,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             devices=[{"name": it.name, "class": it.device_class, "labels": dict(it.labels)} for it in fleet.roster()],
             identities=place.identities,
             samples=None if settings.samples is None else {"labels": dict(settings.samples.labels)},
-            access=None if settings.device_access is None else _secret(settings.device_access.model_dump()),
+            access=None if settings.device_access is None else access_secret(settings.device_access.model_dump()),
             opts=ResourceOptions(parent=self, depends_on=[repository]),
         )
         groups = stack.broker(name, fleet.groups, self) if fleet.groups else None
@@ -329,44 +329,9 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
     return _Planned(plan, chosen, main, offload, routes, groups)
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a fleet's repository is. inputs: of each resource that has to do with it. ready: what must exist before.
-
-    identities: of a store of the stack's own: where those of devices are written.
-    """
-
-    stack: LocalStack
-    inputs: Mapping[str, Any]
-    ready: list[pulumi.Resource]
-    identities: Mapping[str, Any] | None
-
-    @classmethod
-    def of(cls, settings: EdgeSettings, fleet: FleetSettings) -> "_Place":
-        """The user's own store, or the one of the local stack."""
-        stack = LocalStack.of(settings.section(LocalSettings).directory)
-        keys = str(Path(settings.keys).absolute() if settings.keys else stack.directory / "fleets" / fleet.name / "keys")
-        place: dict[str, Any] = {"fleet": fleet.name, "keys": keys}
-        if settings.store is None:
-            bucket = stack.bucket(settings.bucket)
-            address, server = stack.store
-            # A store of the stack's own is nobody else's; in any other the stack's keys are apart from those of others.
-            place |= {"store": address, "bucket": bucket.bucket, "prefix": f"{fleet.name}/"}
-            identities = {"supervisor": stack.supervisor.directory, "program": local.STORE}
-            return cls(stack, place, [server, bucket], identities)
-        given = {key: getattr(settings.store, key) for key in ("endpoint", "region", "access_key", "secret_key")}
-        place |= {"store": {**given, **_secret(given)}, "bucket": settings.bucket, "prefix": key_prefix(settings, fleet.name)}
-        return cls(stack, place, [], None)
-
-
 def _written(value: Any) -> dict[str, Any]:
     """A value as a resource's input: what is not said is left out."""
     return {name: it for name, it in asdict(value).items() if it is not None and it not in ("", (), {})}
-
-
-def _secret(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The two halves of an access key, as secrets."""
-    return {key: Output.secret(values[key]) for key in ("access_key", "secret_key")}
 
 
 def _group(known: CheckedRollout, device: str, broker: Mapping[str, Any]) -> local.GroupAsked:
