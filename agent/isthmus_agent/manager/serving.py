@@ -346,7 +346,8 @@ class Serving:
                 self._current = None
                 self._is_alone(for_long=False)
             self._draining.discard(child)
-            self._bury(child, reason, text)
+            self._waiting.bury(child, reason, text)
+            self._hand_on()
             if was_current:
                 self._measuring.stop()
                 self._falls.fell(child.digest)
@@ -355,25 +356,6 @@ class Serving:
                     self._counts = replace(self._counts, crashes=self._crashes)
                     self._tell(events.Crashed(child.digest, reason, printable(text)))
         child.page.close()
-
-    def _bury(self, child: Child, reason: Reason, text: str) -> None:
-        """Sees to the connections of a server that ended: each request on them has one answer, or its connection ends."""
-        for slot, connection in child.connections.items():
-            connection.setblocking(False)
-            state = child.page[slot]
-            if state == channel.RESTS:
-                self._waiting.park(connection)
-            elif state in (channel.READS, channel.ASKS):
-                self._waiting.refuse(connection, "503 Service Unavailable", "the server ended before this request was complete")
-            elif state == channel.RUNS:
-                status = "504 Gateway Timeout" if reason is Reason.HUNG else "500 Internal Server Error"
-                self._waiting.refuse(connection, status, f"{text}: this one" if reason is Reason.HUNG else text)
-            else:  # a part of its answer is out
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-                connection.close()
-        child.connections.clear()
-        self._hand_on()
 
     # Measurements
 
