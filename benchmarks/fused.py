@@ -110,8 +110,9 @@ def main() -> None:
         (folder / "key.pem").write_text(found.private_pem)
         broker = RunningBroker("amqtt", folder, folder / "ca.pem", folder / "key.pem")
         broker.start()
-        cameras = [Camera(device, view, folder, broker, folder / "ca.pem") for device, view in DEVICES.items()]
+        cameras: list[Camera] = []
         try:
+            cameras += [Camera(device, view, folder, broker, folder / "ca.pem") for device, view in DEVICES.items()]
             for camera in cameras:
                 camera.served.serve(content)
             while any(not it.served.get("/healthz")[1]["group"]["there"] for it in cameras):
