@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pulumi
 import pytest
 import yaml
 from tests import declaring
 from tests.offload.test_plan import MEASURED
 
-from isthmus import planning, routing
+from isthmus import grouping, planning, routing
 from isthmus.arguments.checking import Checked
 from isthmus.arguments.policy_file import ClassFactors, load_policy
 from isthmus.compile import request
@@ -24,6 +25,7 @@ from isthmus.platforms.served import Served
 from isthmus.routing import Policies, asking
 from isthmus.sizing.offload import Offload
 from isthmus.sizing.rollout import Download
+from isthmus_agent.formats import bundle
 from isthmus_agent.formats.roster import Device, Roster
 
 SERVICE = {"model": "models/digits", "requests_per_second": 20, "p95_ms": 50}
@@ -350,6 +352,36 @@ def test_a_policy_is_solved_at_preview_shown_and_bundled_for_its_release(monkeyp
     assert "policy" not in plain.outputs["hybrids.digits.edge"]["plan"]
     device = (f"{OWN}:LocalProcesses", "digits-edge-camera-1")
     assert ['"policy": "as_signed"' in str(it.resources[device]["files"]) for it in (found, plain)] == [True, False]
+
+
+def test_a_group_is_learned_at_preview_shown_and_bundled_for_its_release(monkeypatch, tmp_path):
+    lines = []
+    monkeypatch.setattr(pulumi.log, "info", lambda text, *_, **__: lines.append(text))
+    monkeypatch.setattr(grouping, "default_cache_directory", lambda: tmp_path)
+    random, labels = np.random.default_rng(1), np.arange(90) % 3
+    shares = {view: np.eye(3)[labels] + random.gamma(1, size=(90, 3)) for view in ("near", "far")}
+    monkeypatch.setattr(grouping, "edge_answers", lambda *_: {view: it / it.sum(axis=1, keepdims=True) for view, it in shares.items()})
+    np.savez(tmp_path / "views.npz", labels=labels, **shares)
+    devices = [{"name": f"camera-{view}", "labels": {"view": view}} for view in shares]
+    fleet = {"name": "cameras", "devices": devices, "groups": {"yard": [it["name"] for it in devices]}}
+    (tmp_path / "fleet.yaml").write_text(json.dumps(fleet))
+    given = {"model": "models/digits", "fleet": str(tmp_path / "fleet.yaml")}
+    fusion = {"views": str(tmp_path / "views.npz")}
+    with declaring.compiled(monkeypatch, tmp_path):
+        found = declaring.run({"fleets": {"digits": {**given, "fusion": fusion}}})
+        plain = declaring.run({"fleets": {"digits": given}})
+        with pytest.raises(Exception, match=r"fleets\.digits\.fusion: tells the group what devices answer"):
+            declaring.run({"fleets": {"digits": {**given, "fusion": fusion, "data": "stays_on_device"}}})
+    wave = found.resources[f"{OWN}:FleetWave", "digits-wave-1"]
+    said = {**wave["groups"]["*"], "wait_ms": int(wave["groups"]["*"]["wait_ms"])}  # on the wire a number is a fraction
+    signed = bundle.signed_group(said, wave["releases"]["*"])
+    assert ([it.name for it in signed.group.members], signed.wait_ms) == (["far", "near"], 200)
+    plan = found.outputs["fleets.digits.plan"]["group"]["*"]
+    assert plan["digest"] == signed.group.digest
+    assert any(text.startswith("together (*): ") and "; its best member, " in text for text in lines)
+    assert found.graph() == plain.graph()
+    assert "groups" not in plain.resources[f"{OWN}:FleetWave", "digits-wave-1"]
+    assert "group" not in plain.outputs["fleets.digits.plan"]
 
 
 def test_a_price_for_wrong_answers_makes_asking_when_unsure_a_place_and_all_is_solved_once(monkeypatch, tmp_path):

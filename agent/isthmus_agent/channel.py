@@ -16,6 +16,8 @@ where one is handed over:
     measure                          measured              with what was counted of the network and load since the last time
     sample                                                 one request may be handed over, by chance; see `server.sampling`
                                      sampled + memory      a request, with its answer
+    evidence                         evidence              what a device of the group says of an event; what this one does
+    present                                                who of the group is there
 
 A connection's descriptor is held on both sides, and a page of shared memory says what each is at (`Page`). So the connections outlive a
 server: those that rest are handed on, and the manager answers those whose request died with it.
@@ -32,6 +34,7 @@ from typing import Any, Final
 LOADED, READY, UNFIT, HELD, DROPPED, RELEASED, MEASURED = "loaded", "ready", "unfit", "held", "dropped", "released", "measured"
 SERVE, ADOPT, DRAIN, MEASURE = "serve", "adopt", "drain", "measure"
 SAMPLE, SAMPLED = "sample", "sampled"
+EVIDENCE, PRESENT = "evidence", "present"
 MOST_MESSAGE_BYTES: Final = 16 << 10
 MOST_TEXT_CHARACTERS: Final = 1000
 
@@ -103,6 +106,14 @@ class Fallback:
 
 
 @dataclass(frozen=True)
+class View:
+    """As whom a device answers together with its group: its name on the bus, and the view that it stands for."""
+
+    device: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Peers:
     """Other devices of the group, of which a class may be a place of the signed migration policy. Without it, none is asked.
 
@@ -122,7 +133,7 @@ class Start:
 
     content: the file with the bundle's plain form; empty where there is none, and the cloud answers alone. against: that of the version
     before, whose predictions are compared with this one's; empty: they are not. about: what `/healthz` says of
-    the device.
+    the device. view: None: it answers alone.
     """
 
     parent: int
@@ -136,6 +147,7 @@ class Start:
     fallback: Fallback | None = None
     against: str = ""
     peers: Peers | None = None
+    view: View | None = None
 
     def to_text(self) -> str:
         """As an argument of a process."""
@@ -146,8 +158,8 @@ class Start:
         """The inverse of `to_text`."""
         raw = json.loads(text)
         fallback = raw["fallback"] and Fallback(**raw["fallback"])
-        peers = raw["peers"] and Peers(**raw["peers"])
-        return cls(**{**raw, "limits": Limits(**raw["limits"]), "fallback": fallback, "peers": peers})
+        peers, view = raw["peers"] and Peers(**raw["peers"]), raw["view"] and View(**raw["view"])
+        return cls(**{**raw, "limits": Limits(**raw["limits"]), "fallback": fallback, "peers": peers, "view": view})
 
 
 class Channel:

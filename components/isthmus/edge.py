@@ -21,21 +21,22 @@ from isthmus.compiling import Sought, Sources
 from isthmus.errors import InputError, IsthmusError, Problem, SourceError
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
+from isthmus.grouping import GroupPlan, SeenExamples, group_plans, read_group, tell
 from isthmus.names import program
 from isthmus.offload.plan import OffloadPlan
 from isthmus.offloading import offload_plans
 from isthmus.planning import PlannedRollout, choose_variants, fleet_plan_of, foreseen_rollout, shown
+from isthmus.platforms.fleet_place import FleetPlace, access_secret
 from isthmus.platforms.local import desired as local
-from isthmus.platforms.local.declare import LocalStack, loopback_url
-from isthmus.platforms.local.settings import LocalArgs, LocalSettings
-from isthmus.platforms.publishing import key_prefix
+from isthmus.platforms.local.declare import loopback_url
+from isthmus.platforms.local.settings import LocalArgs
 from isthmus.platforms.rosters import downloads, signed_roster
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
 from isthmus.routing import Policies, RoutePlan, deadline_of, read_counts, read_policy, route_plans
 from isthmus.sizing.fleet import FleetPlan
-from isthmus_agent.formats.bundle import AS_SIGNED, MIN_CONFIDENCE, POLICY
+from isthmus_agent.formats.bundle import AS_SIGNED, GROUP, MIN_CONFIDENCE, POLICY
 from isthmus_agent.formats.roster import Device
 
 
@@ -51,8 +52,8 @@ class CheckedRollout:
     """What `check` found: the arguments, the model's source, and the fleet.
 
     sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. policy: the file's
-    policies; None: there is none. server_kind: of the cloud role's servers, where devices may ask it; empty: not known. same_version: whom
-    devices ask serves the versions that they do.
+    policies; None: there is none. seen: what a group's views show. server_kind: of the cloud role's servers, where devices may ask it;
+    empty: not known. same_version: whom devices ask serves the versions that they do.
     """
 
     settings: EdgeSettings
@@ -61,6 +62,7 @@ class CheckedRollout:
     devices: Sequence[Device]
     rollout: PlannedRollout | None = None
     policy: Policies | None = None
+    seen: SeenExamples | None = None
     server_kind: str = ""
     same_version: bool = False
 
@@ -82,14 +84,16 @@ class CheckedRollout:
 
 @dataclass(frozen=True)
 class _Planned:
-    """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. offload: when
-    devices ask the cloud role, by class; empty where they ask nobody, or nothing was measured. routes: migration policies, by class."""
+    """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. By class too:
+    offload: when devices ask the cloud role; empty where they ask nobody, or nothing was measured. routes: migration policies. groups: what
+    devices answer together."""
 
     plan: FleetPlan
     releases: Mapping[str, str]
     main: Release
     offload: Mapping[str, OffloadPlan]
     routes: Mapping[str, RoutePlan]
+    groups: Mapping[str, GroupPlan]
 
     @property
     def min_confidence(self) -> dict[str, float]:
@@ -103,10 +107,12 @@ class _Planned:
 
     def output(self) -> dict[str, Any]:
         """The component's output `plan`; with when devices of the main release ask the cloud role, where that was measured, and with what
-        a migration policy brings, by class."""
+        a migration policy and a group bring, by class."""
         found = [it.output() for name, it in self.offload.items() if self.releases[name] == self.main.digest]
         routes = {name: it.output() for name, it in self.routes.items()}
-        more = {**({"offload": found[0]} if found else {}), **({"policy": routes} if routes else {})}
+        groups = {name: it.output() for name, it in self.groups.items()}
+        said = {"offload": found[0] if found else None, "policy": routes, "group": groups}
+        more = {name: it for name, it in said.items() if it}
         return {**shown(self.plan, self.main, EDGE), **more}
 
 
@@ -154,7 +160,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             compiling.start(self, settings.model_copy(update={"recipe": recipe}), sought, path, partial(_described, path=path))
             for recipe, sought in known.sought.items()
         ]
-        place = _Place.of(settings, known.fleet)
+        place = FleetPlace.of(settings, known.fleet)
         # Where the store is not known before an update, the plan is all the same; and nothing secret is part of it.
         where: Output[Any] = Output.from_input(cast(Any, Output.from_input(place.inputs).future()))
         planned: Output[_Planned] = Output.all(where, *(it.release for it in made)).apply(partial(_planned, self, known, path))
@@ -172,6 +178,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             what["min_confidence"] = planned.apply(lambda it: it.min_confidence)
         if known.policy:
             what["policies"] = planned.apply(lambda it: it.policies)
+        if known.seen:
+            what["groups"] = planned.apply(lambda it: {name: its.signed for name, its in it.groups.items()})
         waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values()])
 
         # Of none, `all` makes a list.
@@ -185,7 +193,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         self.plan = planned.apply(lambda it: it.output())
         self.register_outputs({output: getattr(self, output) for output in OUTPUTS})
 
-    def _devices_here(self, name: str, known: CheckedRollout, place: "_Place", repository: FleetRepository) -> dict[str, LocalProcesses]:
+    def _devices_here(self, name: str, known: CheckedRollout, place: FleetPlace, repository: FleetRepository) -> dict[str, LocalProcesses]:
         """The devices that run on this machine: enrolled, and started."""
         settings, fleet, stack = known.settings, known.fleet, place.stack
         stack.claim({f"{name}, device {device.name}": device.port for device in fleet.devices})
@@ -196,7 +204,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             devices=[{"name": it.name, "class": it.device_class, "labels": dict(it.labels)} for it in fleet.roster()],
             identities=place.identities,
             samples=None if settings.samples is None else {"labels": dict(settings.samples.labels)},
-            access=None if settings.device_access is None else _secret(settings.device_access.model_dump()),
+            access=None if settings.device_access is None else access_secret(settings.device_access.model_dump()),
             opts=ResourceOptions(parent=self, depends_on=[repository]),
         )
         groups = stack.broker(name, fleet.groups, self) if fleet.groups else None
@@ -260,7 +268,9 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     policy, unsound = read_policy(settings, fleet, path)
     if policy and settings.deadline_ms is None:  # what the policy was solved for is what devices keep
         settings = settings.model_copy(update={"deadline_ms": deadline_of(policy.settings)})
-    return CheckedRollout(settings, sought, fleet, devices, rollout, policy), [*problems, *more, *wrong, *unsound]
+    seen, unlike = read_group(settings, fleet, path)
+    problems = [*problems, *more, *wrong, *unsound, *unlike]
+    return CheckedRollout(settings, sought, fleet, devices, rollout, policy, seen), problems
 
 
 def _elsewhere(settings: EdgeSettings, fleet: FleetSettings, path: str) -> Iterator[Problem]:
@@ -302,8 +312,11 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
             offload = offload_plans(settings, wanted, path, known.server_kind)
             counts = await asyncio.to_thread(read_counts, settings, fleet.name, place)
             routes = route_plans(known.policy, wanted, counts.documents, offload=offload, timeout_ms=settings.fallback_timeout_ms)
+            groups = await asyncio.to_thread(group_plans, settings, known.seen, wanted, path)
             say("what devices will fetch")
             values: dict[str, dict[str, Any]] = {name: {POLICY: it.text} for name, it in routes.items()}
+            for name, group in groups.items():
+                values.setdefault(name, {})[GROUP] = group.signed
             for name, it in offload.items() if settings.seeks_confidence else ():
                 values.setdefault(name, {})[MIN_CONFIDENCE] = it.min_confidence
             fetched = await asyncio.to_thread(downloads, fleet.name, place, wanted, encrypt=settings.encrypt, gate_values=values)
@@ -318,47 +331,13 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
         pulumi.log.warn(counts.warning, component)
     for name, route in routes.items():
         pulumi.log.info(f"policy {known.settings.policy} ({name}): {route.explain()}", component)
-    return _Planned(plan, chosen, main, offload, routes)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a fleet's repository is. inputs: of each resource that has to do with it. ready: what must exist before.
-
-    identities: of a store of the stack's own: where those of devices are written.
-    """
-
-    stack: LocalStack
-    inputs: Mapping[str, Any]
-    ready: list[pulumi.Resource]
-    identities: Mapping[str, Any] | None
-
-    @classmethod
-    def of(cls, settings: EdgeSettings, fleet: FleetSettings) -> "_Place":
-        """The user's own store, or the one of the local stack."""
-        stack = LocalStack.of(settings.section(LocalSettings).directory)
-        keys = str(Path(settings.keys).absolute() if settings.keys else stack.directory / "fleets" / fleet.name / "keys")
-        place: dict[str, Any] = {"fleet": fleet.name, "keys": keys}
-        if settings.store is None:
-            bucket = stack.bucket(settings.bucket)
-            address, server = stack.store
-            # A store of the stack's own is nobody else's; in any other the stack's keys are apart from those of others.
-            place |= {"store": address, "bucket": bucket.bucket, "prefix": f"{fleet.name}/"}
-            identities = {"supervisor": stack.supervisor.directory, "program": local.STORE}
-            return cls(stack, place, [server, bucket], identities)
-        given = {key: getattr(settings.store, key) for key in ("endpoint", "region", "access_key", "secret_key")}
-        place |= {"store": {**given, **_secret(given)}, "bucket": settings.bucket, "prefix": key_prefix(settings, fleet.name)}
-        return cls(stack, place, [], None)
+    tell(groups, lambda text: pulumi.log.info(text, component), lambda text: pulumi.log.warn(text, component))
+    return _Planned(plan, chosen, main, offload, routes, groups)
 
 
 def _written(value: Any) -> dict[str, Any]:
     """A value as a resource's input: what is not said is left out."""
     return {name: it for name, it in asdict(value).items() if it is not None and it not in ("", (), {})}
-
-
-def _secret(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The two halves of an access key, as secrets."""
-    return {key: Output.secret(values[key]) for key in ("access_key", "secret_key")}
 
 
 def _group(known: CheckedRollout, device: str, broker: Mapping[str, Any]) -> local.GroupAsked:

@@ -165,6 +165,9 @@ DEVICE_MEGABITS_PER_SECOND: Final = Limit("of a device's connection, for the tim
 FUSION_CLIP_NATS: Final = Limit(
     "what one member may say against a class; left out: learned", None, LEAST_CLIP_MILLINATS / THOUSAND, MOST_CLIP_MILLINATS / THOUSAND
 )
+FUSION_WAIT_MS: Final = Limit(
+    "that a device waits for others of its group, where a request has no deadline", 200, 1, MOST_DEADLINE_MS, whole=True
+)
 
 # What a class of devices has.
 DEVICE_CLASS: Final[Mapping[str, Limit]] = {

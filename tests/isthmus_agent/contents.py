@@ -19,7 +19,9 @@ from toolchain.testing import patience
 from isthmus_agent.channel import Limits
 from isthmus_agent.core.events import Event
 from isthmus_agent.formats import bundle, digests
+from isthmus_agent.formats.fusion_group import FusionGroup, Member
 from isthmus_agent.formats.policy import LOAD, NETWORK, Measured, Policy
+from isthmus_agent.manager.evidence import Evidence
 from isthmus_agent.manager.listening import listen_tcp
 from isthmus_agent.manager.serving import Serving, Settings
 
@@ -70,6 +72,20 @@ def routed_content(places: Sequence[str], table: Sequence[int], *, step_ms: int 
     load = Measured(LOAD, "per second", ("calm", "busy"), (busy * 1000,))
     policy = Policy(release or digests.of(manifest), "*", tuple(places), (network, load), tuple(table), step_ms)
     gates = {bundle.POLICY: policy.to_json().decode()}
+    return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)
+
+
+VIEWS = ("door", "north", "quay")
+
+
+def group_content(members: Sequence[str] = VIEWS, *, wait_ms: int = 30_000, release: str = "", version: int = 1) -> bytes:
+    """The tiny model with its group's file. release: that the file is for; empty: the bundle's own."""
+    plain = io.BytesIO(tiny_content(version))
+    manifest = bundle.read(plain, bundle.MANIFEST)
+    rows = tuple((100_000,) * place for place in range(len(members)))
+    its = tuple(Member(name, 1_000_000, (3 + place) * 1_000_000) for place, name in enumerate(members))
+    group = FusionGroup(release or digests.of(manifest), 4000, its, rows, (-1099,) * tiny.CLASSES)
+    gates = {bundle.GROUP: {bundle.GROUP_FILE: group.to_bytes().decode(), bundle.WAIT_MS: wait_ms}}
     return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)
 
 
@@ -164,15 +180,16 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, document
     return reply.status, json.loads(reply.read())
 
 
-def start(folder: Path, listener: socket.socket | None = None, **settings: Any) -> Served:
-    """Nothing is served yet. settings: of Settings, and those of Limits; counting: see `Serving`."""
+def start(folder: Path, listener: socket.socket | None = None, evidence: Evidence | None = None, **settings: Any) -> Served:
+    """Nothing is served yet. evidence, counting: as for Serving. settings: of Settings, and those of Limits."""
     counting = settings.pop("counting", None)
     limits = {name: settings.pop(name) for name in list(settings) if name in Limits.__dataclass_fields__}
     folder.mkdir(exist_ok=True)
     listener = listener or listen_tcp("127.0.0.1", 0)
     told: queue.SimpleQueue[Event] = queue.SimpleQueue()
     chosen = Settings(limits=Limits(**limits), about={"device": "camera-1", "fleet": "cameras"}, **settings)
-    served = Served(Serving([listener], chosen, told.put, lambda digest: folder / digest[7:], counting=counting), told, folder, 0)
+    serving = Serving([listener], chosen, told.put, lambda digest: folder / digest[7:], counting=counting, evidence=evidence)
+    served = Served(serving, told, folder, 0)
     address = listener.getsockname()
     served.port = 0 if isinstance(address, str) else address[1]
     served.serving.start()

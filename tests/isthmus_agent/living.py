@@ -205,9 +205,14 @@ class Living:
     def served(self) -> str | None:
         """The content that answers, by its digest; None where nothing does."""
         try:
-            found: str | None = self._asked("GET", "/healthz")[1].get("content")
+            found: str | None = self.health().get("content")
         except (OSError, http.client.HTTPException):
             return None
+        return found
+
+    def health(self) -> dict[str, Any]:
+        """What `/healthz` says."""
+        found: dict[str, Any] = self._asked("GET", "/healthz")[1]
         return found
 
     def predict(self, rows: object = ROWS) -> Any:

@@ -36,7 +36,8 @@ class Member:
     work: does requests, on the member's own thread, and must not hold it up: it hands them to whoever serves, and `done` says what came of
     them. say: gets one line for each change that a person may want to know of. moved: gets each move of a stream of this device.
     listens: by subject, what gets what another device tells all (`tell`): who it is, and the content. Like `work` it must not hold the
-    thread up. there: gets the names of those that are there, whenever they are others than before.
+    thread up. there: gets the names of those that are there, at the start and whenever they are others than before; while the broker is
+    away, nobody is.
 
     Raises FormatError for a group's name that is none, ValueError where the broker knows the device by another name than its group.
     """
@@ -59,7 +60,7 @@ class Member:
         self._group, self._own = numbers.name(group, "group"), core.own
         self._core, self._work, self._say, self._moved = core, work, say, moved
         self._listens, self._there = dict(listens or {}), there
-        self._live: list[str] = []
+        self._live: list[str] | None = None
         self._wishes: queue.SimpleQueue[Callable[[], Sequence[Effect]]] = queue.SimpleQueue()
         self._heard: deque[Heard] = deque()
         self._answers: dict[int, Future[bytes]] = {}
@@ -164,7 +165,7 @@ class Member:
             self._see_members()
 
     def _see_members(self) -> None:
-        live = sorted(self._core.membership.live(time.monotonic()))
+        live = sorted(self._core.membership.live(time.monotonic())) if self._is_up else []
         if live != self._live:
             self._live = live
             self._there(live)

@@ -18,11 +18,13 @@ have said. The one they hold most against goes first, and then the rest are look
 So, where classes are equally frequent and the others agree, one liar has none of them set aside, and never turns their answer if together
 they are sure by more than `clip`.
 
+What one answer cannot tell, many can: `isthmus_agent.core.trust` remembers who has said what nobody else sees, and does not hear it.
+
 The same answers give the same result, in whatever order they came: members are gone through in the order of their names.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 from isthmus_agent.formats import definite
@@ -74,16 +76,21 @@ class Fusion:
             found = self._weights[places] = _solved(self.group, places)
         return found
 
-    def fused(self, said: Mapping[str, Sequence[float]]) -> Fused:
-        """The group's answer. said: evidence by member, as `read` gives it; from nobody, the answer is the prior's.
+    def fused(self, said: Mapping[str, Sequence[float]], distrusted: Collection[str] = ()) -> Fused:
+        """The group's answer.
 
-        Raises FormatError where one is no member or has another number of classes.
+        Args:
+            said: evidence by member, as `read` gives it; from nobody, the answer is the prior's.
+            distrusted: who is taken for missing, whatever it said (`isthmus_agent.core.trust`).
+
+        Raises:
+            FormatError: one is no member, or has another number of classes.
         """
         heard = {self._place(name): evidence for name, evidence in said.items()}
         for name, evidence in said.items():
             if len(evidence) != self.group.classes:
                 raise FormatError(name, f"evidence of {len(evidence)} classes, expected {self.group.classes}")
-        places = tuple(sorted(heard))
+        places = tuple(sorted(place for place in heard if self.group.members[place].name not in distrusted))
         aside: list[int] = []
         for _ in range(set_aside_at_most(self._telling(places))):
             worst = self._most_held_against(places, heard)
@@ -92,7 +99,7 @@ class Fusion:
             aside.append(worst)
             places = tuple(place for place in places if place != worst)
         weights = self.weights_at(places)
-        totals = [prior + it for prior, it in zip(self.group.log_prior, self._total(places, heard), strict=True)]
+        totals = [prior + it for prior, it in zip(self.group.log_prior, self.total(places, heard), strict=True)]
         most = max(totals)
         shares = [math.exp(total - most) for total in totals]
         whole = math.fsum(shares)
@@ -108,15 +115,15 @@ class Fusion:
         """The member, or None where the others hold by more than `clip` against nobody."""
         worst, most = None, self.group.clip
         for place in self._telling(places):
-            total = self._total(tuple(other for other in places if other != place), heard)
+            total = self.total(tuple(other for other in places if other != place), heard)
             best = max(heard[place])
             against = max(total) - max(it for it, own in zip(total, heard[place], strict=True) if own == best)
             if against > most:
                 worst, most = place, against
         return worst
 
-    def _total(self, places: tuple[int, ...], heard: Mapping[int, Sequence[float]]) -> list[float]:
-        """Σ w_i · evidence_i, [classes]."""
+    def total(self, places: tuple[int, ...], heard: Mapping[int, Sequence[float]]) -> list[float]:
+        """Σ w_i · evidence_i of these places, [classes], without the prior. heard: evidence by place."""
         weighted = [(weight, heard[place]) for place, weight in zip(places, self.weights_at(places), strict=True) if weight]
         return [math.fsum(weight * evidence[k] for weight, evidence in weighted) for k in range(self.group.classes)]
 
@@ -131,7 +138,7 @@ class Fusion:
         return place
 
 
-def set_aside_at_most(telling: Sequence[int]) -> int:
+def set_aside_at_most(telling: Sized) -> int:
     """Of so many who answered: two stay, and more than half."""
     return max(0, min(len(telling) - 2, (len(telling) - 1) // 2))
 

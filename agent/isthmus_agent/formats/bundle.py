@@ -3,7 +3,8 @@
 The plain form, whose sha256 names it, is what a device keeps:
 
     the .tflite file, from the first byte: the interpreter can map the whole as it is
-    the release's manifest, the golden vectors, the values for the gates: JSON. Of the values a device reads MIN_CONFIDENCE and POLICY
+    the release's manifest, the golden vectors, the values for the gates: JSON. Of the values a device reads MIN_CONFIDENCE, POLICY
+    and GROUP
     the lengths of these four, 8 bytes each (little-endian), and MAGIC
 
 In the store lies the packed form: a delta from nothing (see `delta`). A delta from one plain form to another makes the same bytes, so that
@@ -17,7 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
-from isthmus_agent.formats import delta, policy
+from isthmus_agent.formats import delta, fusion_group, numbers, policy
+from isthmus_agent.formats.answers import MOST_DEADLINE_MS
+from isthmus_agent.formats.fusion_group import FusionGroup
 from isthmus_agent.formats.numbers import FormatError, shown
 
 MAGIC: Final = b"ISTHMUS\x01"
@@ -29,6 +32,10 @@ MIN_CONFIDENCE: Final = "min_confidence"
 POLICY: Final = "policy"
 """Of the values for the gates: a migration policy, as the text of its document (see `formats.policy`), for a device that may ask the cloud
 role. It is made for the release in the same bundle."""
+GROUP: Final = "group"
+"""Of the values for the gates: how devices that see the same thing answer together: GROUP_FILE, the text of the group's file (see
+`formats.fusion_group`), made for the release in the same bundle, and WAIT_MS, for others where a request has no deadline."""
+GROUP_FILE, WAIT_MS = "file", "wait_ms"
 AS_SIGNED: Final = "as_signed"
 """What a device is told in place of a value of its own, where it is to go by what is signed."""
 _TRAILER = struct.Struct(f"<{len(MOST_BYTES)}Q{len(MAGIC)}s")
@@ -116,6 +123,33 @@ def policy_for(plain: BinaryIO, release: str) -> policy.Policy | None:
     if policy.DEVICE not in read.places:
         raise FormatError(f"{POLICY}.places", f"expected {policy.DEVICE} among them: a device answers where nobody else does")
     return read
+
+
+@dataclass(frozen=True)
+class SignedGroup:
+    """What GROUP says."""
+
+    group: FusionGroup
+    wait_ms: int
+
+
+def group_for(plain: BinaryIO, release: str) -> SignedGroup | None:
+    """The group; None where a bundle has none. Raises FormatError where it is none, or one for another release than that digest."""
+    values = document(plain, GATES)
+    return signed_group(values[GROUP], release) if GROUP in values else None
+
+
+def signed_group(value: object, release: str) -> SignedGroup:
+    """The same, of the value that GROUP names."""
+    found = numbers.fields(value, GROUP, (GROUP_FILE, WAIT_MS))
+    text = found[GROUP_FILE]
+    if not isinstance(text, str) or not text.isascii():
+        raise FormatError(f"{GROUP}.{GROUP_FILE}", f"found {shown(text)}, expected the text of a group's file")
+    wait_ms = numbers.integer(found[WAIT_MS], f"{GROUP}.{WAIT_MS}", 1, MOST_DEADLINE_MS)
+    try:
+        return SignedGroup(fusion_group.read(text.encode(), release), wait_ms)
+    except FormatError as error:
+        raise FormatError(f"{GROUP}.{GROUP_FILE}", str(error)) from None
 
 
 def unpack(packed: BinaryIO, plain: delta.Sink, *, digest: str, most_bytes: int = MOST_PLAIN_BYTES) -> None:

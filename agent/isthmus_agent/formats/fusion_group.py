@@ -18,6 +18,8 @@ FORMAT: Final = 1
 MOST_MEMBERS: Final = 16
 MOST_BYTES: Final = 128 << 10
 THOUSAND: Final = 1000
+VIEW: Final = "view"
+"""The label of a device that says which member it stands for."""
 LEAST_CLIP_MILLINATS, MOST_CLIP_MILLINATS = 500, 16_000
 MOST_SCALE_MILLIONTHS: Final = 16 * MILLION
 MOST_STRENGTH_MILLIONTHS: Final = 144 * MILLION

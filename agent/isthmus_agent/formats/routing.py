@@ -32,8 +32,8 @@ RECENT_SECONDS: Final = 60
 
 HERE, FIRST, PASSED_ON, BY_PEER, FAILED = "here", "cloud", "passed_on", "peer", "failed"
 OUTCOMES: Final = (HERE, FIRST, PASSED_ON, BY_PEER, FAILED)
-"""Who answered a request: the device alone; the cloud role, which was asked first; the cloud role, as the device was not sure or had no
-answer; another device; nobody. A request that is wrong in itself is none of these."""
+"""Who answered a request: the device, alone or with its group; the cloud role, which was asked first; the cloud role, as the device was
+not sure or had no answer; another device; nobody. A request that is wrong in itself is none of these."""
 ASKED: Final = ("asked", "answered", "refused", "full", "late", "failed", "left")
 """What the cloud role was asked, and what became of it. refused: it said that the request is wrong. late: within the time-out. left: nobody
 waited for it any more, as the request's own deadline was sooner."""

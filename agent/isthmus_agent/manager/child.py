@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus_agent import channel
-from isthmus_agent.channel import Channel, Fallback, Limits, Page, Peers, Start
+from isthmus_agent.channel import Channel, Fallback, Limits, Page, Peers, Start, View
 from isthmus_agent.formats.report import Reason
 
 _VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -62,6 +62,7 @@ class Child:
         fallback: Fallback | None,
         peers: Peers | None = None,
         against: Path | None = None,
+        view: View | None = None,
     ) -> None:
         self.digest, self.stage, self.limits = digest, Stage.STARTS, limits
         self.failure: tuple[Reason, str] | None = None
@@ -84,6 +85,7 @@ class Child:
                 fallback,
                 str(against or ""),
                 peers,
+                view,
             )
             self.page = Page(page, limits.slots)
             self._process = subprocess.Popen(

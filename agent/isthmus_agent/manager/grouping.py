@@ -4,9 +4,12 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from isthmus_agent.channel import GATE, Peers
+from isthmus_agent.channel import GATE, Peers, View
 from isthmus_agent.core.events import Event
+from isthmus_agent.formats.fusion_group import VIEW
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.said import SUBJECT
+from isthmus_agent.manager.evidence import Evidence
 from isthmus_agent.manager.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +37,22 @@ def peers_of(settings: Settings) -> Peers | None:
     if group is None or not group.shares_inputs:
         return None
     return Peers(str(settings.state_directory), GATE, group.peer_timeout_seconds, group.deadline_seconds)
+
+
+def view_of(settings: Settings) -> View | None:
+    """As whom the device answers together with its group; None: it answers alone."""
+    name = settings.device.labels.get(VIEW)
+    return View(settings.device.name, name) if settings.local.group is not None and name else None
+
+
+def evidence_of(group: "Together | None") -> Evidence:
+    """What servers say to the group and hear of it."""
+    if group is None:
+        return Evidence()
+    evidence = Evidence(group.publisher(SUBJECT))
+    group.listen(SUBJECT, evidence.heard)
+    group.follow(evidence.present)
+    return evidence
 
 
 def heard(group: "Together | None", tell: Callable[[Event], None]) -> Callable[[Event], None]:

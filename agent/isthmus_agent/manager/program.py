@@ -108,7 +108,8 @@ def made(
     begun = step.start(device, local.pace, disk.kept, now, held=disk.held, seed=seed, is_lost=disk.is_lost, boot_id=_boot_id())
     group = grouping.made(settings, listener, begun[0].kept.boots, limits.request_seconds, say) if is_member else None
     peers = grouping.peers_of(settings) if group else None
-    served = serving.Settings(limits, local.stop_first, about=settings.about, fallback=local.fallback, peers=peers)
+    view = grouping.view_of(settings) if group else None
+    served = serving.Settings(limits, local.stop_first, about=settings.about, fallback=local.fallback, peers=peers, view=view)
     held_back_seconds = min(_MOST_HELD_BACK_SECONDS, local.pace.heartbeat_seconds)
     sender = Sender(device.name, device.fleet, identity.url, identity.report_key, held_back_seconds)
     transport, samples_transport, counts_transport = (Transport(identity.credentials, ca_file=local.ca_file, clock=clock) for _ in range(3))
@@ -120,7 +121,15 @@ def made(
     counting = Counting(folder / _COUNTED, sender, counts_transport, may_tell=local.may_tell_counts)
     rooms = Rooms(
         disk,
-        serving.Serving([listener], served, grouping.heard(group, mailbox.tell), disk.slots.path, sampling, counting=counting),
+        serving.Serving(
+            [listener],
+            served,
+            grouping.heard(group, mailbox.tell),
+            disk.slots.path,
+            sampling,
+            counting=counting,
+            evidence=grouping.evidence_of(group),
+        ),
         looker,
         Fetcher(disk, ways[1], address.targets_url, mailbox.tell, content_key=identity.content_key),
         Reporter(disk.queue, sender, transport, folder / _REPORTED),

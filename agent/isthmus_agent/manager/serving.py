@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus_agent import channel
-from isthmus_agent.channel import Fallback, Limits, Peers
+from isthmus_agent.channel import Fallback, Limits, Peers, View
 from isthmus_agent.core import events
 from isthmus_agent.core.events import Event
 from isthmus_agent.formats.report import Reason, printable
 from isthmus_agent.formats.samples_wanted import SamplesWanted
 from isthmus_agent.manager.child import RELAY, Child
 from isthmus_agent.manager.counting import Counting
+from isthmus_agent.manager.evidence import Evidence
 from isthmus_agent.manager.falls import Falls
 from isthmus_agent.manager.measuring import Counts, Measuring
 from isthmus_agent.manager.sampling import Sampling
@@ -47,8 +48,8 @@ class Settings:
     for a server before it is said that there is none. probe_seconds: for the golden probes of one measurement. count_seconds: after
     which it is asked again what a server has counted. first_backoff_seconds:
     before the second start in a row of a content that fell over; twice as long each time, up to most_backoff_seconds, until it ran for as
-    long.
-    about: what `/healthz` says of the device. fallback: who is asked besides; None: nobody. peers: of the group; None: none is asked.
+    long. about: what `/healthz` says of the device. fallback: who is asked besides; None: nobody. peers: of the group; None: none is
+    asked. view: as whom it answers with its group; None: it answers alone.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -61,13 +62,15 @@ class Settings:
     about: Mapping[str, str] = field(default_factory=dict)
     fallback: Fallback | None = None
     peers: Peers | None = None
+    view: View | None = None
 
 
 class Serving:
     """Serves contents. Its methods may be called from any thread.
 
     listeners: it closes them. tell: called in its own thread, must not wait. path_of: the file of a content. sampling: None: never.
-    counting: keeps what servers count of the network and load; None: nobody does.
+    counting: keeps what servers count of the network and load; None: nobody does. evidence: what servers say to the device's group; None:
+    to nobody.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Serving:
         sampling: Sampling | None = None,
         *,
         counting: Counting | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
         self._listeners, self._settings, self._tell, self._path_of, self._sampling = listeners, settings, tell, path_of, sampling
         self._counting = counting
@@ -94,6 +98,8 @@ class Serving:
         self._starting: Child | None = None
         self._draining: set[Child] = set()
         self._measuring = Measuring(self._selector, listeners[0], settings.probe_seconds, settings.limits.request_seconds)
+        self._evidence = evidence or Evidence()
+        self._evidence.attach(self._wish, self._children)
         self._falls = Falls(settings.first_backoff_seconds, settings.most_backoff_seconds)
         self._alone_since = float("-inf")  # without a server
         self._relay_at = float("inf")
@@ -239,9 +245,8 @@ class Serving:
         its, listeners = self._settings, self._listeners
         content, before = (None if it is None else self._path_of(it) for it in (digest or None, against))
         try:
-            child = Child(
-                digest, content, listeners, limits=its.limits, about=its.about, fallback=its.fallback, peers=its.peers, against=before
-            )
+            others: dict[str, Any] = {"fallback": its.fallback, "peers": its.peers, "view": its.view}
+            child = Child(digest, content, listeners, limits=its.limits, about=its.about, against=before, **others)
         except OSError as error:
             if digest == RELAY:
                 self._falls.fell(RELAY)
@@ -300,6 +305,8 @@ class Serving:
             self._sampling.heard(child, descriptors)
         elif what == channel.MEASURED:
             self._measured(child, message)
+        elif what == channel.EVIDENCE:
+            self._evidence.said(message)
         elif what in (channel.HELD, channel.DROPPED, channel.RELEASED):
             connection = child.take(message, descriptors)
             if connection is not None:
@@ -308,6 +315,7 @@ class Serving:
 
     def _switch(self, child: Child) -> None:
         self._waiting.answer(False)
+        self._evidence.begin(child)
         child.serve()
         old, self._current, self._starting = self._current, child, None
         self._falls.began(child.digest)
@@ -344,7 +352,8 @@ class Serving:
                 self._current = None
                 self._is_alone(for_long=False)
             self._draining.discard(child)
-            self._bury(child, reason, text)
+            self._waiting.bury(child, reason, text)
+            self._hand_on()
             if was_current:
                 self._measuring.stop()
                 self._falls.fell(child.digest)
@@ -353,25 +362,6 @@ class Serving:
                     self._counts = replace(self._counts, crashes=self._crashes)
                     self._tell(events.Crashed(child.digest, reason, printable(text)))
         child.page.close()
-
-    def _bury(self, child: Child, reason: Reason, text: str) -> None:
-        """Sees to the connections of a server that ended: each request on them has one answer, or its connection ends."""
-        for slot, connection in child.connections.items():
-            connection.setblocking(False)
-            state = child.page[slot]
-            if state == channel.RESTS:
-                self._waiting.park(connection)
-            elif state in (channel.READS, channel.ASKS):
-                self._waiting.refuse(connection, "503 Service Unavailable", "the server ended before this request was complete")
-            elif state == channel.RUNS:
-                status = "504 Gateway Timeout" if reason is Reason.HUNG else "500 Internal Server Error"
-                self._waiting.refuse(connection, status, f"{text}: this one" if reason is Reason.HUNG else text)
-            else:  # a part of its answer is out
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-                connection.close()
-        child.connections.clear()
-        self._hand_on()
 
     # Measurements
 

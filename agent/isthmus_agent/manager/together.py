@@ -104,6 +104,14 @@ class Together:
         """Has what others tell of a subject heard; before `start`. See `Member`."""
         self._listens[numbers.name(subject, "subject")] = heard
 
+    def publisher(self, subject: str) -> Callable[[bytes], bool]:
+        """What tells a subject from any thread: whether it could be said."""
+
+        def publish(content: bytes) -> bool:
+            return self._member is not None and self._member.tell(subject, content)
+
+        return publish
+
     def follow(self, there: Callable[[Sequence[str]], None]) -> None:
         """Has it heard who else is there, whenever that changes; before `start`."""
         self._there = there

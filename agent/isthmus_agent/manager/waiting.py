@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from isthmus_agent import channel
 from isthmus_agent.formats.answers import HEALTH_PATH
+from isthmus_agent.formats.report import Reason
+from isthmus_agent.manager.child import Child
 
 _REST_SECONDS: Final = 60.0
 _LINGER_SECONDS: Final = 10.0
@@ -61,7 +64,23 @@ class Waiting:
         while wanted and self._parked:
             self._answer_later(self._parked.popleft())
 
-    def refuse(self, connection: socket.socket, status: str, text: str) -> None:
+    def bury(self, child: Child, reason: Reason, text: str) -> None:
+        """Sees to the connections of a server that ended: each request on them has one answer, or its connection ends."""
+        for slot, connection in child.connections.items():
+            connection.setblocking(False)
+            state = child.page[slot]
+            if state == channel.RESTS:
+                self.park(connection)
+            elif state in (channel.READS, channel.ASKS):
+                self._refuse(connection, "503 Service Unavailable", "the server ended before this request was complete")
+            elif state == channel.RUNS:
+                status = "504 Gateway Timeout" if reason is Reason.HUNG else "500 Internal Server Error"
+                self._refuse(connection, status, f"{text}: this one" if reason is Reason.HUNG else text)
+            else:  # a part of its answer is out
+                _end(connection)
+        child.connections.clear()
+
+    def _refuse(self, connection: socket.socket, status: str, text: str) -> None:
         """Answers a request that died with its server, and ends the connection."""
         self._say(connection, status, {"error": text})
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from isthmus_agent.formats.answers import ANSWERED_BY, CLOUD, DEVICE, PEER, deadline_ms
 from isthmus_agent.formats.numbers import FormatError
@@ -91,6 +91,19 @@ class Asker(Heard, Protocol):
 
     def counts(self) -> Mapping[str, int]:
         """What was asked, and what became of it: by `formats.routing.ASKED`."""
+
+
+class Group(Protocol):
+    """With whom an answer is given."""
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """What the manager passes on of it."""
+
+    def next_at(self) -> float | None:
+        """As of an `Asker`."""
+
+    def answered(self) -> Iterator[tuple[Hashable, bytes | None]]:
+        """The same."""
 
 
 def answered(request: Request, own: Mapping[str, Callable[[], Reply]], call: Callable[[Route], Reply | Answer | Later]) -> Answer | Later:

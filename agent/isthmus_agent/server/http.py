@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from isthmus_agent.formats.answers import ANSWER_BY, DEADLINE_MS, DEVICE, SAMPLE
+from isthmus_agent.formats.answers import ANSWER_BY, DEADLINE_MS, DEVICE, EVENT, SAMPLE
 
 MOST_HEAD_BYTES: Final = 16 << 10
 MOST_HEADERS: Final = 64
@@ -17,8 +17,8 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _MOST_CHUNK_LINE_BYTES = 1024
 _LAST = -1
-_ANSWER_BY, _SAMPLE, _DEADLINE = (it.lower().encode() for it in (ANSWER_BY, SAMPLE, DEADLINE_MS))
-_ONCE = (b"content-length", b"transfer-encoding", _DEADLINE)
+_ANSWER_BY, _SAMPLE, _DEADLINE, _EVENT = (it.lower().encode() for it in (ANSWER_BY, SAMPLE, DEADLINE_MS, EVENT))
+_ONCE = (b"content-length", b"transfer-encoding", _DEADLINE, _EVENT)
 """Headers of which two would say two things."""
 _GZIP = ("gzip", "x-gzip", "deflate")
 
@@ -35,7 +35,8 @@ class HttpError(Exception):
 class Request:
     """One request, whole. body: decompressed. stays: whether the client wants to go on with the connection. is_for_here: whether nobody
     else may be asked (`X-Isthmus-Answer-By: device`). may_be_sampled: whether the client said nothing of samples (whatever
-    `X-Isthmus-Sample` says is taken for `never`). deadline: what `X-Isthmus-Deadline-Ms` says, unread; None: nothing."""
+    `X-Isthmus-Sample` says is taken for `never`). deadline, event: what `X-Isthmus-Deadline-Ms` and `X-Isthmus-Event` say, unread; None:
+    nothing."""
 
     method: str
     target: str
@@ -44,6 +45,7 @@ class Request:
     is_for_here: bool = False
     may_be_sampled: bool = True
     deadline: str | None = None
+    event: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ class Reader:
             return None
         self._head, self._body, self._left, self.expects_continue = None, bytearray(), None, False
         is_for_here = head.headers.get(_ANSWER_BY, b"").lower() == DEVICE.encode()
-        deadline, content = head.headers.get(_DEADLINE), self._decompressed(head, body)
-        wanted = None if deadline is None else deadline.decode("latin-1")
-        return Request(head.method, head.target, content, head.stays, is_for_here, _SAMPLE not in head.headers, wanted)
+        content = self._decompressed(head, body)
+        deadline, event = (None if it is None else it.decode("latin-1") for it in map(head.headers.get, (_DEADLINE, _EVENT)))
+        return Request(head.method, head.target, content, head.stays, is_for_here, _SAMPLE not in head.headers, deadline, event)
 
     def _cut(self, size: int) -> bytes | None:
         if len(self._buffer) < size:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Page, Start
-from isthmus_agent.server.answers import Answer, Asker, Heard, Later
+from isthmus_agent.server.answers import Answer, Asker, Group, Heard, Later
 from isthmus_agent.server.fallback import Fallback
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.loop import Loop, trim
@@ -30,9 +30,10 @@ def live(
     *,
     version: int | None = None,
     others: Sequence[Heard] = (),
+    fused: Group | None = None,
 ) -> None:
-    """Serves until it is drained. version: of the model; None: there is none. others: that are asked beside the cloud. Raises EOFError
-    where the manager is gone."""
+    """Serves until it is drained. version: of the model; None: there is none. others: that are asked beside the cloud. fused: with whom
+    some answers are given. Raises EOFError where the manager is gone."""
     cloud = _cloud(start, version)
     sampling = Sampling(control, start.digest)
     asked = start.fallback
@@ -41,7 +42,8 @@ def live(
     listeners = [socket.socket(fileno=descriptor) for descriptor in start.listeners]
     page = Page(start.page, start.limits.slots)
     answering, figures, allow = answers.answer, answers.figures, sampling.allow
-    loop = Loop(control, page, listeners, start.limits, answer=answering, figures=figures, allow=allow, asker=_asked(cloud, others))
+    asked_of = _asked(cloud, others)
+    loop = Loop(control, page, listeners, start.limits, answer=answering, figures=figures, allow=allow, asker=asked_of, fused=fused)
     control.send(channel.READY)
     loop.run()
 

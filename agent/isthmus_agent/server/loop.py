@@ -13,7 +13,7 @@ from typing import Any
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Limits, Page
 from isthmus_agent.protocol import RestError
-from isthmus_agent.server.answers import Answer, Answering, Heard, Later
+from isthmus_agent.server.answers import Answer, Answering, Group, Heard, Later
 from isthmus_agent.server.http import HttpError, Reader, Request, written
 
 _RECEIVE_BYTES = 128 << 10
@@ -55,7 +55,7 @@ class _Connection:
 
 class Loop:
     """Serves until it is told to drain, or the manager is gone. allow: hears the manager's leave for samples. asker: who else is asked by
-    some answers."""
+    some answers. fused: with whom some are given."""
 
     def __init__(
         self,
@@ -68,9 +68,10 @@ class Loop:
         figures: Callable[[], Mapping[str, Any]],
         allow: Callable[[Mapping[str, Any]], None] = lambda message: None,
         asker: Heard | None = None,
+        fused: Group | None = None,
     ) -> None:
         self._control, self._page, self._listeners, self._limits = control, page, listeners, limits
-        self._answer, self._figures, self._allow, self._asker = answer, figures, allow, asker
+        self._answer, self._figures, self._allow, self._asker, self._fused = answer, figures, allow, asker, fused
         self._selector = selectors.DefaultSelector()
         self._selector.register(control.fileno(), selectors.EVENT_READ, lambda _: self._hear())
         if asker is not None:
@@ -99,7 +100,7 @@ class Loop:
 
     def _wait_seconds(self) -> float | None:
         tidies = _TIDY_SECONDS if self._connections or self._unsaid else None
-        late_at = self._asker.next_at() if self._asker else None
+        late_at = min((at for it in (self._asker, self._fused) if it and (at := it.next_at()) is not None), default=None)
         if late_at is None:
             return tidies
         left_seconds = max(0.0, late_at - time.monotonic())
@@ -121,6 +122,8 @@ class Loop:
                 self._control.send(channel.MEASURED, **self._figures())
             elif what == channel.SAMPLE:
                 self._allow(message)
+            elif what in (channel.EVIDENCE, channel.PRESENT) and self._fused is not None:
+                self._fused.hear(message)
 
     def _drain(self) -> None:
         self._accepts, self._ends_at = False, time.monotonic() + self._limits.drain_seconds
@@ -301,8 +304,9 @@ class Loop:
         self._selector.unregister(connection.sock)
 
     def _hear_asker(self) -> None:
-        if self._asker is not None and sum(self._said_later(*it) for it in self._asker.answered()) > _LARGE_BYTES:
-            trim()
+        for asked in (self._asker, self._fused):
+            if asked is not None and sum(self._said_later(*it) for it in asked.answered()) > _LARGE_BYTES:
+                trim()
 
     def _said_later(self, question: Hashable, found: bytes | None) -> int:
         """Answers the request that a question was about. How many bytes the two are."""

@@ -15,6 +15,7 @@ from isthmus_agent.formats.report import Reason
 from isthmus_agent.server import living, selftest, shadow
 from isthmus_agent.server.answers import BY_PEER, Asker
 from isthmus_agent.server.fallback import Fallback
+from isthmus_agent.server.fused_answers import FusedAnswers
 from isthmus_agent.server.loop import trim
 from isthmus_agent.server.manifest import Manifest
 from isthmus_agent.server.model import InterpreterError, Model
@@ -40,8 +41,8 @@ def run(start: Start, control: Channel) -> int:
         inputs, before = _before(start)  # what this may cost is no fault of the content
         control.send(channel.LOADED)
         signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
-        model, min_confidence, policy = _tested(start)
-        peers = _peers(start, policy, model.manifest.version)
+        model, min_confidence, policy, signed = _tested(start)
+        peers, fused = _peers(start, policy, model.manifest.version), _fused(start, signed, control)
         moved = _moved(model, inputs, before)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -58,10 +59,11 @@ def run(start: Start, control: Channel) -> int:
                 policy=policy,
                 places=places,
                 sampling=sampling,
+                fused=fused,
                 moved_millionths=moved,
             )
 
-        living.live(start, control, make, version=model.manifest.version, others=[*peers.values()])
+        living.live(start, control, make, version=model.manifest.version, others=[*peers.values()], fused=fused)
     except _UnfitError as unfit:
         control.send(channel.UNFIT, reason=int(unfit.reason), text=str(unfit)[: channel.MOST_TEXT_CHARACTERS])
         return 1
@@ -85,8 +87,8 @@ def _deadline_seconds(start: Start) -> float | None:
     return own if own is not None or start.fallback is None else start.fallback.deadline_seconds
 
 
-def _tested(start: Start) -> tuple[Model, float, Policy | None]:
-    """The model, loaded and tested, what the content says of `min_confidence`, and its policy. Raises _UnfitError."""
+def _tested(start: Start) -> tuple[Model, float, Policy | None, bundle.SignedGroup | None]:
+    """The model, loaded and tested, what the content says of `min_confidence`, its policy, and its group. Raises _UnfitError."""
     try:
         with Path(start.content).open("rb") as content:
             _check_digest(content, start.digest)
@@ -94,6 +96,7 @@ def _tested(start: Start) -> tuple[Model, float, Policy | None]:
             model = Model(bundle.read(content, bundle.MODEL), manifest, threads=start.limits.threads, most_batch=start.limits.most_batch)
             min_confidence = bundle.min_confidence(content)
             policy = bundle.policy_for(content, manifest.digest)
+            signed = bundle.group_for(content, manifest.digest)
             selftest.check(model, bundle.read(content, bundle.GOLDEN))
     except OSError as error:
         raise _UnfitError(Reason.DAMAGED_SLOT, f"the content cannot be read ({type(error).__name__})") from error
@@ -103,7 +106,14 @@ def _tested(start: Start) -> tuple[Model, float, Policy | None]:
         raise _UnfitError(Reason.SELF_TEST_FAILED, str(error)) from error
     except MemoryError:
         raise _UnfitError(Reason.OUT_OF_MEMORY, "there is not enough memory to load the content") from None
-    return model, min_confidence, policy
+    return model, min_confidence, policy, signed
+
+
+def _fused(start: Start, signed: bundle.SignedGroup | None, control: Channel) -> FusedAnswers | None:
+    """The device's part in the content's group; None where it has none."""
+    if signed is None or start.view is None or start.view.name not in signed.group.places:
+        return None
+    return FusedAnswers(signed, start.view, control)
 
 
 def _before(start: Start) -> tuple[Arrays | None, Arrays | None]:

@@ -25,6 +25,7 @@ from isthmus_agent.protocol import (
 from isthmus_agent.server.answers import BY_DEVICE, Answer, Check, Due, Later, answered, due_of
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
+from isthmus_agent.server.fused_answers import FusedAnswers
 from isthmus_agent.server.headroom import Headroom
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
@@ -42,7 +43,8 @@ class Service:
 
     min_confidence: what the content says that is sure enough, for a fallback that goes by it. policy: the content's, of where requests are
     answered first. places: who answers there, by the names of the policy's places; those that are missing are not asked; None: the
-    cloud, where there is a fallback. moved_millionths: how far its predictions are from those of the version before; None: not known.
+    cloud, where there is a fallback. fused: the device's part in a group; None: it answers alone. moved_millionths: how far its predictions
+    are from those of the version before; None: not known.
 
     What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
     """
@@ -58,6 +60,7 @@ class Service:
         policy: Policy | None = None,
         places: Mapping[str, Fallback] | None = None,
         sampling: Sampling | None = None,
+        fused: FusedAnswers | None = None,
         moved_millionths: int | None = None,
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
@@ -69,7 +72,7 @@ class Service:
             if policy and self._places
             else None
         )
-        self._sampling, self._moved_millionths = sampling, moved_millionths
+        self._sampling, self._fused, self._moved_millionths = sampling, fused, moved_millionths
         self._requests = self._errors = 0
         self._times, self._tally = Histogram(), Tally()
         self._own_pages = {HEALTH_PATH: self._health, ROUTING_PATH: self._routing}
@@ -112,6 +115,7 @@ class Service:
             "digest": manifest.digest,
             "version": manifest.version,
             "content": self._content,
+            **({"group": self._fused.status()} if self._fused else {}),
         }
         return Reply(200, json.dumps(document).encode())
 
@@ -164,7 +168,10 @@ class Service:
         except BaseException:
             self._errors += 1
             raise
-        if (elsewhere := self._elsewhere(request, due)) is not None:
+        if self._router is not None:
+            self._router.count()
+        fused = None if request.is_for_here or request.event is None else self._fused
+        if fused is None and (elsewhere := self._elsewhere(request, due)) is not None:
             p95 = self._times.quantile(95)
             own_seconds = None if p95 is None else p95 / 1e6
             return elsewhere.first(
@@ -176,15 +183,15 @@ class Service:
                 own_seconds=own_seconds,
             )
         answer, outputs = self._own(asked, began_ns)
+        if fused is not None and request.event is not None and outputs is not None:
+            self._sample(answer, request, outputs)
+            return fused.asked(request.event, answer, outputs, due, row=asked.row)
         return self._instead(answer, asked, request, due, outputs)
 
     def _elsewhere(self, request: Request, due: Due) -> Fallback | None:
         """Whom the policy has asked first; None: nobody. A request that is for here is not so much as looked up."""
         router = self._router
-        if router is None:
-            return None
-        router.count()
-        return None if request.is_for_here else self._places.get(router.chosen(due.began))
+        return None if router is None or request.is_for_here else self._places.get(router.chosen(due.began))
 
     def _own(self, asked: PredictRequest, began_ns: int) -> tuple[Answer, Arrays | None]:
         """The device's own answer and its outputs; None for these where the model fails. Counted; Raises MemoryError."""

@@ -11,6 +11,7 @@ from isthmus_agent.formats.policy import DEVICE
 from isthmus_agent.formats.routing import BY_PEER, FAILED, FIRST, HERE, OUTCOMES, PASSED_ON, RECENT_SECONDS, Routing, thousandths
 from isthmus_agent.protocol import Reply, RestError
 from isthmus_agent.server.answers import BY_CLOUD, BY_DEVICE, Answer, Asker, Later
+from isthmus_agent.server.answers import BY_PEER as FROM_PEER
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.router import Router
 
@@ -118,4 +119,4 @@ def _who(answer: Answer, is_first: bool) -> str:
         return HERE
     if answer.headers == BY_CLOUD:
         return FIRST if is_first else PASSED_ON
-    return BY_PEER if answer.headers else HERE
+    return BY_PEER if answer.headers == FROM_PEER else HERE

@@ -11,6 +11,7 @@ from pydantic import Field
 from isthmus.arguments.budget import BudgetArgs, BudgetSettings
 from isthmus.arguments.checking import Checked, Limited, LimitedOr, RecipeText, one_of, same_twice
 from isthmus.arguments.formats import ClassName
+from isthmus.arguments.fusion import FusionArgs, FusionSettings
 from isthmus.arguments.samples import SamplesArgs, SamplesSettings
 from isthmus.arguments.secrets import Secret
 from isthmus.arguments.waves import (
@@ -70,7 +71,8 @@ class RollingArgs(TypedDict, total=False):
     may be taken): where what devices are asked may go; left out: it stays, unless another argument asks for something else.
     min_confidence: a number, or `auto`: what the measured table says. max_device_error: for `auto`: a share of all requests. policy: a file
     with the figures of a migration policy: where requests are answered first. share_counts: whether devices tell how often their network
-    and load went from level to level: the next preview solves the policy with it. deadline_ms: of requests that say none.
+    and load went from level to level: the next preview solves the policy with it. deadline_ms: of requests that say none. fusion: devices
+    that see the same thing answer together; left out: each by itself.
     """
 
     fleet: Input[str]
@@ -94,6 +96,7 @@ class RollingArgs(TypedDict, total=False):
     fallback_timeout_ms: Input[int]
     deadline_ms: Input[int]
     samples: Input[SamplesArgs]
+    fusion: Input[FusionArgs]
     data: Input[str]
 
 
@@ -133,6 +136,7 @@ class RollingSettings(Checked):
     fallback_timeout_ms: Annotated[int, Limited(FALLBACK_TIMEOUT_MS)] = FALLBACK_TIMEOUT_MS.default
     deadline_ms: Annotated[int, Limited(DEADLINE_MS)] | None = None
     samples: SamplesSettings | None = None
+    fusion: FusionSettings | None = None
     data: Annotated[str, one_of((STAYS_ON_DEVICE, STAYS_IN_GROUP, MAY_LEAVE_DEVICE), "choice")] | None = None
 
     @property
@@ -192,6 +196,7 @@ class RollingSettings(Checked):
         if self.share_counts and self.policy is None:
             what, fix = "there is nothing to count without levels to count by", "name a `policy`, or remove it"
             found.append(Problem(f"{path}.share_counts", what, "a policy", fix))
+        found += self.fusion.problems_beside(self.data, f"{path}.fusion") if self.fusion else []
         return self.placed(found, path)
 
     def placed(self, problems: Iterable[Problem], path: str) -> list[Problem]:

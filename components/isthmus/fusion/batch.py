@@ -58,25 +58,26 @@ def fused(fusion: Fusion, evidence: Numbers, answered: Truths | None = None) -> 
     looked_at = np.flatnonzero(most_left > 0)
     while len(looked_at):
         gone = np.full(examples, -1)
-        for places, rows in _alike(heard, looked_at):
+        for places, rows in alike(heard, looked_at):
             gone[rows] = _most_held_against(fusion, places, evidence[:, rows], telling)
         looked_at = looked_at[gone[looked_at] >= 0]
         heard[gone[looked_at], looked_at] = False
         most_left[looked_at] -= 1
         looked_at = looked_at[most_left[looked_at] > 0]
     totals = np.tile(np.array(fusion.group.log_prior), (examples, 1))
-    for places, rows in _alike(heard, np.arange(examples)):
-        totals[rows] += _total(fusion, places, evidence[:, rows])
+    for places, rows in alike(heard, np.arange(examples)):
+        totals[rows] += total(fusion, places, evidence[:, rows])
     return FusedExamples(totals, at_first & ~heard)
 
 
-def _alike(heard: Truths, rows: NDArray[np.int64]) -> list[tuple[tuple[int, ...], NDArray[np.int64]]]:
+def alike(heard: Truths, rows: NDArray[np.int64]) -> list[tuple[tuple[int, ...], NDArray[np.int64]]]:
     """The rows of which the same members are heard, with these."""
     codes = (1 << np.arange(len(heard))) @ heard[:, rows]
     return [(tuple(place for place in range(len(heard)) if int(code) >> place & 1), rows[codes == code]) for code in np.unique(codes)]
 
 
-def _total(fusion: Fusion, places: Sequence[int], evidence: Numbers) -> Numbers:
+def total(fusion: Fusion, places: Sequence[int], evidence: Numbers) -> Numbers:
+    """Σ w_i · evidence_i of these places, [examples, classes], without the prior."""
     if not places:
         return np.zeros(evidence.shape[1:])
     return np.asarray(np.tensordot(np.array(fusion.weights_at(tuple(places))), evidence[list(places)], 1))
@@ -89,8 +90,8 @@ def _most_held_against(fusion: Fusion, places: tuple[int, ...], evidence: Number
     for place in places:
         if not telling[place]:
             continue
-        total = _total(fusion, [other for other in places if other != place], evidence)
+        held = total(fusion, [other for other in places if other != place], evidence)
         own = evidence[place] == evidence[place].max(axis=1, keepdims=True)
-        against = total.max(axis=1) - np.where(own, total, -np.inf).max(axis=1)
+        against = held.max(axis=1) - np.where(own, held, -np.inf).max(axis=1)
         worst, most = np.where(against > most, place, worst), np.maximum(most, against)
     return worst

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.fusion.batch import Truths, evidence_of, fused
 from isthmus.fusion.learn import learn
-from isthmus.fusion.lies import blind_lies, worst_lies
+from isthmus.fusion.lies import Labels, Lies, blind_lies, worst_lies
 from isthmus.fusion.measures import Estimate, difference, share
 from isthmus.fusion.views import Numbers, Views
 from isthmus_agent.core.fusion import Fusion
@@ -19,9 +19,7 @@ from isthmus_agent.formats.fusion_group import FusionGroup
 
 FOLDS: Final = 5
 Right = NDArray[np.float64]
-Labels = NDArray[np.int64]
-_Lies = Callable[[Fusion, Numbers, Labels, int, Truths], Numbers]
-_Case = Callable[[Fusion, Numbers, Labels], Iterator[Labels]]
+Case = Callable[[Fusion, Numbers, Labels], Iterator[Labels]]
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,32 @@ class Figures:
     answer_bytes: float
 
 
-def validate(views: Views, clip_nats: float | None = None) -> Figures:
-    """The figures. clip_nats: as for `learn`."""
+@dataclass(frozen=True)
+class Part:
+    """One fold. examples: [all examples], which are in it. fusion: learned from the other folds. evidence: of the examples in it."""
+
+    examples: NDArray[np.bool_]
+    fusion: Fusion
+    evidence: Numbers
+    labels: Labels
+
+
+def parts_of(views: Views, clip_nats: float | None = None) -> tuple[Part, ...]:
+    """The folds, each with the group that the others make. clip_nats: as for `learn`."""
+    fold, found = folds(views.labels), []
+    for number in range(FOLDS):
+        group = learn(views.of(fold != number), _NO_RELEASE, clip_nats)
+        here = views.of(fold == number)
+        found.append(Part(fold == number, Fusion(group), evidence_of(group, here), here.labels))
+    return tuple(found)
+
+
+def validate(views: Views, clip_nats: float | None = None, parts: Sequence[Part] | None = None) -> Figures:
+    """The figures. parts: as `parts_of` makes them of these two; None: made here."""
     count = len(views.members)
+    parts = parts or parts_of(views, clip_nats)
     kinds = [partial(_lying, lies, missing_too) for lies in (blind_lies, worst_lies) for missing_too in (False, True)]
-    group, without, *lied = _held_out(views, [_honest, _missing, *kinds], clip_nats)
+    group, without, *lied = held_out(parts, [honest, _missing, *kinds])
     best = int(views.right.mean(axis=1).argmax())
     members = tuple(
         MemberFigures(name, share(views.right[place]), share(without[place] == 1) if count > 1 else None)
@@ -100,37 +119,34 @@ def folds(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return found
 
 
-def _held_out(views: Views, cases: Sequence[_Case], clip_nats: float | None) -> list[Right]:
+def held_out(parts: Sequence[Part], cases: Sequence[Case]) -> list[Right]:
     """For each case how right each example is, [variants of the case, examples], by a group that was learned from the other folds."""
-    fold = folds(views.labels)
-    found: list[list[Right]] = [[] for _ in cases]
-    for number in range(FOLDS):
-        group = learn(views.of(fold != number), _NO_RELEASE, clip_nats)
-        here = views.of(fold == number)
-        fusion, evidence = Fusion(group), evidence_of(group, here)
-        for right, case in zip(found, cases, strict=True):
-            right.append(np.array([answers == here.labels for answers in case(fusion, evidence, here.labels)], np.float64))
-    back = np.argsort(np.concatenate([np.flatnonzero(fold == number) for number in range(FOLDS)]))
-    return [np.concatenate(parts, axis=1)[:, back] for parts in found]
+    found = [np.concatenate([_right(part, case) for part in parts], axis=1) for case in cases]
+    back = np.argsort(np.concatenate([np.flatnonzero(part.examples) for part in parts]))
+    return [right[:, back] for right in found]
 
 
-def _honest(fusion: Fusion, evidence: Numbers, labels: Labels) -> Iterator[Labels]:
+def _right(part: Part, case: Case) -> Right:
+    return np.array([answers == part.labels for answers in case(part.fusion, part.evidence, part.labels)], np.float64)
+
+
+def honest(fusion: Fusion, evidence: Numbers, labels: Labels) -> Iterator[Labels]:
     yield fused(fusion, evidence).answers
 
 
 def _missing(fusion: Fusion, evidence: Numbers, labels: Labels) -> Iterator[Labels]:
     for missing in range(len(evidence)):
-        yield fused(fusion, evidence, _all_but(evidence, missing)).answers
+        yield fused(fusion, evidence, all_but(evidence, missing)).answers
 
 
-def _lying(lies: _Lies, missing_too: bool, fusion: Fusion, evidence: Numbers, labels: Labels) -> Iterator[Labels]:
+def _lying(lies: Lies, missing_too: bool, fusion: Fusion, evidence: Numbers, labels: Labels) -> Iterator[Labels]:
     """Each lies once; missing_too: while the next one is missing."""
     for liar in range(len(evidence)):
-        answered = _all_but(evidence, (liar + 1) % len(evidence) if missing_too else None)
+        answered = all_but(evidence, (liar + 1) % len(evidence) if missing_too else None)
         yield fused(fusion, lies(fusion, evidence, labels, liar, answered), answered).answers
 
 
-def _all_but(evidence: Numbers, missing: int | None) -> Truths:
+def all_but(evidence: Numbers, missing: int | None) -> Truths:
     answered = np.ones(evidence.shape[:2], np.bool_)
     if missing is not None:
         answered[missing] = False

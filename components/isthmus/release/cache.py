@@ -5,6 +5,7 @@
                         or said something else than the one that made the release first
     locks/              one lock per key, so that two previews at the same time compile once
     deltas/             between releases as devices get them (see `kept_deltas`)
+    groups/             what was learned of releases on examples of several views (see `isthmus.grouping`)
     work/               folders in the making; those of a process that died are swept
 
 An entry is made in work/, flushed to disk, and renamed: it is there completely or not at all. Whatever fails the check

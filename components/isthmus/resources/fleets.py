@@ -94,11 +94,12 @@ class LocalDevices(Resource):
 class FleetWave(Resource):
     """A release on a wave of a fleet and on those before it, each opened when the gate of the one before it has passed.
 
-    releases: digest by class of devices; `*`: of every other. waves: all of the rollout, as `isthmus.fleet.waves.Wave` with a `gate`
+    releases: digest by class; `*`: of every other. waves: all of the rollout, as `isthmus.fleet.waves.Wave` with a `gate`
     each; wave: the index of this one. encrypt: bundles and deltas are sealed with the fleet's content key. min_confidence: by class, what
-    bundles say that is sure enough, for devices that go by it. policies: by class, the migration policy in its bundles. With `wait` an
-    update ends when the gate has passed, and fails with the evidence where it aborts or pauses; else with what stands, and the next update
-    goes on. An update that was interrupted goes on where it was. A release that was aborted begins at the first wave again.
+    bundles say that is sure enough, for devices that go by it. policies: by class, the migration policy in its bundles. groups: by class,
+    what its devices answer together by. With `wait` an update ends when the gate has passed, and fails with the evidence where it aborts or
+    pauses; else with what stands, and the next update goes on. An update that was interrupted goes on where it was. A release that was
+    aborted begins at the first wave again.
     Outputs: `name`, `number`, `outcome`, `confirmed` (how many devices of the wave), `contents` (digest of what
     devices keep, by class).
     """
@@ -130,6 +131,7 @@ class FleetWave(Resource):
         min_confidence: Input[Mapping[str, float]] | None = None,
         policies: Input[Mapping[str, str]] | None = None,
         counts: Input[bool] | None = None,
+        groups: Input[Mapping[str, Mapping[str, Any]]] | None = None,
         wait: Input[bool] = True,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -151,6 +153,7 @@ class FleetWave(Resource):
             "min_confidence": min_confidence,
             "policies": policies,
             "counts": counts,
+            "groups": groups,
             "wait": wait,
         }
         super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

@@ -121,3 +121,55 @@ def test_one_array_pickled_ones_and_missing_labels_are_refused(tmp_path, outputs
     assert "is no sound .npz file" in said(RELEASE, "--outputs", tmp_path / "one.npy")
     assert "is no sound .npz file" in said(RELEASE, "--outputs", saved(tmp_path, {"a": np.array([{}] * 60)}))
     assert "no array `labels`" in said(RELEASE, "--outputs", saved(tmp_path, outputs, labels=None))
+
+
+def test_what_lies_cost_a_group_of_four_is_shown_and_in_json(tmp_path, outputs):
+    outputs["yonder"] = outputs["yard"]
+    file = saved(tmp_path, outputs)
+    done = learned(RELEASE, "--outputs", file, "--clip-nats", "3")
+    assert "with memory" in done.output
+    assert "stealthy" in done.output
+    found = json.loads(learned(RELEASE, "--outputs", file, "--clip-nats", "3", "--json").output)
+    assert found["threats"]["by_lie"]["worst"]["remembering"].keys() == {"value", "low", "high"}
+    assert found["ways"] is None
+
+
+def test_all_that_is_wrong_with_the_way_is_said_at_once(tmp_path, outputs):
+    file = saved(tmp_path, outputs)
+    assert "--way: found 'votes'; expected one of log-odds, features, auto" in said(RELEASE, "--outputs", file, "--way", "votes")
+    assert "--views FILE.npz" in said(RELEASE, "--outputs", file, "--way", "auto")
+    found = said(RELEASE, "--outputs", file, "--layer", "0", "--head", tmp_path / "head.tflite")
+    assert "--layer: stands beside --way log-odds" in found
+    assert "--head: stands beside --way log-odds" in found
+    assert "--layer: found 0; expected 1 or more" in found
+
+
+@pytest.mark.slow  # starts the interpreter's process
+def test_both_ways_are_compared_and_the_head_is_compiled_as_a_model_is(tmp_path, views, monkeypatch):
+    made, asked = release(tmp_path), []
+
+    async def compile_release(request, cache, progress, *, warn):
+        asked.append(request)
+        return made
+
+    monkeypatch.setattr(compiling, "compile_release", compile_release)
+    monkeypatch.setattr(compiling, "check_request", lambda request, path: [])
+    head = tmp_path / "head.tflite"
+    done = learned("tiny", "--views", saved(tmp_path, views), "--way", "auto", "--layer", "1", "--head", head, "--recipe", "int8")
+    assert done.exit_code == 0, done.output
+    assert [(it.model, it.recipe) for it in asked] == [("tiny", "int8"), ("group-head", "float32"), ("group-head", "int8")]
+    assert head.read_bytes() == tiny_model.tflite()
+    for part in ("features above log-odds", "layer 1 (FULLY_CONNECTED)", "chosen", "no device runs a head yet"):
+        assert part in done.output
+
+
+@pytest.mark.slow
+def test_a_group_of_one_has_nothing_to_compare(tmp_path, views, monkeypatch):
+    made = release(tmp_path)
+
+    async def compile_release(request, cache, progress, *, warn):
+        return made
+
+    monkeypatch.setattr(compiling, "compile_release", compile_release)
+    monkeypatch.setattr(compiling, "check_request", lambda request, path: [])
+    assert "there is nothing to fuse" in said("tiny", "--views", saved(tmp_path, {"door": views["door"]}), "--way", "auto", "--layer", "1")

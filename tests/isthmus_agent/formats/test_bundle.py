@@ -12,6 +12,16 @@ from hypothesis import strategies as st
 
 from isthmus.release import deltas
 from isthmus_agent.formats import bundle
+from isthmus_agent.formats.evidence import MOST_CLASSES
+from isthmus_agent.formats.fusion_group import (
+    MOST_CORRELATION_MILLIONTHS,
+    MOST_MEMBERS,
+    MOST_PRIOR_MILLINATS,
+    MOST_SCALE_MILLIONTHS,
+    MOST_STRENGTH_MILLIONTHS,
+    FusionGroup,
+    Member,
+)
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.policy import MOST_EDGE_THOUSANDTHS, MOST_LEVELS, MOST_PLACES, MOST_STEP_MS, Measured, Policy
 
@@ -133,3 +143,42 @@ def test_the_largest_policy_of_all_has_its_place_in_a_bundle():
     places = ("device", *(f"peer:{longest(it)}" for it in range(MOST_PLACES - 1)))
     policy = Policy(RELEASE, longest(1), places, dimensions, (63,) * (64 * 512), MOST_STEP_MS)
     assert bundle.policy_for(routed(policy.to_json().decode()), RELEASE) == policy
+
+
+def grouped(said: object) -> io.BytesIO:
+    gates = json.dumps({"group": said}, separators=(",", ":")).encode()
+    return io.BytesIO(bundle.join({**PARTS, "gates": gates}))
+
+
+def group_of(members: int, name_characters: int = 4, classes: int = 3, release: str = RELEASE) -> FusionGroup:
+    names = [f"{place:0{name_characters}d}" for place in range(members)]
+    rows = tuple((MOST_CORRELATION_MILLIONTHS - 880_000,) * place for place in range(members))
+    its = tuple(Member(name, MOST_SCALE_MILLIONTHS, MOST_STRENGTH_MILLIONTHS) for name in names)
+    return FusionGroup(release, 4000, its, rows, (-MOST_PRIOR_MILLINATS,) * classes)
+
+
+def test_a_bundle_has_a_group_for_its_release_or_none_and_the_largest_of_all_has_its_place():
+    for group in (group_of(2), group_of(MOST_MEMBERS, 64, MOST_CLASSES)):
+        said = {"file": group.to_bytes().decode(), "wait_ms": 200}
+        assert bundle.group_for(grouped(said), RELEASE) == bundle.SignedGroup(group, 200)
+    assert bundle.group_for(io.BytesIO(PLAIN), RELEASE) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "where"),
+    [
+        (None, "group"),
+        ([], "group"),
+        ({"file": "{}"}, "group.wait_ms"),
+        ({"file": "{}", "wait_ms": 200}, "group.file"),
+        ({"file": 1, "wait_ms": 200}, "group.file"),
+        ({"file": "\u00e9", "wait_ms": 200}, "group.file"),
+        ({"file": group_of(2).to_bytes().decode(), "wait_ms": True}, "group.wait_ms"),
+        ({"file": group_of(2).to_bytes().decode(), "wait_ms": 0}, "group.wait_ms"),
+        ({"file": group_of(2).to_bytes().decode(), "wait_ms": 200, "more": 1}, "group"),
+        ({"file": group_of(2, release="sha256:" + "e" * 64).to_bytes().decode(), "wait_ms": 200}, "group.file: release"),
+    ],
+)
+def test_what_is_no_group_for_its_release_makes_a_bundle_unfit(said, where):
+    with pytest.raises(FormatError, match=rf"^{where}: "):
+        bundle.group_for(grouped(said), RELEASE)

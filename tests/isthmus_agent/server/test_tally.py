@@ -48,7 +48,8 @@ def raises(error: BaseException) -> Callable[[], Answer]:
         (Later(0, lambda _: OWN, is_first=True), {"here": 1}),
         (Later(0, lambda _: CLOUDS), {"passed_on": 1}),
         (Later(0, lambda _: FAILS), {"failed": 1}),
-        (Answer(Reply(200, b"{}"), "X-Isthmus-Answered-By: peer:gateway\r\n"), {"peer": 1}),
+        (Answer(Reply(200, b"{}"), "X-Isthmus-Answered-By: peer\r\n"), {"peer": 1}),
+        (Answer(Reply(200, b"{}"), "X-Isthmus-Answered-By: group\r\nX-Isthmus-Heard: north\r\n"), {"here": 1}),
     ],
 )
 def test_each_request_is_counted_by_who_answered_it(found, counts):

@@ -18,6 +18,7 @@ from isthmus.rollouts.contents import contents_of
 from isthmus.rollouts.intent import Fleet
 from isthmus.rollouts.looking import read_signed
 from isthmus_agent.formats.assignment import Assignment
+from isthmus_agent.formats.fusion_group import FusionGroup, Member
 from isthmus_agent.formats.policy import Policy
 from isthmus_agent.formats.report import Figures, Outcome, Reason, Report
 from isthmus_agent.formats.roster import Device
@@ -206,6 +207,26 @@ def test_a_bundle_has_the_policy_of_its_class_and_one_for_another_release_is_ref
     (problem,) = plugin.problems("FleetWave", {**asked, "policies": {"*": other}})
     assert "the policy was made for sha256:aaa" in problem
     (problem,) = plugin.problems("FleetWave", {**asked, "policies": {"tractor": text}})
+    assert "there is no release for this class" in problem
+
+
+def test_a_bundle_has_the_group_of_its_class_and_one_for_another_release_is_refused(
+    plugin: Any, inputs: dict[str, Any], fleet: Fleet, make_release: Callable[..., Release]
+) -> None:
+    release = make_release()
+
+    def group(digest: str) -> dict[str, Any]:
+        its = FusionGroup(digest, 4000, (Member("far", 1, 1), Member("near", 1, 1)), ((), (0,)), (-1, -1))
+        return {"file": its.to_bytes().decode(), "wait_ms": 200}
+
+    asked = {**inputs, "wait": False, "groups": {"*": group(release.digest)}}
+    wave = plugin.create("FleetWave", asked)
+    (said,), _ = contents_of({"*": release}, "cameras", {"*": {"group": group(release.digest)}})
+    assert told(fleet).variants == (said,)
+    assert list(plugin.diff(wave, {**asked, "groups": {}}).diffs) != list(plugin.diff(wave, asked).diffs)
+    (problem,) = plugin.problems("FleetWave", {**asked, "groups": {"*": group("sha256:" + "a" * 64)}})
+    assert "the group was measured with sha256:aaa" in problem
+    (problem,) = plugin.problems("FleetWave", {**asked, "groups": {"tractor": group(release.digest)}})
     assert "there is no release for this class" in problem
 
 

@@ -1,6 +1,6 @@
 """FleetWave: a release brought to one wave of a fleet, and to those before it, each closed by its gate."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,6 +76,19 @@ class FleetWaveHandler(HandlerBase):
                 required=False,
                 items=Property("string", "see `bundle.POLICY`"),
             ),
+            "groups": Property(
+                "object",
+                "by class, how its devices answer together",
+                required=False,
+                items=Property(
+                    "object",
+                    "see `bundle.GROUP`",
+                    fields={
+                        bundle.GROUP_FILE: Property("string", "the text of the group's file"),
+                        bundle.WAIT_MS: Property("integer", "for others, where a request has no deadline"),
+                    },
+                ),
+            ),
             "cache_directory": Property("string", "where this machine keeps releases", compared=False),
             "waves": Property("array", "all waves of the rollout", items=_WAVE),
             "wave": Property("integer", "the index of this one", minimum=0),
@@ -127,7 +140,7 @@ class FleetWaveHandler(HandlerBase):
     )
 
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
-        found = [*address_problems(inputs), *prefix_problems(inputs), *_release_problems(inputs["releases"]), *_policy_problems(inputs)]
+        found = [*address_problems(inputs), *prefix_problems(inputs), *_release_problems(inputs["releases"]), *_bundled_problems(inputs)]
         waves, wave = inputs["waves"], inputs["wave"]
         if isinstance(waves, list) and wave is not UNKNOWN and wave >= len(waves):
             found.append(Problem("wave", f"is {wave}", f"0 to {len(waves) - 1}, which is how many waves there are"))
@@ -234,18 +247,27 @@ def _release_problems(releases: Any) -> Iterator[Problem]:
         yield from digest_problems({"digest": digest}, where)
 
 
-def _policy_problems(inputs: Values) -> Iterator[Problem]:
-    """Policies that devices would refuse: a bundle with one would be unfit."""
-    releases, policies = inputs["releases"], inputs.get("policies")
-    for name, text in policies.items() if isinstance(releases, Mapping) and isinstance(policies, Mapping) else ():
-        where = property_path((name,), "policies")
-        if name not in releases:
-            yield Problem(where, "there is no release for this class", " or ".join(releases))
-        elif isinstance(text, str) and isinstance(releases[name], str):
-            try:
-                from_json(text.encode(), releases[name])
-            except FormatError as error:
-                yield Problem(where, str(error), "a policy for the class's release")
+def _bundled_problems(inputs: Values) -> Iterator[Problem]:
+    """Policies and groups that devices would refuse: a bundle with one would be unfit."""
+    releases = inputs["releases"]
+    for argument, what, kind, read in _BUNDLED:
+        given = inputs.get(argument)
+        for name, said in given.items() if isinstance(releases, Mapping) and isinstance(given, Mapping) else ():
+            where = property_path((name,), argument)
+            if name not in releases:
+                yield Problem(where, "there is no release for this class", " or ".join(releases))
+            elif isinstance(said, kind) and isinstance(releases[name], str):
+                try:
+                    read(said, releases[name])
+                except FormatError as error:
+                    yield Problem(where, str(error), f"a {what} for the class's release")
+
+
+# Argument, what it has by class, as which type, and how devices read it. What is not known yet is of no type.
+_BUNDLED: Final[tuple[tuple[str, str, type, Callable[[Any, str], object]], ...]] = (
+    ("policies", "policy", str, lambda said, release: from_json(said.encode(), release)),
+    ("groups", "group", Mapping, bundle.signed_group),
+)
 
 
 def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
@@ -258,7 +280,8 @@ def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
     # Devices take the first that fits them.
     ordered = sorted(inputs["releases"].items(), key=lambda it: (it[0] == ANY_CLASS, it[0]))
     releases = {name: find_release({**inputs, "digest": digest}) for name, digest in ordered}
-    said = {bundle.MIN_CONFIDENCE: inputs.get("min_confidence") or {}, bundle.POLICY: inputs.get("policies") or {}}
+    arguments = {bundle.MIN_CONFIDENCE: "min_confidence", bundle.POLICY: "policies", bundle.GROUP: "groups"}
+    said = {value: inputs.get(argument) or {} for value, argument in arguments.items()}
     gate_values = {name: {value: its[name] for value, its in said.items() if name in its} for name in releases}
     variants, files = contents_of(releases, inputs["fleet"], gate_values, make=make, key=key)
     waves = [Wave(**{name: value for name, value in it.items() if name != "gate"}) for it in inputs["waves"]]

@@ -2,16 +2,11 @@
 figures; its file."""
 
 import asyncio
-import zipfile
-import zlib
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from isthmus.cli.commands.compile.releases import compile_all, name_of, requests_for
+from isthmus.cli.commands.group.heads import Learned, compared, way_problems
 from isthmus.cli.commands.group.options import Options
 from isthmus.cli.commands.group.view import as_data, shown
 from isthmus.cli.shared.pages import check_page, write_page
@@ -21,15 +16,14 @@ from isthmus.compile.recipes import AUTO
 from isthmus.digest import is_digest
 from isthmus.errors import InputError, Problem
 from isthmus.fusion.learn import learn
-from isthmus.fusion.validate import validate
-from isthmus.fusion.views import LABELS, Views, member_problems, views_of
+from isthmus.fusion.threats import threats
+from isthmus.fusion.validate import parts_of, validate
+from isthmus.fusion.views import Views, views_of
+from isthmus.fusion.ways import LOG_ODDS
+from isthmus.grouping import SeenExamples, read_views
 from isthmus.limits import FUSION_CLIP_NATS
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus.release.manifest import Release
-
-# What numpy and zipfile raise on damaged, cut, encrypted and oddly packed files, and on arrays that would have to be unpickled.
-_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-Arrays = dict[str, NDArray[Any]]
 
 
 def learn_and_show(options: Options) -> None:
@@ -40,42 +34,49 @@ def learn_and_show(options: Options) -> None:
         what = "stands beside --outputs" if options.views else "is missing"
         problems.append(Problem("--views", what, "one of --views FILE.npz (examples) and --outputs FILE.npz (recorded answers)"))
     clip_nats = _clip_nats(options.clip_nats, problems)
-    arrays = _arrays(file, option, problems) if file else {}
+    problems += way_problems(options)
+    seen, found = read_views(file, option) if file else (None, [])
+    problems += found
     request = CompileRequest(model=name_of(options.model), source=options.model, recipe=options.recipe)
     requests: list[CompileRequest] = []
     try:
         requests = requests_for(request, [options.recipe or AUTO], None)
     except InputError as error:
         problems += error.problems
-    if options.out:
+    for name, path in (("--out", options.out), ("--head", options.head)):
         try:
-            check_page(options.out, "--out")
+            if path:
+                check_page(path, name)
         except InputError as error:
             problems += error.problems
-    if problems:
+    if problems or seen is None:
         raise InputError(problems)
-    views, release = _measured(options, requests, arrays)
-    group, figures = learn(views, release, clip_nats), validate(views, clip_nats)
+    views, release, digest = _measured(options, requests, seen)
+    group, parts = learn(views, digest, clip_nats), parts_of(views, clip_nats)
+    figures, lost = validate(views, clip_nats, parts), threats(parts)
+    ways = None
+    if release and options.way != LOG_ODDS:
+        ways = compared(options, Learned(release, seen.arrays, views, parts, figures.answer_bytes))
     if options.out:
         write_page(options.out, group.to_bytes().decode("ascii"), "--out")
     console = Console()
     if options.as_json:
-        console.print_json(data=as_data(group, figures))
+        console.print_json(data=as_data(group, figures, lost, ways))
     else:
-        for part in shown(group, figures, options.out):
+        for part in shown(group, figures, lost, ways, options):
             console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
 
 
-def _measured(options: Options, requests: list[CompileRequest], arrays: Arrays) -> tuple[Views, str]:
-    """What the members answer, and the digest of the release."""
-    labels = arrays.pop(LABELS)
+def _measured(options: Options, requests: list[CompileRequest], seen: SeenExamples) -> tuple[Views, Release | None, str]:
+    """What the members answer, the release and its digest; without the release where it need not be here."""
     if options.outputs is not None:
-        views = views_of(arrays, labels, "--outputs")  # before anything is compiled
+        views = views_of(seen.arrays, seen.labels, "--outputs")  # before anything is compiled
         if is_digest(options.model):
-            return views, options.model  # others may have recorded what it answered: it need not be here
-        return views, _release(requests).digest
+            return views, None, options.model  # others may have recorded what it answered: it need not be here
+        release = _release(requests)
+        return views, release, release.digest
     release = _release(requests)
-    return views_of(edge_answers(release, arrays, "MODEL", "--views"), labels, "--views"), release.digest
+    return views_of(edge_answers(release, seen.arrays, "MODEL", "--views"), seen.labels, "--views"), release, release.digest
 
 
 def _release(requests: list[CompileRequest]) -> Release:
@@ -92,26 +93,3 @@ def _clip_nats(text: str | None, problems: list[Problem]) -> float | None:
     if not FUSION_CLIP_NATS.allows(value):
         problems.append(Problem("--clip-nats", f"found {text[:40]!r}", f"a number, {FUSION_CLIP_NATS.range}"))
     return value
-
-
-def _arrays(file: Path, option: str, problems: list[Problem]) -> Arrays:
-    """The members' arrays and the labels; what is wrong with them is added to the problems."""
-    try:
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is one array")
-        with archive:
-            arrays = dict(archive)
-    except _UNREADABLE as error:
-        what = f"{str(file)!r} cannot be read: {getattr(error, 'strerror', None) or 'it is no sound .npz file of numbers'}"
-        problems.append(Problem(option, what, f"an .npz with one array for each member, and `{LABELS}`"))
-        return {}
-    problems += member_problems([name for name in arrays if name != LABELS], option)
-    if LABELS not in arrays:
-        problems.append(Problem(option, f"{str(file)!r} has no array `{LABELS}`", "the right class of each example"))
-        return {}
-    counts = {name: len(values) if values.ndim else 0 for name, values in arrays.items()}
-    if len(set(counts.values())) > 1:
-        each = ", ".join(f"{name} {count}" for name, count in counts.items())
-        problems.append(Problem(option, f"views do not match: examples of each are {each}", "the same examples in all, in the same order"))
-    return arrays

@@ -25,5 +25,13 @@ class Options:
     clip_nats: Annotated[
         str | None, typer.Option("--clip-nats", metavar="N", help="What one member may say against a class at the most; else learned.")
     ] = None
+    way: Annotated[
+        str,
+        typer.Option(metavar="WAY", help="log-odds: of what members say; features: a head on what they see; auto: the better."),
+    ] = "log-odds"
+    layer: Annotated[
+        int | None, typer.Option(help="Whose numbers members send for a head, as `isthmus partition` counts; else the last hidden one.")
+    ] = None
+    head: Annotated[Path | None, typer.Option(help="Write the compiled head (.tflite) here.")] = None
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the group's file here.")] = None
     as_json: Json = False
