@@ -5,9 +5,9 @@ Each device sees every held-out picture of models/digits in its own way: noisy, 
 in the interpreter that devices have. All figures are of pictures that nothing was learned from: five folds, the same for everybody.
 
 Others: the most votes (of several, the sum of probabilities among them), the mean of the probabilities, the product of the probabilities,
-and a head on the members' features (the last hidden layer, 96 numbers a member, one after the other; logistic regression). Then with one
-member that lies, and one missing; bytes that each way sends; what a device's processor pays for one answer of the group; and how the
-group's share grows with the number of devices.
+and a head on the members' features (`isthmus.fusion.head`: the last hidden layer of the int8 variant, 96 numbers a member, sent in a byte
+each). Then with one member that lies, and one missing; bytes that each way sends; what a device's processor pays for one answer of the
+group; and how the group's share grows with the number of devices.
 """
 
 import argparse
@@ -25,15 +25,18 @@ from rich.console import Console
 from rich.table import Table
 
 from isthmus.compile import CompileRequest, compile_release
-from isthmus.compile.answering import edge_answers
+from isthmus.compile.answering import edge_answers, edge_embeddings
 from isthmus.fusion.batch import evidence_of, fused
+from isthmus.fusion.embedded import Embedded, embedded_of
 from isthmus.fusion.learn import learn
 from isthmus.fusion.lies import blind_lies, worst_lies
 from isthmus.fusion.measures import difference, share
-from isthmus.fusion.validate import FOLDS, folds, validate
+from isthmus.fusion.validate import FOLDS, folds, parts_of, validate
 from isthmus.fusion.views import Views, views_of
+from isthmus.fusion.ways import compare
 from isthmus.release.cache import ReleaseCache, default_cache_directory
 from isthmus_agent.core.fusion import Fusion
+from isthmus_agent.core.trust import Trust
 from isthmus_agent.formats.evidence import encode
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits"
@@ -66,15 +69,6 @@ def seen(pictures: NDArray[np.float32], seed: int) -> dict[str, NDArray[np.float
     return found
 
 
-def features(pictures: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Of each device's picture, what the last hidden layer holds, [members, N, 96]."""
-    import keras
-
-    model = keras.models.load_model(DIGITS / "model.keras")
-    hidden = keras.Model(model.inputs, model.layers[-2].output)
-    return np.stack([hidden.predict(pictures[name], verbose=0) for name in sorted(pictures)]).astype(np.float64)
-
-
 def voted(probabilities: NDArray[np.float64], heard: NDArray[np.bool_]) -> Answers:
     """Probabilities [members, N, classes] to the class with the most votes."""
     votes = np.eye(probabilities.shape[2])[probabilities.argmax(axis=2)][heard].sum(axis=0)
@@ -87,20 +81,6 @@ def averaged(probabilities: NDArray[np.float64], heard: NDArray[np.bool_]) -> An
 
 def multiplied(probabilities: NDArray[np.float64], heard: NDArray[np.bool_]) -> Answers:
     return np.asarray(np.log(np.maximum(probabilities[heard], 1e-7)).sum(axis=0).argmax(axis=1))
-
-
-def by_features(values: NDArray[np.float64], views: Views) -> Answers:
-    """The head's answers, each by one that was learned from the other folds. values: [members, N, 96]."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    rows, fold = values.transpose(1, 0, 2).reshape(len(views.labels), -1), folds(views.labels)
-    found = np.zeros(len(rows), np.int64)
-    for number in range(FOLDS):
-        head = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-        found[fold == number] = head.fit(rows[fold != number], views.labels[fold != number]).predict(rows[fold == number])
-    return found
 
 
 def compared(views: Views) -> dict[str, dict[str, NDArray[np.bool_]]]:
@@ -137,26 +117,31 @@ def compared(views: Views) -> dict[str, dict[str, NDArray[np.bool_]]]:
     return found
 
 
-def microseconds(views: Views) -> float:
-    """Processor time of one answer of the group on this machine, from bytes to probabilities: the median of the examples."""
+def microseconds(views: Views) -> tuple[float, float]:
+    """Processor time of one answer of the group on this machine, from bytes to probabilities, without and with memory: medians of the
+    examples."""
     group = learn(views, "")
     fusion, evidence = Fusion(group), evidence_of(group, views)
+    trust = Trust(fusion)
     wire = [{name: encode(evidence[m, n].tolist(), group.clip) for m, name in enumerate(views.members)} for n in range(200)]
-    took = []
+    took: dict[str, list[float]] = {"without": [], "with": []}
     for payloads in wire:
-        start = time.process_time_ns()
-        fusion.fused({name: fusion.read(payload) for name, payload in payloads.items()})
-        took.append((time.process_time_ns() - start) / 1000)
-    return float(np.median(took))
+        for name, answers in (("without", fusion.fused), ("with", trust.fused)):
+            start = time.process_time_ns()
+            answers({name: fusion.read(payload) for name, payload in payloads.items()})
+            took[name].append((time.process_time_ns() - start) / 1000)
+    return float(np.median(took["without"])), float(np.median(took["with"]))
 
 
-async def measured(seed: int) -> tuple[Views, dict[str, NDArray[np.float32]]]:
-    """What the devices answer and see."""
+async def measured(seed: int) -> tuple[Views, Embedded, NDArray[np.float32]]:
+    """What the devices answer, what their last hidden layer holds, and what one of them sees."""
     request = CompileRequest("digits", str(DIGITS), "int8")
     release = await compile_release(request, ReleaseCache(default_cache_directory()), print)
     with np.load(DIGITS / "evaluation.npz") as archive:
         pictures, labels = seen(archive["x"], seed), archive["y"]
-    return views_of(edge_answers(release, pictures, "digits", "views"), labels, "views"), pictures
+    views = views_of(edge_answers(release, pictures, "digits", "views"), labels, "views")
+    hidden = edge_embeddings(release, pictures, None, "digits", "views")
+    return views, embedded_of(hidden.values, views.labels, views.classes, "views"), pictures["door"]
 
 
 def points(found: Any) -> str:
@@ -168,9 +153,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    views, pictures = asyncio.run(measured(options.seed))
-    hidden, figures, right = features(pictures), validate(views), compared(views)
-    right["features and a head"] = {"nobody": by_features(hidden, views) == views.labels}
+    views, hidden, pictures = asyncio.run(measured(options.seed))
+    parts = parts_of(views)
+    figures, right = validate(views, parts=parts), compared(views)
+    ways = compare(parts, hidden, figures.answer_bytes, pictures[0].size)
     group = right["weighted log-odds"]
     console = Console(width=150)
 
@@ -186,7 +172,13 @@ def main() -> None:
     for name in ("gain", "lost_missing", "lost_lying", "lost_lying_and_missing", "lost_worst", "lost_worst_and_missing"):
         console.print(f"{name}, mean over who it is: {points(getattr(figures, name))}")
 
-    some = pictures["door"][:50]
+    table = Table("way", "right %", "lost: one missing", "lost: one sees another picture, the next is missing", "bytes")
+    for way in (ways.log_odds, ways.features):
+        swapped = points(way.lost_swapped_and_missing)
+        table.add_row(way.name, f"{100 * way.right.value:.2f}", points(way.lost_missing), swapped, f"{way.answer_bytes:.2f}")
+    console.print(table, f"features above log-odds: {points(ways.above)}; chosen: {ways.chosen} ({ways.reason})")
+
+    some = pictures[:50]
     raw = some[0].nbytes
     as_text = len(json.dumps({"instances": np.round(some, 4).tolist()})) / len(some)
     sent = {
@@ -194,7 +186,7 @@ def main() -> None:
         "picture, a byte a pixel": raw / 4,
         "picture, as the model takes it": raw,
         "picture, as a REST request": as_text,
-        "features, a byte a number": hidden.shape[2],
+        "features, a byte a number": hidden.values.shape[2],
     }
     table = Table("what is sent", "bytes", "times the answer")
     for what, count in sent.items():
@@ -209,7 +201,8 @@ def main() -> None:
         lost = points(found.lost_lying_and_missing) if found.lost_lying_and_missing else ""
         table.add_row(str(count), f"{100 * best:.2f}", f"{100 * found.group.value:.2f}", points(found.gain), lost)
     console.print(table)
-    console.print(f"one answer of the group, from bytes: {microseconds(views):.0f} microseconds of processor time")
+    without, remembering = microseconds(views)
+    console.print(f"one answer of the group, from bytes: {without:.0f} microseconds of processor time, with memory {remembering:.0f}")
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "sent": sent, "gain": figures.gain.value}, indent=1))
 

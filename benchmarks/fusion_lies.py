@@ -19,11 +19,13 @@ from rich.table import Table
 from isthmus.fusion.threats import LostByExample, lost_by_example
 from isthmus.fusion.validate import answer_bytes, parts_of
 from isthmus.fusion.views import Views
+from isthmus.fusion.ways import Comparison, compare
 
 RESAMPLES = 4000
 LEAST_BYTES = 64
 """Of one picture, a byte a pixel: what raw inputs are counted as."""
 SIZES = (4, 5, 6, 7, 8)
+LOST = ("lost_missing", "lost_swapped_and_missing")
 
 
 def interval(lost: NDArray[np.float64]) -> str:
@@ -47,7 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=12)
     seeds = range(1, parser.parse_args().seeds + 1)
-    draws = [asyncio.run(measured(seed))[0] for seed in seeds]
+    measures = [asyncio.run(measured(seed)) for seed in seeds]
+    draws = [views for views, _, _ in measures]
     console = Console(width=150)
     for size in SIZES:
         views = [Views(it.members[-size:], it.log_probabilities[-size:], it.labels) for it in draws]
@@ -56,6 +59,8 @@ def main() -> None:
         if size == max(SIZES):
             by_kind(console, found)
             sent = np.mean([answer_bytes(part.fusion.group, it) for it, of in zip(views, parts, strict=True) for part in of])
+            ways = [compare(of, hidden, sent, LEAST_BYTES) for of, (_, hidden, _) in zip(parts, measures, strict=True)]
+            by_way(console, ways)
             console.print(f"an answer: {sent:.2f} bytes; the picture, a byte a pixel, is {LEAST_BYTES / sent:.1f} times that")
             continue
         at_once, remembering = (np.array([it.by_lie["blind"][way] for it in found]) for way in (0, 1))
@@ -74,6 +79,18 @@ def by_kind(console: Console, found: list[LostByExample]) -> None:
     table.add_row("says nothing", interval(two), most(two), "", "")
     table.add_row("nobody lies, all there", "0", "", interval(nobody), most(nobody))
     console.print(table)
+
+
+def by_way(console: Console, ways: list[Comparison]) -> None:
+    """Means over the draws, and the least and the most of them."""
+    table = Table("way", "right %", "lost: one missing", "lost: one sees another picture, the next is missing", "bytes")
+    for name in ("log_odds", "features"):
+        of = [getattr(it, name) for it in ways]
+        figures = [[100 * it.right.value for it in of], *([100 * getattr(it, lost).value for it in of] for lost in LOST)]
+        table.add_row(name, *(f"{np.mean(it):.2f} ({min(it):.2f} to {max(it):.2f})" for it in figures), f"{of[0].answer_bytes:.2f}")
+    above = [100 * it.above.value for it in ways]
+    shown = sum(it.above.low > 0 for it in ways)
+    console.print(table, f"features above log-odds: {np.mean(above):.2f} ({min(above):.2f} to {max(above):.2f}), shown in {shown} draws")
 
 
 if __name__ == "__main__":

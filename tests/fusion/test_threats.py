@@ -23,6 +23,7 @@ def test_a_lie_is_what_may_come_over_the_wire_and_of_the_liar_alone(kind):
         assert decode(encode(said, GROUP.clip), GROUP.classes, GROUP.clip) == pytest.approx(said)
 
 
+@pytest.mark.slow
 def test_memory_takes_a_liar_for_missing_and_costs_an_honest_group_nothing(members):
     found = threats(parts_of(members([2] * 6, examples=400), 3.0))
     assert abs(found.nobody.value) < 0.005
@@ -32,6 +33,7 @@ def test_memory_takes_a_liar_for_missing_and_costs_an_honest_group_nothing(membe
     assert found.by_lie["worst"].at_once.value > found.by_lie["worst"].remembering.value + 0.02
 
 
+@pytest.mark.slow
 def test_what_no_memory_finds_out_is_said(members):
     """Who lies only where it turns the answer errs as often as an honest member may."""
     lost = threats(parts_of(members([2] * 6, examples=400), 3.0)).by_lie["stealthy"]

@@ -74,6 +74,7 @@ def both(noise, distance, input_bytes, asked=AUTO, members=4):
     return compare(parts_of(views, 3.0), seen(noise, members), 1.5, input_bytes, asked)
 
 
+@pytest.mark.slow
 def test_features_are_chosen_where_they_are_right_more_often_in_fewer_bytes():
     found = both(0.5, 0.8, 10_000, members=8)
     assert found.above.low > 0

@@ -26,6 +26,7 @@ The same answers give the same result, in whatever order they came: members are 
 import math
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from operator import mul
 
 from isthmus_agent.formats import definite
 from isthmus_agent.formats.evidence import decode, encode, evidence_of
@@ -124,8 +125,10 @@ class Fusion:
 
     def total(self, places: tuple[int, ...], heard: Mapping[int, Sequence[float]]) -> list[float]:
         """Σ w_i · evidence_i of these places, [classes], without the prior. heard: evidence by place."""
-        weighted = [(weight, heard[place]) for place, weight in zip(places, self.weights_at(places), strict=True) if weight]
-        return [math.fsum(weight * evidence[k] for weight, evidence in weighted) for k in range(self.group.classes)]
+        weights = self.weights_at(places)
+        if not any(weights):
+            return [0.0] * self.group.classes
+        return [math.fsum(map(mul, weights, of_class)) for of_class in zip(*(heard[place] for place in places), strict=True)]
 
     def _telling(self, places: tuple[int, ...]) -> tuple[int, ...]:
         """Those that are better than chance: others have no say, and nothing is said against them."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError, Problem, property_path
 from isthmus.fusion.views import Numbers
 
-MOST_HEAD_INPUTS: Final = 4096
+MOST_HEAD_INPUTS: Final = 2048
 """Numbers of all members together: a head of more is not learned (its equations grow with their cube)."""
 _LEVELS: Final = 255
 
@@ -74,7 +74,8 @@ class Bytes:
     def of(cls, values: Numbers) -> "Bytes":
         """The least that hold these, and 0. values: [members, examples, size]."""
         low, high = np.minimum(values.min(axis=(1, 2)), 0), np.maximum(values.max(axis=(1, 2)), 0)
-        return cls(low, np.where(high > low, (high - low) / _LEVELS, 1.0))
+        step = (high - low) / _LEVELS
+        return cls(low, np.where(step > np.finfo(np.float64).tiny, step, 1.0))
 
     def arrived(self, values: Numbers) -> Numbers:
         """What the reader makes of what was sent; beyond the ends it is the end."""

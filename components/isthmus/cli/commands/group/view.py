@@ -45,7 +45,7 @@ def shown(group: FusionGroup, figures: Figures, lost: Threats | None, ways: Comp
             yield f"{'lost, ' + words:<{_WIDTH}}{_points(found)}"
     if lost:
         yield _lies(lost)
-        yield f"{'memory costs, all honest and there':<{_WIDTH}}{_points(lost.nobody)}"
+        yield f"{'memory costs, nobody lies':<{_WIDTH}}{_points(lost.nobody)}"
     yield f"{'an answer':<{_WIDTH}}{plain(figures.answer_bytes)} bytes on the wire in the mean, clip {plain(group.clip)} nats"
     yield f"{'release':<{_WIDTH}}{group.release}"
     if ways:
