@@ -71,6 +71,7 @@ _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "FleetRepository": {"root_sha256": "r", "sign_again_at": "2026-01-01T00:00:00+00:00"},
     "FleetWave": {"name": "canary", "number": 1, "outcome": "passed", "confirmed": 1, "contents": {"*": "sha256:c"}},
     "DockerServer": {"container": "c", "rest_port": 1, "grpc_port": 2},
+    "ServedVersions": {"base": "/b", "about": "/b/about-1", "version": 1},
     "DockerModelFolder": {"directory": "/d", "version": 1},
     "RemoteImage": {"imageId": "i"},
     "StackReference": {"outputs": {}},

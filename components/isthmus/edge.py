@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional, cast
@@ -22,7 +22,7 @@ from isthmus.compiling import Sought, Sources
 from isthmus.errors import InputError, IsthmusError, Problem, SourceError
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
-from isthmus.names import program
+from isthmus.names import WAVE_PASSED, program
 from isthmus.offload.plan import OffloadPlan
 from isthmus.offloading import offload_plans
 from isthmus.planning import PlannedRollout, choose_variants, fleet_plan_of, foreseen_rollout, shown
@@ -53,7 +53,7 @@ class CheckedRollout:
 
     sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. policy: the file's
     figures; None: there is none. server_kind: of the cloud role's servers, where devices may ask it; empty: not known. same_version: whom
-    devices ask serves the versions that they do.
+    devices ask serves the versions that they do. first: what must be there before a wave opens. cloud_versions: as for `FleetWave`.
     """
 
     settings: EdgeSettings
@@ -64,6 +64,8 @@ class CheckedRollout:
     policy: PolicySettings | None = None
     server_kind: str = ""
     same_version: bool = False
+    first: Sequence[pulumi.Resource] = ()
+    cloud_versions: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def waves(self) -> Sequence[Wave]:
@@ -173,7 +175,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             what["min_confidence"] = planned.apply(lambda it: it.min_confidence)
         if known.policy:
             what["policies"] = planned.apply(lambda it: it.policies)
-        waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values()])
+        waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values(), *known.first])
 
         # Of none, `all` makes a list.
         self.devices = Output.all(**{device: loopback_url(process.endpoints) for device, process in here.items()}).apply(dict)
@@ -181,6 +183,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         self.number = waves[-1].number
         self.waves = Output.all(*(Output.all(name=it.name, outcome=it.outcome, confirmed=it.confirmed) for it in waves))
         self.confirmed = Output.all(*(it.confirmed for it in waves)).apply(sum)
+        self.passed = waves[-1].outcome.apply(lambda outcome: outcome == WAVE_PASSED)
         self.root_sha256 = repository.root_sha256
         self.model_name = Output.from_input(known.model_name)
         self.plan = planned.apply(lambda it: it.output())
@@ -228,6 +231,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
                 encrypt=settings.encrypt,
                 budget=_written(budget) if budget else None,
                 samples=settings.samples.signed().to_value() if settings.samples else None,
+                cloud_versions=known.cloud_versions or None,
                 wait=settings.wait,
                 opts=ResourceOptions(parent=self, depends_on=after),
             )

@@ -27,6 +27,7 @@ from isthmus.offloading import unsure_share
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import kind_of_server, with_platforms
 from isthmus.release.manifest import Release
+from isthmus.resources import RetiredVersions
 from isthmus.routing import routed_share
 from isthmus.sizing.advisor.advice import Advice
 from isthmus.sizing.advisor.requirements import Mode
@@ -85,12 +86,17 @@ class HybridDeployment(pulumi.ComponentResource):
         path = path or f"hybrids.{name}"
         known = checked or compiling.sound(*check(name, args, path))
         child = ResourceOptions(parent=self)
-        service = CloudModelService(cloud_part(name), {}, child, path=path, checked=known.cloud) if known.cloud else None
+        beside = replace(known.cloud, keeps_before=True) if known.cloud else None
+        service = CloudModelService(cloud_part(name), {}, child, path=path, checked=beside) if beside else None
         devices = known.edge
         if devices and service and known.cloud and devices.settings.fallback_url is not None:
             settings = devices.settings.model_copy(update={"fallback_url": service.endpoint})
             devices = replace(devices, settings=settings, server_kind=kind_of_server(known.cloud.settings), same_version=True)
+        if devices and service:
+            devices = replace(devices, first=service.served.parts, cloud_versions=service.served.versions)
         fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=devices) if devices else None
+        if service and service.served.versions:
+            _retire(name, service, fleet, child)
         self.cloud = _outputs(service, cloud.OUTPUTS)
         self.edge = _outputs(fleet, edge.OUTPUTS)
         self.mode = Output.from_input(known.mode)
@@ -112,6 +118,16 @@ class HybridDeployment(pulumi.ComponentResource):
                 pulumi.log.warn(_lines(said, found), self)
 
         Output.all(service.plan if service else None, fleet.plan if fleet else None).apply(compare)
+
+
+def _retire(name: str, service: CloudModelService, fleet: EdgeFleetRollout | None, child: ResourceOptions) -> None:
+    """Takes the versions before from the cloud role once the last wave has left them."""
+    RetiredVersions(
+        f"{name}-retired",
+        **service.served.versions,
+        passed=fleet.passed if fleet else True,
+        opts=ResourceOptions.merge(child, ResourceOptions(depends_on=[*service.served.parts])),
+    )
 
 
 def check(name: str, args: object, path: str, sources: Sources | None = None) -> tuple[CheckedHybrid | None, list[Problem]]:

@@ -61,6 +61,8 @@ HOST_GRPC_PORT: Final = 8521
 
 FLEET_REPOSITORY: Final = "FleetRepository"
 """The type of the resource that says where a stack has a fleet."""
+WAVE_PASSED: Final = "passed"
+"""The outcome of a `FleetWave` whose gate has passed."""
 MOST_LABEL_CHARACTERS: Final = 63
 """Of a DNS label (RFC 1123)."""
 MOST_PROGRAM_CHARACTERS: Final = 64

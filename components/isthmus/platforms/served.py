@@ -1,8 +1,10 @@
 """What every platform hands back to a component."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import pulumi
 from pulumi import Output
 
 
@@ -11,8 +13,12 @@ class Served:
     """endpoint: base URL of the gateway. grpc_endpoint: host:port. place: where the parts run, for `isthmus status` and `logs`.
 
     place has the key `platform`, holds no secret, and is shown as the component's output of that name.
+    parts: what is there once it serves the release. versions: where servers keep the versions before, what a `RetiredVersions` is told of
+    them; empty: they do not.
     """
 
     endpoint: Output[str]
     grpc_endpoint: Output[str]
     place: Output[dict[str, Any]]
+    parts: Sequence[pulumi.Resource] = ()
+    versions: Mapping[str, Any] = field(default_factory=dict)

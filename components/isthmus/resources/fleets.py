@@ -99,6 +99,8 @@ class FleetWave(Resource):
     bundles say that is sure enough, for devices that go by it. policies: by class, the migration policy in its bundles. With `wait` an
     update ends when the gate has passed, and fails with the evidence where it aborts or pauses; else with what stands, and the next update
     goes on. An update that was interrupted goes on where it was. A release that was aborted begins at the first wave again.
+    cloud_versions: of a `ServedVersions` with the same release, `digest`, `directory`, `supervisor`, `program`, `model_name`: an abort
+    takes it back there as well.
     Outputs: `name`, `number`, `outcome`, `confirmed` (how many devices of the wave), `contents` (digest of what
     devices keep, by class).
     """
@@ -129,6 +131,7 @@ class FleetWave(Resource):
         budget: Input[Mapping[str, Any]] | None = None,
         min_confidence: Input[Mapping[str, float]] | None = None,
         policies: Input[Mapping[str, str]] | None = None,
+        cloud_versions: Input[Mapping[str, Any]] | None = None,
         wait: Input[bool] = True,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -149,6 +152,7 @@ class FleetWave(Resource):
             "budget": budget,
             "min_confidence": min_confidence,
             "policies": policies,
+            "cloud_versions": cloud_versions,
             "wait": wait,
         }
         super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

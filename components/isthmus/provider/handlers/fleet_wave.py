@@ -4,14 +4,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-from isthmus.errors import InputError, Problem, property_path
+from isthmus.errors import InputError, IsthmusError, Problem, property_path
 from isthmus.limits import FLEET_GATE, FLEET_WAVE
+from isthmus.names import WAVE_PASSED
 from isthmus.plugin.diffs import Change, compare
-from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, describe, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties
 from isthmus.provider.handlers.fleets import PLACE, fleet_of
 from isthmus.provider.handlers.releases import digest_problems, find_release
+from isthmus.provider.handlers.served_versions import PLACE as PLACE_OF_VERSIONS
+from isthmus.provider.handlers.served_versions import withdraw
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
 from isthmus_agent.formats import bundle, samples_wanted
 from isthmus_agent.formats.contents import ANY_CLASS, Variant
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
     from isthmus.rollouts.contents import Make
     from isthmus.rollouts.intent import Fleet, Intent
     from isthmus.rollouts.standing import Standing
+    from isthmus.rollouts.stopping import RolloutStoppedError
 
-PASSED: Final = "passed"
 SUPERSEDED: Final = "superseded"
 """By something else that the fleet is told."""
 _TEXT: Final = Property("string", "a value")
@@ -112,6 +115,13 @@ class FleetWaveHandler(HandlerBase):
                     "labels": Property("object", "labels that a device must have", default={}, items=_TEXT),
                 },
             ),
+            "cloud_versions": Property(
+                "object",
+                "the ServedVersions of the same release, from which an abort takes it back",
+                required=False,
+                compared=False,
+                fields={name: Property("string", it.description) for name, it in PLACE_OF_VERSIONS.items()},
+            ),
             "wait": Property("boolean", "whether an update waits for the gate", default=True, compared=False),
         },
         outputs={
@@ -134,13 +144,13 @@ class FleetWaveHandler(HandlerBase):
 
     def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
         changes = compare(self.spec, old_inputs, inputs)
-        if not changes and state.get("outcome") != PASSED:
+        if not changes and state.get("outcome") != WAVE_PASSED:
             changes.append(Change(("outcome",), "update", is_input=False))
         return changes
 
     def preview(self, inputs: Values, state: Values | None) -> Properties:
         # An update that waits and succeeds ends with a gate that passed; one that does not, ends with an error.
-        return {**dict.fromkeys(self.spec.outputs, UNKNOWN), "outcome": PASSED if inputs["wait"] is True else UNKNOWN}
+        return {**dict.fromkeys(self.spec.outputs, UNKNOWN), "outcome": WAVE_PASSED if inputs["wait"] is True else UNKNOWN}
 
     def create(self, inputs: Values, context: Context) -> Created:
         id = f"{inputs['bucket']}/{inputs['prefix']}{inputs['fleet']}/{inputs['wave']}"
@@ -158,7 +168,8 @@ class FleetWaveHandler(HandlerBase):
         try:
             standing = bring(fleet, intent, inputs["wave"], wait=inputs["wait"], progress=context.progress, pause=context.pause)
         except RolloutStoppedError as error:
-            raise PartlyMadeError([str(error)], _outputs(error.standing, inputs["wave"]), id) from error
+            reasons = [str(error), *_cloud_side(error, inputs, context)]
+            raise PartlyMadeError(reasons, _outputs(error.standing, inputs["wave"]), id) from error
         return _outputs(standing, inputs["wave"])
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
@@ -196,6 +207,24 @@ def _outputs(standing: "Standing", wave: int) -> Properties:
         "confirmed": len(its.tally.confirmed) if its.tally else 0,
         "contents": _contents(standing.contents),
     }
+
+
+def _cloud_side(error: "RolloutStoppedError", inputs: Values, context: Context) -> Iterator[str]:
+    """What becomes of the same release in the cloud role: an abort takes it back there, a pause holds what there is."""
+    from isthmus.rollouts.stopping import RolloutAbortedError
+
+    place = inputs.get("cloud_versions")
+    if place is None:
+        return
+    if not isinstance(error, RolloutAbortedError):
+        yield "the cloud role holds as well: it serves the versions of before beside this one until the last wave has passed"
+        return
+    # Under a context of its own: what devices go back to has to be there, also after a Ctrl-C.
+    context = Context(context.urn, progress=context.progress)
+    try:
+        yield withdraw(place, context)
+    except (IsthmusError, OSError) as failed:
+        yield f"the cloud role has not taken it back: {describe(failed)}. Fix: bring the release of before (`pulumi up`)"
 
 
 def _contents(variants: Iterable[Variant]) -> Properties:
