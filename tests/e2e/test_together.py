@@ -186,7 +186,7 @@ def broken(project):
         variants = tuple(replace(it, files=tuple(map(renamed, it.files))) for it in release.manifest.variants)
         manifest = replace(release.manifest, version=4, variants=variants)
         (directory / MANIFEST_NAME).write_bytes(manifest.to_bytes())
-        return cache.publish(directory).digest
+        return str(cache.publish(directory).digest)
 
 
 def test_what_was_aborted_can_be_brought_again(world):
