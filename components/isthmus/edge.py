@@ -53,7 +53,8 @@ class CheckedRollout:
 
     sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. policy: the file's
     figures; None: there is none. server_kind: of the cloud role's servers, where devices may ask it; empty: not known. same_version: whom
-    devices ask serves the versions that they do. first: what must be there before a wave opens. cloud_versions: as for `FleetWave`.
+    devices ask serves the versions that they do. first: what must be there before a wave opens. cloud: of `FleetWave`, where
+    the same release is in the cloud role.
     """
 
     settings: EdgeSettings
@@ -65,7 +66,7 @@ class CheckedRollout:
     server_kind: str = ""
     same_version: bool = False
     first: Sequence[pulumi.Resource] = ()
-    cloud_versions: Mapping[str, Any] = field(default_factory=dict)
+    cloud: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def waves(self) -> Sequence[Wave]:
@@ -231,7 +232,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
                 encrypt=settings.encrypt,
                 budget=_written(budget) if budget else None,
                 samples=settings.samples.signed().to_value() if settings.samples else None,
-                cloud_versions=known.cloud_versions or None,
+                **known.cloud,
                 wait=settings.wait,
                 opts=ResourceOptions(parent=self, depends_on=after),
             )

@@ -13,8 +13,8 @@ class Served:
     """endpoint: base URL of the gateway. grpc_endpoint: host:port. place: where the parts run, for `isthmus status` and `logs`.
 
     place has the key `platform`, holds no secret, and is shown as the component's output of that name.
-    parts: what is there once it serves the release. versions: where servers keep the versions before, what a `RetiredVersions` is told of
-    them; empty: they do not.
+    parts: what is there once it serves the release, and a canary has passed its gate. versions: where servers keep the versions before,
+    what a `RetiredVersions` is told of them; empty: they do not. split: of a canary, as for `FleetWave`; empty: there is none.
     """
 
     endpoint: Output[str]
@@ -22,3 +22,4 @@ class Served:
     place: Output[dict[str, Any]]
     parts: Sequence[pulumi.Resource] = ()
     versions: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=dict)

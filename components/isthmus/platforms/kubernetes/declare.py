@@ -3,7 +3,7 @@
 import importlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def serve(
     _capacity(found, known.apply(lambda it: planned(describe(**it))))
     if canary is not None:
         _gate(found, made, canary)
-    return _served(found, describe())
+    return replace(_served(found, describe()), parts=(*found.resources.values(),), split=_split(found, canary) if canary else {})
 
 
 @dataclass(frozen=True)
@@ -286,7 +286,7 @@ def _traffic(found: _Declared, model_name: str, compiled: Mapping[str, compiling
 def _gate(found: _Declared, made: compiling.Compiling[Any], canary: compiling.Compiling[Any]) -> None:
     args = found.args
     keys: Output[dict[str, str]] = Output.secret(args.gateway.api_keys)
-    CanaryGate(
+    found.resources["canary-gate"] = CanaryGate(
         f"{found.name}-canary",
         namespace=found.cluster.namespace,
         service=found.label,
@@ -303,6 +303,13 @@ def _gate(found: _Declared, made: compiling.Compiling[Any], canary: compiling.Co
         # It is deleted before any of these is: the canary has no requests then.
         opts=ResourceOptions(parent=found.component, depends_on=list(found.resources.values())),
     )
+
+
+def _split(found: _Declared, canary: compiling.Compiling[Any]) -> dict[str, Any]:
+    """What a fleet that goes over to the canary's release is told of the split."""
+    cluster = found.cluster
+    place = {"namespace": cluster.namespace, "service": found.label, "digest": canary.digest(), "context": cluster.context}
+    return {**place, "kubeconfig": cluster.kubeconfig}
 
 
 def probes_of(release: Release) -> list[str]:

@@ -4,17 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-from isthmus.errors import InputError, IsthmusError, Problem, property_path
+from isthmus.errors import InputError, Problem, property_path
 from isthmus.limits import FLEET_GATE, FLEET_WAVE
 from isthmus.names import WAVE_PASSED
 from isthmus.plugin.diffs import Change, compare
-from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, describe, not_importable
+from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties
+from isthmus.provider.handlers import cloud_side
 from isthmus.provider.handlers.fleets import PLACE, fleet_of
 from isthmus.provider.handlers.releases import digest_problems, find_release
-from isthmus.provider.handlers.served_versions import PLACE as PLACE_OF_VERSIONS
-from isthmus.provider.handlers.served_versions import withdraw
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
 from isthmus_agent.formats import bundle, samples_wanted
 from isthmus_agent.formats.contents import ANY_CLASS, Variant
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from isthmus.rollouts.contents import Make
     from isthmus.rollouts.intent import Fleet, Intent
     from isthmus.rollouts.standing import Standing
-    from isthmus.rollouts.stopping import RolloutStoppedError
 
 SUPERSEDED: Final = "superseded"
 """By something else that the fleet is told."""
@@ -115,13 +113,7 @@ class FleetWaveHandler(HandlerBase):
                     "labels": Property("object", "labels that a device must have", default={}, items=_TEXT),
                 },
             ),
-            "cloud_versions": Property(
-                "object",
-                "the ServedVersions of the same release, from which an abort takes it back",
-                required=False,
-                compared=False,
-                fields={name: Property("string", it.description) for name, it in PLACE_OF_VERSIONS.items()},
-            ),
+            **cloud_side.INPUTS,
             "wait": Property("boolean", "whether an update waits for the gate", default=True, compared=False),
         },
         outputs={
@@ -163,12 +155,13 @@ class FleetWaveHandler(HandlerBase):
         from isthmus.rollouts.bringing import bring
         from isthmus.rollouts.stopping import RolloutStoppedError
 
+        cloud_side.ensure_stands(inputs, context)
         fleet = fleet_of(inputs)
         intent = _intent(inputs, fleet.make, fleet.content_key if inputs["encrypt"] else None)
         try:
             standing = bring(fleet, intent, inputs["wave"], wait=inputs["wait"], progress=context.progress, pause=context.pause)
         except RolloutStoppedError as error:
-            reasons = [str(error), *_cloud_side(error, inputs, context)]
+            reasons = [str(error), *cloud_side.after_stop(error, inputs, context)]
             raise PartlyMadeError(reasons, _outputs(error.standing, inputs["wave"]), id) from error
         return _outputs(standing, inputs["wave"])
 
@@ -207,24 +200,6 @@ def _outputs(standing: "Standing", wave: int) -> Properties:
         "confirmed": len(its.tally.confirmed) if its.tally else 0,
         "contents": _contents(standing.contents),
     }
-
-
-def _cloud_side(error: "RolloutStoppedError", inputs: Values, context: Context) -> Iterator[str]:
-    """What becomes of the same release in the cloud role: an abort takes it back there, a pause holds what there is."""
-    from isthmus.rollouts.stopping import RolloutAbortedError
-
-    place = inputs.get("cloud_versions")
-    if place is None:
-        return
-    if not isinstance(error, RolloutAbortedError):
-        yield "the cloud role holds as well: it serves the versions of before beside this one until the last wave has passed"
-        return
-    # Under a context of its own: what devices go back to has to be there, also after a Ctrl-C.
-    context = Context(context.urn, progress=context.progress)
-    try:
-        yield withdraw(place, context)
-    except (IsthmusError, OSError) as failed:
-        yield f"the cloud role has not taken it back: {describe(failed)}. Fix: bring the release of before (`pulumi up`)"
 
 
 def _contents(variants: Iterable[Variant]) -> Properties:
