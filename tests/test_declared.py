@@ -367,6 +367,21 @@ def test_auto_on_a_release_that_says_nothing_fails_the_preview_and_a_number_does
 
 
 @pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(("percent", "leads"), [(10, True), (0, False)])
+def test_a_canary_leads_the_fleet_of_a_hybrid_and_one_that_gets_no_request_leads_nobody(percent, leads, tmp_path):
+    canary = {"canary": {"version": 2}, "canary_percent": percent, "platform": "kubernetes", **ON["kubernetes"]}
+    keys = {name: ELSEWHERE[name] for name in ("keys", "device_access")}
+    found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, **canary, **keys}}})
+    old, new = (declaring.release(tmp_path, version=version).digest for version in (1, 2))
+    assert found.resources[f"{OWN}:CanaryGate", "digits-cloud-canary"]["canary_digest"] == new
+    for wave in found.names("FleetWave"):
+        inputs = found.resources[f"{OWN}:FleetWave", wave]
+        assert inputs["releases"] == {"*": new if leads else old}
+        assert inputs.get("cloud_versions") is None
+        assert (inputs.get("cloud_split") or {}).get("digest") == (new if leads else None)
+
+
+@pytest.mark.usefixtures("asked")
 def test_a_canary_is_a_second_track_and_its_gate():
     canary = {"canary": {"version": 2, "recipe": "float32"}, "platform": "kubernetes", **ON["kubernetes"]}
     found = declaring.run({"services": {"digits": {**SERVICE, **canary}}})
