@@ -74,7 +74,6 @@ _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "ServedVersions": {"base": "/b", "about": "/b/about-1", "version": 1},
     "DockerModelFolder": {"directory": "/d", "version": 1},
     "RemoteImage": {"imageId": "i"},
-    "StackReference": {"outputs": {}},
 }
 
 
