@@ -25,12 +25,14 @@ class Declared:
     """What a program declared. resources: type and name → inputs. outputs: of its components, resolved.
 
     deleted_first: types and names of what is deleted before it is replaced. retained: of what is not deleted at all.
+    after: type and name → types and names of what comes before it.
     """
 
     resources: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     deleted_first: set[tuple[str, str]] = field(default_factory=set)
     retained: set[tuple[str, str]] = field(default_factory=set)
+    after: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
         """The names of the resources whose type ends so."""
@@ -126,6 +128,7 @@ def _note_options(declared: Declared) -> None:
     register = monitor.RegisterResource
 
     def noting(request: Any) -> Any:
+        declared.after[request.type, request.name] = {" ".join(urn.rpartition("$")[2].split("::")[-2:]) for urn in request.dependencies}
         for given, noted in ((request.deleteBeforeReplace, declared.deleted_first), (request.retainOnDelete, declared.retained)):
             if given:
                 noted.add((request.type, request.name))

@@ -382,6 +382,23 @@ def test_a_canary_leads_the_fleet_of_a_hybrid_and_one_that_gets_no_request_leads
 
 
 @pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("waves", "promotes"),
+    [([{"count": 1}, {"percent": 100}], {"canary": False, "promotion": True}), ([{"percent": 100}], {"canary": True})],
+)
+def test_a_canary_that_leads_a_fleet_is_promoted_before_the_last_wave(waves, promotes):
+    canary = {"canary": {"version": 2}, "platform": "kubernetes", **ON["kubernetes"]}
+    keys = {name: ELSEWHERE[name] for name in ("keys", "device_access")}
+    found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, **canary, **keys, "waves": waves}}})
+    gates = {name: found.resources[f"{OWN}:CanaryGate", name]["auto_promote"] for name in found.names("CanaryGate")}
+    assert gates == {f"digits-cloud-{name}": it for name, it in promotes.items()}
+    if len(waves) > 1:
+        assert f"{OWN}:CanaryGate digits-cloud-promotion" in found.after[f"{OWN}:FleetWave", "digits-edge-wave-2"]
+        assert f"{OWN}:FleetWave digits-edge-wave-1" in found.after[f"{OWN}:CanaryGate", "digits-cloud-promotion"]
+        assert f"{OWN}:CanaryGate digits-cloud-canary" in found.after[f"{OWN}:FleetWave", "digits-edge-wave-1"]
+
+
+@pytest.mark.usefixtures("asked")
 def test_a_canary_is_a_second_track_and_its_gate():
     canary = {"canary": {"version": 2, "recipe": "float32"}, "platform": "kubernetes", **ON["kubernetes"]}
     found = declaring.run({"services": {"digits": {**SERVICE, **canary}}})

@@ -1,7 +1,7 @@
 """EdgeFleetRollout: a signed bundle brought to every device of a fleet."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -54,7 +54,7 @@ class CheckedRollout:
     sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. policy: the file's
     figures; None: there is none. server_kind: of the cloud role's servers, where devices may ask it; empty: not known. same_version: whom
     devices ask serves the versions that they do. first: what must be there before a wave opens. cloud: of `FleetWave`, where
-    the same release is in the cloud role.
+    the same release is in the cloud role. promote: declares what the last wave waits for beside the wave before it; None: nothing.
     """
 
     settings: EdgeSettings
@@ -67,6 +67,7 @@ class CheckedRollout:
     same_version: bool = False
     first: Sequence[pulumi.Resource] = ()
     cloud: Mapping[str, Any] = field(default_factory=dict)
+    promote: Callable[[Sequence[pulumi.Resource]], pulumi.Resource] | None = None
 
     @property
     def waves(self) -> Sequence[Wave]:
@@ -222,6 +223,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         window, budget = settings.window_of(), settings.budget_of()
         waves = [{**_written(wave), "gate": _written(gate)} for wave, gate in zip(known.waves, known.gates, strict=True)]
         for index in range(len(waves)):
+            if known.promote and index == len(waves) - 1:
+                after = [*after, known.promote(after)]
             wave = FleetWave(
                 f"{name}-wave-{index + 1}",
                 **inputs,

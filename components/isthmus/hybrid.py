@@ -48,14 +48,20 @@ class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, ModeArgs, Platf
 
 @dataclass(frozen=True)
 class CheckedHybrid:
-    """What `check` found of each half; None: the mode has none. advice: None where the program describes no situation. shares: of the cloud
-    role's plain requests that the release gets, in percent, before the first wave."""
+    """What `check` found of each half; None: the mode has none. advice: None where the program describes no situation. canary_percent: of
+    the cloud role's plain requests, that a canary gets which leads the fleet; 0: none does."""
 
     mode: Mode
     cloud: CheckedService | None
     edge: CheckedRollout | None
     advice: Advice | None = None
-    shares: tuple[int, ...] = (together.ALL_PERCENT,)
+    canary_percent: int = 0
+
+    @property
+    def goes_together(self) -> bool:
+        """Whether a release comes to the cloud role beside the one before: always without a canary. One is promoted before the last wave,
+        where there is a wave before that, and by its gate otherwise."""
+        return not self.canary_percent or (self.edge is not None and len(self.edge.waves) > 1)
 
 
 class HybridDeployment(pulumi.ComponentResource):
@@ -91,14 +97,15 @@ class HybridDeployment(pulumi.ComponentResource):
         path = path or f"hybrids.{name}"
         known = checked or compiling.sound(*check(name, args, path))
         child = ResourceOptions(parent=self)
-        beside = replace(known.cloud, keeps_before=True) if known.cloud else None
+        beside = replace(known.cloud, keeps_before=known.goes_together) if known.cloud else None
         service = CloudModelService(cloud_part(name), {}, child, path=path, checked=beside) if beside else None
         devices = known.edge
         if devices and service and known.cloud and devices.settings.fallback_url is not None:
             settings = devices.settings.model_copy(update={"fallback_url": service.endpoint})
             devices = replace(devices, settings=settings, server_kind=kind_of_server(known.cloud.settings), same_version=True)
         if devices and service:
-            devices = replace(devices, first=service.served.parts, cloud=_cloud_side(service.served, known.shares))
+            devices = replace(devices, first=service.served.parts, cloud=_cloud_side(service.served, known.canary_percent))
+            devices = replace(devices, promote=service.served.promote)
         fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=devices) if devices else None
         if service and service.served.versions:
             _retire(name, service, fleet, child)
@@ -109,7 +116,7 @@ class HybridDeployment(pulumi.ComponentResource):
         self.parts = (service, fleet)
         self._tell(known, service, fleet)
         if service and fleet:
-            self._tell_steps(known.shares, service, fleet)
+            self._tell_steps(known.canary_percent, service, fleet)
         self.register_outputs({"cloud": self.cloud, "edge": self.edge, "mode": self.mode, "reasons": self.reasons})
 
     def _tell(self, known: CheckedHybrid, service: CloudModelService | None, fleet: EdgeFleetRollout | None) -> None:
@@ -126,13 +133,13 @@ class HybridDeployment(pulumi.ComponentResource):
 
         Output.all(service.plan if service else None, fleet.plan if fleet else None).apply(compare)
 
-    def _tell_steps(self, shares: Sequence[int], service: CloudModelService, fleet: EdgeFleetRollout) -> None:
+    def _tell_steps(self, canary_percent: int, service: CloudModelService, fleet: EdgeFleetRollout) -> None:
         """Says in which steps both sides go over to a release, and what the cloud role holds meanwhile."""
 
         def say(plans: list[Any]) -> None:
             if not (waves := plans[1].get("waves")):
                 return
-            said = together.lines(together.steps(shares, waves))
+            said = together.lines(together.steps(canary_percent, waves))
             if service.served.versions:
                 said.append(f"until the last step servers hold two models: of {in_bytes(plans[0]['size_bytes'])}, and the version before")
             pulumi.log.info("\n".join(said), self)
@@ -140,11 +147,11 @@ class HybridDeployment(pulumi.ComponentResource):
         Output.all(service.plan, fleet.plan).apply(say)
 
 
-def _cloud_side(served: Served, shares: Sequence[int]) -> dict[str, Any]:
+def _cloud_side(served: Served, canary_percent: int) -> dict[str, Any]:
     """What a fleet's waves are told of the same release in the cloud role."""
     if served.versions:
         return {"cloud_versions": served.versions}
-    return {"cloud_split": served.split} if served.split and len(shares) > 1 else {}
+    return {"cloud_split": served.split} if served.split and canary_percent else {}
 
 
 def _retire(name: str, service: CloudModelService, fleet: EdgeFleetRollout | None, child: ResourceOptions) -> None:
@@ -184,17 +191,17 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     if service is not None:
         service, more = _asked_by(service, fleet, settings, path)
         problems = [*problems, *more]
-    return CheckedHybrid(mode, service, fleet, advice, (*_canary_shares(settings), together.ALL_PERCENT)), problems
+    return CheckedHybrid(mode, service, fleet, advice, _leading_percent(settings)), problems
 
 
-def _canary_shares(settings: HybridSettings) -> tuple[int, ...]:
-    """Of the requests, what a canary gets before it is judged; empty: there is none, or it gets nothing."""
-    return (settings.canary_percent,) if settings.canary and settings.canary_percent else ()
+def _leading_percent(settings: HybridSettings) -> int:
+    """Of the requests, what a canary gets before it is judged; 0: there is none, or it gets nothing."""
+    return settings.canary_percent if settings.canary else 0
 
 
 def _leading(settings: HybridSettings) -> dict[str, Any]:
     """What a canary says of its release, which the fleet goes over to with it; empty where it leads nobody."""
-    if settings.canary is None or not _canary_shares(settings):
+    if settings.canary is None or not _leading_percent(settings):
         return {}
     return {key: value for key, value in settings.canary.model_dump().items() if value is not None}
 

@@ -1,13 +1,13 @@
 """A release on its way through a cloud role and a fleet at once: the steps, and what either side serves in each. Pure.
 
-The cloud role goes first, share by share, then the fleet wave by wave; the version before leaves the cloud role last. So whoever asks, in
-whatever step, is answered with a version that both sides stand behind: a device that has the release finds it in the cloud role, and one
-that does not finds the version before. A step is taken once the one before it has passed its gate, and a side that fails takes the other
-back to the version before.
+The cloud role goes first, the fleet follows wave by wave, and the version before leaves the cloud role last. With a canary the cloud role
+has its share until all waves but one have passed, then all requests, and then comes the last wave. So whoever asks, in whatever step, is
+answered with a version that both sides stand behind: a device that has the release finds it in the cloud role, and one that does not finds
+the version before. A step is taken once the one before it has passed its gate, and a side that fails takes the other back or holds it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from isthmus.words import in_columns
@@ -32,19 +32,25 @@ class Step:
     asks: str
 
 
-def steps(shares: Sequence[int], waves: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
-    """The steps from the first share to the last wave, and the one after it.
+def steps(canary_percent: int, waves: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+    """The steps until the release is alone.
 
     Args:
-        shares: of the plain requests, in percent, growing; the last is 100. Before the last comes the gate of a canary.
+        canary_percent: of the plain requests, that a canary gets until it is promoted; 0: there is none.
         waves: `name`, `devices` and `most_hurt` of each, as in a fleet's plan.
     """
-    found = [Step(share, "", 0, 0, keeps_before=True, asks=_CANARY if share < ALL_PERCENT else _SERVES) for share in shares]
-    reached = 0
-    for wave in waves:
-        reached += int(wave["devices"])
-        found.append(Step(ALL_PERCENT, str(wave["name"]), reached, int(wave["most_hurt"]), keeps_before=True, asks=_WAVE))
-    return (*found, Step(ALL_PERCENT, "", reached, 0, keeps_before=False, asks=_NOTHING))
+    promoted = _SERVES if not canary_percent else _PROMOTED
+    share, devices, found = 0, 0, list[Step]()
+    for it in [canary_percent, *waves[:-1], ALL_PERCENT, *waves[-1:]] if canary_percent else [ALL_PERCENT, *waves]:
+        if isinstance(it, int):
+            share = it
+            found.append(Step(share, "", devices, 0, keeps_before=True, asks=_CANARY if share < ALL_PERCENT else promoted))
+        else:
+            devices += int(it["devices"])
+            found.append(Step(share, str(it["name"]), devices, int(it["most_hurt"]), keeps_before=True, asks=_WAVE))
+    if canary_percent and waves:
+        found[-1] = replace(found[-1], asks=f"{_WAVE}; {_CAUGHT_UP}")
+    return (*found, Step(share, "", devices, 0, keeps_before=False, asks=_NOTHING))
 
 
 def lines(found: Sequence[Step]) -> list[str]:
@@ -64,4 +70,6 @@ def _cells(found: Sequence[Step], total: int) -> Iterator[list[str]]:
 _HEADS: Final = ["step", "cloud", "version before", "wave", "devices", "hurt", "before the next step"]
 _CANARY: Final = "the canary's gate passes"
 _SERVES: Final = "each server answers as the release"
+_PROMOTED: Final = "its servers have all requests"
+_CAUGHT_UP: Final = "the stack file names the release as the stable one"
 _WAVE: Final = "the wave's gate passes"

@@ -64,7 +64,7 @@ class Platform(Protocol):
     settings: its own arguments, which stand under its name in a program, checked. cannot: argument of a service → why it cannot do
     that; given, it is refused by name and never ignored. needs: argument → what it is for; left out, it is asked for.
     server_kind: of the price table, for servers of which nothing else is said. runs_devices: whether a fleet's agents can run there.
-    keeps_before: whether servers can keep the versions before a release while a fleet goes over to it; `serve` takes `keeps_before` then.
+    keeps_before: whether a release can come beside the one before while a fleet goes over to it; `serve` takes `keeps_before` then.
     """
 
     settings: type[Checked]

@@ -1,6 +1,6 @@
 """What every platform hands back to a component."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ class Served:
     place has the key `platform`, holds no secret, and is shown as the component's output of that name.
     parts: what is there once it serves the release, and a canary has passed its gate. versions: where servers keep the versions before,
     what a `RetiredVersions` is told of them; empty: they do not. split: of a canary, as for `FleetWave`; empty: there is none.
+    promote: declares what gives a canary all requests that has passed its gate, once some resources are there; None: nobody has to.
     """
 
     endpoint: Output[str]
@@ -23,3 +24,4 @@ class Served:
     parts: Sequence[pulumi.Resource] = ()
     versions: Mapping[str, Any] = field(default_factory=dict)
     split: Mapping[str, Any] = field(default_factory=dict)
+    promote: Callable[[Sequence[pulumi.Resource]], pulumi.Resource] | None = None

@@ -100,8 +100,8 @@ class FleetWave(Resource):
     update ends when the gate has passed, and fails with the evidence where it aborts or pauses; else with what stands, and the next update
     goes on. An update that was interrupted goes on where it was. A release that was aborted begins at the first wave again.
     cloud_versions: of a `ServedVersions` with the same release, `digest`, `directory`, `supervisor`, `program`, `model_name`: an abort
-    takes it back there as well. cloud_split: of a `CanaryGate` with the same release (`namespace`, `service`, `digest`, `context`,
-    `kubeconfig`): the same, and while the canary was rolled back no wave is opened.
+    takes it back there as well. cloud_split: of a `CanaryGate` with the same release (`namespace`, `service`, `owner`, `digest`,
+    `context`, `kubeconfig`): the same, and while the canary was rolled back no wave is opened.
     Outputs: `name`, `number`, `outcome`, `confirmed` (how many devices of the wave), `contents` (digest of what
     devices keep, by class).
     """

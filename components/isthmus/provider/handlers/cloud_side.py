@@ -37,6 +37,7 @@ INPUTS: Final[Mapping[str, Property]] = {
         fields={
             "namespace": Property("string", "the service's namespace"),
             "service": Property("string", "the service's name"),
+            "owner": Property("string", "as of CanaryGate"),
             "digest": Property("string", "the canary's release"),
             "context": Property("string", "as of CanaryGate", required=False),
             _KUBECONFIG: Property("string", "as of CanaryGate", required=False, secret=True),
