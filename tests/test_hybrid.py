@@ -177,6 +177,15 @@ def test_a_preview_shows_the_steps_in_which_both_sides_go_over_to_a_release(said
     assert not [text for _, text in said if text.startswith("rolled out together:")]
 
 
+def test_a_canary_that_leads_a_fleet_asks_for_an_update_that_waits() -> None:
+    where = {"platform": "kubernetes", "store": {"endpoint": "http://store", "access_key": "a", "secret_key": "b"}, "keys": "keys"}
+    where |= {"kubernetes": {"service_type": "NodePort"}, "device_access": {"access_key": "a", "secret_key": "b"}, "bucket": "models"}
+    hybrid = {**MODEL, **SERVICE, **FLEET, **where, "canary": {"version": 2}, "wait": False}
+    assert problems(hybrid) == ["hybrids.digits.wait: the canary would get all requests before the waves have passed"]
+    assert problems({**hybrid, "canary_percent": 0}) == []
+    assert problems({**hybrid, "mode": "cloud"}) == []
+
+
 def test_what_is_wrong_with_the_canary_of_a_hybrid_is_said_where_the_canary_is() -> None:
     canary = {"platform": "kubernetes", "store": {"endpoint": "http://store", "access_key": "a", "secret_key": "b"}}
     found = problems({**MODEL, **SERVICE, **FLEET, **canary, "canary": {"model": "models/nothing", "version": 2}})

@@ -184,31 +184,19 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     if problems or mode is None:
         return None, problems
     if fleet and mode == EDGE:
-        if _leading(settings):  # no canary leads a fleet without a cloud role
+        if settings.leading():  # no canary leads a fleet without a cloud role
             fleet = edge.check(name, _part(EdgeSettings, args, name), path, sources)[0] or fleet
         fleet = _asking_nobody(fleet)
     fleet, service = (None if mode == CLOUD else fleet), (None if mode == EDGE else service)
     if service is not None:
         service, more = _asked_by(service, fleet, settings, path)
         problems = [*problems, *more]
-    return CheckedHybrid(mode, service, fleet, advice, _leading_percent(settings)), problems
-
-
-def _leading_percent(settings: HybridSettings) -> int:
-    """Of the requests, what a canary gets before it is judged; 0: there is none, or it gets nothing."""
-    return settings.canary_percent if settings.canary else 0
-
-
-def _leading(settings: HybridSettings) -> dict[str, Any]:
-    """What a canary says of its release, which the fleet goes over to with it; empty where it leads nobody."""
-    if settings.canary is None or not _leading_percent(settings):
-        return {}
-    return {key: value for key, value in settings.canary.model_dump().items() if value is not None}
+    return CheckedHybrid(mode, service, fleet, advice, settings.leading_percent), problems
 
 
 def _placed(problems: Sequence[Problem], settings: HybridSettings, path: str) -> list[Problem]:
     """The edge half's problems, where the program says what is wrong: what the canary says stands there."""
-    moved = {f"{path}.{key}": f"{path}.canary.{key}" for key in _leading(settings)}
+    moved = {f"{path}.{key}": f"{path}.canary.{key}" for key in settings.leading()}
     return [replace(it, path=moved.get(it.path, it.path)) for it in problems]
 
 
@@ -269,7 +257,7 @@ def _edge_part(settings: HybridSettings, args: Any, name: str) -> Any:
     part = _part(EdgeSettings, args, name)
     if settings.mode == EDGE:
         return {key: value for key, value in part.items() if key not in _OF_ASKING}
-    return {**part, **_leading(settings), **({"fallback_url": "cloud"} if settings.asks_cloud() else {})}
+    return {**part, **settings.leading(), **({"fallback_url": "cloud"} if settings.asks_cloud() else {})}
 
 
 def _part(model: type[SourceSettings], args: Any, name: str) -> Any:

@@ -61,4 +61,4 @@ def test_the_table_reads_as_a_person_would_write_it() -> None:
     *_, canary, promoted, rest, _ = lines(steps(10, waves))
     assert canary.split()[:6] == ["2", "10", "%", "yes", "canary", "1"]
     assert promoted.split()[:5] == ["3", "100", "%", "yes", "–"]
-    assert rest.endswith("the wave's gate passes; the stack file names the release as the stable one")
+    assert rest.endswith("the wave's gate passes; the stack file catches up")
