@@ -41,7 +41,10 @@ def steps(canary_percent: int, waves: Sequence[Mapping[str, Any]]) -> tuple[Step
     """
     promoted = _SERVES if not canary_percent else _PROMOTED
     share, devices, found = 0, 0, list[Step]()
-    for it in [canary_percent, *waves[:-1], ALL_PERCENT, *waves[-1:]] if canary_percent else [ALL_PERCENT, *waves]:
+    order: list[int | Mapping[str, Any]] = [ALL_PERCENT, *waves]
+    if canary_percent:
+        order = [canary_percent, *waves[:-1], ALL_PERCENT, *waves[-1:]]
+    for it in order:
         if isinstance(it, int):
             share = it
             found.append(Step(share, "", devices, 0, keeps_before=True, asks=_CANARY if share < ALL_PERCENT else promoted))

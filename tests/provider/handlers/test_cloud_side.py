@@ -27,10 +27,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Any:
     found = SimpleNamespace(traffic=Traffic("digits", tracks).split(100, 0, "promoted", NEW, ("it passed",)), moved=[])
     found.read_or_fail = lambda: found.traffic
 
-    def shift(_: Any, context: Context, track: str, change: Callable[[Traffic], Traffic]) -> Traffic:
+    def shift(_: Any, context: Context, track: str, change: Callable[[Traffic], Traffic]) -> None:
         found.moved.append(track)
         found.traffic = change(found.traffic)
-        return found.traffic
 
     monkeypatch.setattr(cloud_side, "traffic_map", lambda *_: found)
     monkeypatch.setattr(cloud_side, "shift", shift)
