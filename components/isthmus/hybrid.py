@@ -139,7 +139,8 @@ class HybridDeployment(pulumi.ComponentResource):
         def say(plans: list[Any]) -> None:
             if not (waves := plans[1].get("waves")):
                 return
-            said = together.lines(together.steps(canary_percent, waves))
+            keeps = bool(service.served.versions or canary_percent)
+            said = together.lines(together.steps(canary_percent, waves, keeps_before=keeps))
             if service.served.versions:
                 said.append(f"until the last step servers hold two models: of {in_bytes(plans[0]['size_bytes'])}, and the version before")
             pulumi.log.info("\n".join(said), self)

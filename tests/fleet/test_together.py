@@ -48,6 +48,13 @@ def test_each_wave_is_a_step_that_something_must_be_shown_for(canary: int, waves
     assert (last.wave, last.most_hurt) == ("", 0)
 
 
+@given(WAVES)
+def test_a_cloud_role_with_one_version_at_a_time_never_has_the_one_before(waves: list[dict[str, Any]]) -> None:
+    found = steps(0, waves, keeps_before=False)
+    assert not any(it.keeps_before for it in found)
+    assert [it.wave for it in found] == ["", *(it["name"] for it in waves)]
+
+
 def test_the_table_reads_as_a_person_would_write_it() -> None:
     waves = [{"name": "canary", "devices": 1, "most_hurt": 1}, {"name": "rest", "devices": 1199, "most_hurt": 26}]
     assert lines(steps(0, waves)) == [

@@ -32,12 +32,13 @@ class Step:
     asks: str
 
 
-def steps(canary_percent: int, waves: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+def steps(canary_percent: int, waves: Sequence[Mapping[str, Any]], *, keeps_before: bool = True) -> tuple[Step, ...]:
     """The steps until the release is alone.
 
     Args:
         canary_percent: of the plain requests, that a canary gets until it is promoted; 0: there is none.
         waves: `name`, `devices` and `most_hurt` of each, as in a fleet's plan.
+        keeps_before: whether the cloud role can have two versions; without that it has the release alone from the first step on.
     """
     promoted = _SERVES if not canary_percent else _PROMOTED
     share, devices, found = 0, 0, list[Step]()
@@ -47,12 +48,14 @@ def steps(canary_percent: int, waves: Sequence[Mapping[str, Any]]) -> tuple[Step
     for it in order:
         if isinstance(it, int):
             share = it
-            found.append(Step(share, "", devices, 0, keeps_before=True, asks=_CANARY if share < ALL_PERCENT else promoted))
+            found.append(Step(share, "", devices, 0, keeps_before=keeps_before, asks=_CANARY if share < ALL_PERCENT else promoted))
         else:
             devices += int(it["devices"])
-            found.append(Step(share, str(it["name"]), devices, int(it["most_hurt"]), keeps_before=True, asks=_WAVE))
+            found.append(Step(share, str(it["name"]), devices, int(it["most_hurt"]), keeps_before=keeps_before, asks=_WAVE))
     if canary_percent and waves:
         found[-1] = replace(found[-1], asks=f"{_WAVE}; {_CAUGHT_UP}")
+    if not keeps_before:
+        return tuple(found)
     return (*found, Step(share, "", devices, 0, keeps_before=False, asks=_NOTHING))
 
 
