@@ -133,21 +133,23 @@ def test_a_second_update_changes_nothing(world):
     assert done.code == 0, done
 
 
-def test_a_wave_that_fails_takes_the_release_back_in_the_cloud_role_too(world):
+def test_a_wave_that_fails_takes_the_release_back_in_the_cloud_role_too(world, eventually):
     began = time.monotonic()
     done = world.up(model="shapes.counted:third", version=3, probation={"seconds": 1, "max_memory_megabytes": 1})
     assert done.code != 0, done
     assert re.search(r"is aborted in wave .*: 1 of 1 devices failed", done.text), done
     assert "the cloud role has taken version 3 back too, and answers with version 2" in done.text, done
     assert "Traceback" not in done.text
-    deadline = patience.Deadline(60)
     digest = world.project.outputs()["fleets"]["digits"]["digest"]
-    while any(requests.get(f"{it.url.partition('/v1')[0]}/healthz", timeout=10).json()["digest"] != digest for it in devices(world)):
-        assert not deadline.over()
+    eventually(lambda: all(health(it)["digest"] == digest for it in devices(world)), seconds=60)
     now_only(world, 2)
     assert not is_available(served(world, 3))
     assert 3 in streams.versions(world.streams["cloud"].since(began))
     assert streams.versions(world.streams["two"].since(began)) == {2}  # the second wave was never opened
+
+
+def health(stream):
+    return requests.get(f"{stream.url.partition('/v1')[0]}/healthz", timeout=10).json()
 
 
 def devices(world):
