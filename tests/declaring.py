@@ -25,12 +25,14 @@ class Declared:
     """What a program declared. resources: type and name → inputs. outputs: of its components, resolved.
 
     deleted_first: types and names of what is deleted before it is replaced. retained: of what is not deleted at all.
+    after: type and name → types and names of what comes before it.
     """
 
     resources: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     deleted_first: set[tuple[str, str]] = field(default_factory=set)
     retained: set[tuple[str, str]] = field(default_factory=set)
+    after: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
         """The names of the resources whose type ends so."""
@@ -71,6 +73,7 @@ _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "FleetRepository": {"root_sha256": "r", "sign_again_at": "2026-01-01T00:00:00+00:00"},
     "FleetWave": {"name": "canary", "number": 1, "outcome": "passed", "confirmed": 1, "contents": {"*": "sha256:c"}},
     "DockerServer": {"container": "c", "rest_port": 1, "grpc_port": 2},
+    "ServedVersions": {"base": "/b", "about": "/b/about-1", "version": 1},
     "DockerModelFolder": {"directory": "/d", "version": 1},
     "RemoteImage": {"imageId": "i"},
 }
@@ -125,6 +128,7 @@ def _note_options(declared: Declared) -> None:
     register = monitor.RegisterResource
 
     def noting(request: Any) -> Any:
+        declared.after[request.type, request.name] = {" ".join(urn.rpartition("$")[2].split("::")[-2:]) for urn in request.dependencies}
         for given, noted in ((request.deleteBeforeReplace, declared.deleted_first), (request.retainOnDelete, declared.retained)):
             if given:
                 noted.add((request.type, request.name))

@@ -225,6 +225,9 @@ def test_a_hybrid_declares_both_compiles_once_and_is_looked_at_once(platform, as
     keys = {} if platform == "local" else {name: ELSEWHERE[name] for name in ("keys", "device_access")}
     found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, **ON[platform], **keys, "platform": platform}}})
     wanted = graph(SERVING[platform], "digits-cloud") | graph(ROLLING, "digits-edge") | (OWN_STORE if platform == "local" else set())
+    if platform == "local":  # a release comes beside the one before, until the last wave has left that
+        wanted -= {f"{OWN}:ModelFolder digits-cloud-model"}
+        wanted |= {f"{OWN}:ServedVersions digits-cloud-model", f"{OWN}:RetiredVersions digits-retired"}
     components = {f"{OWN}:HybridDeployment digits", f"{OWN}:CloudModelService digits-cloud", f"{OWN}:EdgeFleetRollout digits-edge"}
     assert found.graph() == wanted | components
     assert (len(sought), len(planned), len(asked)) == (1, 1, 1)
@@ -448,6 +451,38 @@ def test_auto_on_a_release_that_says_nothing_fails_the_preview_and_a_number_does
         declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, "min_confidence": "auto"}}})
     found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, "min_confidence": 0.8}}})
     assert "min_confidence" not in found.resources[f"{OWN}:FleetWave", "digits-edge-wave-1"]
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(("percent", "leads"), [(10, True), (0, False)])
+def test_a_canary_leads_the_fleet_of_a_hybrid_and_one_that_gets_no_request_leads_nobody(percent, leads, tmp_path):
+    canary = {"canary": {"version": 2}, "canary_percent": percent, "platform": "kubernetes", **ON["kubernetes"]}
+    keys = {name: ELSEWHERE[name] for name in ("keys", "device_access")}
+    found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, **canary, **keys}}})
+    old, new = (declaring.release(tmp_path, version=version).digest for version in (1, 2))
+    assert found.resources[f"{OWN}:CanaryGate", "digits-cloud-canary"]["canary_digest"] == new
+    for wave in found.names("FleetWave"):
+        inputs = found.resources[f"{OWN}:FleetWave", wave]
+        assert inputs["releases"] == {"*": new if leads else old}
+        assert inputs.get("cloud_versions") is None
+        assert (inputs.get("cloud_split") or {}).get("digest") == (new if leads else None)
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("waves", "promotes"),
+    [([{"count": 1}, {"percent": 100}], {"canary": False, "promotion": True}), ([{"percent": 100}], {"canary": True})],
+)
+def test_a_canary_that_leads_a_fleet_is_promoted_before_the_last_wave(waves, promotes):
+    canary = {"canary": {"version": 2}, "platform": "kubernetes", **ON["kubernetes"]}
+    keys = {name: ELSEWHERE[name] for name in ("keys", "device_access")}
+    found = declaring.run({"hybrids": {"digits": {**SERVICE, **FLEET, **canary, **keys, "waves": waves}}})
+    gates = {name: found.resources[f"{OWN}:CanaryGate", name]["auto_promote"] for name in found.names("CanaryGate")}
+    assert gates == {f"digits-cloud-{name}": it for name, it in promotes.items()}
+    if len(waves) > 1:
+        assert f"{OWN}:CanaryGate digits-cloud-promotion" in found.after[f"{OWN}:FleetWave", "digits-edge-wave-2"]
+        assert f"{OWN}:FleetWave digits-edge-wave-1" in found.after[f"{OWN}:CanaryGate", "digits-cloud-promotion"]
+        assert f"{OWN}:CanaryGate digits-cloud-canary" in found.after[f"{OWN}:FleetWave", "digits-edge-wave-1"]
 
 
 @pytest.mark.usefixtures("asked")

@@ -162,3 +162,32 @@ def test_figures_that_were_measured_and_change_the_answer_are_a_warning(said: li
 def test_what_devices_pass_on_is_measured_too() -> None:
     edge = {"p95_ms": 1, "size_bytes": 2, "offload": planned().output()}
     assert measured_by(None, edge) == {"device_p95_ms": 1, "model_bytes": 2, "unsure_percent": 15.0}
+
+
+def test_a_preview_shows_the_steps_in_which_both_sides_go_over_to_a_release(said: list[tuple[int, str]]) -> None:
+    made({**MODEL, **SERVICE, **FLEET})
+    (steps,) = [text for _, text in said if text.startswith("rolled out together:")]
+    assert [line.split()[:6] for line in steps.splitlines()[2:4]] == [
+        ["1", "100", "%", "yes", "–", "0"],
+        ["2", "100", "%", "yes", "canary", "1"],
+    ]
+    assert "until the last step servers hold two models: of 1.5 kB, and the version before" in steps
+    said.clear()
+    made({**MODEL, **SERVICE, "mode": "cloud"})
+    assert not [text for _, text in said if text.startswith("rolled out together:")]
+
+
+def test_a_canary_that_leads_a_fleet_asks_for_an_update_that_waits() -> None:
+    where = {"platform": "kubernetes", "store": {"endpoint": "http://store", "access_key": "a", "secret_key": "b"}, "keys": "keys"}
+    where |= {"kubernetes": {"service_type": "NodePort"}, "device_access": {"access_key": "a", "secret_key": "b"}, "bucket": "models"}
+    hybrid = {**MODEL, **SERVICE, **FLEET, **where, "canary": {"version": 2}, "wait": False}
+    assert problems(hybrid) == ["hybrids.digits.wait: the canary would get all requests before the waves have passed"]
+    assert problems({**hybrid, "canary_percent": 0}) == []
+    assert problems({**hybrid, "mode": "cloud"}) == []
+
+
+def test_what_is_wrong_with_the_canary_of_a_hybrid_is_said_where_the_canary_is() -> None:
+    canary = {"platform": "kubernetes", "store": {"endpoint": "http://store", "access_key": "a", "secret_key": "b"}}
+    found = problems({**MODEL, **SERVICE, **FLEET, **canary, "canary": {"model": "models/nothing", "version": 2}})
+    assert any(it.startswith("hybrids.digits.canary.model: ") for it in found), found
+    assert not any(it.startswith("hybrids.digits.model: ") for it in found), found

@@ -31,12 +31,14 @@ class CloudModelServiceArgs(SourceArgs, ServingArgs, PlatformArgs, total=False):
 class CheckedService:
     """What `check` found: the arguments, and the model's source.
 
-    asking: of devices that ask: what they have a release answer; None: not known.
+    asking: of devices that ask: what they have a release answer; None: not known. keeps_before: the versions before a release are served
+    until somebody retires them, where the platform can do that.
     """
 
     settings: CloudSettings
     sought: Sought
     asking: Callable[[Release], Asking | None] = lambda _: None
+    keeps_before: bool = False
 
 
 OUTPUTS = ("endpoint", "grpc_endpoint", "digest", "replicas", "plan", "model_name", "place")
@@ -81,8 +83,10 @@ class CloudModelService(pulumi.ComponentResource):
         known = checked or compiling.sound(*check(name, args, path))
         settings, model_name = known.settings, known.sought.request.model
         made = compiling.start(self, settings, known.sought, path, lambda release: _judged(known, release, path))
-        served = PLATFORMS[settings.platform].serve(
-            self, name, model_name, args=settings, made=made, canary=_canary(self, known, path), path=path
+        platform = PLATFORMS[settings.platform]
+        more = {"keeps_before": True} if known.keeps_before and platform.keeps_before else {}
+        self.served = served = platform.serve(
+            self, name, model_name, args=settings, made=made, canary=_canary(self, known, path), path=path, **more
         )
         self.endpoint, self.grpc_endpoint, self.place = served.endpoint, served.grpc_endpoint, served.place
         self.digest = made.digest()

@@ -1,9 +1,9 @@
 """EdgeFleetRollout: a signed bundle brought to every device of a fleet."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional, cast
@@ -22,7 +22,7 @@ from isthmus.errors import InputError, IsthmusError, Problem, SourceError
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
 from isthmus.grouping import GroupPlan, SeenExamples, group_plans, read_group, tell
-from isthmus.names import program
+from isthmus.names import WAVE_PASSED, program
 from isthmus.offload.plan import OffloadPlan
 from isthmus.offloading import offload_plans
 from isthmus.planning import PlannedRollout, choose_variants, fleet_plan_of, foreseen_rollout, shown
@@ -53,7 +53,9 @@ class CheckedRollout:
 
     sought: by recipe, of each variant that is offered. devices: as far as they are known. rollout: None where none is. policy: the file's
     policies; None: there is none. seen: what a group's views show. server_kind: of the cloud role's servers, where devices may ask it;
-    empty: not known. same_version: whom devices ask serves the versions that they do.
+    empty: not known. same_version: whom devices ask serves the versions that they do. first: what must be there before a wave opens.
+    cloud: of `FleetWave`, where the same release is in the cloud role. promote: declares what the last wave waits for beside the wave
+    before it; None: nothing.
     """
 
     settings: EdgeSettings
@@ -65,6 +67,9 @@ class CheckedRollout:
     seen: SeenExamples | None = None
     server_kind: str = ""
     same_version: bool = False
+    first: Sequence[pulumi.Resource] = ()
+    cloud: Mapping[str, Any] = field(default_factory=dict)
+    promote: Callable[[Sequence[pulumi.Resource]], pulumi.Resource] | None = None
 
     @property
     def waves(self) -> Sequence[Wave]:
@@ -180,7 +185,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             what["policies"] = planned.apply(lambda it: it.policies)
         if known.seen:
             what["groups"] = planned.apply(lambda it: {name: its.signed for name, its in it.groups.items()})
-        waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values()])
+        waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values(), *known.first])
 
         # Of none, `all` makes a list.
         self.devices = Output.all(**{device: loopback_url(process.endpoints) for device, process in here.items()}).apply(dict)
@@ -188,6 +193,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         self.number = waves[-1].number
         self.waves = Output.all(*(Output.all(name=it.name, outcome=it.outcome, confirmed=it.confirmed) for it in waves))
         self.confirmed = Output.all(*(it.confirmed for it in waves)).apply(sum)
+        self.passed = waves[-1].outcome.apply(lambda outcome: outcome == WAVE_PASSED)
         self.root_sha256 = repository.root_sha256
         self.model_name = Output.from_input(known.model_name)
         self.plan = planned.apply(lambda it: it.output())
@@ -226,6 +232,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         window, budget = settings.window_of(), settings.budget_of()
         waves = [{**_written(wave), "gate": _written(gate)} for wave, gate in zip(known.waves, known.gates, strict=True)]
         for index in range(len(waves)):
+            if known.promote and index == len(waves) - 1:
+                after = [*after, known.promote(after)]
             wave = FleetWave(
                 f"{name}-wave-{index + 1}",
                 **inputs,
@@ -237,6 +245,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
                 budget=_written(budget) if budget else None,
                 samples=settings.samples.signed().to_value() if settings.samples else None,
                 counts=settings.share_counts or None,
+                **known.cloud,
                 wait=settings.wait,
                 opts=ResourceOptions(parent=self, depends_on=after),
             )

@@ -1,7 +1,7 @@
 """HybridDeployment: one model in the cloud role, on a fleet, or both, from one set of arguments."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Optional, cast
@@ -22,15 +22,19 @@ from isthmus.cloud import CheckedService, CloudModelService
 from isthmus.compiling import Sources
 from isthmus.edge import CheckedRollout, EdgeFleetRollout
 from isthmus.errors import GateError, Problem
+from isthmus.fleet import together
 from isthmus.names import STAYS_IN_GROUP, cloud_part, edge_part
 from isthmus.offloading import measured_plan
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import kind_of_server, with_platforms
+from isthmus.platforms.served import Served
 from isthmus.release.manifest import Release
+from isthmus.resources import RetiredVersions
 from isthmus.routing import answers_of, asking
 from isthmus.sizing.advisor.advice import Advice
 from isthmus.sizing.advisor.requirements import Mode
 from isthmus.sizing.offload import Asking, Offload
+from isthmus.words import in_bytes
 
 # What an argument that only the other half needs is taken for where a mode has no such half: it is used for nothing.
 _NOT_NEEDED: Mapping[str, Mapping[str, Any]] = {CLOUD: {"fleet": "-"}, EDGE: {"requests_per_second": 1, "p95_ms": 1000}}
@@ -45,12 +49,20 @@ class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, ModeArgs, Platf
 
 @dataclass(frozen=True)
 class CheckedHybrid:
-    """What `check` found of each half; None: the mode has none. advice: None where the program describes no situation."""
+    """What `check` found of each half; None: the mode has none. advice: None where the program describes no situation. canary_percent: of
+    the cloud role's plain requests, that a canary gets which leads the fleet; 0: none does."""
 
     mode: Mode
     cloud: CheckedService | None
     edge: CheckedRollout | None
     advice: Advice | None = None
+    canary_percent: int = 0
+
+    @property
+    def goes_together(self) -> bool:
+        """Whether a release comes to the cloud role beside the one before: always without a canary. One is promoted before the last wave,
+        where there is a wave before that, and by its gate otherwise."""
+        return not self.canary_percent or (self.edge is not None and len(self.edge.waves) > 1)
 
 
 class HybridDeployment(pulumi.ComponentResource):
@@ -86,18 +98,26 @@ class HybridDeployment(pulumi.ComponentResource):
         path = path or f"hybrids.{name}"
         known = checked or compiling.sound(*check(name, args, path))
         child = ResourceOptions(parent=self)
-        service = CloudModelService(cloud_part(name), {}, child, path=path, checked=known.cloud) if known.cloud else None
+        beside = replace(known.cloud, keeps_before=known.goes_together) if known.cloud else None
+        service = CloudModelService(cloud_part(name), {}, child, path=path, checked=beside) if beside else None
         devices = known.edge
         if devices and service and known.cloud and devices.settings.fallback_url is not None:
             settings = devices.settings.model_copy(update={"fallback_url": service.endpoint})
             devices = replace(devices, settings=settings, server_kind=kind_of_server(known.cloud.settings), same_version=True)
+        if devices and service:
+            devices = replace(devices, first=service.served.parts, cloud=_cloud_side(service.served, known.canary_percent))
+            devices = replace(devices, promote=service.served.promote)
         fleet = EdgeFleetRollout(edge_part(name), {}, child, path=path, checked=devices) if devices else None
+        if service and service.served.versions:
+            _retire(name, service, fleet, child)
         self.cloud = _outputs(service, cloud.OUTPUTS)
         self.edge = _outputs(fleet, edge.OUTPUTS)
         self.mode = Output.from_input(known.mode)
         self.reasons = Output.from_input(list(known.advice.reasons) if known.advice else [])
         self.parts = (service, fleet)
         self._tell(known, service, fleet)
+        if service and fleet:
+            self._tell_steps(known.canary_percent, service, fleet)
         self.register_outputs({"cloud": self.cloud, "edge": self.edge, "mode": self.mode, "reasons": self.reasons})
 
     def _tell(self, known: CheckedHybrid, service: CloudModelService | None, fleet: EdgeFleetRollout | None) -> None:
@@ -114,6 +134,37 @@ class HybridDeployment(pulumi.ComponentResource):
 
         Output.all(service.plan if service else None, fleet.plan if fleet else None).apply(compare)
 
+    def _tell_steps(self, canary_percent: int, service: CloudModelService, fleet: EdgeFleetRollout) -> None:
+        """Says in which steps both sides go over to a release, and what the cloud role holds meanwhile."""
+
+        def say(plans: list[Any]) -> None:
+            if not (waves := plans[1].get("waves")):
+                return
+            keeps = bool(service.served.versions or canary_percent)
+            said = together.lines(together.steps(canary_percent, waves, keeps_before=keeps))
+            if service.served.versions:
+                said.append(f"until the last step servers hold two models: of {in_bytes(plans[0]['size_bytes'])}, and the version before")
+            pulumi.log.info("\n".join(said), self)
+
+        Output.all(service.plan, fleet.plan).apply(say)
+
+
+def _cloud_side(served: Served, canary_percent: int) -> dict[str, Any]:
+    """What a fleet's waves are told of the same release in the cloud role."""
+    if served.versions:
+        return {"cloud_versions": served.versions}
+    return {"cloud_split": served.split} if served.split and canary_percent else {}
+
+
+def _retire(name: str, service: CloudModelService, fleet: EdgeFleetRollout | None, child: ResourceOptions) -> None:
+    """Takes the versions before from the cloud role once the last wave has left them."""
+    RetiredVersions(
+        f"{name}-retired",
+        **service.served.versions,
+        passed=fleet.passed if fleet else True,
+        opts=ResourceOptions.merge(child, ResourceOptions(depends_on=[*service.served.parts])),
+    )
+
 
 def check(name: str, args: object, path: str, sources: Sources | None = None) -> tuple[CheckedHybrid | None, list[Problem]]:
     """The checked arguments, and everything that can be seen to be wrong before anything is built. sources: that were found already."""
@@ -125,7 +176,7 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     sources = sources or Sources()
     service, wrong = (None, []) if settings.mode == EDGE else cloud.check(name, _part(CloudSettings, args, name), path, sources)
     fleet, more = (None, []) if settings.mode == CLOUD else edge.check(name, _edge_part(settings, args, name), path, sources)
-    problems = list(dict.fromkeys([*problems, *wrong, *more]))  # both halves see the same source
+    problems = list(dict.fromkeys([*problems, *wrong, *_placed(more, settings, path)]))  # both halves see the same source
     if (service is None and settings.mode != EDGE) or (fleet is None and settings.mode != CLOUD):
         return None, problems
     devices = len(fleet.fleet.devices) if fleet else 0
@@ -135,12 +186,20 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     if problems or mode is None:
         return None, problems
     if fleet and mode == EDGE:
+        if settings.leading():  # no canary leads a fleet without a cloud role
+            fleet = edge.check(name, _part(EdgeSettings, args, name), path, sources)[0] or fleet
         fleet = _asking_nobody(fleet)
     fleet, service = (None if mode == CLOUD else fleet), (None if mode == EDGE else service)
     if service is not None:
         service, more = _asked_by(service, fleet, settings, path)
         problems = [*problems, *more]
-    return CheckedHybrid(mode, service, fleet, advice), problems
+    return CheckedHybrid(mode, service, fleet, advice, settings.leading_percent), problems
+
+
+def _placed(problems: Sequence[Problem], settings: HybridSettings, path: str) -> list[Problem]:
+    """The edge half's problems, where the program says what is wrong: what the canary says stands there."""
+    moved = {f"{path}.{key}": f"{path}.canary.{key}" for key in settings.leading()}
+    return [replace(it, path=moved.get(it.path, it.path)) for it in problems]
 
 
 def _asking_nobody(fleet: CheckedRollout) -> CheckedRollout:
@@ -198,11 +257,12 @@ def _outputs(part: CloudModelService | EdgeFleetRollout | None, names: tuple[str
 
 
 def _edge_part(settings: HybridSettings, args: Any, name: str) -> Any:
-    """The fleet's arguments. Where there is a cloud role, that is whom devices ask, if they may; where there is none, they ask nobody."""
+    """The fleet's arguments. Where there is a cloud role, that is whom devices ask, if they may; where there is none, they ask nobody. With
+    a canary the release is the canary's."""
     part = _part(EdgeSettings, args, name)
     if settings.mode == EDGE and settings.data != STAYS_IN_GROUP:
         return {key: value for key, value in part.items() if key not in _OF_ASKING}
-    return {**part, **({"fallback_url": "cloud"} if settings.asks_cloud() else {})}
+    return {**part, **settings.leading(), **({"fallback_url": "cloud"} if settings.asks_cloud() else {})}
 
 
 def _part(model: type[SourceSettings], args: Any, name: str) -> Any:

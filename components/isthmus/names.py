@@ -69,6 +69,8 @@ BROKER_KEY_FILE: Final = "broker.key"
 
 FLEET_REPOSITORY: Final = "FleetRepository"
 """The type of the resource that says where a stack has a fleet."""
+WAVE_PASSED: Final = "passed"
+"""The outcome of a `FleetWave` whose gate has passed."""
 MOST_LABEL_CHARACTERS: Final = 63
 """Of a DNS label (RFC 1123)."""
 MOST_PROGRAM_CHARACTERS: Final = 64

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from isthmus.arguments import gateway_options
-from isthmus.arguments.mode import ModeSettings
+from isthmus.arguments.mode import CLOUD, EDGE, ModeSettings
 from isthmus.arguments.rolling import RollingSettings
 from isthmus.arguments.serving import ServingSettings
 from isthmus.arguments.source import SourceSettings
@@ -81,5 +81,20 @@ class EdgeSettings(SourceSettings, RollingSettings):
 class HybridSettings(SourceSettings, ServingSettings, RollingSettings, ModeSettings):
     """HybridDeployment, checked. What is wrong with one half is found when that half is checked."""
 
+    @property
+    def leading_percent(self) -> int:
+        """Of the requests, what a canary gets before it is judged, which leads the fleet then; 0: there is none, or it gets nothing."""
+        return self.canary_percent if self.canary else 0
+
+    def leading(self) -> dict[str, Any]:
+        """What a canary says of its release, which the fleet goes over to with it; empty where it leads nobody."""
+        if self.canary is None or not self.leading_percent:
+            return {}
+        return {key: value for key, value in self.canary.model_dump().items() if value is not None}
+
     def problems(self, path: str) -> Sequence[Problem]:
-        return list(self.mode_problems(path))
+        found = list(self.mode_problems(path))
+        if self.leading_percent and not self.wait and self.mode not in {CLOUD, EDGE}:
+            what, fix = "the canary would get all requests before the waves have passed", "leave `wait` out, or set canary_percent to 0"
+            found.append(Problem(f"{path}.wait", what, "an update that waits for the gates", fix))
+        return found

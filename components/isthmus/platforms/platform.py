@@ -64,6 +64,7 @@ class Platform(Protocol):
     settings: its own arguments, which stand under its name in a program, checked. cannot: argument of a service → why it cannot do
     that; given, it is refused by name and never ignored. needs: argument → what it is for; left out, it is asked for.
     server_kind: of the price table, for servers of which nothing else is said. runs_devices: whether a fleet's agents can run there.
+    keeps_before: whether a release can come beside the one before while a fleet goes over to it; `serve` takes `keeps_before` then.
     """
 
     settings: type[Checked]
@@ -71,6 +72,7 @@ class Platform(Protocol):
     needs: Mapping[str, str] = {}
     server_kind: str = DEFAULT_SERVER_KIND
     runs_devices: bool = False
+    keeps_before: bool = False
 
     def problems(self, args: CloudSettings, path: str) -> Iterable[Problem]:
         """What else it refuses. path: of the service's arguments."""

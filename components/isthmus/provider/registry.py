@@ -23,11 +23,14 @@ from isthmus.provider.handlers.local_supervisor import LocalSupervisorHandler
 from isthmus.provider.handlers.model_folder import ModelFolderHandler
 from isthmus.provider.handlers.published_release import PublishedReleaseHandler
 from isthmus.provider.handlers.retired import RolloutHandler, SignedBundleHandler, SigningKeyHandler
+from isthmus.provider.handlers.served_versions import RetiredVersionsHandler, ServedVersionsHandler
 
 _HANDLERS: tuple[Handler, ...] = (
     LocalSupervisorHandler(),
     LocalProcessesHandler(),
     ModelFolderHandler(),
+    ServedVersionsHandler(),
+    RetiredVersionsHandler(),
     StoreCredentialsHandler(),
     LoopbackCertificateHandler(),
     BucketHandler(),

@@ -7,7 +7,7 @@ Nothing here does anything: what a resource means is said in its docstring, once
 from isthmus.resources.docker import DockerFiles, DockerGate, DockerModelFolder, DockerServer
 from isthmus.resources.fleets import FleetRepository, FleetWave, LocalDevices
 from isthmus.resources.kubernetes import CanaryGate, GatewayTraffic, KubernetesCapacity, KubernetesClaim, KubernetesMonitors
-from isthmus.resources.local import LocalProcesses, LocalSupervisor, ModelFolder
+from isthmus.resources.local import LocalProcesses, LocalSupervisor, ModelFolder, RetiredVersions, ServedVersions
 from isthmus.resources.stores import Bucket, LoopbackCertificate, PublishedRelease, StoreCredentials
 
 __all__ = [
@@ -29,5 +29,7 @@ __all__ = [
     "LoopbackCertificate",
     "ModelFolder",
     "PublishedRelease",
+    "RetiredVersions",
+    "ServedVersions",
     "StoreCredentials",
 ]

@@ -100,6 +100,9 @@ class FleetWave(Resource):
     what its devices answer together by. With `wait` an update ends when the gate has passed, and fails with the evidence where it aborts or
     pauses; else with what stands, and the next update goes on. An update that was interrupted goes on where it was. A release that was
     aborted begins at the first wave again.
+    cloud_versions: of a `ServedVersions` with the same release, `digest`, `directory`, `supervisor`, `program`, `model_name`: an abort
+    takes it back there as well. cloud_split: of a `CanaryGate` with the same release (`namespace`, `service`, `owner`, `digest`,
+    `context`, `kubeconfig`): the same, and while the canary was rolled back no wave is opened.
     Outputs: `name`, `number`, `outcome`, `confirmed` (how many devices of the wave), `contents` (digest of what
     devices keep, by class).
     """
@@ -132,6 +135,8 @@ class FleetWave(Resource):
         policies: Input[Mapping[str, str]] | None = None,
         counts: Input[bool] | None = None,
         groups: Input[Mapping[str, Mapping[str, Any]]] | None = None,
+        cloud_versions: Input[Mapping[str, Any]] | None = None,
+        cloud_split: Input[Mapping[str, Any]] | None = None,
         wait: Input[bool] = True,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -154,6 +159,8 @@ class FleetWave(Resource):
             "policies": policies,
             "counts": counts,
             "groups": groups,
+            "cloud_versions": cloud_versions,
+            "cloud_split": cloud_split,
             "wait": wait,
         }
         super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

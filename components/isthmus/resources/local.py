@@ -108,3 +108,76 @@ class ModelFolder(Resource):
         self, name: str, *, digest: Input[str], cache_directory: Input[str], directory: Input[str], opts: ResourceOptions | None = None
     ) -> None:
         super().__init__(name, {"digest": digest, "cache_directory": cache_directory, "directory": directory}, ["version"], opts)
+
+
+class ServedVersions(Resource):
+    """A release beside those before it, in the folder from which running servers load: they keep the versions before until a
+    `RetiredVersions` takes them away. An update waits until each server that runs has the release and answers as it does; where one
+    does not, the release is taken out again, and the versions before answer as they did. A release with the version of one that is
+    there takes its place: servers look at another folder then, and start anew. One with a lower version than those that are there has
+    them taken out once it serves.
+
+    directory: absolute; nobody else's. supervisor, program, model_name: the servers, as their `LocalProcesses` has them.
+    cache_directory: where this machine keeps releases.
+    Outputs: `base` (the folder with the versions), `about` (with the release's manifest and golden vectors), `version`.
+    """
+
+    directory: Output[str]
+    digest: Output[str]
+    base: Output[str]
+    about: Output[str]
+    version: Output[int]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        digest: Input[str],
+        cache_directory: Input[str],
+        directory: Input[str],
+        supervisor: Input[str],
+        program: Input[str],
+        model_name: Input[str],
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "digest": digest,
+            "cache_directory": cache_directory,
+            "directory": directory,
+            "supervisor": supervisor,
+            "program": program,
+            "model_name": model_name,
+        }
+        super().__init__(name, inputs, ["base", "about", "version"], opts)
+
+
+class RetiredVersions(Resource):
+    """What is left of a `ServedVersions` once nobody asks for the versions before its release: it alone.
+
+    passed: whether that is so; while it is not, they stay. The others are those of the `ServedVersions`.
+    Outputs: `versions` (that are served).
+    """
+
+    versions: Output[list[int]]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        digest: Input[str],
+        directory: Input[str],
+        supervisor: Input[str],
+        program: Input[str],
+        model_name: Input[str],
+        passed: Input[bool],
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "digest": digest,
+            "directory": directory,
+            "supervisor": supervisor,
+            "program": program,
+            "model_name": model_name,
+            "passed": passed,
+        }
+        super().__init__(name, inputs, ["versions"], opts)

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "DockerFiles": "docker/test_gateway.py",
     "DockerGate": "docker/test_gateway.py",
     "FleetWave": "handlers/test_fleet_wave.py",
+    "RetiredVersions": "handlers/test_served_versions.py",
     "GatewayTraffic": "handlers/kubernetes/test_gateway_traffic.py",
     "CanaryGate": "handlers/kubernetes/test_canary_gate.py",
     "KubernetesClaim": "handlers/kubernetes/test_kubernetes_claim.py",
@@ -99,6 +100,16 @@ def _devices(world: World) -> dict[str, Any]:
     return {**world.fleet, "directory": str(world.folder / "devices"), "devices": [device], "identities": world.stack_store.identities}
 
 
+def _serves(world: World) -> bool:
+    return any((world.folder / "v").glob("*/1/saved_model.pb"))
+
+
+def _served(world: World) -> dict[str, Any]:
+    servers = {"supervisor": str(world.folder / "sv"), "program": "p", "model_name": "digits"}
+    cached = {"digest": world.release.digest, "cache_directory": str(world.cache_directory)}
+    return {**cached, "directory": str(world.folder / "v"), **servers}
+
+
 def _in_bucket(*keys: str) -> Callable[[World], bool]:
     return lambda world: all(any(key in found for found in world.opened.list("")) for key in keys)
 
@@ -115,6 +126,7 @@ KINDS: dict[str, tuple[Callable[[World], dict[str, Any]], Callable[[World], bool
         },
         lambda world: (world.folder / "m" / "1" / "saved_model.pb").exists(),
     ),
+    "ServedVersions": (_served, _serves),
     "Bucket": (lambda world: world.place, lambda world: world.opened.check()),
     "PublishedRelease": (_bucket, _in_bucket("manifest.json", "golden.json")),
     "FleetRepository": (_repository, _in_bucket("metadata/timestamp.json")),

@@ -230,6 +230,7 @@ class _Service:
             ip.apply(lambda it: f"{scheme}://{docker.spelled(it, given.port)}"),
             ip.apply(lambda it: docker.spelled(it, given.grpc_port)),
             place,
+            (*servers, container),
         )
 
 

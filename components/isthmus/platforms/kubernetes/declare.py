@@ -3,7 +3,7 @@
 import importlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,12 @@ def serve(
     made: compiling.Compiling[ServicePlan],
     canary: compiling.Compiling[None] | None = None,
     path: str,
+    keeps_before: bool = False,
 ) -> Served:
-    """Servers of one or two releases, a gateway in front, and what belongs to them."""
+    """Servers of one or two releases, a gateway in front, and what belongs to them.
+
+    keeps_before: a canary that has passed its gate stays at its share until `Served.promote` gives it all requests.
+    """
     prefix, choice = key_prefix(args, name), args.section(KubernetesSettings).service_monitor
     describe = partial(
         service_of,
@@ -106,9 +110,14 @@ def serve(
     if choice == "auto":
         _monitors(found, known.apply(lambda it: manifests.monitors(describe(**it))))
     _capacity(found, known.apply(lambda it: planned(describe(**it))))
-    if canary is not None:
-        _gate(found, made, canary)
-    return _served(found, describe())
+    served = _served(found, describe())
+    if canary is None:
+        return replace(served, parts=tuple(found.resources.values()))
+    gate = partial(_gate, found, made, canary)
+    waits = keeps_before and args.canary_percent > 0
+    gate("canary", promotes=not waits)
+    promote = partial(gate, "promotion", promotes=True) if waits else None
+    return replace(served, parts=tuple(found.resources.values()), split=_split(found, canary), promote=promote)
 
 
 @dataclass(frozen=True)
@@ -283,11 +292,20 @@ def _traffic(found: _Declared, model_name: str, compiled: Mapping[str, compiling
     return traffic
 
 
-def _gate(found: _Declared, made: compiling.Compiling[Any], canary: compiling.Compiling[Any]) -> None:
+def _gate(
+    found: _Declared,
+    made: compiling.Compiling[Any],
+    canary: compiling.Compiling[Any],
+    name: str,
+    after: Sequence[pulumi.Resource] = (),
+    *,
+    promotes: bool,
+) -> CanaryGate:
+    """Judges a canary, unless it has passed already, and then gives it all requests, or leaves it at its share."""
     args = found.args
     keys: Output[dict[str, str]] = Output.secret(args.gateway.api_keys)
-    CanaryGate(
-        f"{found.name}-canary",
+    gate = CanaryGate(
+        f"{found.name}-{name}",
         namespace=found.cluster.namespace,
         service=found.label,
         canary_digest=canary.digest(),
@@ -297,12 +315,22 @@ def _gate(found: _Declared, made: compiling.Compiling[Any], canary: compiling.Co
         probes=made.release.apply(probes_of),
         api_key=keys.apply(lambda known: next(iter(known.values()), "")),
         gateway_tls=args.gateway.tls_certificate is not None,
+        auto_promote=promotes,
         ready_seconds=args.section(KubernetesSettings).deadline_seconds,
         kubeconfig=found.cluster.kubeconfig,
         context=found.cluster.context,
         # It is deleted before any of these is: the canary has no requests then.
-        opts=ResourceOptions(parent=found.component, depends_on=list(found.resources.values())),
+        opts=ResourceOptions(parent=found.component, depends_on=[*found.resources.values(), *after]),
     )
+    found.resources[name] = gate
+    return gate
+
+
+def _split(found: _Declared, canary: compiling.Compiling[Any]) -> dict[str, Any]:
+    """What a fleet that goes over to the canary's release is told of the split."""
+    cluster = found.cluster
+    place = {"namespace": cluster.namespace, "service": found.label, "owner": this_stack(), "digest": canary.digest()}
+    return {**place, "context": cluster.context, "kubeconfig": cluster.kubeconfig}
 
 
 def probes_of(release: Release) -> list[str]:

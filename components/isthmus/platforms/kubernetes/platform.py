@@ -17,6 +17,7 @@ class KubernetesPlatform(Platform):
     """A Kubernetes cluster: Deployments behind an Envoy, with an autoscaler and a canary where they are asked for."""
 
     settings = KubernetesSettings
+    keeps_before = True
     needs = {"store": "the S3 store that Pods fetch releases from"}  # noqa: RUF012  (never changed)
 
     def problems(self, args: CloudSettings, path: str) -> Iterator[Problem]:

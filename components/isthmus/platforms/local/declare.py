@@ -1,7 +1,7 @@
 """What the components of one stack share on the `local` platform: a supervisor, and a store with its buckets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -19,7 +19,7 @@ from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.settings import LocalSettings
 from isthmus.platforms.served import Served
 from isthmus.repository.broker_access import derived_password
-from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, LoopbackCertificate, ModelFolder, StoreCredentials
+from isthmus.resources import Bucket, LocalProcesses, LocalSupervisor, LoopbackCertificate, ModelFolder, ServedVersions, StoreCredentials
 from isthmus.sizing.service import ServicePlan
 
 STORE_REGION = "us-east-1"
@@ -133,7 +133,7 @@ class LocalStack:
         def part(key: str) -> Output[Any]:
             return known.apply(lambda value: asdict(value)[key])
 
-        inputs = {**{key: part(key) for key in (field.name for field in fields(local.Processes))}, **(apart or {})}
+        inputs = {**{key: part(key) for key in (it.name for it in fields(local.Processes))}, **(apart or {})}
         opts = ResourceOptions(parent=parent or self.supervisor, depends_on=[self.supervisor, *depends_on])
         return LocalProcesses(name, supervisor=self.supervisor.directory, **inputs, opts=opts)
 
@@ -165,26 +165,25 @@ def serve(
     made: compiling.Compiling[ServicePlan],
     canary: compiling.Compiling[None] | None = None,
     path: str,
+    keeps_before: bool = False,
 ) -> Served:
-    """Replicas of the embedded server under the stack's supervisor, Envoy in front."""
+    """Replicas of the embedded server under the stack's supervisor, Envoy in front.
+
+    keeps_before: a release comes beside those before it, without a restart, and they stay until somebody retires them.
+    """
     own = args.section(LocalSettings)
     stack = LocalStack.of(own.directory)
     stack.claim({f"{name}.local.port": own.port, f"{name}.local.grpc_port": own.grpc_port})
-    models = Path(stack.directory) / "models" / name
-    folder = ModelFolder(
-        f"{name}-model",
-        digest=made.digest(),
-        cache_directory=made.cache_directory,
-        directory=made.digest().apply(lambda digest: str(models / Digest(digest).short)),
-        opts=ResourceOptions(parent=component, depends_on=[stack.supervisor]),
-    )
+    server = names.program(name, names.SERVER)
+    find = _beside if keeps_before else _alone
+    models = find(component, name, stack, made, _Served(server, model_name))
     servers = stack.processes(
         f"{name}-server",
-        Output.all(folder.directory, made.plan).apply(
-            lambda known: local.server(names.program(name, names.SERVER), model_name, known[0], replicas=known[1].replicas)
+        Output.all(models.directory, models.about, made.plan).apply(
+            lambda known: local.server(server, model_name, known[0], replicas=known[2].replicas, about=known[1])
         ),
         parent=component,
-        depends_on=[folder],
+        depends_on=[models.resource],
     )
     program = names.program(name, names.GATEWAY)
     gateway = stack.processes(
@@ -205,5 +204,51 @@ def serve(
         depends_on=[servers],
     )
     grpc = gateway.endpoints.apply(lambda found: f"127.0.0.1:{int(found[0]['grpc'])}")
-    place = {"platform": "local", "directory": str(stack.directory), "programs": [program, names.program(name, names.SERVER)]}
-    return Served(loopback_url(gateway.endpoints), grpc, Output.from_input(place))
+    place = {"platform": "local", "directory": str(stack.directory), "programs": [program, server]}
+    parts = (models.resource, servers, gateway)
+    return Served(loopback_url(gateway.endpoints), grpc, Output.from_input(place), parts, models.versions)
+
+
+@dataclass(frozen=True)
+class _Served:
+    """Who serves a model under which name. program: the servers' under the supervisor."""
+
+    program: str
+    model_name: str
+
+
+@dataclass(frozen=True)
+class _Models:
+    """Where servers find a model. directory: one folder for each version. about: as for `local.server`. versions: as of `Served`."""
+
+    resource: pulumi.Resource
+    directory: Output[str]
+    about: Output[str]
+    versions: Mapping[str, Input[str]] = field(default_factory=dict)
+
+
+def _alone(component: pulumi.Resource, name: str, stack: LocalStack, made: compiling.Compiling[ServicePlan], served: _Served) -> _Models:
+    """A folder of each release's own: servers start anew with another."""
+    models = Path(stack.directory) / "models" / name
+    folder = ModelFolder(
+        f"{name}-model",
+        digest=made.digest(),
+        cache_directory=made.cache_directory,
+        directory=made.digest().apply(lambda digest: str(models / Digest(digest).short)),
+        opts=ResourceOptions(parent=component, depends_on=[stack.supervisor]),
+    )
+    return _Models(folder, folder.directory, Output.from_input(""))
+
+
+def _beside(component: pulumi.Resource, name: str, stack: LocalStack, made: compiling.Compiling[ServicePlan], served: _Served) -> _Models:
+    """One folder, in which a release comes beside those before it."""
+    place: dict[str, Input[str]] = {
+        "digest": made.digest(),
+        "directory": str(Path(stack.directory) / "versions" / name),
+        "supervisor": stack.supervisor.directory,
+        "program": served.program,
+        "model_name": served.model_name,
+    }
+    opts = ResourceOptions(parent=component, depends_on=[stack.supervisor])
+    versions = ServedVersions(f"{name}-model", **place, cache_directory=made.cache_directory, opts=opts)
+    return _Models(versions, versions.base, versions.about, place)

@@ -15,6 +15,7 @@ from isthmus_agent.formats.bundle import AS_SIGNED
 # A replica imports TensorFlow before it serves; on a busy 2-core machine that takes most of a minute.
 SERVER_READY_SECONDS = 180
 READY_SECONDS = 60
+_MODELS_FILE = "models.config"
 STORE = "store"
 """The program of the stack's own store."""
 STORE_VOLUMES = 1000
@@ -48,11 +49,15 @@ class Processes:
     leftovers: Sequence[str] = ()
 
 
-def server(program: str, model_name: str, model_directory: str, replicas: int) -> Processes:
+def server(program: str, model_name: str, model_directory: str, replicas: int, about: str = "") -> Processes:
     """Replicas of the embedded model server, on Unix sockets that only this user can connect to.
 
-    model_directory: holds one folder for each version.
+    model_directory: holds one folder for each version. about: with the golden vectors of the one that plain requests get, where servers
+    keep others beside it and load what is put there; empty: they lie with the one version that there is.
     """
+    named = [f"--model_name={model_name}", f"--model_base_path={model_directory}"]
+    told = [f"--model_config_file=${{directory}}/{_MODELS_FILE}"] if about else named
+    files = {_MODELS_FILE: _all_versions(model_name, model_directory)} if about else {}
     return Processes(
         program=program,
         command=[
@@ -63,23 +68,30 @@ def server(program: str, model_name: str, model_directory: str, replicas: int) -
             "--rest_api_port=0",
             "--grpc_socket_path=${socket.grpc}",
             "--rest_api_socket_path=${socket.rest}",
-            f"--model_name={model_name}",
-            f"--model_base_path={model_directory}",
+            *told,
             f"--monitoring_config_file=${{directory}}/{names.MONITORING_FILE}",
             "--max_num_load_retries=0",  # a model that cannot be loaded is an error now, not in five minutes
         ],
         ports={},
         sockets=["rest", "grpc"],
         replicas=replicas,
-        files={names.MONITORING_FILE: names.MONITORING_CONFIG},
+        files={names.MONITORING_FILE: names.MONITORING_CONFIG, **files},
         ready={
             "socket": "rest",
             "path": names.model_path(model_name),
             "contains": "AVAILABLE",
-            "golden": model_directory,
+            "golden": about or model_directory,
             "timeout_seconds": SERVER_READY_SECONDS,
         },
     )
+
+
+def _all_versions(model_name: str, model_directory: str) -> str:
+    """TensorFlow Serving's model configuration: every version that is in the folder, for as long as it is."""
+    # Quoted strings of protobuf's text format are JSON's, for what these can hold.
+    name, path = json.dumps(model_name), json.dumps(model_directory)
+    policy = "model_version_policy { all {} }"
+    return f'model_config_list {{ config {{ name: {name} base_path: {path} model_platform: "tensorflow" {policy} }} }}\n'
 
 
 def envoy(program: str, model_name: str, *, port: int, grpc_port: int, options: gateway.GatewayOptions | None = None) -> Processes:

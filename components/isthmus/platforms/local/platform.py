@@ -13,6 +13,7 @@ class LocalPlatform(Platform):
     settings = LocalSettings
     server_kind = "local"
     runs_devices = True
+    keeps_before = True
     cannot = {  # noqa: RUF012  (never changed)
         "canary": NO_CANARY,
         "gateway.tls_key": "its gateway is for this machine alone, and speaks plain HTTP on loopback",

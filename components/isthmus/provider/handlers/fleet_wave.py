@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.errors import InputError, Problem, property_path
 from isthmus.limits import FLEET_GATE, FLEET_WAVE
+from isthmus.names import WAVE_PASSED
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties
+from isthmus.provider.handlers import cloud_side
 from isthmus.provider.handlers.fleets import PLACE, fleet_of
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from isthmus.rollouts.intent import Fleet, Intent
     from isthmus.rollouts.standing import Standing
 
-PASSED: Final = "passed"
 SUPERSEDED: Final = "superseded"
 """By something else that the fleet is told."""
 _TEXT: Final = Property("string", "a value")
@@ -126,6 +127,7 @@ class FleetWaveHandler(HandlerBase):
                 },
             ),
             "counts": Property("boolean", "whether devices tell how often their network and load went from level to level", default=False),
+            **cloud_side.INPUTS,
             "wait": Property("boolean", "whether an update waits for the gate", default=True, compared=False),
         },
         outputs={
@@ -148,13 +150,13 @@ class FleetWaveHandler(HandlerBase):
 
     def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
         changes = compare(self.spec, old_inputs, inputs)
-        if not changes and state.get("outcome") != PASSED:
+        if not changes and state.get("outcome") != WAVE_PASSED:
             changes.append(Change(("outcome",), "update", is_input=False))
         return changes
 
     def preview(self, inputs: Values, state: Values | None) -> Properties:
         # An update that waits and succeeds ends with a gate that passed; one that does not, ends with an error.
-        return {**dict.fromkeys(self.spec.outputs, UNKNOWN), "outcome": PASSED if inputs["wait"] is True else UNKNOWN}
+        return {**dict.fromkeys(self.spec.outputs, UNKNOWN), "outcome": WAVE_PASSED if inputs["wait"] is True else UNKNOWN}
 
     def create(self, inputs: Values, context: Context) -> Created:
         id = f"{inputs['bucket']}/{inputs['prefix']}{inputs['fleet']}/{inputs['wave']}"
@@ -167,12 +169,14 @@ class FleetWaveHandler(HandlerBase):
         from isthmus.rollouts.bringing import bring
         from isthmus.rollouts.stopping import RolloutStoppedError
 
+        cloud_side.ensure_stands(inputs, context)
         fleet = fleet_of(inputs)
         intent = _intent(inputs, fleet.make, fleet.content_key if inputs["encrypt"] else None)
         try:
             standing = bring(fleet, intent, inputs["wave"], wait=inputs["wait"], progress=context.progress, pause=context.pause)
         except RolloutStoppedError as error:
-            raise PartlyMadeError([str(error)], _outputs(error.standing, inputs["wave"]), id) from error
+            reasons = [str(error), *cloud_side.after_stop(error, inputs, context)]
+            raise PartlyMadeError(reasons, _outputs(error.standing, inputs["wave"]), id) from error
         return _outputs(standing, inputs["wave"])
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from isthmus.errors import IntegrityError, PlatformError, Problem, ResourceFullError
+from isthmus.errors import PlatformError, Problem, ResourceFullError
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
 from isthmus.plugin.schema import Property, ResourceSpec
@@ -17,9 +17,10 @@ from isthmus.plugin.values import UNKNOWN, Properties, is_known
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.local import marks
 from isthmus.provider.local.layout import GOLDEN_FILE, MANIFEST_FILE, TEMPORARY_SUFFIX, write_private
+from isthmus.provider.local.model_files import files, has_content, inside, is_sound, manifest_in
 
 if TYPE_CHECKING:
-    from isthmus.release.manifest import FileEntry, Manifest, Release
+    from isthmus.release.manifest import Release
 
 # Which stack, and which making of the resource, laid it out.
 _MAKING_NAME: Final = ".making"
@@ -86,7 +87,7 @@ class ModelFolderHandler(HandlerBase):
         return {"version": release.manifest.version}
 
     def read(self, id: str, state: Values, inputs: Values, context: Context) -> Found | None:
-        manifest = _manifest(Path(id))
+        manifest = manifest_in(Path(id))
         if manifest is None:
             return None
         if not inputs and (foreign := marks.foreign(_mark(id), _WHAT, context)):
@@ -102,7 +103,7 @@ class ModelFolderHandler(HandlerBase):
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         directory = Path(id)
-        manifest = _manifest(directory)
+        manifest = manifest_in(directory)
         versions = {str(state["version"])} if "version" in state else set()
         if manifest is not None:
             versions.add(str(manifest.version))
@@ -120,27 +121,13 @@ def _mark(directory: str | Path) -> Path:
     return Path(directory) / _MAKING_NAME
 
 
-def _files(manifest: "Manifest") -> "Sequence[FileEntry]":
-    """Those that a server reads."""
-    from isthmus.release.manifest import SERVING
-
-    return manifest.variant(SERVING).files
-
-
-def _inside(directory: Path, file: "FileEntry") -> Path:
-    """Where a file of the serving variant lies: its path in the release is `serving/VERSION/…`."""
-    from isthmus.release.manifest import SERVING
-
-    return directory / Path(file.path).relative_to(SERVING)
-
-
 def _is_intact(directory: Path) -> bool:
     """Whether the folder holds what its manifest says, and no other version, which a model server would serve instead."""
-    manifest = _manifest(directory)
+    manifest = manifest_in(directory)
     return (
         manifest is not None
-        and _has_content(directory / GOLDEN_FILE, manifest.golden)
-        and all(_is_sound(directory, file) for file in _files(manifest))
+        and has_content(directory / GOLDEN_FILE, manifest.golden)
+        and all(is_sound(directory, file) for file in files(manifest))
         and _versions(directory) == {str(manifest.version)}
     )
 
@@ -155,14 +142,14 @@ def _lay_out(release: "Release", directory: Path) -> list[str]:
     Returns the new names of what lay there as other versions, by somebody's hand: it is kept, and not served any more.
     """
     _clear(directory)
-    before = _manifest(directory)
+    before = manifest_in(directory)
     if before is None and directory.is_dir() and any(directory.iterdir()):
         raise PlatformError(f"{directory} holds something else already; remove it, or choose another folder")
     directory.mkdir(parents=True, exist_ok=True)
     version = str(release.manifest.version)
     with tempfile.TemporaryDirectory(prefix=_NEW, dir=directory) as temporary:
-        for file in _files(release.manifest):
-            target = _inside(Path(temporary), file)
+        for file in files(release.manifest):
+            target = inside(Path(temporary), file)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(release.path(file), target)
         # Named first: after a crash in between, the folder is seen as damaged, not as somebody else's.
@@ -189,25 +176,3 @@ def _set_aside(path: Path) -> str:
     target = next(target for name in names if not (target := path.with_name(name)).exists())
     path.rename(target)
     return target.name
-
-
-def _manifest(directory: Path) -> "Manifest | None":
-    from isthmus.release.manifest import Manifest
-
-    try:
-        return Manifest.from_bytes((directory / MANIFEST_FILE).read_bytes())
-    except (OSError, IntegrityError):
-        return None
-
-
-def _is_sound(directory: Path, file: "FileEntry") -> bool:
-    return _has_content(_inside(directory, file), file)
-
-
-def _has_content(path: Path, file: "FileEntry") -> bool:
-    from isthmus.release.hashing import file_sha256
-
-    try:
-        return path.stat().st_size == file.size_bytes and file_sha256(path) == file.sha256
-    except OSError:
-        return False

@@ -10,7 +10,12 @@ import pytest
 from google.protobuf import empty_pb2
 
 from isthmus.apiserver.kubeconfig import Access
+from isthmus.errors import PlatformError
+from isthmus.plugin.handler import Context
 from isthmus.provider.clusters.shifting import rollback
+from isthmus.provider.handlers import cloud_side
+from isthmus.rollouts.standing import Standing
+from isthmus.rollouts.stopping import RolloutAbortedError
 
 ONLY_STABLE = {"gateway-0": {"stable"}, "gateway-1": {"stable"}}
 ONLY_CANARY = {"gateway-0": {"canary"}, "gateway-1": {"canary"}}
@@ -208,6 +213,37 @@ def test_a_canary_that_passed_may_stay_at_its_share_and_be_promoted_later(plugin
     seen = len(lines(plugin))
     assert plugin.update(gate, serving.gate_inputs()).outputs["verdict"] == "promoted"
     assert len(lines(plugin)) == seen
+
+
+@pytest.mark.parametrize("first_is_made_anew", [False, True])
+def test_of_two_gates_on_one_split_one_judges_and_the_other_promotes(plugin: Any, serving: Any, first_is_made_anew: bool) -> None:
+    waits = serving.gate_inputs(auto_promote=False)
+    first = plugin.create("CanaryGate", waits)
+    seen = len(lines(plugin))
+    second = plugin.create("CanaryGate", serving.gate_inputs(), name="promotion")
+    assert (second.outputs["verdict"], len(lines(plugin)), serving.shares()) == ("promoted", seen, ONLY_CANARY)
+    assert not plugin.diff(plugin.read(first), waits).diffs
+    if first_is_made_anew:
+        first = plugin.create("CanaryGate", waits)
+    assert (len(lines(plugin)), serving.shares()) == (seen, ONLY_CANARY)
+    plugin.delete(second)
+    plugin.delete(first)
+    assert serving.shares() == ONLY_STABLE
+    assert set(serving.answers) == {200}
+
+
+def test_an_abort_of_the_fleet_that_a_canary_leads_takes_it_back_without_a_lost_request(plugin: Any, serving: Any) -> None:
+    plugin.create("CanaryGate", serving.gate_inputs(auto_promote=False))
+    standing = Standing("cameras", 3, 0.0, (), (), paused=False, passed_seconds=None, devices=3, waves=())
+    split = {"cloud_split": {**serving.place, "digest": serving.gate_inputs()["canary_digest"]}}
+    context = Context(plugin.urn("FleetWave", "wave"))
+    cloud_side.ensure_stands(split, context)
+    (said,) = cloud_side.after_stop(RolloutAbortedError("bad", standing, 4), split, context)
+    assert said == "the cloud role has taken its canary back too, and answers with the version before"
+    assert serving.shares() == ONLY_STABLE
+    assert set(serving.answers) == {200}
+    with pytest.raises(PlatformError, match="the canary was rolled back"):
+        cloud_side.ensure_stands(split, context)
 
 
 def test_servers_that_nobody_may_reach_are_probed_through_the_gateway(plugin: Any, serving: Any, failure: Any) -> None:
