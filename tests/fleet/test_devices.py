@@ -57,6 +57,7 @@ def check_stopped_in_canary(fleet: SimulatedFleet, progress: Progress) -> None:
     assert serving == {content(1).digest}
 
 
+@pytest.mark.slow
 def test_a_bad_release_is_stopped_in_the_canary_wave_and_no_other_device_touches_it(fleet: SimulatedFleet):
     for number, kind in enumerate(BAD.values(), 2):
         check_stopped_in_canary(fleet, bring(fleet, content(number, kind), Plan(WAVES, GATE)))
@@ -71,6 +72,7 @@ def test_silence_stops_a_release_at_the_deadline_and_not_before(fleet: Simulated
     check_stopped_in_canary(fleet, progress)
 
 
+@pytest.mark.slow
 def test_what_a_fleet_asks_of_its_store(fleet: SimulatedFleet):
     """One fleet for all of it: it is the dearest part."""
     look_is_a_listing_and_no_read(fleet)
