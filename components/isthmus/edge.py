@@ -25,6 +25,7 @@ from isthmus.fleet.waves import Wave
 from isthmus.names import program
 from isthmus.offload.plan import OffloadPlan
 from isthmus.offloading import offload_plans
+from isthmus.parting import explained_ways, shown_ways, signed_halves
 from isthmus.planning import PlannedRollout, choose_variants, fleet_plan_of, foreseen_rollout, shown
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.declare import LocalStack, loopback_url
@@ -36,7 +37,7 @@ from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
 from isthmus.routing import RoutePlan, read_policy, route_plans
 from isthmus.sizing.fleet import FleetPlan
-from isthmus_agent.formats.bundle import AS_SIGNED, MIN_CONFIDENCE, POLICY
+from isthmus_agent.formats.bundle import AS_SIGNED, HALVES, MIN_CONFIDENCE, POLICY
 from isthmus_agent.formats.roster import Device
 
 
@@ -76,6 +77,11 @@ class CheckedRollout:
         return self.settings.gates(len(self.fleet.devices))
 
     @property
+    def is_split(self) -> bool:
+        """Whether its network is split between devices and cloud role, where that is worth it."""
+        return any(it.request.partition is not None for it in self.sought.values())
+
+    @property
     def model_name(self) -> str:
         """The name that devices serve it under."""
         return next(iter(self.sought.values())).request.model
@@ -84,13 +90,15 @@ class CheckedRollout:
 @dataclass(frozen=True)
 class _Planned:
     """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. offload: when
-    devices ask the cloud role, by class; empty where they ask nobody, or nothing was measured. routes: migration policies, by class."""
+    devices ask the cloud role, by class; empty where they ask nobody, or nothing was measured. routes: migration policies, by class.
+    halves: by class, the ways to split the release's network, as they are signed."""
 
     plan: FleetPlan
     releases: Mapping[str, str]
     main: Release
     offload: Mapping[str, OffloadPlan]
     routes: Mapping[str, RoutePlan]
+    halves: Mapping[str, str]
 
     @property
     def min_confidence(self) -> dict[str, float]:
@@ -107,7 +115,9 @@ class _Planned:
         a migration policy brings, by class."""
         found = [it.output() for name, it in self.offload.items() if self.releases[name] == self.main.digest]
         routes = {name: it.output() for name, it in self.routes.items()}
-        more = {**({"offload": found[0]} if found else {}), **({"policy": routes} if routes else {})}
+        more: dict[str, Any] = {**({"offload": found[0]} if found else {}), **({"policy": routes} if routes else {})}
+        if self.main.record.halves is not None and self.halves:
+            more["halves"] = shown_ways(self.main.record.halves)
         return {**shown(self.plan, self.main, EDGE), **more}
 
 
@@ -173,6 +183,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             what["min_confidence"] = planned.apply(lambda it: it.min_confidence)
         if known.policy:
             what["policies"] = planned.apply(lambda it: it.policies)
+        if known.is_split:
+            what["halves"] = planned.apply(lambda it: it.halves)
         waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values()])
 
         # Of none, `all` makes a list.
@@ -297,7 +309,10 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
             wanted = {name: digests[digest] for name, digest in chosen.items()}
             offload = offload_plans(settings, wanted, path, known.server_kind)
             routes = route_plans(known.policy, wanted, path)
+            halves = {name: text for name, it in wanted.items() if known.is_split and (text := signed_halves(it)) is not None}
             values: dict[str, dict[str, Any]] = {name: {POLICY: it.text} for name, it in routes.items()}
+            for name, text in halves.items():
+                values.setdefault(name, {})[HALVES] = text
             for name, it in offload.items() if settings.seeks_confidence else ():
                 values.setdefault(name, {})[MIN_CONFIDENCE] = it.min_confidence
             fetched = await asyncio.to_thread(downloads, fleet.name, place, wanted, encrypt=settings.encrypt, gate_values=values)
@@ -310,7 +325,9 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
         pulumi.log.info(f"asking the cloud role ({', '.join(classes)}): {offload[classes[0]].explain()}", component)
     for name, route in routes.items():
         pulumi.log.info(f"policy {known.settings.policy} ({name}): {route.explain()}", component)
-    return _Planned(plan, chosen, main, offload, routes)
+    if known.is_split:
+        pulumi.log.info(explained_ways(main), component)
+    return _Planned(plan, chosen, main, offload, routes, halves)
 
 
 @dataclass(frozen=True)
@@ -361,7 +378,13 @@ def _device_inputs(known: CheckedRollout, device: str, told: Output[list[Any]]) 
         folders, _, fallback_url = values
         least = AS_SIGNED if settings.seeks_confidence else settings.min_confidence
         asked = local.CloudAsked(
-            fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms, known.same_version, known.policy is not None
+            fallback_url,
+            least,
+            settings.fallback_timeout_ms,
+            settings.deadline_ms,
+            known.same_version,
+            known.policy is not None,
+            known.is_split,
         )
         return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None))
 

@@ -15,15 +15,17 @@ from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import CloudSettings, EdgeSettings, HybridSettings
 from isthmus.arguments.mode import AUTO, CLOUD, EDGE, ModeArgs
 from isthmus.arguments.offload import OffloadSettings
+from isthmus.arguments.partition import PartitionArgs
 from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.serving import ServingArgs
 from isthmus.arguments.source import SourceArgs, SourceSettings
 from isthmus.cloud import CheckedService, CloudModelService
-from isthmus.compiling import Sources
+from isthmus.compiling import Sought, Sources
 from isthmus.edge import CheckedRollout, EdgeFleetRollout
 from isthmus.errors import GateError, Problem
 from isthmus.names import cloud_part, edge_part
 from isthmus.offloading import unsure_share
+from isthmus.partition.wanted import Wanted
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import kind_of_server, with_platforms
 from isthmus.release.manifest import Release
@@ -38,7 +40,7 @@ _OF_ASKING = ("min_confidence", "max_device_error", "policy", "deadline_ms")
 _NONE_FITS = "that no mode fits"
 
 
-class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, ModeArgs, PlatformArgs, total=False):
+class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, ModeArgs, PartitionArgs, PlatformArgs, total=False):
     """Both roles of one model. The devices' fallback is the cloud role, where `data` or `min_confidence` says that they may ask it."""
 
 
@@ -136,6 +138,8 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
     if fleet and mode == EDGE:
         fleet = _asking_nobody(fleet)
     fleet, service = (None if mode == CLOUD else fleet), (None if mode == EDGE else service)
+    if service is not None and fleet is not None:
+        service, fleet = _in_halves(service, fleet, settings.wanted(fleet.fleet))
     if service is not None:
         service, more = _asked_by(service, fleet, settings, path)
         problems = [*problems, *more]
@@ -145,6 +149,15 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
 def _asking_nobody(fleet: CheckedRollout) -> CheckedRollout:
     """The fleet, as it is without a cloud role."""
     return replace(fleet, settings=fleet.settings.model_copy(update=dict.fromkeys((*_OF_ASKING, "fallback_url"))), policy=None)
+
+
+def _in_halves(service: CheckedService, fleet: CheckedRollout, wanted: Wanted | None) -> tuple[CheckedService, CheckedRollout]:
+    """Both, with the release's network split as the program wants it."""
+
+    def split(it: Sought) -> Sought:
+        return replace(it, request=replace(it.request, partition=wanted))
+
+    return replace(service, sought=split(service.sought)), replace(fleet, sought={name: split(it) for name, it in fleet.sought.items()})
 
 
 def _asked_by(

@@ -8,11 +8,13 @@ from typing import BinaryIO
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Start
 from isthmus_agent.formats import bundle, digests
+from isthmus_agent.formats.halves import Halves
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.policy import Policy
 from isthmus_agent.formats.report import Reason
 from isthmus_agent.server import living, selftest, shadow
 from isthmus_agent.server.fallback import Fallback
+from isthmus_agent.server.halves import Parted
 from isthmus_agent.server.loop import trim
 from isthmus_agent.server.manifest import Manifest
 from isthmus_agent.server.model import InterpreterError, Model
@@ -38,8 +40,8 @@ def run(start: Start, control: Channel) -> int:
         inputs, before = _before(start)  # what this may cost is no fault of the content
         control.send(channel.LOADED)
         signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
-        model, min_confidence, policy = _tested(start)
-        follows = start.fallback is not None and start.fallback.follows_policy
+        model, min_confidence, policy, halves = _tested(start)
+        asked = start.fallback
         moved = _moved(model, inputs, before)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -50,7 +52,10 @@ def run(start: Start, control: Channel) -> int:
                 start.about,
                 fallback,
                 min_confidence=min_confidence,
-                policy=policy if follows else None,
+                policy=policy if asked and asked.follows_policy else None,
+                parted=Parted(halves, model, fallback, 1000 * asked.timeout_seconds)
+                if halves and fallback and asked and asked.sends_features
+                else None,
                 sampling=sampling,
                 moved_millionths=moved,
             )
@@ -64,8 +69,8 @@ def run(start: Start, control: Channel) -> int:
     return 0
 
 
-def _tested(start: Start) -> tuple[Model, float, Policy | None]:
-    """The model, loaded and tested, what the content says of `min_confidence`, and its policy. Raises _UnfitError."""
+def _tested(start: Start) -> tuple[Model, float, Policy | None, Halves | None]:
+    """The model, loaded and tested, what the content says of `min_confidence`, its policy, and its halves. Raises _UnfitError."""
     try:
         with Path(start.content).open("rb") as content:
             _check_digest(content, start.digest)
@@ -73,6 +78,9 @@ def _tested(start: Start) -> tuple[Model, float, Policy | None]:
             model = Model(bundle.read(content, bundle.MODEL), manifest, threads=start.limits.threads, most_batch=start.limits.most_batch)
             min_confidence = bundle.min_confidence(content)
             policy = bundle.policy_for(content, manifest.digest)
+            halves = bundle.halves_for(content, manifest.digest)
+            if halves and (missing := {it.head for it in halves.ways if it.head} - model.signatures):
+                raise FormatError(bundle.HALVES, f"the model has no signature {min(missing)!r}")
             selftest.check(model, bundle.read(content, bundle.GOLDEN))
     except OSError as error:
         raise _UnfitError(Reason.DAMAGED_SLOT, f"the content cannot be read ({type(error).__name__})") from error
@@ -82,7 +90,7 @@ def _tested(start: Start) -> tuple[Model, float, Policy | None]:
         raise _UnfitError(Reason.SELF_TEST_FAILED, str(error)) from error
     except MemoryError:
         raise _UnfitError(Reason.OUT_OF_MEMORY, "there is not enough memory to load the content") from None
-    return model, min_confidence, policy
+    return model, min_confidence, policy, halves
 
 
 def _before(start: Start) -> tuple[Arrays | None, Arrays | None]:

@@ -21,6 +21,7 @@ from isthmus_agent.protocol import (
 from isthmus_agent.server.answers import BY_DEVICE, Answer, Check, Due, Later, answered, due_of
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
+from isthmus_agent.server.halves import Parted
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
 from isthmus_agent.server.model import InterpreterError, Model
@@ -35,8 +36,8 @@ class Service:
     """One model's answers, counted. about: what `/healthz` says besides. content: the digest of the bundle.
 
     min_confidence: what the content says that is sure enough, for a fallback that goes by it. policy: the content's, of where requests are
-    answered first; for nothing where there is no fallback. moved_millionths: how far its predictions are from those of the version before;
-    None: not known.
+    answered first; for nothing where there is no fallback. parted: the ways to split the network, where the device may.
+    moved_millionths: how far its predictions are from those of the version before; None: not known.
 
     What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
     """
@@ -50,12 +51,14 @@ class Service:
         *,
         min_confidence: float = 0.0,
         policy: Policy | None = None,
+        parted: Parted | None = None,
         sampling: Sampling | None = None,
         moved_millionths: int | None = None,
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
         self._min_confidence = min_confidence
         self._router = Router(policy, model.manifest.model, fallback.cloud, time.monotonic()) if policy and fallback else None
+        self._parted = parted
         self._sampling, self._moved_millionths = sampling, moved_millionths
         self._requests = self._errors = 0
         self._times = Histogram()
@@ -140,18 +143,39 @@ class Service:
             self._errors += 1
             raise
         if self._is_for_cloud(request, due) and self._fallback is not None:
-            p95 = self._times.quantile(95)
-            own_seconds = None if p95 is None else p95 / 1e6
-            return self._fallback.first(
-                self._model.manifest.model,
-                request.body,
-                self._check_of(asked),
-                due,
-                own=lambda: self._own(asked, time.monotonic_ns())[0],
-                own_seconds=own_seconds,
-            )
+            return self._first(self._fallback, request.body, asked, due)
+        parted = None if request.is_for_here else self._parted
+        if parted is not None and (found := self._in_halves(parted, asked, due)) is not None:
+            return found
         answer, outputs = self._own(asked, began_ns)
+        if parted is not None and outputs is not None:
+            parted.look(asked, self._check_of(asked))
         return self._instead(answer, asked, request, due, outputs)
+
+    def _first(self, fallback: Fallback, body: bytes, asked: PredictRequest, due: Due) -> Answer | Later:
+        """The cloud's answer to a body, later; the device's own where that does not come in time."""
+        p95 = self._times.quantile(95)
+        return fallback.first(
+            self._model.manifest.model,
+            body,
+            self._check_of(asked),
+            due,
+            own=lambda: self._own(asked, time.monotonic_ns())[0],
+            own_seconds=None if p95 is None else p95 / 1e6,
+        )
+
+    def _in_halves(self, parted: Parted, asked: PredictRequest, due: Due) -> Answer | Later | None:
+        """The answer of both halves, later; None where the device is to answer by itself."""
+        try:
+            body = parted.body(asked, due)
+        except InterpreterError:  # the whole may have an answer
+            return None
+        if body is None:
+            return None
+        found = self._first(parted.fallback, body, asked, due)
+        if isinstance(found, Later):
+            parted.asks(found.question, body)
+        return found
 
     def _is_for_cloud(self, request: Request, due: Due) -> bool:
         """Whether the policy has the cloud asked first. A request that is for here is not so much as looked up."""
@@ -165,7 +189,10 @@ class Service:
         """The device's own answer and its outputs; None for these where the model fails. Counted; Raises MemoryError."""
         is_answered = False
         try:
+            ran = time.monotonic()
             outputs = self._model.predict(asked.inputs)
+            if self._parted is not None and _is_one(asked):
+                self._parted.ran(time.monotonic() - ran)
             own = Answer(Reply(200, render_predict(outputs, asked.row)), BY_DEVICE)
             is_answered = True
         except InterpreterError as error:
@@ -198,3 +225,8 @@ class Service:
         if sampling is not None and request.may_be_sampled and sampling.is_drawn(len(request.body) + len(reply.body)):
             sure = None if outputs is None else self._sure(outputs)
             sampling.take(self._model.manifest.model, reply.status, sure, request.body, reply.body)
+
+
+def _is_one(asked: PredictRequest) -> bool:
+    """Whether it is one example alone."""
+    return all(it.shape[:1] == (1,) for it in asked.inputs.values())

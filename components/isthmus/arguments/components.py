@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from isthmus.arguments import gateway_options
-from isthmus.arguments.mode import ModeSettings
+from isthmus.arguments.mode import CLOUD, EDGE, ModeSettings
+from isthmus.arguments.partition import PartitionSettings
 from isthmus.arguments.rolling import RollingSettings
 from isthmus.arguments.serving import ServingSettings
 from isthmus.arguments.source import SourceSettings
@@ -78,8 +79,8 @@ class EdgeSettings(SourceSettings, RollingSettings):
         return found
 
 
-class HybridSettings(SourceSettings, ServingSettings, RollingSettings, ModeSettings):
+class HybridSettings(SourceSettings, ServingSettings, RollingSettings, ModeSettings, PartitionSettings):
     """HybridDeployment, checked. What is wrong with one half is found when that half is checked."""
 
     def problems(self, path: str) -> Sequence[Problem]:
-        return list(self.mode_problems(path))
+        return [*self.mode_problems(path), *(self.partition_problems(self, path) if self.mode not in {CLOUD, EDGE} else ())]

@@ -96,9 +96,10 @@ class FleetWave(Resource):
 
     releases: digest by class of devices; `*`: of every other. waves: all of the rollout, as `isthmus.fleet.waves.Wave` with a `gate`
     each; wave: the index of this one. encrypt: bundles and deltas are sealed with the fleet's content key. min_confidence: by class, what
-    bundles say that is sure enough, for devices that go by it. policies: by class, the migration policy in its bundles. With `wait` an
-    update ends when the gate has passed, and fails with the evidence where it aborts or pauses; else with what stands, and the next update
-    goes on. An update that was interrupted goes on where it was. A release that was aborted begins at the first wave again.
+    bundles say that is sure enough, for devices that go by it. policies: by class, the migration policy in its bundles; halves: the ways to
+    split the network. With `wait` an update ends when the gate has passed, and fails with the evidence where it aborts or pauses; else with
+    what stands, and the next update goes on. An update that was interrupted goes on where it was. A release that was aborted begins at the
+    first wave again.
     Outputs: `name`, `number`, `outcome`, `confirmed` (how many devices of the wave), `contents` (digest of what
     devices keep, by class).
     """
@@ -129,6 +130,7 @@ class FleetWave(Resource):
         budget: Input[Mapping[str, Any]] | None = None,
         min_confidence: Input[Mapping[str, float]] | None = None,
         policies: Input[Mapping[str, str]] | None = None,
+        halves: Input[Mapping[str, str]] | None = None,
         wait: Input[bool] = True,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -149,6 +151,7 @@ class FleetWave(Resource):
             "budget": budget,
             "min_confidence": min_confidence,
             "policies": policies,
+            "halves": halves,
             "wait": wait,
         }
         super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

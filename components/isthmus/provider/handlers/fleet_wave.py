@@ -13,10 +13,9 @@ from isthmus.plugin.values import UNKNOWN, Properties
 from isthmus.provider.handlers.fleets import PLACE, fleet_of
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
-from isthmus_agent.formats import bundle, samples_wanted
+from isthmus_agent.formats import bundle, halves, policy, samples_wanted
 from isthmus_agent.formats.contents import ANY_CLASS, Variant
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.formats.policy import from_json
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.turns import Budget
 from isthmus_agent.formats.window import Window
@@ -76,6 +75,12 @@ class FleetWaveHandler(HandlerBase):
                 required=False,
                 items=Property("string", "see `bundle.POLICY`"),
             ),
+            "halves": Property(
+                "object",
+                "by class, how a device that may ask the cloud role runs the first half of the network alone",
+                required=False,
+                items=Property("string", "see `bundle.HALVES`"),
+            ),
             "cache_directory": Property("string", "where this machine keeps releases", compared=False),
             "waves": Property("array", "all waves of the rollout", items=_WAVE),
             "wave": Property("integer", "the index of this one", minimum=0),
@@ -126,7 +131,7 @@ class FleetWaveHandler(HandlerBase):
     )
 
     def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
-        found = [*address_problems(inputs), *prefix_problems(inputs), *_release_problems(inputs["releases"]), *_policy_problems(inputs)]
+        found = [*address_problems(inputs), *prefix_problems(inputs), *_release_problems(inputs["releases"]), *_text_problems(inputs)]
         waves, wave = inputs["waves"], inputs["wave"]
         if isinstance(waves, list) and wave is not UNKNOWN and wave >= len(waves):
             found.append(Problem("wave", f"is {wave}", f"0 to {len(waves) - 1}, which is how many waves there are"))
@@ -233,18 +238,24 @@ def _release_problems(releases: Any) -> Iterator[Problem]:
         yield from digest_problems({"digest": digest}, where)
 
 
-def _policy_problems(inputs: Values) -> Iterator[Problem]:
-    """Policies that devices would refuse: a bundle with one would be unfit."""
-    releases, policies = inputs["releases"], inputs.get("policies")
-    for name, text in policies.items() if isinstance(releases, Mapping) and isinstance(policies, Mapping) else ():
-        where = property_path((name,), "policies")
-        if name not in releases:
-            yield Problem(where, "there is no release for this class", " or ".join(releases))
-        elif isinstance(text, str) and isinstance(releases[name], str):
-            try:
-                from_json(text.encode(), releases[name])
-            except FormatError as error:
-                yield Problem(where, str(error), "a policy for the class's release")
+# What is signed beside a release, by class → how a device reads it, and what it is.
+_TEXTS: Final = {"policies": (policy.from_json, "a policy for the class's release"), "halves": (halves.from_json, "halves of the release")}
+
+
+def _text_problems(inputs: Values) -> Iterator[Problem]:
+    """Texts that devices would refuse: a bundle with one would be unfit."""
+    releases = inputs["releases"]
+    for kind, (read, expected) in _TEXTS.items():
+        texts = inputs.get(kind)
+        for name, text in texts.items() if isinstance(releases, Mapping) and isinstance(texts, Mapping) else ():
+            where = property_path((name,), kind)
+            if name not in releases:
+                yield Problem(where, "there is no release for this class", " or ".join(releases))
+            elif isinstance(text, str) and isinstance(releases[name], str):
+                try:
+                    read(text.encode(), releases[name])
+                except FormatError as error:
+                    yield Problem(where, str(error), expected)
 
 
 def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
@@ -257,7 +268,8 @@ def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
     # Devices take the first that fits them.
     ordered = sorted(inputs["releases"].items(), key=lambda it: (it[0] == ANY_CLASS, it[0]))
     releases = {name: find_release({**inputs, "digest": digest}) for name, digest in ordered}
-    said = {bundle.MIN_CONFIDENCE: inputs.get("min_confidence") or {}, bundle.POLICY: inputs.get("policies") or {}}
+    kinds = {bundle.MIN_CONFIDENCE: "min_confidence", bundle.POLICY: "policies", bundle.HALVES: "halves"}
+    said = {value: inputs.get(kind) or {} for value, kind in kinds.items()}
     gate_values = {name: {value: its[name] for value, its in said.items() if name in its} for name in releases}
     variants, files = contents_of(releases, inputs["fleet"], gate_values, make=make, key=key)
     waves = [Wave(**{name: value for name, value in it.items() if name != "gate"}) for it in inputs["waves"]]
