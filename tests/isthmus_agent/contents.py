@@ -19,6 +19,7 @@ from toolchain.testing import patience
 from isthmus_agent.channel import Limits
 from isthmus_agent.core.events import Event
 from isthmus_agent.formats import bundle, digests
+from isthmus_agent.formats.halves import Halves, Tensor, Way
 from isthmus_agent.formats.policy import LOAD, NETWORK, Measured, Policy
 from isthmus_agent.manager.listening import listen_tcp
 from isthmus_agent.manager.serving import Serving, Settings
@@ -70,6 +71,16 @@ def routed_content(places: Sequence[str], table: Sequence[int], *, step_ms: int 
     load = Measured(LOAD, "per second", ("calm", "busy"), (busy * 1000,))
     policy = Policy(release or digests.of(manifest), "*", tuple(places), (network, load), tuple(table), step_ms)
     gates = {bundle.POLICY: policy.to_json().decode()}
+    return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)
+
+
+def halved_content(release: str = "") -> bytes:
+    """The tiny model, whose answer is what it would send to a tail. release: that the halves are of; empty: the bundle's own."""
+    plain = io.BytesIO(tiny_content())
+    manifest = bundle.read(plain, bundle.MANIFEST)
+    crosses = Tensor(tiny.OUTPUT, "float32", (1, tiny.CLASSES))
+    way = Way(tiny.SIGNATURE, "tail_1", (crosses,), deflate=False, head_microseconds=1, cloud_microseconds=1, sent_bytes=12)
+    gates = {bundle.HALVES: Halves(release or digests.of(manifest), 1, 0, (way,)).to_json().decode()}
     return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)
 
 
