@@ -17,7 +17,7 @@ def few(latencies_ms: Sequence[Sequence[float]], local: int, cloud: Collection[i
 
     Args:
         latencies_ms: [situations][ways], positive; a situation is a bandwidth and a device.
-        local: the way that sends nothing. cloud: ways that send the inputs: one of them is enough.
+        local: the way that sends nothing. cloud: ways that send the inputs: one of them is served wherever anything is.
         needed: ways of which one is served, whatever it gains.
     """
     if not latencies_ms:
@@ -30,19 +30,26 @@ def few(latencies_ms: Sequence[Sequence[float]], local: int, cloud: Collection[i
         ratios = [min(row[way] for way in having) / min(row) for row in latencies_ms]
         return max(ratios), sum(ratios)
 
+    def best(of: Collection[int]) -> int:
+        """The one that is nearest to the fastest of them everywhere."""
+
+        def ratios(way: int) -> tuple[float, float]:
+            found = [row[way] / min(row[other] for other in of) for row in latencies_ms]
+            return max(found), sum(found)
+
+        return min(of, key=ratios)
+
     if needed:
-
-        def slowest(way: int) -> tuple[float, float]:
-            ratios = [row[way] / min(row[other] for other in needed) for row in latencies_ms]
-            return max(ratios), sum(ratios)
-
-        chosen.add(min(needed, key=slowest))
+        chosen.add(best(needed))
     while worst(None)[0] > _NEAR:
         inside = len(chosen - {local} - set(cloud))
         left = [way for way in ways if way not in chosen and (way in cloud if inside >= MOST_INSIDE else True)]
         left = [way for way in left if way not in cloud or not chosen & set(cloud)]
-        best = min(left, key=worst, default=None)
-        if best is None or worst(best) >= worst(None):
+        found = min(left, key=worst, default=None)
+        if found is None or worst(found) >= worst(None):
             break
-        chosen.add(best)
+        chosen.add(found)
+    if chosen != {local} and cloud and not chosen & set(cloud):
+        # A device may be slower or faster than was planned for: then the other extreme must be there to go to.
+        chosen.add(best(cloud))
     return tuple(sorted(chosen - {local}))
