@@ -1,7 +1,5 @@
 """The Isthmus plugin, as the engine starts it: this folder is run by a Python language host."""
 
-import sys
-
 from isthmus.provider.main import main
 
-main(sys.argv[1:])
+main()

@@ -73,7 +73,6 @@ _OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "DockerServer": {"container": "c", "rest_port": 1, "grpc_port": 2},
     "DockerModelFolder": {"directory": "/d", "version": 1},
     "RemoteImage": {"imageId": "i"},
-    "StackReference": {"outputs": {}},
 }
 
 

@@ -15,6 +15,7 @@ from isthmus.arguments.secrets import at, in_plain
 from isthmus.arguments.source import SourceSettings
 from isthmus.cloud import CheckedService
 from isthmus.compiling import Sources
+from isthmus.deployed import by_name
 from isthmus.edge import CheckedRollout
 from isthmus.errors import InputError, Problem, property_path
 from isthmus.hybrid import CheckedHybrid
@@ -178,25 +179,30 @@ def outputs(made: Mapping[str, Mapping[str, pulumi.ComponentResource]]) -> dict[
 
 
 def show_plan(made: Mapping[str, Mapping[str, pulumi.ComponentResource]]) -> None:
-    """Logs one table of all plans when the last of them is known, with what changes against the stack as it is deployed.
-
-    The stack's outputs of its last update tell what is deployed: a stack reference to the stack itself reads them.
-    """
+    """Logs one table of all plans when the last of them is known; at preview with what changes against the stack as it is deployed."""
     services: dict[str, Any] = dict(made["services"])
     fleets: dict[str, Any] = dict(made["fleets"])
     for name, it in made["hybrids"].items():
         service, fleet = it.parts  # type: ignore[attr-defined]
         services |= {name: service} if service else {}
         fleets |= {name: fleet} if fleet else {}
-    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    deployed = pulumi.StackReference(name).outputs
     planned = [{key: {"digest": it.digest, "plan": it.plan} for key, it in part.items()} for part in (services, fleets)]
 
     def log(known: list[Any]) -> None:
-        before = table.rows_of(known[2].get("services") or {}, known[2].get("fleets") or {})
-        pulumi.log.info(f"the plan\n{table.as_text(table.against(table.rows_of(known[0], known[1]), before))}")
+        rows, before = table.rows_of(known[0], known[1]), known[2]
+        pulumi.log.info(f"the plan\n{table.as_text(table.against(rows, None if before is None else table.rows_of(**by_name(before))))}")
 
-    Output.all(*planned, deployed).apply(log)
+    Output.all(*planned, _deployed() if pulumi.runtime.is_dry_run() else None).apply(log)
+
+
+def _deployed() -> Output[Mapping[str, Mapping[str, Any]]]:
+    """The outputs of what the stack has, by URN.
+
+    The engine itself reads them, and nothing of that gets into the state. Only a preview may ask: an update writes what would be read.
+    """
+    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    found = pulumi.runtime.invoke_output("pulumi:pulumi:readStackResourceOutputs", {"stackName": name})
+    return found.apply(lambda it: {urn: resource.get("outputs") or {} for urn, resource in ((it or {}).get("outputs") or {}).items()})
 
 
 def _outputs(component: pulumi.ComponentResource, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -191,6 +191,10 @@ def test_a_second_up_changes_nothing(stack):
     assert "(as deployed)" in done.text, done
 
 
+def test_the_stack_does_not_refer_to_itself(stack):
+    assert "pulumi:pulumi:StackReference" not in {it["type"] for it in stack.state()["deployment"]["resources"]}
+
+
 def test_isthmus_plan_shows_what_is_deployed_and_what_would_be_if(stack):
     plan = stack.outputs()["services"]["digits"]["plan"]
     done = stack.isthmus("plan", "test", "--what-if", "demand=2x", "--explain")

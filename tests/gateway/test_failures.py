@@ -130,6 +130,15 @@ def test_without_a_healthy_server_the_gateway_says_so(envoy, pair, eventually):
     assert requests.get(envoy.rest + "/readyz", timeout=10).status_code == 503
 
 
+def test_a_server_behind_a_name_is_asked_where_the_gateways_own_check_finds_none_healthy(make_envoy, make_backend, eventually):
+    backend = make_backend("named", 4)
+    envoy = make_envoy(g.Track("stable", 4, (g.Server("localhost", backend.port, backend.grpc_port),), resolve=True))
+    backend.loaded = False
+    envoy.wait("cluster.stable-rest.membership_healthy", 0)
+    eventually(lambda: envoy.predict() and envoy.stat("cluster.stable-rest.lb_healthy_panic"), "Envoy's threads know as well")
+    assert envoy.predict().json()["server"] == "named"
+
+
 @pytest.mark.parametrize(("percent", "at_most"), [(100, None), (20, 1.4)])
 def test_retries_add_no_more_load_than_their_budget(make, pair, percent, at_most):
     envoy = make(max_retries_percent=percent, min_retries=3)

@@ -22,6 +22,7 @@ _OWN = {
 }
 START_SECONDS = 300.0
 LAST_ANSWERS_SECONDS = 2.0
+LONGEST_DEADLINE_SECONDS = 1e8
 
 
 def variables(request: Any) -> dict[str, str]:
@@ -40,6 +41,12 @@ def _call(channel: Any, method: str, request: bytes, timeout_seconds: float | No
     """One call on raw bytes."""
     reply: bytes = channel.unary_unary(method)(request, timeout=timeout_seconds, wait_for_ready=True)
     return reply
+
+
+def _time_left_seconds(context: Any) -> float | None:
+    """Until the caller's deadline; None where it gave none: gRPC tells of one far in the future then, which overflows when passed on."""
+    left: float | None = context.time_remaining()
+    return left if left is not None and left < LONGEST_DEADLINE_SECONDS else None
 
 
 class PolicyProxy(grpc.GenericRpcHandler):  # type: ignore[type-arg, misc, unused-ignore]
@@ -78,7 +85,7 @@ class PolicyProxy(grpc.GenericRpcHandler):  # type: ignore[type-arg, misc, unuse
             if not self._ready.wait(START_SECONDS) or self._channel is None:
                 context.abort(grpc.StatusCode.UNAVAILABLE, f"policy pack not started: {self._error or 'it did not answer in time'}")
             try:
-                return _call(self._channel, method, request, context.time_remaining())
+                return _call(self._channel, method, request, _time_left_seconds(context))
             except grpc.RpcError as error:
                 context.abort(error.code(), error.details())
                 raise

@@ -45,6 +45,10 @@ UNHEALTHY_THRESHOLD = 2
 # Envoy gathers changes of health for so long before its threads hear of them.
 HEALTH_TAKES_EFFECT_SECONDS = 0.1
 
+# Behind a name there are only servers that another check has found ready. Where the gateway's own finds none of them healthy, it is late
+# itself (new addresses on a machine without a processor to spare), and any of them is asked.
+PANIC_PERCENT_OF_NAMES = 1
+
 # So many failures in a row, and a server gets no requests for a while. Gateway failures (502, 503, 504) and failures to reach
 # it at all are its own; another 5xx may come from one client's bad requests, so that it takes more of them.
 OUTLIER_FAILURES = 3
@@ -79,10 +83,10 @@ def _cluster(gateway: Gateway, track: Track, protocol: str) -> Json:
         "name": name,
         "connect_timeout": seconds(CONNECT_TIMEOUT_SECONDS),
         "load_balancing_policy": _load_balancing_policy(gateway.balancing),
-        # No panic mode: Envoy would spread requests over dead servers too when half of them are gone, and spend the retries'
-        # budget on them. Overload is met by the circuit breakers; a slow server is not unhealthy, see HEALTH_TIMEOUT_SECONDS.
+        # No panic mode by half: Envoy would spread requests over dead servers too, and spend the retries' budget on them. Overload
+        # is met by the circuit breakers; a slow server is not unhealthy, see HEALTH_TIMEOUT_SECONDS.
         "common_lb_config": {
-            "healthy_panic_threshold": {"value": 0},
+            "healthy_panic_threshold": {"value": PANIC_PERCENT_OF_NAMES if track.resolve else 0},
             "update_merge_window": seconds(HEALTH_TAKES_EFFECT_SECONDS),
         },
         "load_assignment": {

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.deployed import by_name
 from isthmus.errors import InputError, PlatformError, Problem
 from isthmus.plugin.signatures import SECRET_SIGNATURE, SIGNATURE_KEY
 
@@ -17,7 +18,8 @@ _TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class StackState:
-    """outputs: of the stack. resources: type token's last part → name → outputs (secrets stay encrypted)."""
+    """outputs: `services` and `fleets`, by name the outputs of each; of the components themselves, whatever the program exports. resources:
+    type token's last part → name → outputs (secrets stay encrypted)."""
 
     name: str
     outputs: Mapping[str, Any]
@@ -70,15 +72,15 @@ def _answer(process: subprocess.Popen[str], name: str) -> StackState:
         reason = errors.strip().removeprefix("error: ")
         raise InputError([Problem("", f"cannot read {called}: {reason}", "a stack of this project", "see `pulumi stack ls`")])
     resources: dict[str, dict[str, Mapping[str, Any]]] = {}
-    outputs: Mapping[str, Any] = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for resource in (json.loads(exported).get("deployment") or {}).get("resources") or []:
-        kind = resource["type"].rsplit(":", 1)[-1]
-        found = _opened(resource.get("outputs") or {})
-        if resource["type"] == "pulumi:pulumi:Stack":
-            outputs, name = found, resource["urn"].split(":")[2]
-        resources.setdefault(kind, {})[resource["urn"].rsplit("::", 1)[-1]] = found
-    if not outputs.get("services") and not outputs.get("fleets"):
-        raise InputError([Problem("", f"{called} has nothing deployed", "a stack after `pulumi up`", "run `make up`")])
+        urn, outputs = resource["urn"], _opened(resource.get("outputs") or {})
+        resources.setdefault(resource["type"].rsplit(":", 1)[-1], {})[urn.rsplit("::", 1)[-1]] = outputs
+        found |= {} if resource.get("delete") else {urn: outputs}
+        name = urn.split(":")[2]
+    outputs = by_name(found)
+    if not any(outputs.values()):
+        raise InputError([Problem("", f"{called} has nothing deployed", "a stack after `pulumi up`", "run `pulumi up` (here `make up`)")])
     return StackState(name, outputs, resources)
 
 

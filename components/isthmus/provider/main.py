@@ -1,5 +1,6 @@
 """The Isthmus plugin, as a process."""
 
+import sys
 from collections.abc import Sequence
 from importlib import metadata
 
@@ -11,9 +12,10 @@ from isthmus.provider.registry import HANDLERS
 _VERSION_WITHOUT_METADATA = "0.1.0"
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Serves the plugin. arguments: of the command line, as the engine gives them, without the program's name."""
-    process.run("The Isthmus plugin for Pulumi.", lambda engine: Servicer(PACKAGE, version(), HANDLERS, engine), arguments)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serves the plugin. arguments: as the engine gives them, without the program's name; without any, of the command line."""
+    given = sys.argv[1:] if arguments is None else arguments
+    process.run("The Isthmus plugin for Pulumi.", lambda engine: Servicer(PACKAGE, version(), HANDLERS, engine), given)
 
 
 def version() -> str:

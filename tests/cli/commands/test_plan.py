@@ -160,8 +160,13 @@ def test_bars_are_as_high_as_values_and_red_beyond_the_limit():
 def test_an_answer_imports_only_what_it_needs(tmp_path):
     """As typed: a process of its own, with a `pulumi` that has the state at hand."""
     fake = tmp_path / "pulumi"
-    resource = {"type": "pulumi:pulumi:Stack", "urn": "urn:pulumi:prod::models::pulumi:pulumi:Stack::models-prod"}
-    exported = {"deployment": {"resources": [{**resource, "outputs": dict(state().outputs)}]}}
+    kinds = {"services": "isthmus:index:CloudModelService", "fleets": "isthmus:index:EdgeFleetRollout"}
+    resources = [
+        {"type": kinds[group], "urn": f"urn:pulumi:prod::models::{kinds[group]}::{name}", "outputs": dict(outputs)}
+        for group, found in state().outputs.items()
+        for name, outputs in found.items()
+    ]
+    exported = {"deployment": {"resources": resources}}
     (tmp_path / "state.json").write_text(json.dumps(exported))
     fake.write_text(f"#!/bin/sh\ncat {tmp_path}/state.json\n")
     fake.chmod(0o755)

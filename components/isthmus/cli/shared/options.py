@@ -8,9 +8,10 @@ import typer
 
 FLEET_STORE_VARIABLE: Final = "ISTHMUS_FLEET_STORE"
 """The place of a fleet's repository; its credentials are in variables whose names begin so."""
-ONE_STACK = "A stack of this project."
+ONE_STACK = "A stack of this project; without it the selected one."
 DEFAULT_KEYS: Final = Path("keys")
-Stack = Annotated[str, typer.Argument(help=ONE_STACK)]
+Stack = Annotated[str, typer.Argument(help=ONE_STACK, show_default=False)]
+StackOption = Annotated[str, typer.Option("--stack", help=ONE_STACK, show_default=False)]
 Ca = Annotated[Path | None, typer.Option(help="Certificate (PEM) of the CA that has signed the gateway's.")]
 Page = Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.shared.options import ONE_STACK, Ca
+from isthmus.cli.shared.options import Ca, StackOption
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Options:
     model: Annotated[str, typer.Argument(help="A service of the stack, or its model's name.")]
     input: Annotated[Path, typer.Option("--input", "-i", help=".npy of shape (rows, …), or .npz with an array for each input.")]
     output: Annotated[Path, typer.Option("--output", "-o", help=".npy; .npz where the model has several outputs.")]
-    stack: Annotated[str, typer.Option(help=ONE_STACK)] = "local"
+    stack: StackOption = ""
     servers: Annotated[
         list[str] | None,
         typer.Option(help="URL of a server, or URL=SPEED; repeat it. Instead of a stack's servers.", metavar="URL[=SPEED]"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Options:
     """What a user gives."""
 
-    stack: Stack = "local"
+    stack: Stack = ""
     service: Annotated[str | None, typer.Option(help="Of one service or fleet.")] = None
     tail: Annotated[int, typer.Option(help="So many of the last lines of each part.", min=0)] = 20
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False

@@ -12,7 +12,7 @@ from isthmus.cli.shared.options import Page, Stack
 class Options:
     """What a user gives."""
 
-    stack: Stack = "local"
+    stack: Stack = ""
     what_if: Annotated[
         list[str] | None, typer.Option("--what-if", help="demand=2x, lose=zone, lose=server, lose=N or offline=30%; may be repeated.")
     ] = None

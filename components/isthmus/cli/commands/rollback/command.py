@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli.shared.options import StackOption
+
 
 @dataclass(frozen=True)
 class Options:
     """What a user gives."""
 
     service: Annotated[str, typer.Argument(help="A service on Kubernetes.")]
-    stack: Annotated[str, typer.Option(help="A stack of this project; without it the selected one.")] = ""
+    stack: StackOption = ""
     at_once: Annotated[bool, typer.Option(help="Do not wait until the stable release has the servers that all requests need.")] = False
 
 

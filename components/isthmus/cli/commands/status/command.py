@@ -11,7 +11,7 @@ from isthmus.cli.shared.options import Stack
 class Options:
     """What a user gives."""
 
-    stack: Stack = "local"
+    stack: Stack = ""
 
 
 def run(options: Options) -> None:
