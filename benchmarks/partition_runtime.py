@@ -197,7 +197,7 @@ def measure(folder: Path, release: Release, factor: int, requests: int) -> list[
     rows = []
     with shaped_link() as (namespace, address, device):
         command = [sys.executable, "-m", "isthmus.server", f"--rest_api_port={PORT}", "--port=0", f"--model_name={NAME}"]
-        command += [f"--model_base_path={release.directory / 'serving'}"]
+        command += [f"--model_base_path={release.directory / 'serving'}", f"--bind_address={address}"]
         with (folder / "server.log").open("wb") as log:
             server = subprocess.Popen(["ip", "netns", "exec", namespace, *command], stdout=log, stderr=log)
         try:

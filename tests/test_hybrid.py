@@ -150,6 +150,11 @@ def test_a_network_that_is_split_is_compiled_so_once_for_both_roles(asked: Any, 
     assert found.edge.is_split
 
 
+def test_the_preview_says_where_a_network_stays_whole(said: list[tuple[int, str]]) -> None:
+    assert made({**SPLIT, "partition": "auto"})[0] == {"CloudModelService", "EdgeFleetRollout"}
+    assert any("the network stays whole" in text for _, text in said)
+
+
 @pytest.mark.parametrize("partition", [None, False])
 def test_a_network_stays_whole_where_the_program_does_not_say_otherwise(partition: Any) -> None:
     found, _ = hybrid.check("digits", {**SPLIT, "partition": partition}, "hybrids.digits")

@@ -55,8 +55,8 @@ async def compile_release(
         from isthmus.compile.halves.run import partitioned
 
         whole = replace(request, partition=None)
-        release = await compile_release(whole, cache, progress, warn=warn, source=source)
-        return await partitioned(whole, request.partition, release, cache, progress, source=source)
+        made = await compile_release(whole, cache, progress, warn=warn, source=source)
+        return await partitioned(whole, request.partition, made, cache, progress, source=source)
     if request.names_digest:
         return await _find_by_digest(request, cache, warn or progress)
     found: Source = await asyncio.to_thread(resolve, request) if source is None else source
