@@ -22,10 +22,19 @@ _LEAST_MS_PER_BYTE: Final = 1e-7
 
 
 class Rate:
-    """What a byte takes, in ms: the median of the last few, so that one that met a cold server, or a pause of somebody's, moves nothing."""
+    """What a byte takes, in ms: the median of the last few, so that one that met a cold server, or a pause of somebody's, moves nothing.
+
+    What few bytes take beyond all that was planned is the way's own: a server that is busy, say. It is forgotten with what larger ones say.
+    """
 
     def __init__(self) -> None:
         self._last: deque[float] = deque(maxlen=SAMPLES)
+        self._over: deque[float] = deque(maxlen=SAMPLES)
+
+    @property
+    def over_ms(self) -> float:
+        """What a request takes besides, beyond round trip, tail and bytes; 0 where nothing says so."""
+        return median_low(self._over) if self._over else 0.0
 
     @property
     def ms_per_byte(self) -> float:
@@ -43,8 +52,11 @@ class Rate:
         took_ms: until its answer. besides_ms: of that, what bytes have no part in.
         """
         if sent_bytes < LEAST_SEEN_BYTES and self.is_known:
+            self._over.append(max(0.0, took_ms - besides_ms - sent_bytes * self.ms_per_byte))
             return False
-        found, before = max(_LEAST_MS_PER_BYTE, (took_ms - besides_ms) / sent_bytes), self.ms_per_byte
+        found, before = max(_LEAST_MS_PER_BYTE, (took_ms - besides_ms - self.over_ms) / sent_bytes), self.ms_per_byte
+        if self._over:
+            self._over.popleft()
         self._last.append(found)
         return not before / 2 <= found <= 2 * before
 

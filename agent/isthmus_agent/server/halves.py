@@ -20,10 +20,10 @@ from isthmus_agent.core.backoff import doubled_seconds
 from isthmus_agent.core.ways import Chooser, Rate, Seen
 from isthmus_agent.formats.halves import Halves, Way
 from isthmus_agent.protocol import PredictRequest
-from isthmus_agent.protocol.wire import WireFormat
+from isthmus_agent.protocol.wire import WireError, WireFormat
 from isthmus_agent.server.answers import Check, Due
 from isthmus_agent.server.fallback import Fallback
-from isthmus_agent.server.model import Array, Model
+from isthmus_agent.server.model import Array, InterpreterError, Model
 
 PROBE_SECONDS: Final = 5.0
 """Between two probes of the round trip, at least."""
@@ -83,7 +83,7 @@ class Parted:
         self._own_ms = found if math.isnan(self._own_ms) else self._own_ms + _NEW_PART * (found - self._own_ms)
 
     def body(self, asked: PredictRequest, due: Due) -> bytes | None:
-        """What to send for a request; None where the device answers it. Raises InterpreterError where the head fails."""
+        """What to send for a request; None where the device answers it."""
         now = time.monotonic()
         self._hear(now)
         if now < self._rests_until or not self._takes(asked):
@@ -94,7 +94,8 @@ class Parted:
             self.fallback.cloud.probe(model)
         within_ms = self.fallback.within(due).seconds
         most_ms = self._timeout_ms if within_ms is None else min(self._timeout_ms, 1000 * within_ms)
-        seen = Seen(self._own_ms, self.fallback.cloud.round_trip_ms(), self._rate.ms_per_byte, most_ms)
+        trip_ms = self.fallback.cloud.round_trip_ms() + self._rate.over_ms
+        seen = Seen(self._own_ms, trip_ms, self._rate.ms_per_byte, most_ms)
         before = self._chooser.way
         way = self._chooser.look(seen)
         if way != before:
@@ -118,17 +119,21 @@ class Parted:
             self._looks += 1
         way = self._chooser.smallest
         body = self._made(way, asked)
-        question = cloud.ask(self._model.manifest.model, body, check, Due(now), is_needed=False)
-        if question is not None:
+        question = None if body is None else cloud.ask(self._model.manifest.model, body, check, Due(now), is_needed=False)
+        if body is not None and question is not None:
             self._opened(question, way, body)
 
     def _takes(self, asked: PredictRequest) -> bool:
         """One example, of the model's own signature."""
         return asked.inputs.keys() == self._model.signature.inputs.keys() and all(it.shape[:1] == (1,) for it in asked.inputs.values())
 
-    def _made(self, way: int, asked: PredictRequest) -> bytes:
-        features = self._features(self._ways[way], asked.inputs)
-        return written(self._ways[way].tail, self._wires[way].encode(features), row=asked.row)
+    def _made(self, way: int, asked: PredictRequest) -> bytes | None:
+        """None where the head fails, or does not make what the way says: the whole may have an answer."""
+        try:
+            content = self._wires[way].encode(self._features(self._ways[way], asked.inputs))
+        except (InterpreterError, WireError, KeyError):
+            return None
+        return written(self._ways[way].tail, content, row=asked.row)
 
     def _features(self, way: Way, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         made = {} if way.head is None else self._model.head(way.head, inputs)

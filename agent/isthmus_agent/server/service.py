@@ -166,10 +166,7 @@ class Service:
 
     def _in_halves(self, parted: Parted, asked: PredictRequest, due: Due) -> Answer | Later | None:
         """The answer of both halves, later; None where the device is to answer by itself."""
-        try:
-            body = parted.body(asked, due)
-        except InterpreterError:  # the whole may have an answer
-            return None
+        body = parted.body(asked, due)
         if body is None:
             return None
         found = self._first(parted.fallback, body, asked, due)

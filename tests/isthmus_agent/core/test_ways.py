@@ -84,5 +84,18 @@ def test_a_few_bytes_say_nothing_where_something_is_known() -> None:
     rate = Rate()
     for _ in range(SAMPLES):
         rate.sent(10_000, 11.0, 1.0)
+    assert rate.over_ms == 0
     assert not rate.sent(10, 50.0, 1.0)
     assert rate.ms_per_byte == 1e-3
+
+
+def test_what_a_few_bytes_take_beyond_the_plan_is_the_ways_own_and_is_forgotten_with_larger_ones() -> None:
+    rate = Rate()
+    for _ in range(SAMPLES):
+        rate.sent(10_000, 11.0, 1.0)
+    for _ in range(SAMPLES):
+        rate.sent(1000, 22.0, 1.0)
+    assert (rate.over_ms, rate.ms_per_byte) == (20.0, 1e-3)
+    for _ in range(SAMPLES):
+        rate.sent(10_000, 31.0, 1.0)
+    assert rate.over_ms == 0

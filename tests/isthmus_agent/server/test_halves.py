@@ -188,6 +188,15 @@ def test_a_request_that_is_for_here_and_one_of_several_examples_stay_here(begin:
     assert link.sent.count(b"POST") == asked
 
 
+@pytest.mark.parametrize(("found", "other"), [('"name":"feature_0"', '"name":"feature_9"'), ("[1,4096]", "[1,4095]")])
+def test_a_way_that_is_not_what_its_head_makes_costs_no_answer(begin: Begin, release: Release, found: str, other: str) -> None:
+    served, link = begin()
+    served.serve(bundle_of(release, text_of(release).replace(found, other)))
+    connection = served.connect()
+    assert {answered_right(served, row, connection) for row in ROWS} == {"device"}
+    assert b"POST" not in link.sent
+
+
 def test_halves_of_another_release_or_without_their_head_are_not_served(begin: Begin, release: Release) -> None:
     served, _ = begin()
     document = text_of(release)
