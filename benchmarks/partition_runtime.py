@@ -59,9 +59,9 @@ from isthmus_agent.server.manifest import Manifest as Served
 from isthmus_agent.server.model import Model
 from isthmus_agent.server.service import Service
 
-SWEEP = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+SWEEP = (0.2, 0.5, 1, 2, 5, 10, 20, 50)
 EXAMPLES, SIZE = 8, 96
-LEARNING_SECONDS = 8.0
+LEARNING_SECONDS = 6.0
 PORT, NAME = 47_114, "camera"
 
 

@@ -7,7 +7,8 @@ faster by the margin, so that a rate which swings about a crossing of two lines 
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Final
 
@@ -69,12 +70,15 @@ class Rate:
 @dataclass(frozen=True)
 class Seen:
     """What a device has measured. own_ms: the whole network on it; not a number before its first run. round_trip_ms: infinity while the
-    cloud is away. ms_per_byte: not a number where nothing was sent. most_ms: within which an answer must be there."""
+    cloud is away. ms_per_byte: not a number where nothing was sent. most_ms: within which an answer must be there. head_ms: of the ways
+    whose heads have run, what they took here.
+    """
 
     own_ms: float
     round_trip_ms: float
     ms_per_byte: float
     most_ms: float = math.inf
+    head_ms: Mapping[int, float] = field(default_factory=dict)
 
 
 class Chooser:
@@ -93,8 +97,8 @@ class Chooser:
         if way is None:
             return seen.own_ms
         it = self._halves.ways[way]
-        slower = seen.own_ms / (self._halves.whole_microseconds / 1000)
-        found = slower * it.head_microseconds / 1000 + self.besides_ms(way, seen.round_trip_ms) + it.sent_bytes * seen.ms_per_byte
+        planned_ms = seen.own_ms * it.head_microseconds / self._halves.whole_microseconds
+        found = seen.head_ms.get(way, planned_ms) + self.besides_ms(way, seen.round_trip_ms) + it.sent_bytes * seen.ms_per_byte
         return math.inf if found > seen.most_ms else found
 
     def look(self, seen: Seen) -> int | None:

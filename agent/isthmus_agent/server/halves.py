@@ -10,14 +10,16 @@ import json
 import math
 import time
 import zlib
+from collections import deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Any, Final, Protocol
 
 import numpy as np
 
 from isthmus_agent.core.backoff import doubled_seconds
-from isthmus_agent.core.ways import Chooser, Rate, Seen
+from isthmus_agent.core.ways import SAMPLES, Chooser, Rate, Seen
 from isthmus_agent.formats.halves import Halves, Way
 from isthmus_agent.protocol import PredictRequest
 from isthmus_agent.protocol.wire import WireError, WireFormat
@@ -68,6 +70,7 @@ class Parted:
         self._wires = [WireFormat.of(it) for it in halves.ways]
         self._chooser, self._rate = Chooser(halves), Rate()
         self._own_ms = math.nan
+        self._heads: dict[int, deque[float]] = {way: deque(maxlen=SAMPLES) for way in range(len(halves.ways))}
         self._open: list[_Open] = []
         self._probes_at = self._looks_at = self._rests_until = -math.inf
         self._looks = 0
@@ -95,7 +98,8 @@ class Parted:
         within_ms = self.fallback.within(due).seconds
         most_ms = self._timeout_ms if within_ms is None else min(self._timeout_ms, 1000 * within_ms)
         trip_ms = self.fallback.cloud.round_trip_ms() + self._rate.over_ms
-        seen = Seen(self._own_ms, trip_ms, self._rate.ms_per_byte, most_ms)
+        heads = {way: median_low(last) for way, last in self._heads.items() if last}
+        seen = Seen(self._own_ms, trip_ms, self._rate.ms_per_byte, most_ms, heads)
         before = self._chooser.way
         way = self._chooser.look(seen)
         if way != before:
@@ -117,6 +121,9 @@ class Parted:
         if self._rate.is_known:
             self._looks_at = now + doubled_seconds(FIRST_LOOK_SECONDS, LOOK_SECONDS, self._looks + 1)
             self._looks += 1
+        for last in self._heads.values():  # what is not run any more is as was planned, in time: it may have met a busy moment
+            if last:
+                last.popleft()
         way = self._chooser.smallest
         body = self._made(way, asked)
         question = None if body is None else cloud.ask(self._model.manifest.model, body, check, Due(now), is_needed=False)
@@ -129,10 +136,12 @@ class Parted:
 
     def _made(self, way: int, asked: PredictRequest) -> bytes | None:
         """None where the head fails, or does not make what the way says: the whole may have an answer."""
+        began = time.monotonic()
         try:
             content = self._wires[way].encode(self._features(self._ways[way], asked.inputs))
         except (InterpreterError, WireError, KeyError):
             return None
+        self._heads[way].append(1000 * (time.monotonic() - began))
         return written(self._ways[way].tail, content, row=asked.row)
 
     def _features(self, way: Way, inputs: Mapping[str, Array]) -> Mapping[str, Array]:

@@ -42,6 +42,12 @@ def test_each_way_is_the_fastest_at_some_rate() -> None:
     assert found == [0, 1, None]
 
 
+def test_a_head_that_has_run_counts_with_what_it_took_here() -> None:
+    assert Chooser(WAYS).look(Seen(80.0, 5.0, 8e-6)) == 0
+    assert Chooser(WAYS).look(Seen(80.0, 5.0, 8e-6, head_ms={0: 90.0})) == 1
+    assert Chooser(WAYS).look(Seen(80.0, 5.0, 8e-6, head_ms={0: 90.0, 1: 90.0})) is None
+
+
 def test_what_is_not_measured_leaves_all_on_the_device() -> None:
     for seen in (Seen(math.nan, 1.0, 1e-6), Seen(80.0, math.nan, 1e-6), Seen(80.0, 1.0, math.nan), Seen(80.0, math.inf, 1e-6)):
         assert Chooser(WAYS).look(seen) is None
