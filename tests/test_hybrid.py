@@ -133,6 +133,63 @@ def test_a_mode_or_situation_that_cannot_be_is_one_clear_problem_with_its_place(
     assert any(it.startswith(wanted) for it in problems({**MODEL, **SERVICE, **FLEET, **arguments})), problems(arguments)
 
 
+SPLIT = {**MODEL, **SERVICE, **FLEET, "data": "may_leave_device"}
+
+
+@pytest.mark.parametrize("partition", ["auto", 3, 3.0])
+def test_a_network_that_is_split_is_compiled_so_once_for_both_roles(asked: Any, partition: Any) -> None:
+    found, wrong = hybrid.check("digits", {**SPLIT, "partition": partition}, "hybrids.digits")
+    assert wrong == []
+    assert found is not None
+    assert found.cloud is not None
+    assert found.edge is not None
+    (edge,) = found.edge.sought.values()
+    assert found.cloud.sought.request == edge.request
+    assert edge.request.partition is not None
+    assert edge.request.partition.layers == (None if partition == "auto" else 3)
+    assert found.edge.is_split
+
+
+def test_the_preview_says_where_a_network_stays_whole(said: list[tuple[int, str]]) -> None:
+    assert made({**SPLIT, "partition": "auto"})[0] == {"CloudModelService", "EdgeFleetRollout"}
+    assert any("the network stays whole" in text for _, text in said)
+
+
+@pytest.mark.parametrize("partition", [None, False])
+def test_a_network_stays_whole_where_the_program_does_not_say_otherwise(partition: Any) -> None:
+    found, _ = hybrid.check("digits", {**SPLIT, "partition": partition}, "hybrids.digits")
+    assert found is not None
+    assert found.edge is not None
+    assert not found.edge.is_split
+
+
+@pytest.mark.parametrize("partition", [True, 0, -1, 2.5, 1e300, float("nan"), float("inf"), "Auto", "conv", "", [], {}])
+def test_a_partition_that_is_none_is_one_problem(partition: Any) -> None:
+    (found,) = hybrid.check("digits", {**SPLIT, "partition": partition}, "hybrids.digits")[1]
+    assert found.path == "hybrids.digits.partition"
+    assert "auto, false, or how many layers devices run" in found.expected + found.what
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ({"data": "stays_on_device"}, "nothing says that it may"),
+        ({"data": None}, "nothing says that it may"),
+        ({"policy": "policies/cameras.yaml"}, "`policy` chooses it too"),
+        ({"variants": [{"class": "*", "recipe": "int8"}]}, "servers have the halves of one recipe"),
+    ],
+)
+def test_what_a_split_network_does_not_go_with_is_said(more: Any, wanted: str) -> None:
+    (found,) = [it for it in problems({**SPLIT, "partition": "auto", **more}) if it.startswith("hybrids.digits.partition")]
+    assert wanted in found
+
+
+@pytest.mark.parametrize("mode", ["cloud", "edge"])
+def test_a_mode_of_one_place_has_nothing_to_split(mode: str) -> None:
+    found, wrong = hybrid.check("digits", {**SPLIT, "partition": "auto", "mode": mode}, "hybrids.digits")
+    assert (wrong, found is None) == ([], False)
+
+
 @pytest.mark.parametrize("said", [{}, {"data": "stays_on_device"}])
 def test_a_policy_for_devices_that_may_ask_nobody_is_one_problem(said: dict[str, str]) -> None:
     (found,) = problems({**MODEL, **SERVICE, **FLEET, **said, "policy": "policies/digits.yaml"})

@@ -93,7 +93,8 @@ class Fallback:
     0: only failures are; None: as the content says. timeout_seconds: after which the device's own answer stands. ca_file: certificates to
     trust instead of the system's. deadline_seconds: within which a request is answered that says none itself; None: there is no deadline.
     same_version: of the cloud role only the version is asked that the device serves; what has another one has no answer for it.
-    follows_policy: whether the signed migration policy may have the cloud asked first; else only what is unsure goes there.
+    follows_policy: whether the signed migration policy may have the cloud asked first; else only what is unsure goes there. sends_features:
+    whether what the network's first layers make may be sent there, in the signed ways.
     """
 
     url: str
@@ -103,6 +104,7 @@ class Fallback:
     deadline_seconds: float | None = None
     same_version: bool = False
     follows_policy: bool = False
+    sends_features: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """CloudModelService: a model served behind a gateway, with as many replicas as its demand needs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import pulumi
@@ -130,6 +130,6 @@ def _canary(component: pulumi.Resource, known: CheckedService, path: str) -> Com
         return None
     given = {key: value for key, value in settings.canary.model_dump().items() if value is not None}
     path, args = f"{path}.canary", settings.model_copy(update=given)
-    request = compiling.request_of(args, known.sought.request.model)
+    request = replace(compiling.request_of(args, known.sought.request.model), partition=known.sought.request.partition)
     # What is wrong with its source the compile says: it has the canary's place in the program.
     return compiling.start(component, args, Sought(request, None), path, lambda release: (None, _describe(release, path)))

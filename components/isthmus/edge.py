@@ -25,6 +25,7 @@ from isthmus.grouping import GroupPlan, SeenExamples, group_plans, read_group, t
 from isthmus.names import WAVE_PASSED, program
 from isthmus.offload.plan import OffloadPlan
 from isthmus.offloading import offload_plans
+from isthmus.parting import explained_ways, shown_ways, signed_halves
 from isthmus.planning import PlannedRollout, choose_variants, fleet_plan_of, foreseen_rollout, shown
 from isthmus.platforms.fleet_place import FleetPlace, access_secret
 from isthmus.platforms.local import desired as local
@@ -36,7 +37,7 @@ from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
 from isthmus.routing import Policies, RoutePlan, deadline_of, read_counts, read_policy, route_plans
 from isthmus.sizing.fleet import FleetPlan
-from isthmus_agent.formats.bundle import AS_SIGNED, GROUP, MIN_CONFIDENCE, POLICY
+from isthmus_agent.formats.bundle import AS_SIGNED, GROUP, HALVES, MIN_CONFIDENCE, POLICY
 from isthmus_agent.formats.roster import Device
 
 
@@ -82,6 +83,11 @@ class CheckedRollout:
         return self.settings.gates(len(self.fleet.devices))
 
     @property
+    def is_split(self) -> bool:
+        """Whether its network is split between devices and cloud role, where that is worth it."""
+        return any(it.request.partition is not None for it in self.sought.values())
+
+    @property
     def model_name(self) -> str:
         """The name that devices serve it under."""
         return next(iter(self.sought.values())).request.model
@@ -91,7 +97,7 @@ class CheckedRollout:
 class _Planned:
     """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. By class too:
     offload: when devices ask the cloud role; empty where they ask nobody, or nothing was measured. routes: migration policies. groups: what
-    devices answer together."""
+    devices answer together. halves: the ways to split the release's network, as they are signed."""
 
     plan: FleetPlan
     releases: Mapping[str, str]
@@ -99,6 +105,7 @@ class _Planned:
     offload: Mapping[str, OffloadPlan]
     routes: Mapping[str, RoutePlan]
     groups: Mapping[str, GroupPlan]
+    halves: Mapping[str, str]
 
     @property
     def min_confidence(self) -> dict[str, float]:
@@ -116,7 +123,9 @@ class _Planned:
         found = [it.output() for name, it in self.offload.items() if self.releases[name] == self.main.digest]
         routes = {name: it.output() for name, it in self.routes.items()}
         groups = {name: it.output() for name, it in self.groups.items()}
-        said = {"offload": found[0] if found else None, "policy": routes, "group": groups}
+        ways = self.main.record.halves
+        halves = shown_ways(ways) if ways is not None and self.halves else None
+        said = {"offload": found[0] if found else None, "policy": routes, "group": groups, "halves": halves}
         more = {name: it for name, it in said.items() if it}
         return {**shown(self.plan, self.main, EDGE), **more}
 
@@ -185,6 +194,8 @@ class EdgeFleetRollout(pulumi.ComponentResource):
             what["policies"] = planned.apply(lambda it: it.policies)
         if known.seen:
             what["groups"] = planned.apply(lambda it: {name: its.signed for name, its in it.groups.items()})
+        if known.is_split:
+            what["halves"] = planned.apply(lambda it: it.halves)
         waves = self._waves(name, known, {**place.inputs, **what}, [repository, *here.values(), *known.first])
 
         # Of none, `all` makes a list.
@@ -322,10 +333,13 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
             counts = await asyncio.to_thread(read_counts, settings, fleet.name, place)
             routes = route_plans(known.policy, wanted, counts.documents, offload=offload, timeout_ms=settings.fallback_timeout_ms)
             groups = await asyncio.to_thread(group_plans, settings, known.seen, wanted, path)
+            halves = {name: text for name, it in wanted.items() if known.is_split and (text := signed_halves(it)) is not None}
             say("what devices will fetch")
             values: dict[str, dict[str, Any]] = {name: {POLICY: it.text} for name, it in routes.items()}
             for name, group in groups.items():
                 values.setdefault(name, {})[GROUP] = group.signed
+            for name, text in halves.items():
+                values.setdefault(name, {})[HALVES] = text
             for name, it in offload.items() if settings.seeks_confidence else ():
                 values.setdefault(name, {})[MIN_CONFIDENCE] = it.min_confidence
             fetched = await asyncio.to_thread(downloads, fleet.name, place, wanted, encrypt=settings.encrypt, gate_values=values)
@@ -341,7 +355,9 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
     for name, route in routes.items():
         pulumi.log.info(f"policy {known.settings.policy} ({name}): {route.explain()}", component)
     tell(groups, lambda text: pulumi.log.info(text, component), lambda text: pulumi.log.warn(text, component))
-    return _Planned(plan, chosen, main, offload, routes, groups)
+    if known.is_split:
+        pulumi.log.info(explained_ways(main), component)
+    return _Planned(plan, chosen, main, offload, routes, groups, halves)
 
 
 def _written(value: Any) -> dict[str, Any]:
@@ -371,7 +387,13 @@ def _device_inputs(known: CheckedRollout, device: str, told: Output[list[Any]]) 
         folders, _, fallback_url, broker = values
         least = AS_SIGNED if settings.seeks_confidence else settings.min_confidence
         asked = local.CloudAsked(
-            fallback_url, least, settings.fallback_timeout_ms, settings.deadline_ms, known.same_version, known.policy is not None
+            fallback_url,
+            least,
+            settings.fallback_timeout_ms,
+            settings.deadline_ms,
+            known.same_version,
+            known.policy is not None,
+            known.is_split,
         )
         group = _group(known, device, broker) if broker and known.fleet.group_of(device) else None
         return local.device_files(local.DeviceConfig(folders[device], known.model_name, asked if fallback_url else None, group))

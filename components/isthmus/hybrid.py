@@ -15,16 +15,18 @@ from isthmus.arguments.checking import problems_of
 from isthmus.arguments.components import CloudSettings, EdgeSettings, HybridSettings
 from isthmus.arguments.mode import AUTO, CLOUD, EDGE, ModeArgs
 from isthmus.arguments.offload import OffloadSettings
+from isthmus.arguments.partition import PartitionArgs
 from isthmus.arguments.rolling import RollingArgs
 from isthmus.arguments.serving import ServingArgs
 from isthmus.arguments.source import SourceArgs, SourceSettings
 from isthmus.cloud import CheckedService, CloudModelService
-from isthmus.compiling import Sources
+from isthmus.compiling import Sought, Sources
 from isthmus.edge import CheckedRollout, EdgeFleetRollout
 from isthmus.errors import GateError, Problem
 from isthmus.fleet import together
 from isthmus.names import STAYS_IN_GROUP, cloud_part, edge_part
 from isthmus.offloading import measured_plan
+from isthmus.partition.wanted import Wanted
 from isthmus.platforms.registry import DEFAULT_PLATFORM, PlatformArgs
 from isthmus.platforms.rules import kind_of_server, with_platforms
 from isthmus.platforms.served import Served
@@ -43,7 +45,7 @@ _OF_ASKING = ("min_confidence", "max_device_error", "policy", "deadline_ms")
 _NONE_FITS = "that no mode fits"
 
 
-class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, ModeArgs, PlatformArgs, total=False):
+class HybridDeploymentArgs(SourceArgs, ServingArgs, RollingArgs, ModeArgs, PartitionArgs, PlatformArgs, total=False):
     """Both roles of one model. The devices' fallback is the cloud role, where `data` or `min_confidence` says that they may ask it."""
 
 
@@ -190,6 +192,8 @@ def check(name: str, args: object, path: str, sources: Sources | None = None) ->
             fleet = edge.check(name, _part(EdgeSettings, args, name), path, sources)[0] or fleet
         fleet = _asking_nobody(fleet)
     fleet, service = (None if mode == CLOUD else fleet), (None if mode == EDGE else service)
+    if service is not None and fleet is not None:
+        service, fleet = _in_halves(service, fleet, settings.wanted(fleet.fleet))
     if service is not None:
         service, more = _asked_by(service, fleet, settings, path)
         problems = [*problems, *more]
@@ -208,6 +212,15 @@ def _asking_nobody(fleet: CheckedRollout) -> CheckedRollout:
         return fleet
     none = {**dict.fromkeys((*_OF_ASKING, "fallback_url")), "share_counts": False}
     return replace(fleet, settings=fleet.settings.model_copy(update=none), policy=None)
+
+
+def _in_halves(service: CheckedService, fleet: CheckedRollout, wanted: Wanted | None) -> tuple[CheckedService, CheckedRollout]:
+    """Both, with the release's network split as the program wants it."""
+
+    def split(it: Sought) -> Sought:
+        return replace(it, request=replace(it.request, partition=wanted))
+
+    return replace(service, sought=split(service.sought)), replace(fleet, sought={name: split(it) for name, it in fleet.sought.items()})
 
 
 def _asked_by(

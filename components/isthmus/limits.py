@@ -222,6 +222,7 @@ PARTITION: Final[Mapping[str, Limit]] = {
     "margin_percent": Limit("by which another way must be faster before the way is changed", 5.0, 0, 1000),
     "megabits_per_second": Limit("of a device's way to the cloud", None, 0, 1_000_000, beyond=True),
 }
+PARTITION_LAYERS: Final = Limit("that a device runs of a network that is split", None, 1, 100_000, whole=True)
 
 # How many days a signature of each role of a fleet's repository is good for. Devices accept nothing that is older, so that nobody can
 # hold an update back for longer than the timestamp's; `isthmus fleet refresh` signs anew in time.

@@ -192,6 +192,7 @@ LEFT_OUT = {
     "isthmus.compile.gate": "judges a release; how its messages read",
     "isthmus.compile.key": "what it says is in the key",
     "isthmus.compile.request": "what is asked for; its values are in the key",
+    "isthmus.partition": "how a release is split that is made already, which has a key of its own",
     "isthmus.release.hashing": "a sha256 is a sha256, however it is computed",
     "isthmus.digest": "how a digest is written; the manifest, which is, hashes",
     "isthmus.names": "what running things are called",

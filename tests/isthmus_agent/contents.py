@@ -20,6 +20,7 @@ from isthmus_agent.channel import Limits
 from isthmus_agent.core.events import Event
 from isthmus_agent.formats import bundle, digests
 from isthmus_agent.formats.fusion_group import FusionGroup, Member
+from isthmus_agent.formats.halves import Halves, Tensor, Way
 from isthmus_agent.formats.policy import LOAD, NETWORK, Measured, Policy
 from isthmus_agent.manager.evidence import Evidence
 from isthmus_agent.manager.listening import listen_tcp
@@ -86,6 +87,16 @@ def group_content(members: Sequence[str] = VIEWS, *, wait_ms: int = 30_000, rele
     its = tuple(Member(name, 1_000_000, (3 + place) * 1_000_000) for place, name in enumerate(members))
     group = FusionGroup(release or digests.of(manifest), 4000, its, rows, (-1099,) * tiny.CLASSES)
     gates = {bundle.GROUP: {bundle.GROUP_FILE: group.to_bytes().decode(), bundle.WAIT_MS: wait_ms}}
+    return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)
+
+
+def halved_content(release: str = "") -> bytes:
+    """The tiny model, whose answer is what it would send to a tail. release: that the halves are of; empty: the bundle's own."""
+    plain = io.BytesIO(tiny_content())
+    manifest = bundle.read(plain, bundle.MANIFEST)
+    crosses = Tensor(tiny.OUTPUT, "float32", (1, tiny.CLASSES))
+    way = Way(tiny.SIGNATURE, "tail_1", (crosses,), deflate=False, head_microseconds=1, cloud_microseconds=1, sent_bytes=12)
+    gates = {bundle.HALVES: Halves(release or digests.of(manifest), 1, 0, (way,)).to_json().decode()}
     return content_of(bundle.read(plain, bundle.MODEL), manifest, bundle.document(plain, bundle.GOLDEN), gates)
 
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import pytest
 from tests.isthmus_agent.bus.brokers import RunningBroker
 from tests.isthmus_agent.clouds import PREDICTIONS, CloudRole, says, with_status
-from tests.isthmus_agent.contents import routed_content
+from tests.isthmus_agent.contents import halved_content, routed_content
 from tests.isthmus_agent.living import DEVICE, FLEET, SECRET, Fleet, Living, digest_of
 from tests.isthmus_agent.tapping import tapped
 from tests.isthmus_agent.yard import Yard
@@ -333,3 +333,34 @@ def test_counts_are_told_where_that_is_signed_and_the_device_may_refuse(fleet: F
     fleet.await_outcome(fleet.tell(content(3), counts=True), "confirmed")
     assert not device.told()["counts"]["told_to_owner"]
     assert fleet.store.list("edge/health/counts/") == []
+
+
+def test_what_a_network_makes_of_what_a_device_is_asked_stays_on_it_as_that_does(fleet: Fleet, device: Living):
+    """Features count as data: without a cloud role to ask, and without being told that halves may be asked, none is sent."""
+    role = CloudRole(with_status(says({"predictions": PREDICTIONS})))
+    halves = halved_content()
+    try:
+        with tapped(role.url) as tap:
+            device.changes = {"heartbeat_seconds": 1}
+            device.start()
+            fleet.await_outcome(fleet.tell(halves), "confirmed")
+            for fallback in (None, {"url": tap.url, "min_confidence": 0, "timeout_ms": 20_000}):
+                assert device.stop() == 0
+                device.changes = {} if fallback is None else {"fallback": fallback}
+                device.start()
+                device.await_served(halves)
+                assert {b"X-Isthmus-Answered-By: cloud\r\n" in ask(device, ASKED["rows"]) for _ in range(4)} == {False}
+                assert tap.sent == []
+            assert device.stop() == 0
+            device.changes = {"fallback": {"url": tap.url, "min_confidence": 0, "timeout_ms": 20_000, "halves": "as_signed"}}
+            device.start()
+            device.await_served(halves)
+            here = request(PREDICT, ROWS, "X-Isthmus-Answer-By: device")
+            assert {b"predictions" in ask(device, here) for _ in range(4)} == {True}
+            assert tap.sent == []
+            patience.wait_until(lambda: ask(device, ASKED["a header"]) and any(it.method == "POST" for it in role.asked))
+            (body, *_) = [json.loads(it.body) for it in role.asked if it.method == "POST"]
+            assert (body.keys(), body["signature_name"]) == ({"signature_name", "instances"}, "tail_1")
+            assert WORD.encode() not in b"".join(map(bytes, tap.sent))
+    finally:
+        role.stop()

@@ -3,8 +3,8 @@
 The plain form, whose sha256 names it, is what a device keeps:
 
     the .tflite file, from the first byte: the interpreter can map the whole as it is
-    the release's manifest, the golden vectors, the values for the gates: JSON. Of the values a device reads MIN_CONFIDENCE, POLICY
-    and GROUP
+    the release's manifest, the golden vectors, the values for the gates: JSON. Of the values a device reads MIN_CONFIDENCE, POLICY,
+    GROUP and HALVES
     the lengths of these four, 8 bytes each (little-endian), and MAGIC
 
 In the store lies the packed form: a delta from nothing (see `delta`). A delta from one plain form to another makes the same bytes, so that
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
-from isthmus_agent.formats import delta, fusion_group, numbers, policy
+from isthmus_agent.formats import delta, fusion_group, halves, numbers, policy
 from isthmus_agent.formats.answers import MOST_DEADLINE_MS
 from isthmus_agent.formats.fusion_group import FusionGroup
 from isthmus_agent.formats.numbers import FormatError, shown
@@ -36,6 +36,9 @@ GROUP: Final = "group"
 """Of the values for the gates: how devices that see the same thing answer together: GROUP_FILE, the text of the group's file (see
 `formats.fusion_group`), made for the release in the same bundle, and WAIT_MS, for others where a request has no deadline."""
 GROUP_FILE, WAIT_MS = "file", "wait_ms"
+HALVES: Final = "halves"
+"""Of the values for the gates: the ways to split the network, as the text of their document (see `formats.halves`), for a device that may
+send what its first layers make. They are the release's, in the same bundle."""
 AS_SIGNED: Final = "as_signed"
 """What a device is told in place of a value of its own, where it is to go by what is signed."""
 _TRAILER = struct.Struct(f"<{len(MOST_BYTES)}Q{len(MAGIC)}s")
@@ -150,6 +153,21 @@ def signed_group(value: object, release: str) -> SignedGroup:
         return SignedGroup(fusion_group.read(text.encode(), release), wait_ms)
     except FormatError as error:
         raise FormatError(f"{GROUP}.{GROUP_FILE}", str(error)) from None
+
+
+def halves_for(plain: BinaryIO, release: str) -> halves.Halves | None:
+    """The ways to split the network; None where a bundle has none. Raises FormatError where it is no such document, or one of another
+    release than that digest."""
+    values = document(plain, GATES)
+    if HALVES not in values:
+        return None
+    found = values[HALVES]
+    if not isinstance(found, str):
+        raise FormatError(HALVES, f"found {shown(found)}, expected the text of a document")
+    try:
+        return halves.from_json(found.encode(errors="replace"), release)
+    except FormatError as error:
+        raise FormatError(HALVES, str(error)) from None
 
 
 def unpack(packed: BinaryIO, plain: delta.Sink, *, digest: str, most_bytes: int = MOST_PLAIN_BYTES) -> None:

@@ -17,8 +17,9 @@ says the rest, and may be left out:
 
 model: for those who ask while nothing is served; what is served has the name that its bundle says. retry_seconds: before the second try of
 what failed; twice as long each time. fallback: who is asked where the device's own answer is less sure than min_confidence, or where it has
-none; left out, and what the device is asked stays on it. "as_signed" for min_confidence: what the release's bundle says of it;
-for policy: its policy is followed, and may have the cloud asked first. See `channel.Fallback`.
+none; left out, and what the device is asked stays on it. "as_signed" for min_confidence: what the release's bundle says of it; for policy:
+its policy is followed, and may have the cloud asked first; for halves: what the network's first layers make may be sent there. See
+`channel.Fallback`.
 
 A device that is in no fleet may be told all of it there, tests are:
 
@@ -316,7 +317,7 @@ def _listen(section: Section) -> Listen:
 
 
 def _fallback(section: Section) -> Fallback:
-    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file", "deadline_ms", "same_version", "policy"))
+    section.names(("url", "min_confidence"), ("timeout_ms", "ca_file", "deadline_ms", "same_version", "policy", "halves"))
     default_ms = int(1000 * Fallback.timeout_seconds)
     return Fallback(
         section.get("url", base_url, ""),
@@ -326,6 +327,7 @@ def _fallback(section: Section) -> Fallback:
         section.get("deadline_ms", lambda value, where: numbers.integer(value, where, 1, MOST_DEADLINE_MS) / 1000, None),
         section.get("same_version", flag, False),
         section.get("policy", one_of((AS_SIGNED,)), "") == AS_SIGNED,
+        section.get("halves", one_of((AS_SIGNED,)), "") == AS_SIGNED,
     )
 
 

@@ -39,6 +39,9 @@ _ABOUT_THE_REQUEST: Final = (400, 413, 422)
 """Statuses that say something of what was asked, and nothing of who was asked."""
 _WHO_ASKS: Final = {ASKED_BY: DEVICE}
 _HEADERS: Final = {"Content-Type": "application/json", **_WHO_ASKS}
+_PACKED_HEADERS: Final = {**_HEADERS, "Content-Encoding": "gzip"}
+_GZIP: Final = b"\x1f\x8b"
+"""What a packed body begins with, and no JSON."""
 _NEW_PART: Final = 0.5
 """Of the smoothed round trip, what the newest one is. Probes are seconds apart: with less, a change would take minutes to be seen."""
 
@@ -51,7 +54,7 @@ class Question:
     """One request to the cloud. until: when the cloud is late. waits_until: when who asked waits no longer. is_left: nobody waits for it
     any more. is_try: nobody may have waited for it from the beginning. full_seconds: there was no room for it, and is none for so long.
     is_probe: it asks for the model's status, has no body, and its round trip is measured: from when it was sent over a connection that
-    stood, to the beginning of the reply."""
+    stood, to the beginning of the reply. took_ms: of what is no probe, in the same way."""
 
     __slots__ = (
         "body",
@@ -67,6 +70,7 @@ class Question:
         "model",
         "round_trip_ms",
         "sock",
+        "took_ms",
         "until",
         "waits_until",
     )
@@ -75,7 +79,7 @@ class Question:
         self, model: str, body: bytes, check: Check, until: float, waits_until: float, *, is_try: bool, is_probe: bool = False
     ) -> None:
         self.model, self.body, self.check, self.until, self.is_try, self.is_probe = model, body, check, until, is_try, is_probe
-        self.round_trip_ms = math.nan
+        self.round_trip_ms = self.took_ms = math.nan
         self.waits_until, self.is_left = min(waits_until, until), False
         self.found: bytes | None = None
         self.failure = ""
@@ -335,17 +339,22 @@ class Cloud:
         path = f"{self._url.path}/v1/models/{quote(question.model, safe='')}"
         if not question.is_probe:
             servable = path if self._version is None else f"{path}/versions/{self._version}"
-            connection.request("POST", f"{servable}:predict", question.body, self._headers(left_seconds))
-            return connection.getresponse()
+            began = time.monotonic()
+            connection.request(
+                "POST", f"{servable}:predict", question.body, self._headers(left_seconds, is_packed=question.body[:2] == _GZIP)
+            )
+            reply = connection.getresponse()
+            question.took_ms = 1000 * (time.monotonic() - began)
+            return reply
         began = time.monotonic()
         connection.request("GET", path, headers=_WHO_ASKS)
         reply = connection.getresponse()
         question.round_trip_ms = 1000 * (time.monotonic() - began)
         return reply
 
-    def _headers(self, left_seconds: float) -> Mapping[str, str]:
+    def _headers(self, left_seconds: float, *, is_packed: bool = False) -> Mapping[str, str]:
         """Of a question. left_seconds: until it is late."""
-        return _HEADERS
+        return _PACKED_HEADERS if is_packed else _HEADERS
 
     def _read(self, question: Question, reply: http.client.HTTPResponse) -> bytes:
         if reply.status == http.client.NOT_FOUND and self._version is not None and not question.is_probe:

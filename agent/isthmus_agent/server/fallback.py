@@ -40,7 +40,7 @@ class Fallback:
 
     def asked(self, model: str, body: bytes, check: Check, own: Answer, due: Due, *, is_needed: bool) -> Answer | Later:
         """The cloud's answer, later; own: where it has none in time. is_needed: own is none either."""
-        question = self.cloud.ask(model, body, check, self._within(due), is_needed=is_needed)
+        question = self.cloud.ask(model, body, check, self.within(due), is_needed=is_needed)
         if question is None:
             self.unavailable += 1
             return own
@@ -57,7 +57,7 @@ class Fallback:
         Args:
             own_seconds: what one answer takes the device; None: not known, and then the cloud is asked only where there is no deadline.
         """
-        due = self._within(due)
+        due = self.within(due)
         if (due.seconds is not None and own_seconds is None) or not self.cloud.has_room():
             return own()
         question = self.cloud.ask(model, body, check, due, is_needed=False)
@@ -82,7 +82,8 @@ class Fallback:
             begins = min(deadline, begins) - own_seconds
             self.cloud.hasten(question, begins)
 
-    def _within(self, due: Due) -> Due:
+    def within(self, due: Due) -> Due:
+        """With the deadline of requests that say none."""
         return due if due.seconds is not None else replace(due, seconds=self._deadline_seconds)
 
     def _counted(self, found: bytes | None) -> Answer | None:

@@ -19,7 +19,8 @@ class InterpreterError(Exception):
 
 
 class Model:
-    """One loaded content. most_batch: examples that it takes at once, where the signature promises any number of them.
+    """One loaded content. signatures: names of all that the file has. most_batch: examples that it takes at once, where the signature
+    promises any number of them.
 
     Raises FormatError where the interpreter cannot load the file, or where the file lacks what the manifest names.
     """
@@ -38,6 +39,8 @@ class Model:
         for kind, wanted in {"inputs": self.signature.inputs, "outputs": self.signature.outputs}.items():
             if sorted(known[manifest.signature][kind]) != sorted(wanted):
                 raise FormatError("", f"the model has the {kind} {sorted(known[manifest.signature][kind])}, not {sorted(wanted)}")
+        self._interpreter, self._heads = interpreter, dict[str, Any]()
+        self.signatures = frozenset(known)
         self._run = interpreter.get_signature_runner(manifest.signature)
         self._most_batch = most_batch
         infos = (*self.signature.inputs.values(), *self.signature.outputs.values())
@@ -67,6 +70,16 @@ class Model:
         try:
             return dict(self._run(**inputs))
         except (ValueError, RuntimeError) as error:
+            raise InterpreterError(f"the interpreter failed: {first_line(error)}") from error
+
+    def head(self, signature: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """What another signature of the file makes, by name, of those of the inputs that it reads. Raises InterpreterError."""
+        try:
+            if signature not in self._heads:
+                self._heads[signature] = self._interpreter.get_signature_runner(signature)
+            run = self._heads[signature]
+            return dict(run(**{name: inputs[name] for name in run.get_input_details()}))
+        except (ValueError, RuntimeError, KeyError) as error:
             raise InterpreterError(f"the interpreter failed: {first_line(error)}") from error
 
     def check_shapes(self, inputs: Mapping[str, Array]) -> None:

@@ -37,8 +37,8 @@ class Peer(Cloud):
     def _connection(self) -> http.client.HTTPConnection:
         return _Connection(self._folder, self._socket)
 
-    def _headers(self, left_seconds: float) -> Mapping[str, str]:
-        return {**super()._headers(left_seconds), DEADLINE_MS: str(max(1, math.ceil(1000 * left_seconds)))}
+    def _headers(self, left_seconds: float, *, is_packed: bool = False) -> Mapping[str, str]:
+        return {**super()._headers(left_seconds, is_packed=is_packed), DEADLINE_MS: str(max(1, math.ceil(1000 * left_seconds)))}
 
 
 class _Connection(http.client.HTTPConnection):

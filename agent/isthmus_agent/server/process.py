@@ -3,12 +3,14 @@
 import hashlib
 import signal
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Start
 from isthmus_agent.formats import bundle, digests
+from isthmus_agent.formats.halves import Halves
 from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.policy import CLOUD, Policy
 from isthmus_agent.formats.report import Reason
@@ -16,6 +18,7 @@ from isthmus_agent.server import living, selftest, shadow
 from isthmus_agent.server.answers import BY_PEER, Asker
 from isthmus_agent.server.fallback import Fallback
 from isthmus_agent.server.fused_answers import FusedAnswers
+from isthmus_agent.server.halves import Parted
 from isthmus_agent.server.loop import trim
 from isthmus_agent.server.manifest import Manifest
 from isthmus_agent.server.model import InterpreterError, Model
@@ -41,8 +44,10 @@ def run(start: Start, control: Channel) -> int:
         inputs, before = _before(start)  # what this may cost is no fault of the content
         control.send(channel.LOADED)
         signal.setitimer(signal.ITIMER_REAL, start.limits.self_test_seconds)
-        model, min_confidence, policy, signed = _tested(start)
-        peers, fused = _peers(start, policy, model.manifest.version), _fused(start, signed, control)
+        tested = _tested(start)
+        model, policy = tested.model, tested.policy
+        peers, fused = _peers(start, policy, model.manifest.version), _fused(start, tested.signed, control)
+        asked = start.fallback
         moved = _moved(model, inputs, before)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -55,9 +60,12 @@ def run(start: Start, control: Channel) -> int:
                 start.digest,
                 start.about,
                 fallback,
-                min_confidence=min_confidence,
+                min_confidence=tested.min_confidence,
                 policy=policy,
                 places=places,
+                parted=Parted(tested.halves, model, fallback, 1000 * asked.timeout_seconds)
+                if tested.halves and fallback and asked and asked.sends_features
+                else None,
                 sampling=sampling,
                 fused=fused,
                 moved_millionths=moved,
@@ -87,8 +95,19 @@ def _deadline_seconds(start: Start) -> float | None:
     return own if own is not None or start.fallback is None else start.fallback.deadline_seconds
 
 
-def _tested(start: Start) -> tuple[Model, float, Policy | None, bundle.SignedGroup | None]:
-    """The model, loaded and tested, what the content says of `min_confidence`, its policy, and its group. Raises _UnfitError."""
+@dataclass(frozen=True)
+class _Tested:
+    """A content that can be served: its model, loaded and tested, and what else it says."""
+
+    model: Model
+    min_confidence: float
+    policy: Policy | None
+    signed: bundle.SignedGroup | None
+    halves: Halves | None
+
+
+def _tested(start: Start) -> _Tested:
+    """The content, read and tested. Raises _UnfitError."""
     try:
         with Path(start.content).open("rb") as content:
             _check_digest(content, start.digest)
@@ -97,6 +116,9 @@ def _tested(start: Start) -> tuple[Model, float, Policy | None, bundle.SignedGro
             min_confidence = bundle.min_confidence(content)
             policy = bundle.policy_for(content, manifest.digest)
             signed = bundle.group_for(content, manifest.digest)
+            halves = bundle.halves_for(content, manifest.digest)
+            if halves and (missing := {it.head for it in halves.ways if it.head} - model.signatures):
+                raise FormatError(bundle.HALVES, f"the model has no signature {min(missing)!r}")
             selftest.check(model, bundle.read(content, bundle.GOLDEN))
     except OSError as error:
         raise _UnfitError(Reason.DAMAGED_SLOT, f"the content cannot be read ({type(error).__name__})") from error
@@ -106,7 +128,7 @@ def _tested(start: Start) -> tuple[Model, float, Policy | None, bundle.SignedGro
         raise _UnfitError(Reason.SELF_TEST_FAILED, str(error)) from error
     except MemoryError:
         raise _UnfitError(Reason.OUT_OF_MEMORY, "there is not enough memory to load the content") from None
-    return model, min_confidence, policy, signed
+    return _Tested(model, min_confidence, policy, signed, halves)
 
 
 def _fused(start: Start, signed: bundle.SignedGroup | None, control: Channel) -> FusedAnswers | None:

@@ -26,6 +26,7 @@ from isthmus_agent.server.answers import BY_DEVICE, Answer, Check, Due, Later, a
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
 from isthmus_agent.server.fused_answers import FusedAnswers
+from isthmus_agent.server.halves import Parted
 from isthmus_agent.server.headroom import Headroom
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
@@ -43,8 +44,8 @@ class Service:
 
     min_confidence: what the content says that is sure enough, for a fallback that goes by it. policy: the content's, of where requests are
     answered first. places: who answers there, by the names of the policy's places; those that are missing are not asked; None: the
-    cloud, where there is a fallback. fused: the device's part in a group; None: it answers alone. moved_millionths: how far its predictions
-    are from those of the version before; None: not known.
+    cloud, where there is a fallback. parted: the ways to split the network, where the device may. fused: the device's part in a group;
+    None: it answers alone. moved_millionths: how far its predictions are from those of the version before; None: not known.
 
     What the model failed at is an error of the model also where the cloud had an answer, and its times are its own.
     """
@@ -59,6 +60,7 @@ class Service:
         min_confidence: float = 0.0,
         policy: Policy | None = None,
         places: Mapping[str, Fallback] | None = None,
+        parted: Parted | None = None,
         sampling: Sampling | None = None,
         fused: FusedAnswers | None = None,
         moved_millionths: int | None = None,
@@ -72,6 +74,7 @@ class Service:
             if policy and self._places
             else None
         )
+        self._parted = parted
         self._sampling, self._fused, self._moved_millionths = sampling, fused, moved_millionths
         self._requests = self._errors = 0
         self._times, self._tally = Histogram(), Tally()
@@ -172,21 +175,39 @@ class Service:
             self._router.count()
         fused = None if request.is_for_here or request.event is None else self._fused
         if fused is None and (elsewhere := self._elsewhere(request, due)) is not None:
-            p95 = self._times.quantile(95)
-            own_seconds = None if p95 is None else p95 / 1e6
-            return elsewhere.first(
-                self._model.manifest.model,
-                request.body,
-                self._check_of(asked),
-                due,
-                own=lambda: self._own(asked, time.monotonic_ns())[0],
-                own_seconds=own_seconds,
-            )
+            return self._first(elsewhere, request.body, asked, due)
+        parted = None if request.is_for_here or fused is not None else self._parted
+        if parted is not None and (found := self._in_halves(parted, asked, due)) is not None:
+            return found
         answer, outputs = self._own(asked, began_ns)
         if fused is not None and request.event is not None and outputs is not None:
             self._sample(answer, request, outputs)
             return fused.asked(request.event, answer, outputs, due, row=asked.row)
+        if parted is not None and outputs is not None:
+            parted.look(asked, self._check_of(asked))
         return self._instead(answer, asked, request, due, outputs)
+
+    def _first(self, fallback: Fallback, body: bytes, asked: PredictRequest, due: Due) -> Answer | Later:
+        """The cloud's answer to a body, later; the device's own where that does not come in time."""
+        p95 = self._times.quantile(95)
+        return fallback.first(
+            self._model.manifest.model,
+            body,
+            self._check_of(asked),
+            due,
+            own=lambda: self._own(asked, time.monotonic_ns())[0],
+            own_seconds=None if p95 is None else p95 / 1e6,
+        )
+
+    def _in_halves(self, parted: Parted, asked: PredictRequest, due: Due) -> Answer | Later | None:
+        """The answer of both halves, later; None where the device is to answer by itself."""
+        body = parted.body(asked, due)
+        if body is None:
+            return None
+        found = self._first(parted.fallback, body, asked, due)
+        if isinstance(found, Later):
+            parted.asks(found.question, body)
+        return found
 
     def _elsewhere(self, request: Request, due: Due) -> Fallback | None:
         """Whom the policy has asked first; None: nobody. A request that is for here is not so much as looked up."""
@@ -197,7 +218,10 @@ class Service:
         """The device's own answer and its outputs; None for these where the model fails. Counted; Raises MemoryError."""
         is_answered = False
         try:
+            ran = time.monotonic()
             outputs = self._model.predict(asked.inputs)
+            if self._parted is not None and _is_one(asked):
+                self._parted.ran(time.monotonic() - ran)
             own = Answer(Reply(200, render_predict(outputs, asked.row)), BY_DEVICE)
             is_answered = True
         except InterpreterError as error:
@@ -235,3 +259,8 @@ class Service:
         if sampling is not None and request.may_be_sampled and sampling.is_drawn(len(request.body) + len(reply.body)):
             sure = None if outputs is None else self._sure(outputs)
             sampling.take(self._model.manifest.model, reply.status, sure, request.body, reply.body)
+
+
+def _is_one(asked: PredictRequest) -> bool:
+    """Whether it is one example alone."""
+    return all(it.shape[:1] == (1,) for it in asked.inputs.values())

@@ -10,6 +10,7 @@ from typing import Any
 
 from isthmus.arguments import gateway_options
 from isthmus.arguments.mode import CLOUD, EDGE, ModeSettings
+from isthmus.arguments.partition import PartitionSettings
 from isthmus.arguments.rolling import RollingSettings
 from isthmus.arguments.serving import ServingSettings
 from isthmus.arguments.source import SourceSettings
@@ -78,7 +79,7 @@ class EdgeSettings(SourceSettings, RollingSettings):
         return found
 
 
-class HybridSettings(SourceSettings, ServingSettings, RollingSettings, ModeSettings):
+class HybridSettings(SourceSettings, ServingSettings, RollingSettings, ModeSettings, PartitionSettings):
     """HybridDeployment, checked. What is wrong with one half is found when that half is checked."""
 
     @property
@@ -93,7 +94,7 @@ class HybridSettings(SourceSettings, ServingSettings, RollingSettings, ModeSetti
         return {key: value for key, value in self.canary.model_dump().items() if value is not None}
 
     def problems(self, path: str) -> Sequence[Problem]:
-        found = list(self.mode_problems(path))
+        found = [*self.mode_problems(path), *(self.partition_problems(self, path) if self.mode not in {CLOUD, EDGE} else ())]
         if self.leading_percent and not self.wait and self.mode not in {CLOUD, EDGE}:
             what, fix = "the canary would get all requests before the waves have passed", "leave `wait` out, or set canary_percent to 0"
             found.append(Problem(f"{path}.wait", what, "an update that waits for the gates", fix))

@@ -10,6 +10,7 @@ from isthmus.compile.sources.source import FUNCTION, KERAS, TFLITE, Source, find
 from isthmus.digest import is_digest, names_release
 from isthmus.errors import Problem
 from isthmus.limits import TRAINING_DEADLINE_SECONDS, VERSION
+from isthmus.partition.wanted import Wanted
 from isthmus_agent.formats.digests import EXPECTED
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -31,6 +32,7 @@ class CompileRequest:
     allow_unsafe: whether a `.keras` file may carry Python code (Lambda layers), which then runs.
     signature: of a SavedModel or `.tflite` source with several; None: its usual one.
     custom_objects: a module of the project that registers the classes that a `.keras` file needs.
+    partition: how the network is to be split besides; None: it is not.
     """
 
     model: str
@@ -44,6 +46,7 @@ class CompileRequest:
     allow_unsafe: bool = False
     signature: str | None = None
     custom_objects: str | None = None
+    partition: Wanted | None = None
 
     @property
     def names_digest(self) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +51,12 @@ async def compile_release(
         PlatformError: the cache's folder cannot be written, or what compiling needs is not installed.
         IsthmusError: a worker failed; its log's path is in the message.
     """
+    if request.partition is not None:
+        from isthmus.compile.halves.run import partitioned
+
+        whole = replace(request, partition=None)
+        made = await compile_release(whole, cache, progress, warn=warn, source=source)
+        return await partitioned(whole, request.partition, made, cache, progress, source=source)
     if request.names_digest:
         return await _find_by_digest(request, cache, warn or progress)
     found: Source = await asyncio.to_thread(resolve, request) if source is None else source

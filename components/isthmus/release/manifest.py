@@ -240,6 +240,7 @@ class Record:
     measured_with: a hash over what measured the times, in hex; empty where that is unknown.
     confidences: of the edge variant beside the serving variant; None where one of them is missing, where there are no classes, and in
         records of earlier versions.
+    halves: of a release that has halves of its network: what they were measured to take, as `isthmus_agent.formats.halves` reads it.
     """
 
     machine_class: str
@@ -252,6 +253,7 @@ class Record:
     source_confusion: tuple[tuple[int, ...], ...] = ()
     measured_with: str = ""
     confidences: Confidences | None = None
+    halves: Mapping[str, Any] | None = None
 
     def timing(self, kind: str) -> Timing:
         """Of the variant of that kind, SERVING or EDGE. Raises IntegrityError where the release has none."""

@@ -94,12 +94,12 @@ class LocalDevices(Resource):
 class FleetWave(Resource):
     """A release on a wave of a fleet and on those before it, each opened when the gate of the one before it has passed.
 
-    releases: digest by class; `*`: of every other. waves: all of the rollout, as `isthmus.fleet.waves.Wave` with a `gate`
-    each; wave: the index of this one. encrypt: bundles and deltas are sealed with the fleet's content key. min_confidence: by class, what
-    bundles say that is sure enough, for devices that go by it. policies: by class, the migration policy in its bundles. groups: by class,
-    what its devices answer together by. With `wait` an update ends when the gate has passed, and fails with the evidence where it aborts or
-    pauses; else with what stands, and the next update goes on. An update that was interrupted goes on where it was. A release that was
-    aborted begins at the first wave again.
+    releases: digest by class; `*`: of every other. waves: all of the rollout, as `isthmus.fleet.waves.Wave` with a `gate` each; wave: the
+    index of this one. encrypt: bundles and deltas are sealed with the fleet's content key. min_confidence: by class, what bundles say that
+    is sure enough, for devices that go by it. policies: by class, the migration policy in its bundles. groups: by class, what its devices
+    answer together by. halves: by class, the ways to split the network. With `wait` an update ends when the gate has passed, and fails with
+    the evidence where it aborts or pauses; else with what stands, and the next update goes on. An update that was interrupted goes on where
+    it was. A release that was aborted begins at the first wave again.
     cloud_versions: of a `ServedVersions` with the same release, `digest`, `directory`, `supervisor`, `program`, `model_name`: an abort
     takes it back there as well. cloud_split: of a `CanaryGate` with the same release (`namespace`, `service`, `owner`, `digest`,
     `context`, `kubeconfig`): the same, and while the canary was rolled back no wave is opened.
@@ -137,6 +137,7 @@ class FleetWave(Resource):
         groups: Input[Mapping[str, Mapping[str, Any]]] | None = None,
         cloud_versions: Input[Mapping[str, Any]] | None = None,
         cloud_split: Input[Mapping[str, Any]] | None = None,
+        halves: Input[Mapping[str, str]] | None = None,
         wait: Input[bool] = True,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -161,6 +162,7 @@ class FleetWave(Resource):
             "groups": groups,
             "cloud_versions": cloud_versions,
             "cloud_split": cloud_split,
+            "halves": halves,
             "wait": wait,
         }
         super().__init__(name, inputs, ["name", "number", "outcome", "confirmed", "contents"], opts)

@@ -1,8 +1,10 @@
-"""The two jobs that measure a variant's cuts. Each runs in a worker.
+"""The jobs that measure a variant's cuts, and put halves into a release. Each runs in a worker.
 
     kind    job      result
     cut     COMMON   `Measured` without times
     time    COMMON + {"measured": the former's result}   the same with times; alone on the machine
+
+    build    see `building`
 
     COMMON  {"file": path, "evaluation": path or null, "inputs": […], "outputs": […], "where": text}
 
@@ -12,52 +14,29 @@ Errors: SourceError (no place can be cut, the file is damaged, data that does no
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
-from isthmus.compile.build.evaluation import Arrays, Evaluation, load_evaluation
-from isthmus.compile.build.running import EdgeRunner
+from isthmus.compile.build.evaluation import Arrays
 from isthmus.compile.build.timing import MAX_REQUESTS, time_edge
-from isthmus.compile.halves.measured import MOST_EXAMPLES, Form, Measured, MeasuredCut
+from isthmus.compile.halves.building import build
+from isthmus.compile.halves.measured import Form, Measured, MeasuredCut
+from isthmus.compile.halves.task import Task
 from isthmus.compile.halves.trying import Halved, try_cut
 from isthmus.errors import Problem, SourceError
-from isthmus.partition.cuts import Cut, find_cuts, inputs_of
-from isthmus.partition.wire import WireFormat
-from isthmus.release.manifest import TensorSpec
+from isthmus.partition.cuts import find_cuts, inputs_of
 from isthmus.tflite.verify import DamagedFileError
+from isthmus_agent.protocol.wire import WireFormat
 
 Progress = Callable[[str], None]
 # Runs of which a coder's time is the median: it is a small part of any way, and steady.
 CODED_EXAMPLES = 30
 
 
-class _Task:
-    """What both jobs begin with."""
-
-    def __init__(self, job: dict[str, Any]) -> None:
-        self.file, self.where = Path(job["file"]), str(job["where"])
-        self.inputs, self.outputs = (tuple(TensorSpec.from_json(spec) for spec in job[side]) for side in ("inputs", "outputs"))
-        path = Path(job["evaluation"]) if job["evaluation"] else None
-        evaluation = load_evaluation(path, self.inputs, self.outputs, self.where)
-        labels = evaluation.labels
-        self.evaluation: Evaluation = replace(
-            evaluation,
-            inputs={name: values[:MOST_EXAMPLES] for name, values in evaluation.inputs.items()},
-            labels=None if labels is None else labels[:MOST_EXAMPLES],
-        )
-
-    def whole(self) -> EdgeRunner:
-        return EdgeRunner(self.file, self.inputs, self.outputs, self.where)
-
-    def halved(self, data: bytes, place: Cut | None) -> Halved:
-        return Halved.make(data, place, self.inputs, self.outputs, self.where)
-
-
 def cut(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Splits the variant at every place that allows it, and runs both halves on the evaluation set with every form of what is sent."""
-    task = _Task(job)
+    task = Task(job)
     data = task.file.read_bytes()
     try:
         found = find_cuts(data)
@@ -96,7 +75,7 @@ def _no_layer_allows(where: str, layers: int, refused: dict[str, int]) -> Proble
 
 def time(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Measures both halves of every cut, and what it takes to write and read each form."""
-    task, measured = _Task(job), Measured.from_json(job["measured"])
+    task, measured = Task(job), Measured.from_json(job["measured"])
     examples = list(islice(task.evaluation.singles(), MAX_REQUESTS))
     data = task.file.read_bytes()
     places = {place.layers: place for place in find_cuts(data).cuts}
@@ -131,4 +110,4 @@ def _coded(form: Form, wire: WireFormat, features: list[dict[str, Any]]) -> Form
     return replace(form, encode_ms=round(median(encode_ms), 4), decode_ms=round(median(decode_ms), 4))
 
 
-JOBS = {"cut": cut, "time": time}
+JOBS = {"cut": cut, "time": time, "build": build}

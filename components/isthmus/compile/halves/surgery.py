@@ -33,49 +33,86 @@ class Halves:
     names: Mapping[int, str]
 
 
+@dataclass(frozen=True)
+class _Sides:
+    """What goes into and out of the halves of a cut: tensors of the first graph → their names."""
+
+    head: dict[int, str]
+    sent: dict[int, str]
+    crossing: dict[int, str]
+    outputs: dict[int, str]
+
+    @classmethod
+    def of(cls, model: Model, cut: Cut, where: str) -> "_Sides":
+        """Raises SourceError where the file has no signature of its first graph."""
+        signature = next((it for it in model.signatureDefs or [] if it.signatureKey == SIGNATURE.encode() and not it.subgraphIndex), None)
+        if signature is None:
+            problem = Problem(where, f"its first graph has no signature {SIGNATURE!r}", "inputs and outputs by name", "export it with one")
+            raise SourceError([problem])
+        inputs = {int(it.tensorIndex): it.name.decode() for it in signature.inputs}
+        outputs = {int(it.tensorIndex): it.name.decode() for it in signature.outputs}
+        made = [feature for feature in cut.features if not feature.is_input]
+        named = {feature.index: inputs[feature.index] for feature in cut.features if feature.is_input}
+        free = (name for number in count() if (name := f"feature_{number}") not in inputs.values())
+        named |= {feature.index: name for feature, name in zip(made, free, strict=False)}
+        graph = model.subgraphs[0]
+        read_by_head = {int(tensor) for place in cut.head for tensor in graph.operators[place].inputs}
+        head = {tensor: name for tensor, name in inputs.items() if tensor in read_by_head}
+        return cls(head, {feature.index: named[feature.index] for feature in made}, named, outputs)
+
+
 def split(data: bytes, cut: Cut, where: str) -> Halves:
     """The halves of a file. cut: one of `find_cuts` of these bytes.
 
     Raises SourceError where the file has no signature of its first graph.
     """
-    model = read(data, where)
-    signature = next((it for it in model.signatureDefs or [] if it.signatureKey == SIGNATURE.encode() and not it.subgraphIndex), None)
-    if signature is None:
-        problem = Problem(where, f"its first graph has no signature {SIGNATURE!r}", "inputs and outputs by name", "export it with one")
-        raise SourceError([problem])
-    inputs = {int(it.tensorIndex): it.name.decode() for it in signature.inputs}
-    outputs = {int(it.tensorIndex): it.name.decode() for it in signature.outputs}
-    made = [feature for feature in cut.features if not feature.is_input]
-    named = {feature.index: inputs[feature.index] for feature in cut.features if feature.is_input}
-    free = (name for number in count() if (name := f"feature_{number}") not in inputs.values())
-    named |= {feature.index: name for feature, name in zip(made, free, strict=False)}
-    graph = model.subgraphs[0]
-    read_by_head = {int(tensor) for place in cut.head for tensor in graph.operators[place].inputs}
-    head_inputs = {tensor: name for tensor, name in inputs.items() if tensor in read_by_head}
-    sent = {feature.index: named[feature.index] for feature in made}
+    sides = _Sides.of(read(data, where), cut, where)
     return Halves(
-        _half(data, where, cut.head, head_inputs, sent),
-        _half(data, where, cut.tail, named, outputs),
-        tuple(head_inputs.values()),
-        tuple(sent.values()),
-        tuple(named[feature.index] for feature in cut.features if feature.is_input),
-        named,
+        _half(data, where, cut.head, sides.head, sides.sent),
+        _half(data, where, cut.tail, sides.crossing, sides.outputs),
+        tuple(sides.head.values()),
+        tuple(sides.sent.values()),
+        tuple(sides.crossing[feature.index] for feature in cut.features if feature.is_input),
+        sides.crossing,
     )
+
+
+def with_heads(data: bytes, heads: Mapping[str, Cut], where: str) -> bytes:
+    """The file with the heads of some cuts as further graphs, each under its own signature. Constants lie in it once.
+
+    Args:
+        heads: by the names of their signatures.
+
+    Raises SourceError as `split` does.
+    """
+    whole = read(data, where)
+    for name, cut in heads.items():
+        sides, graph = _Sides.of(whole, cut, where), read(data, where).subgraphs[0]  # anew: objects are changed in place
+        signature = _reduce(graph, cut.head, sides.head, sides.sent)
+        signature.signatureKey, signature.subgraphIndex = name.encode(), len(whole.subgraphs)
+        whole.subgraphs.append(graph)
+        whole.signatureDefs.append(signature)
+    return write(whole)
 
 
 def _half(data: bytes, where: str, operators: Iterable[int], inputs: Mapping[int, str], outputs: Mapping[int, str]) -> bytes:
     """A file of some operators of the first graph. inputs, outputs: its tensors → their names in the signature."""
     model = read(data, where)  # anew: objects are changed in place
     graph = model.subgraphs[0]
-    graph.operators = [graph.operators[place] for place in operators]
+    model.signatureDefs = [_reduce(graph, operators, inputs, outputs)]
     if not any(_has_graphs(operator_name(model, operator)) for operator in graph.operators):
         model.subgraphs = [graph]
-    tensors = _keep_tensors(graph, (*inputs, *outputs))
     drop_unused_codes(model)
     _keep_buffers(model)
-    graph.inputs, graph.outputs = ([tensors[tensor] for tensor in side] for side in (inputs, outputs))
-    model.signatureDefs = [_signature({tensors[t]: name for t, name in inputs.items()}, {tensors[t]: name for t, name in outputs.items()})]
     return write(model)
+
+
+def _reduce(graph: Any, operators: Iterable[int], inputs: Mapping[int, str], outputs: Mapping[int, str]) -> Any:
+    """Leaves a graph some of its operators, in place. Returns its signature, as that of a file's first graph."""
+    graph.operators = [graph.operators[place] for place in operators]
+    tensors = _keep_tensors(graph, (*inputs, *outputs))
+    graph.inputs, graph.outputs = ([tensors[tensor] for tensor in side] for side in (inputs, outputs))
+    return _signature({tensors[t]: name for t, name in inputs.items()}, {tensors[t]: name for t, name in outputs.items()})
 
 
 def _has_graphs(name: str) -> bool:

@@ -15,8 +15,8 @@ from isthmus.compile.build.running import EdgeRunner
 from isthmus.compile.halves.measured import Form
 from isthmus.compile.halves.surgery import split
 from isthmus.partition.cuts import Cut
-from isthmus.partition.wire import WireFormat, WireTensor, formats
 from isthmus.release.manifest import TensorSpec
+from isthmus_agent.protocol.wire import WireFormat, WireTensor, formats
 
 Features = dict[str, NDArray[Any]]
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from isthmus.compile.halves.measured import Form, Measured, MeasuredCut
 from isthmus.partition.choice import Choice, Way, choose
+from isthmus.partition.wanted import Wanted
 
 LOCAL = "all on the device"
 CLOUD = "all in the cloud"
@@ -22,6 +23,12 @@ class Situation:
     cloud_speed_factor: float
     max_loss: float
     margin: float
+
+
+def situations_of(wanted: Wanted) -> tuple[Situation, ...]:
+    """One for each class of devices."""
+    rest = (wanted.cloud_speed_factor, wanted.max_loss, wanted.margin)
+    return tuple(Situation(wanted.round_trip_ms, factor, *rest) for factor in wanted.speed_factors)
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,7 @@ def _store_security(certificate_file: str, key_file: str) -> str:
 class CloudAsked:
     """When a device asks the cloud role. min_confidence: None: only where it has no answer; AS_SIGNED: as its bundle says. deadline_ms: of
     requests that say none. same_version: it asks for the version that it serves itself, and for none else. follows_policy: it asks first
-    where its bundle's policy says so.
+    where its bundle's policy says so. sends_features: it runs the first half of a network alone where its bundle's halves make that faster.
     """
 
     url: str
@@ -228,6 +228,7 @@ class CloudAsked:
     deadline_ms: int | None = None
     same_version: bool = False
     follows_policy: bool = False
+    sends_features: bool = False
 
 
 @dataclass(frozen=True)
@@ -317,4 +318,5 @@ def _fallback(cloud: CloudAsked) -> dict[str, Any]:
     found: dict[str, Any] = {"url": cloud.url, "min_confidence": cloud.min_confidence or 0.0, "timeout_ms": cloud.timeout_ms}
     deadline = {} if cloud.deadline_ms is None else {"deadline_ms": cloud.deadline_ms}
     version = {"same_version": True} if cloud.same_version else {}
-    return {**found, **deadline, **version, **({"policy": AS_SIGNED} if cloud.follows_policy else {})}
+    signed = {"policy": cloud.follows_policy, "halves": cloud.sends_features}
+    return {**found, **deadline, **version, **{name: AS_SIGNED for name, is_followed in signed.items() if is_followed}}

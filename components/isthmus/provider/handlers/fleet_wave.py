@@ -15,10 +15,9 @@ from isthmus.provider.handlers import cloud_side
 from isthmus.provider.handlers.fleets import PLACE, fleet_of
 from isthmus.provider.handlers.releases import digest_problems, find_release
 from isthmus.provider.handlers.stores import address_problems, gone_with_its_store, prefix_problems
-from isthmus_agent.formats import bundle, samples_wanted
+from isthmus_agent.formats import bundle, halves, policy, samples_wanted
 from isthmus_agent.formats.contents import ANY_CLASS, Variant
 from isthmus_agent.formats.numbers import FormatError
-from isthmus_agent.formats.policy import from_json
 from isthmus_agent.formats.probation import Probation
 from isthmus_agent.formats.turns import Budget
 from isthmus_agent.formats.window import Window
@@ -89,6 +88,12 @@ class FleetWaveHandler(HandlerBase):
                         bundle.WAIT_MS: Property("integer", "for others, where a request has no deadline"),
                     },
                 ),
+            ),
+            "halves": Property(
+                "object",
+                "by class, how a device that may ask the cloud role runs the first half of the network alone",
+                required=False,
+                items=Property("string", "see `bundle.HALVES`"),
             ),
             "cache_directory": Property("string", "where this machine keeps releases", compared=False),
             "waves": Property("array", "all waves of the rollout", items=_WAVE),
@@ -269,7 +274,8 @@ def _bundled_problems(inputs: Values) -> Iterator[Problem]:
 
 # Argument, what it has by class, as which type, and how devices read it. What is not known yet is of no type.
 _BUNDLED: Final[tuple[tuple[str, str, type, Callable[[Any, str], object]], ...]] = (
-    ("policies", "policy", str, lambda said, release: from_json(said.encode(), release)),
+    ("policies", "policy", str, lambda said, release: policy.from_json(said.encode(), release)),
+    ("halves", "description of the halves", str, lambda said, release: halves.from_json(said.encode(), release)),
     ("groups", "group", Mapping, bundle.signed_group),
 )
 
@@ -284,7 +290,7 @@ def _intent(inputs: Values, make: "Make", key: bytes | None) -> "Intent":
     # Devices take the first that fits them.
     ordered = sorted(inputs["releases"].items(), key=lambda it: (it[0] == ANY_CLASS, it[0]))
     releases = {name: find_release({**inputs, "digest": digest}) for name, digest in ordered}
-    arguments = {bundle.MIN_CONFIDENCE: "min_confidence", bundle.POLICY: "policies", bundle.GROUP: "groups"}
+    arguments = {bundle.MIN_CONFIDENCE: "min_confidence", bundle.POLICY: "policies", bundle.GROUP: "groups", bundle.HALVES: "halves"}
     said = {value: inputs.get(argument) or {} for value, argument in arguments.items()}
     gate_values = {name: {value: its[name] for value, its in said.items() if name in its} for name in releases}
     variants, files = contents_of(releases, inputs["fleet"], gate_values, make=make, key=key)

@@ -2,10 +2,11 @@
 
 Floats may be quantised, affinely and to eight bits with one scale a tensor: q = round(v / scale) + zero, v ≈ (q − zero) · scale, of which
 the error is at most scale / 2 within the range that the scale was made of (Jacob et al., arXiv 1712.05877). What has eight bits or is no
-float goes as it is. All of it may be deflated (RFC 1951).
+float goes as it is. All of it may be deflated (zlib's form, RFC 1950).
 """
 
 import math
+import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from isthmus_agent.formats.halves import Tensor, Way
 
 DEFLATE_LEVEL: Final = 1
 """The fastest: on features higher ones gain a few percent of bytes and cost a multiple of the time."""
@@ -43,6 +46,16 @@ class Affine:
         """Values outside of the range become its ends."""
         return np.clip(np.rint(values / np.float32(self.scale)) + np.float32(self.zero), 0, _LEVELS).astype(np.uint8)
 
+    @property
+    def bits(self) -> int:
+        """The scale's, as both ends compute with it: in float32."""
+        return int(struct.unpack("<I", struct.pack("<f", self.scale))[0])
+
+    @classmethod
+    def of_bits(cls, bits: int, zero: int) -> "Affine":
+        """The inverse of `bits`."""
+        return cls(struct.unpack("<f", struct.pack("<I", bits))[0], zero)
+
     def restore(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
         return (codes.astype(np.float32) - np.float32(self.zero)) * np.float32(self.scale)
 
@@ -55,6 +68,16 @@ class WireTensor:
     dtype: str
     shape: tuple[int, ...]
     affine: Affine | None = None
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "WireTensor":
+        """As a bundle says it."""
+        affine = None if tensor.scale_bits is None else Affine.of_bits(tensor.scale_bits, tensor.zero)
+        return cls(tensor.name, tensor.dtype, tensor.shape, affine)
+
+    def signed(self) -> Tensor:
+        """As it stands in a bundle: the inverse of `of`."""
+        return Tensor(self.name, self.dtype, self.shape, *((self.affine.bits, self.affine.zero) if self.affine else ()))
 
     @property
     def sent_dtype(self) -> np.dtype[Any]:
@@ -71,6 +94,11 @@ class WireFormat:
 
     tensors: tuple[WireTensor, ...]
     deflate: bool = False
+
+    @classmethod
+    def of(cls, way: Way) -> "WireFormat":
+        """What crosses in a way, as a bundle says it."""
+        return cls(tuple(map(WireTensor.of, way.tensors)), way.deflate)
 
     @property
     def plain_bytes(self) -> int:
@@ -96,7 +124,7 @@ class WireFormat:
             sent = tensor.affine.quantise(values) if tensor.affine else values
             parts.append(np.ascontiguousarray(sent, tensor.sent_dtype).tobytes())
         data = b"".join(parts)
-        return zlib.compress(data, DEFLATE_LEVEL, wbits=-15) if self.deflate else data
+        return zlib.compress(data, DEFLATE_LEVEL) if self.deflate else data
 
     def decode(self, data: bytes) -> dict[str, NDArray[Any]]:
         """The inverse, but for what quantising rounds. Raises WireError, and never makes more bytes than the format has."""
@@ -114,7 +142,7 @@ class WireFormat:
 
 
 def _inflated(data: bytes, size_bytes: int) -> bytes:
-    reader = zlib.decompressobj(wbits=-15)
+    reader = zlib.decompressobj()
     try:
         found = reader.decompress(data, size_bytes + 1)
     except zlib.error as error:
