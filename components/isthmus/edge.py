@@ -21,12 +21,11 @@ from isthmus.compiling import Sought, Sources
 from isthmus.errors import InputError, IsthmusError, Problem, SourceError
 from isthmus.fleet.gates import Gate
 from isthmus.fleet.waves import Wave
-from isthmus.grouping import GroupPlan, SeenExamples, group_plans, read_group, tell
+from isthmus.grouping import SeenExamples, group_plans, read_group, tell
 from isthmus.names import WAVE_PASSED, program
-from isthmus.offload.plan import OffloadPlan
 from isthmus.offloading import offload_plans
-from isthmus.parting import explained_ways, shown_ways, signed_halves
-from isthmus.planning import PlannedRollout, choose_variants, fleet_plan_of, foreseen_rollout, shown
+from isthmus.parting import explained_ways, signed_halves
+from isthmus.planning import PlannedRollout, choose_variants, fleet_plan_of, foreseen_rollout
 from isthmus.platforms.fleet_place import FleetPlace, access_secret
 from isthmus.platforms.local import desired as local
 from isthmus.platforms.local.declare import loopback_url
@@ -35,8 +34,8 @@ from isthmus.platforms.rosters import downloads, signed_roster
 from isthmus.platforms.rules import with_platforms
 from isthmus.release.manifest import EDGE, Release
 from isthmus.resources import FleetRepository, FleetWave, LocalDevices, LocalProcesses
-from isthmus.routing import Policies, RoutePlan, deadline_of, read_counts, read_policy, route_plans
-from isthmus.sizing.fleet import FleetPlan
+from isthmus.rolled import Planned
+from isthmus.routing import Policies, deadline_of, read_counts, read_policy, route_plans
 from isthmus_agent.formats.bundle import AS_SIGNED, GROUP, HALVES, MIN_CONFIDENCE, POLICY
 from isthmus_agent.formats.roster import Device
 
@@ -93,43 +92,6 @@ class CheckedRollout:
         return next(iter(self.sought.values())).request.model
 
 
-@dataclass(frozen=True)
-class _Planned:
-    """releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. By class too:
-    offload: when devices ask the cloud role; empty where they ask nobody, or nothing was measured. routes: migration policies. groups: what
-    devices answer together. halves: the ways to split the release's network, as they are signed."""
-
-    plan: FleetPlan
-    releases: Mapping[str, str]
-    main: Release
-    offload: Mapping[str, OffloadPlan]
-    routes: Mapping[str, RoutePlan]
-    groups: Mapping[str, GroupPlan]
-    halves: Mapping[str, str]
-
-    @property
-    def min_confidence(self) -> dict[str, float]:
-        """By class."""
-        return {name: it.min_confidence for name, it in self.offload.items()}
-
-    @property
-    def policies(self) -> dict[str, str]:
-        """By class, as they are signed."""
-        return {name: it.text for name, it in self.routes.items()}
-
-    def output(self) -> dict[str, Any]:
-        """The component's output `plan`; with when devices of the main release ask the cloud role, where that was measured, and with what
-        a migration policy and a group bring, by class."""
-        found = [it.output() for name, it in self.offload.items() if self.releases[name] == self.main.digest]
-        routes = {name: it.output() for name, it in self.routes.items()}
-        groups = {name: it.output() for name, it in self.groups.items()}
-        ways = self.main.record.halves
-        halves = shown_ways(ways) if ways is not None and self.halves else None
-        said = {"offload": found[0] if found else None, "policy": routes, "group": groups, "halves": halves}
-        more = {name: it for name, it in said.items() if it}
-        return {**shown(self.plan, self.main, EDGE), **more}
-
-
 class EdgeFleetRollout(pulumi.ComponentResource):
     """A model on a fleet of devices.
 
@@ -177,7 +139,7 @@ class EdgeFleetRollout(pulumi.ComponentResource):
         place = FleetPlace.of(settings, known.fleet)
         # Where the store is not known before an update, the plan is all the same; and nothing secret is part of it.
         where: Output[Any] = Output.from_input(cast(Any, Output.from_input(place.inputs).future()))
-        planned: Output[_Planned] = Output.all(where, *(it.release for it in made)).apply(partial(_planned, self, known, path))
+        planned: Output[Planned] = Output.all(where, *(it.release for it in made)).apply(partial(_planned, self, known, path))
 
         repository = FleetRepository(
             f"{name}-repository",
@@ -314,7 +276,7 @@ def _described(release: Release, path: str) -> tuple[Release, str]:
     return release, compiling.describe(release, EDGE)
 
 
-async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str, found: Sequence[Any]) -> _Planned:
+async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str, found: Sequence[Any]) -> Planned:
     """What each class of devices gets, and the plan; said on the component's row. found: inputs of the fleet's resources, None where they
     are not known; then the releases that were made."""
     (place, *made), settings, fleet = found, known.settings, known.fleet
@@ -357,7 +319,7 @@ async def _planned(component: pulumi.Resource, known: CheckedRollout, path: str,
     tell(groups, lambda text: pulumi.log.info(text, component), lambda text: pulumi.log.warn(text, component))
     if known.is_split:
         pulumi.log.info(explained_ways(main), component)
-    return _Planned(plan, chosen, main, offload, routes, groups, halves)
+    return Planned(plan, chosen, main, offload, routes, groups, halves)
 
 
 def _written(value: Any) -> dict[str, Any]:
