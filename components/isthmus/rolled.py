@@ -15,9 +15,12 @@ from isthmus.sizing.fleet import FleetPlan
 
 @dataclass(frozen=True)
 class Planned:
-    """What a rollout brings. releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. By class too:
+    """What a rollout brings.
+
+    releases: digest by class of devices. main: the release for devices of no named class; without one, for the last class. By class too:
     offload: when devices ask the cloud role; empty where they ask nobody, or nothing was measured. routes: migration policies. groups: what
-    devices answer together. halves: the ways to split the release's network, as they are signed."""
+    devices answer together. halves: the ways to split the release's network, as they are signed.
+    """
 
     plan: FleetPlan
     releases: Mapping[str, str]
