@@ -20,9 +20,9 @@ import numpy as np
 
 from isthmus_agent.core.backoff import doubled_seconds
 from isthmus_agent.core.ways import SAMPLES, Chooser, Rate, Seen
+from isthmus_agent.features import WireError, WireFormat
 from isthmus_agent.formats.halves import Halves, Way
 from isthmus_agent.protocol import PredictRequest
-from isthmus_agent.protocol.wire import WireError, WireFormat
 from isthmus_agent.server.answers import Check, Due
 from isthmus_agent.server.fallback import Fallback
 from isthmus_agent.server.model import Array, InterpreterError, Model

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from isthmus.cli.commands.partition import splitting
 from isthmus.cli.main import app
 from isthmus.compile.halves.measured import Form, Measured, MeasuredCut
-from isthmus_agent.protocol.wire import Affine, WireFormat, WireTensor
+from isthmus_agent.features import Affine, WireFormat, WireTensor
 
 PROJECT = Path(__file__).parents[3]
 

@@ -11,8 +11,8 @@ from isthmus.compile.halves.translating import FEATURES
 from isthmus.errors import SourceError
 from isthmus.partition.wanted import Wanted
 from isthmus.release.manifest import EDGE, SERVING, Release
+from isthmus_agent.features import WireFormat
 from isthmus_agent.formats.halves import from_figures
-from isthmus_agent.protocol.wire import WireFormat
 
 pytestmark = pytest.mark.slow
 

@@ -27,9 +27,9 @@ from isthmus.partition.cuts import Cut, find_cuts
 from isthmus.partition.wanted import Wanted
 from isthmus.release.hashing import file_sha256
 from isthmus.release.manifest import EDGE, MANIFEST_NAME, RECORD_NAME, SERVING, FileEntry, Manifest, Record
+from isthmus_agent.features import WireTensor
 from isthmus_agent.formats.halves import Halves, Way
 from isthmus_agent.formats.numbers import MILLION
-from isthmus_agent.protocol.wire import WireTensor
 
 SAVED_MODEL: Final = "saved_model.pb"
 _FINGERPRINT: Final = "fingerprint.pb"

@@ -27,7 +27,7 @@ from isthmus.compile.halves.trying import Halved, try_cut
 from isthmus.errors import Problem, SourceError
 from isthmus.partition.cuts import find_cuts, inputs_of
 from isthmus.tflite.verify import DamagedFileError
-from isthmus_agent.protocol.wire import WireFormat
+from isthmus_agent.features import WireFormat
 
 Progress = Callable[[str], None]
 # Runs of which a coder's time is the median: it is a small part of any way, and steady.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from isthmus_agent.protocol.wire import Affine, WireFormat, WireTensor
+from isthmus_agent.features import Affine, WireFormat, WireTensor
 
 MOST_EXAMPLES: Final = 512
 """Held-out examples that every cut is run on, the first of them: so a preview stays short, with an accuracy's standard error below

@@ -20,7 +20,7 @@ from isthmus.release.manifest import EDGE, SERVING, Release
 
 JOBS = "isthmus.compile.halves.jobs:JOBS"
 # What computes halves, in patterns as of `compile.key`: a release with other halves is another one.
-OWN_CODE = ("compile/halves/*.py", "partition/*.py", "isthmus_agent/protocol/wire.py", "isthmus_agent/formats/halves.py")
+OWN_CODE = ("compile/halves/*.py", "partition/*.py", "isthmus_agent/features.py", "isthmus_agent/formats/halves.py")
 Say = Callable[[str], None]
 
 

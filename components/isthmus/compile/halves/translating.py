@@ -16,7 +16,7 @@ from isthmus.compile.build.export import SIGNATURE
 from isthmus.compile.halves.operators import OPERATIONS, Operation
 from isthmus.compile.quantise.flatbuffer import BITS, codes, operator_name
 from isthmus.partition.cuts import TYPES
-from isthmus_agent.protocol.wire import WireFormat
+from isthmus_agent.features import WireFormat
 
 FEATURES: Final = "features"
 """The one input of such a signature: for each request one string, as `wire` writes it."""

@@ -16,7 +16,7 @@ from isthmus.compile.halves.measured import Form
 from isthmus.compile.halves.surgery import split
 from isthmus.partition.cuts import Cut
 from isthmus.release.manifest import TensorSpec
-from isthmus_agent.protocol.wire import WireFormat, WireTensor, formats
+from isthmus_agent.features import WireFormat, WireTensor, formats
 
 Features = dict[str, NDArray[Any]]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from isthmus_agent.protocol.wire import Affine, WireError, WireFormat, WireTensor, formats
+from isthmus_agent.features import Affine, WireError, WireFormat, WireTensor, formats
 
 FLOATS = arrays.arrays(np.float32, st.tuples(st.just(1), st.integers(1, 40)), elements=st.floats(-1e4, 1e4, width=32))
 
