@@ -59,6 +59,7 @@ def graphs(draw: Any) -> bytes:
 
 @settings(max_examples=60, deadline=None)
 @given(graphs(), st.integers(0, 2**32 - 1))
+@pytest.mark.slow
 def test_head_and_tail_are_the_whole_at_every_cut(data: bytes, seed: int) -> None:
     random = np.random.default_rng(seed)
     _check_every_cut(data, {name: random.standard_normal((1, 4), np.float32) for name in ("x", "z")})

@@ -23,6 +23,8 @@ from isthmus_agent.formats.numbers import FormatError
 from isthmus_agent.formats.presence import Order, Presence, last
 from isthmus_agent.group.core import Core
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 30.0
 
 

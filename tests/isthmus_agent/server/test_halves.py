@@ -24,7 +24,7 @@ from isthmus_agent.formats import bundle
 
 pytestmark = pytest.mark.slow
 
-ROWS, POWERS = halved.inputs(), 600
+ROWS, POWERS = halved.inputs(), 2400
 
 
 @pytest.fixture(scope="module")
