@@ -13,9 +13,11 @@ from isthmus.cli import main
 from isthmus.cli.shared import repositories
 from isthmus.errors import IsthmusError
 from isthmus.release.store import StoreAddress
+from isthmus.repository import roster
 from isthmus.repository.keyring import Keyring
 from isthmus.repository.objects import Place
 from isthmus.repository.publish import publish
+from isthmus_agent.formats.roster import Device
 
 URL = "http://127.0.0.1:8333/models/edge"
 
@@ -76,3 +78,14 @@ def shell_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     store = NamedStore()
     monkeypatch.setattr(repositories, "located", lambda *_: (store, "edge/"))
     return Shell(folder, store)
+
+
+def shell_with(folder: Path, monkeypatch: pytest.MonkeyPatch, *devices: Device) -> Shell:
+    """A shell whose fleet has a secret, and these devices."""
+    found = shell_of(folder, monkeypatch)
+    assert found("keys", "init", FLEET).status == 0
+    assert found("keys", "found").status == 0
+    roster.make_secret(roster.secret_uri(FLEET), found.keys)
+    for device in devices:
+        roster.change(found.place, found.keyring, FLEET, lambda it, device=device: it.with_device(device))
+    return found

@@ -8,7 +8,6 @@ import re
 import struct
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
 
 from isthmus_agent.formats.numbers import FormatError, shown
 from isthmus_agent.formats.passing import MOST_PAYLOAD_BYTES
@@ -34,11 +33,6 @@ class Result:
 
     status: int
     body: bytes
-
-
-def predict_path(model: str, version: int | None = None) -> str:
-    """Of a prediction by a model; version: None: whichever is served."""
-    return f"/v1/models/{quote(model, safe='')}{'' if version is None else f'/versions/{version}'}:predict"
 
 
 def is_call(path: str) -> bool:

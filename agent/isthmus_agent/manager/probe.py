@@ -12,12 +12,12 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from isthmus_agent import channel
 from isthmus_agent.formats import bundle
 from isthmus_agent.formats.answers import ANSWER_BY, DEVICE, NEVER, SAMPLE
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.paths import predict_path
 from isthmus_agent.manager.loopback import LoopbackConnection
 
 _HEADERS: Final = {"Content-Type": "application/json", ANSWER_BY: DEVICE, SAMPLE: NEVER}
@@ -45,7 +45,7 @@ def passed(question: Question) -> bool:
     try:
         with Path(question.content).open("rb") as plain:
             manifest, golden = bundle.document(plain, bundle.MANIFEST), bundle.document(plain, bundle.GOLDEN)
-        path = f"/v1/models/{quote(manifest['model'], safe='')}/versions/{int(manifest['version'])}:predict"
+        path = predict_path(manifest["model"], int(manifest["version"]))
         tolerance = float(manifest["golden_tolerance"])
         inputs, outputs = golden["inputs"], golden["outputs"]
         count = min(MOST_PROBES, *(len(column) for column in (*inputs.values(), *outputs.values())))

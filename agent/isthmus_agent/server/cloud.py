@@ -18,11 +18,12 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from isthmus_agent.channel import Fallback
 from isthmus_agent.formats import routing
 from isthmus_agent.formats.answers import ASKED_BY, DEVICE
+from isthmus_agent.formats.paths import model_path, predict_path
 from isthmus_agent.formats.pauses import FIRST_PAUSE_SECONDS
 from isthmus_agent.server.answers import Check, Due
 from isthmus_agent.server.breaker import Breaker, May
@@ -336,18 +337,16 @@ class Cloud:
         question.sock = connection.sock
         if question.is_over:  # between the two
             raise TimeoutError
-        path = f"{self._url.path}/v1/models/{quote(question.model, safe='')}"
         if not question.is_probe:
-            servable = path if self._version is None else f"{path}/versions/{self._version}"
+            path = f"{self._url.path}{predict_path(question.model, self._version)}"
+            headers = self._headers(left_seconds, is_packed=question.body[:2] == _GZIP)
             began = time.monotonic()
-            connection.request(
-                "POST", f"{servable}:predict", question.body, self._headers(left_seconds, is_packed=question.body[:2] == _GZIP)
-            )
+            connection.request("POST", path, question.body, headers)
             reply = connection.getresponse()
             question.took_ms = 1000 * (time.monotonic() - began)
             return reply
         began = time.monotonic()
-        connection.request("GET", path, headers=_WHO_ASKS)
+        connection.request("GET", f"{self._url.path}{model_path(question.model)}", headers=_WHO_ASKS)
         reply = connection.getresponse()
         question.round_trip_ms = 1000 * (time.monotonic() - began)
         return reply

@@ -53,7 +53,7 @@ def run(start: Start, control: Channel) -> int:
 
         def make(fallback: Fallback | None, sampling: Sampling) -> Service:
             places = {name: Fallback(it, 0.0, _deadline_seconds(start), by=BY_PEER) for name, it in peers.items()}
-            if fallback is not None and start.fallback is not None and start.fallback.follows_policy:
+            if fallback is not None and asked is not None and asked.follows_policy:
                 places[CLOUD] = fallback
             return Service(
                 model,
@@ -63,9 +63,7 @@ def run(start: Start, control: Channel) -> int:
                 min_confidence=tested.min_confidence,
                 policy=policy,
                 places=places,
-                parted=Parted(tested.halves, model, fallback, 1000 * asked.timeout_seconds)
-                if tested.halves and fallback and asked and asked.sends_features
-                else None,
+                parted=_parted(tested, fallback, asked),
                 sampling=sampling,
                 fused=fused,
                 moved_millionths=moved,
@@ -129,6 +127,13 @@ def _tested(start: Start) -> _Tested:
     except MemoryError:
         raise _UnfitError(Reason.OUT_OF_MEMORY, "there is not enough memory to load the content") from None
     return _Tested(model, min_confidence, policy, signed, halves)
+
+
+def _parted(tested: _Tested, fallback: Fallback | None, asked: channel.Fallback | None) -> Parted | None:
+    """The ways to split the network; None where there are none, or the device may not send what its first layers make."""
+    if tested.halves is None or fallback is None or asked is None or not asked.sends_features:
+        return None
+    return Parted(tested.halves, tested.model, fallback, 1000 * asked.timeout_seconds)
 
 
 def _fused(start: Start, signed: bundle.SignedGroup | None, control: Channel) -> FusedAnswers | None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.cli.fleet_shell import Shell, shell_of
+from tests.cli.fleet_shell import Shell, shell_with
 from tests.fleet_sayings import FLEET
 from tests.repository.test_counts import seen
 
@@ -17,12 +17,7 @@ CAMERA, DOOR = Device("camera-1", "small", {"site": "a"}), Device("camera-2", "s
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    found = shell_of(tmp_path / "keys", monkeypatch)
-    assert found("keys", "init", FLEET).status == 0
-    assert found("keys", "found").status == 0
-    roster.make_secret(roster.secret_uri(FLEET), found.keys)
-    roster.change(found.place, found.keyring, FLEET, lambda it: it.with_device(CAMERA).with_device(DOOR))
-    return found
+    return shell_with(tmp_path / "keys", monkeypatch, CAMERA, DOOR)
 
 
 def tell(shell: Shell, device: Device) -> None:

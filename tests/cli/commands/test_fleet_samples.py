@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.cli.fleet_shell import URL, Shell, shell_of
+from tests.cli.fleet_shell import URL, Shell, shell_with
 from tests.fleet_sayings import FLEET
 from typer.testing import CliRunner
 
@@ -27,12 +27,7 @@ FAILED = replace(SAMPLE, minutes=0, status=500, confidence_millionths=None, requ
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    found = shell_of(tmp_path / "keys", monkeypatch)
-    assert found("keys", "init", FLEET).status == 0
-    assert found("keys", "found").status == 0
-    roster.make_secret(roster.secret_uri(FLEET), found.keys)
-    roster.change(found.place, found.keyring, FLEET, lambda it: it.with_device(CAMERA).with_device(DOOR))
-    return found
+    return shell_with(tmp_path / "keys", monkeypatch, CAMERA, DOOR)
 
 
 def made(shell: Shell) -> OwnerKey:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from tests.isthmus_agent.bus import device
 from tests.isthmus_agent.bus.brokers import PASSWORDS, RunningBroker
+from tests.isthmus_agent.living import Fleet
+from tests.isthmus_agent.yard import Yard
 
 from isthmus.provider.local.certificates import for_loopback
 from isthmus_agent.bus.member import Member
@@ -179,5 +181,12 @@ def _pump(source: socket.socket, to: socket.socket) -> None:
 @pytest.fixture
 def way(running: RunningBroker) -> Iterator[Way]:
     found = Way(running.port)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def yard(fleet: Fleet, running: RunningBroker, certificate: tuple[Path, Path], tmp_path: Path) -> Iterator[Yard]:
+    found = Yard(fleet, running, certificate[0], tmp_path)
     yield found
     found.close()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.isthmus_agent.bus.brokers import GROUP, PASSWORDS, RunningBroker
 from tests.isthmus_agent.contents import VIEWS, group_content
-from tests.isthmus_agent.living import Fleet, Living
+from tests.isthmus_agent.living import Living
 from tests.isthmus_agent.server.test_fused_answers import SEEN, fused_of, group_of
 from tests.isthmus_agent.yard import Yard
 from toolchain.testing import patience
@@ -32,13 +32,6 @@ def broker(certificate: tuple[Path, Path], tmp_path_factory: pytest.TempPathFact
     found = RunningBroker("amqtt", tmp_path_factory.mktemp("amqtt"), *certificate)
     yield found
     found.kill()
-
-
-@pytest.fixture
-def yard(fleet: Fleet, running: RunningBroker, certificate: tuple[Path, Path], tmp_path: Path) -> Iterator[Yard]:
-    found = Yard(fleet, running, certificate[0], tmp_path)
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 from tests.isthmus_agent import tiny_model
 from tests.isthmus_agent.bus.brokers import PASSWORDS, RunningBroker, mosquitto_program
 from tests.isthmus_agent.contents import routed_content
-from tests.isthmus_agent.living import ROWS, Fleet, Living
-from tests.isthmus_agent.yard import PACE, Stream, Yard, server_of
+from tests.isthmus_agent.living import ROWS, Living
+from tests.isthmus_agent.yard import PACE, Stream, server_of
 from toolchain.testing import patience
 
 pytestmark = [pytest.mark.slow]
@@ -32,13 +32,6 @@ def broker(certificate, tmp_path_factory) -> Iterator[RunningBroker]:
     found = RunningBroker(kind, tmp_path_factory.mktemp(kind), *certificate)
     yield found
     found.kill()
-
-
-@pytest.fixture
-def yard(fleet: Fleet, running: RunningBroker, certificate: tuple[Path, Path], tmp_path: Path) -> Iterator[Yard]:
-    found = Yard(fleet, running, certificate[0], tmp_path)
-    yield found
-    found.close()
 
 
 def test_a_program_asks_by_its_devices_gate_and_status_says_with_whom_it_is(yard, content):

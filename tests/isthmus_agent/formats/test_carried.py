@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from isthmus_agent.formats import carried
 from isthmus_agent.formats.carried import MOST_BODY_BYTES, Call, Result
 from isthmus_agent.formats.numbers import FormatError
+from isthmus_agent.formats.paths import predict_path
 
-paths = st.builds(carried.predict_path, st.from_regex(r"[A-Za-z0-9._ -]{1,40}", fullmatch=True), st.none() | st.integers(0, 10**9))
+paths = st.builds(predict_path, st.from_regex(r"[A-Za-z0-9._ -]{1,40}", fullmatch=True), st.none() | st.integers(0, 10**9))
 
 
 @given(paths, st.binary(max_size=100))

@@ -1,6 +1,5 @@
 """ModelFolder: the serving variant of a release, laid out for a model server."""
 
-import errno
 import itertools
 import os
 import shutil
@@ -9,22 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from isthmus.errors import PlatformError, Problem, ResourceFullError
+from isthmus.errors import PlatformError
 from isthmus.plugin.diffs import Change, compare
-from isthmus.plugin.handler import Context, Created, Found, HandlerBase, Values
+from isthmus.plugin.handler import Context, Created, Found, Values
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
-from isthmus.provider.handlers.releases import digest_problems, find_release
-from isthmus.provider.local import marks
+from isthmus.provider.handlers.model_base import MAKING_NAME, ModelFolderBase, foreign, refuse_foreign, writing
+from isthmus.provider.handlers.releases import find_release
 from isthmus.provider.local.layout import GOLDEN_FILE, MANIFEST_FILE, TEMPORARY_SUFFIX, write_private
 from isthmus.provider.local.model_files import files, has_content, inside, is_sound, manifest_in
 
 if TYPE_CHECKING:
     from isthmus.release.manifest import Release
 
-# Which stack, and which making of the resource, laid it out.
-_MAKING_NAME: Final = ".making"
-_WHAT: Final = "a model"
 # What `read` gives as the digest of a folder whose files are not what its manifest says. No release has it, so `up` mends it.
 DAMAGED: Final = "damaged"
 # Before the name of what is not complete: a killed plugin leaves it.
@@ -33,7 +29,7 @@ _NEW: Final = ".new-"
 _ASIDE: Final = "not-served-"
 
 
-class ModelFolderHandler(HandlerBase):
+class ModelFolderHandler(ModelFolderBase):
     spec = ResourceSpec(
         name="ModelFolder",
         description="The serving variant of a release, verified and laid out for a model server: DIRECTORY/VERSION/saved_model.pb …",
@@ -44,15 +40,6 @@ class ModelFolderHandler(HandlerBase):
         },
         outputs={"version": Property("integer", "the version's number, the name of the folder inside")},
     )
-
-    def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
-        directory = inputs["directory"]
-        found = [*digest_problems(inputs)]
-        if directory is not UNKNOWN and not os.path.isabs(directory):
-            found.append(Problem("directory", f"is {directory!r}", "an absolute path"))
-        elif directory is not UNKNOWN:
-            found += marks.problems(_mark(directory), _WHAT, old_inputs, context)
-        return found
 
     def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
         """Looks at the folder as well, so that `up` mends it without a refresh: a server that is started next would serve what is there."""
@@ -74,14 +61,9 @@ class ModelFolderHandler(HandlerBase):
 
     def _lay_out(self, inputs: Values, context: Context) -> Properties:
         release, directory = find_release(inputs), Path(inputs["directory"])
-        if foreign := marks.foreign(_mark(directory), _WHAT, context):
-            raise PlatformError(f"{foreign}; choose another folder")
-        try:
+        refuse_foreign(directory, context)
+        with writing(directory):
             aside = _lay_out(release, directory)
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise ResourceFullError(f"no space left on the disk for {directory}; free some and try again") from error
-            raise PlatformError(f"cannot write {error.filename or directory}: {error.strerror}") from error
         if aside:
             context.warn(f"{directory} had versions that are not the release's, set aside as {', '.join(aside)}")
         return {"version": release.manifest.version}
@@ -90,16 +72,10 @@ class ModelFolderHandler(HandlerBase):
         manifest = manifest_in(Path(id))
         if manifest is None:
             return None
-        if not inputs and (foreign := marks.foreign(_mark(id), _WHAT, context)):
-            raise PlatformError(f"{foreign}, and cannot be imported into this one")
+        if not inputs and (whose := foreign(id, context)):
+            raise PlatformError(f"{whose}, and cannot be imported into this one")
         digest = manifest.digest if _is_intact(Path(id)) else DAMAGED
         return Found({**inputs, "directory": id, "digest": digest}, {"version": manifest.version})
-
-    def mark(self, id: str, inputs: Values, context: Context) -> None:
-        marks.leave(_mark(id), context)
-
-    def marked(self, id: str, state: Values, context: Context) -> str:
-        return marks.making(_mark(id))
 
     def delete(self, id: str, state: Values, context: Context) -> None:
         directory = Path(id)
@@ -109,16 +85,12 @@ class ModelFolderHandler(HandlerBase):
             versions.add(str(manifest.version))
         for version in versions:
             shutil.rmtree(directory / version, ignore_errors=True)
-        for name in (MANIFEST_FILE, GOLDEN_FILE, _MAKING_NAME):
+        for name in (MANIFEST_FILE, GOLDEN_FILE, MAKING_NAME):
             (directory / name).unlink(missing_ok=True)
         _clear(directory)
         # What others put there is theirs.
         if directory.is_dir() and not any(directory.iterdir()):
             directory.rmdir()
-
-
-def _mark(directory: str | Path) -> Path:
-    return Path(directory) / _MAKING_NAME
 
 
 def _is_intact(directory: Path) -> bool:

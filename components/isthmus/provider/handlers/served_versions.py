@@ -3,26 +3,23 @@
 Between the two a fleet goes over to the release, wave by wave. Which versions are there is read from the folder, and remembered nowhere.
 """
 
-import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from isthmus.digest import Digest
-from isthmus.errors import IsthmusError, PlatformError, Problem, ResourceFullError
+from isthmus.errors import IsthmusError
 from isthmus.plugin.diffs import Change, compare
 from isthmus.plugin.handler import Context, Created, Found, HandlerBase, PartlyMadeError, Values, describe, not_importable
 from isthmus.plugin.schema import Property, ResourceSpec
 from isthmus.plugin.values import UNKNOWN, Properties, is_known
-from isthmus.provider.handlers.releases import digest_problems, find_release
-from isthmus.provider.local import marks
+from isthmus.provider.handlers.model_base import MAKING_NAME, ModelFolderBase, refuse_foreign, writing
+from isthmus.provider.handlers.releases import find_release
 from isthmus.provider.local.loading import Servers
 from isthmus.provider.local.versions import Versions
 
-_MAKING_NAME: Final = ".making"
-_WHAT: Final = "a model"
 _GONE: Final = "gone"
 """What `read` gives as the digest where another release answers plain requests. No release has it, so `up` mends it."""
 
@@ -36,7 +33,7 @@ PLACE: Final = {
 """Inputs of whatever changes what running servers have."""
 
 
-class ServedVersionsHandler(HandlerBase):
+class ServedVersionsHandler(ModelFolderBase):
     spec = ResourceSpec(
         name="ServedVersions",
         description="A release beside those before it, in the folder from which the servers of a service load.",
@@ -47,14 +44,6 @@ class ServedVersionsHandler(HandlerBase):
             "version": Property("integer", "the release's version"),
         },
     )
-
-    def check(self, inputs: Values, old_inputs: Values, context: Context) -> Sequence[Problem]:
-        directory, found = inputs["directory"], [*digest_problems(inputs)]
-        if directory is not UNKNOWN and not os.path.isabs(directory):
-            found.append(Problem("directory", f"is {directory!r}", "an absolute path"))
-        elif directory is not UNKNOWN:
-            found += marks.problems(_mark(directory), _WHAT, old_inputs, context)
-        return found
 
     def diff(self, state: Values, old_inputs: Values, inputs: Values) -> Sequence[Change]:
         """Looks at the folder as well: an abort takes the release out of it, and the next update brings it back."""
@@ -77,10 +66,9 @@ class ServedVersionsHandler(HandlerBase):
 
     def _bring(self, inputs: Values, context: Context, id: str) -> Properties:
         release, versions, servers = find_release(inputs), Versions(Path(inputs["directory"])), servers_of(inputs)
-        if foreign := marks.foreign(_mark(inputs["directory"]), _WHAT, context):
-            raise PlatformError(f"{foreign}; choose another folder")
+        refuse_foreign(inputs["directory"], context)
         before, had, version = versions.base, versions.served, release.manifest.version
-        with _writing(versions):
+        with writing(versions.directory):
             base = versions.lay_out(release)
         outputs = _outputs(versions, base, version)
         if base != before:  # servers start anew, or for the first time
@@ -108,15 +96,9 @@ class ServedVersionsHandler(HandlerBase):
         outputs = {name: state.get(name) for name in self.spec.outputs}
         return Found({**inputs, "digest": inputs["digest"] if is_intact else _GONE}, outputs)
 
-    def mark(self, id: str, inputs: Values, context: Context) -> None:
-        marks.leave(_mark(id), context)
-
-    def marked(self, id: str, state: Values, context: Context) -> str:
-        return marks.making(_mark(id))
-
     def delete(self, id: str, state: Values, context: Context) -> None:
         Versions(Path(id)).remove()
-        _mark(id).unlink(missing_ok=True)
+        (Path(id) / MAKING_NAME).unlink(missing_ok=True)
         with suppress(OSError):  # what others put there is theirs
             Path(id).rmdir()
 
@@ -149,7 +131,7 @@ class RetiredVersionsHandler(HandlerBase):
         versions = Versions(Path(inputs["directory"]))
         if inputs["passed"] and inputs["digest"] in versions.served.values():
             old = [version for version, digest in versions.served.items() if digest != inputs["digest"]]
-            with _writing(versions):
+            with writing(versions.directory):
                 versions.take_out(*old)
                 versions.remove_other_bases()
             servers_of(inputs).await_gone(old, context)
@@ -201,19 +183,5 @@ def _taken_back(versions: Versions, servers: Servers, version: int, context: Con
     return f"it was taken back, and version {max(versions.served)} answers as before"
 
 
-@contextmanager
-def _writing(versions: Versions) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise ResourceFullError(f"no space left on the disk for {versions.directory}; free some and try again") from error
-        raise PlatformError(f"cannot write {error.filename or versions.directory}: {error.strerror}") from error
-
-
 def _outputs(versions: Versions, base: Path, version: int) -> Properties:
     return {"base": str(base), "about": str(versions.about(base, version)), "version": version}
-
-
-def _mark(directory: str | Path) -> Path:
-    return Path(directory) / _MAKING_NAME
