@@ -5,7 +5,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from isthmus_agent import channel
 from isthmus_agent.channel import Channel, Start
@@ -17,14 +17,16 @@ from isthmus_agent.formats.report import Reason
 from isthmus_agent.server import living, selftest, shadow
 from isthmus_agent.server.answers import BY_PEER, Asker
 from isthmus_agent.server.fallback import Fallback
-from isthmus_agent.server.fused_answers import FusedAnswers
-from isthmus_agent.server.halves import Parted
 from isthmus_agent.server.loop import trim
 from isthmus_agent.server.manifest import Manifest
 from isthmus_agent.server.model import InterpreterError, Model
 from isthmus_agent.server.sampling import Sampling
 from isthmus_agent.server.service import Service
 from isthmus_agent.server.shadow import Arrays
+
+if TYPE_CHECKING:  # what only some devices do takes memory, of which the others have better use
+    from isthmus_agent.server.fused_answers import FusedAnswers
+    from isthmus_agent.server.halves import Parted
 
 _PIECE_BYTES = 1 << 20
 
@@ -82,7 +84,7 @@ def _peers(start: Start, policy: Policy | None, version: int) -> Mapping[str, As
     """Those that are places of the policy and may be asked, by the places' names."""
     if policy is None or start.peers is None:
         return {}
-    from isthmus_agent.server.peers import asked_by  # it takes memory, which a device that asks nobody has a better use for
+    from isthmus_agent.server.peers import asked_by
 
     return asked_by(policy, start.peers, start.limits, version)
 
@@ -129,17 +131,21 @@ def _tested(start: Start) -> _Tested:
     return _Tested(model, min_confidence, policy, signed, halves)
 
 
-def _parted(tested: _Tested, fallback: Fallback | None, asked: channel.Fallback | None) -> Parted | None:
+def _parted(tested: _Tested, fallback: Fallback | None, asked: channel.Fallback | None) -> "Parted | None":
     """The ways to split the network; None where there are none, or the device may not send what its first layers make."""
     if tested.halves is None or fallback is None or asked is None or not asked.sends_features:
         return None
+    from isthmus_agent.server.halves import Parted
+
     return Parted(tested.halves, tested.model, fallback, 1000 * asked.timeout_seconds)
 
 
-def _fused(start: Start, signed: bundle.SignedGroup | None, control: Channel) -> FusedAnswers | None:
+def _fused(start: Start, signed: bundle.SignedGroup | None, control: Channel) -> "FusedAnswers | None":
     """The device's part in the content's group; None where it has none."""
     if signed is None or start.view is None or start.view.name not in signed.group.places:
         return None
+    from isthmus_agent.server.fused_answers import FusedAnswers
+
     return FusedAnswers(signed, start.view, control)
 
 

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isthmus_agent.formats.answers import HEALTH_PATH, ROUTING_PATH
 from isthmus_agent.formats.policy import CLOUD, Policy
@@ -25,8 +25,6 @@ from isthmus_agent.protocol import (
 from isthmus_agent.server.answers import BY_DEVICE, Answer, Check, Due, Later, answered, due_of
 from isthmus_agent.server.confidence import confidence
 from isthmus_agent.server.fallback import Arrays, Fallback, check_by
-from isthmus_agent.server.fused_answers import FusedAnswers
-from isthmus_agent.server.halves import Parted
 from isthmus_agent.server.headroom import Headroom
 from isthmus_agent.server.histogram import Histogram
 from isthmus_agent.server.http import Request
@@ -34,6 +32,10 @@ from isthmus_agent.server.model import InterpreterError, Model
 from isthmus_agent.server.router import Router
 from isthmus_agent.server.sampling import Sampling
 from isthmus_agent.server.tally import Tally
+
+if TYPE_CHECKING:
+    from isthmus_agent.server.fused_answers import FusedAnswers
+    from isthmus_agent.server.halves import Parted
 
 _METHODS = {"classify": "classification", "regress": "regression"}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -60,9 +62,9 @@ class Service:
         min_confidence: float = 0.0,
         policy: Policy | None = None,
         places: Mapping[str, Fallback] | None = None,
-        parted: Parted | None = None,
+        parted: "Parted | None" = None,
         sampling: Sampling | None = None,
-        fused: FusedAnswers | None = None,
+        fused: "FusedAnswers | None" = None,
         moved_millionths: int | None = None,
     ) -> None:
         self._model, self._content, self._about, self._fallback = model, content, about, fallback
@@ -199,7 +201,7 @@ class Service:
             own_seconds=None if p95 is None else p95 / 1e6,
         )
 
-    def _in_halves(self, parted: Parted, asked: PredictRequest, due: Due) -> Answer | Later | None:
+    def _in_halves(self, parted: "Parted", asked: PredictRequest, due: Due) -> Answer | Later | None:
         """The answer of both halves, later; None where the device is to answer by itself."""
         body = parted.body(asked, due)
         if body is None:
